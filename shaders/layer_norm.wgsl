@@ -1,0 +1,58 @@
+// y = (x - mean) / sqrt(var + epsilon), times gain plus bias if asked; mean and variance of the row itself.
+// Two passes: GPT-2 has activations a thousand times the rest, and E[x^2] - E[x]^2 would cancel.
+// Work: one invocation per row, four channels a step, no barrier.
+// Source: Ba et al. 2016, layer normalization; population variance.
+struct Params {
+  n_rows: u32,
+  n_embd: u32,   // C
+  x_row: u32,
+  y_row: u32,
+  affine: u32,   // 1: gain and bias
+  epsilon: f32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, C4] f32
+@group(0) @binding(2) var<storage, read> gain: array<vec4<f32>>;     // [C4] f32
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;     // [C4] f32
+@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;  // [rows, C4] f32
+
+// 1 where the channel exists, 0 in the padding of the last four.
+fn mask(c: u32) -> vec4<f32> {
+  let channel = vec4<u32>(4u * c) + vec4<u32>(0u, 1u, 2u, 3u);
+  return select(vec4<f32>(0.0), vec4<f32>(1.0), channel < vec4<u32>(params.n_embd));
+}
+
+fn total(v: vec4<f32>) -> f32 {
+  return (v.x + v.y) + (v.z + v.w);
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) at: vec3<u32>) {
+  let row = at.x;
+  if (row >= params.n_rows) {
+    return;
+  }
+  let n4 = (params.n_embd + 3u) / 4u;
+  let from_x = (params.x_row + row) * n4;
+  let from_y = (params.y_row + row) * n4;
+  let n = f32(params.n_embd);
+
+  var sum = vec4<f32>(0.0);
+  for (var c = 0u; c < n4; c++) {
+    sum += x[from_x + c];
+  }
+  let mean = total(sum) / n;
+  var squares = vec4<f32>(0.0);
+  for (var c = 0u; c < n4; c++) {
+    let centred = (x[from_x + c] - mean) * mask(c);
+    squares = fma(centred, centred, squares);
+  }
+  let scale = 1.0 / sqrt(total(squares) / n + params.epsilon);
+  for (var c = 0u; c < n4; c++) {
+    var value = (x[from_x + c] - mean) * scale;
+    if (params.affine == 1u) {
+      value = fma(value, gain[c], bias[c]);
+    }
+    y[from_y + c] = value * mask(c);
+  }
+}

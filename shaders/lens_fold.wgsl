@@ -1,0 +1,129 @@
+// Folds a chunk of logits into the running state of each row: maximum, centred moments, the cross
+// terms of both KL divergences with the final and the input row, counts above each target.
+//   m = max z   S = sum e^(z-m)   U = sum e^(z-m)(z-m)
+//   A_R = sum e^(z-m)(z_R-M_R)    B_R = sum p_R (z-m)    P_R = sum p_R    for R = final, input
+// When a chunk raises m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
+// src/reference/lens.rs). m is never added back: uncentred sums lose a digit.
+// Work: one invocation per row and part of the vocabulary; no barrier.
+struct Params {
+  n_rows: u32,
+  n_columns: u32,          // of this chunk; padding columns are not among them
+  first_id: u32,           // token id of its first column
+  is_first: u32,           // 1: the state starts empty
+  logits_row: u32,
+  logits_stride: u32,
+  logits_column: u32,
+  first_row: u32,          // of row 0 among all rows of the block
+  period: u32,             // positions in the block: row r stands at position r % period
+  n_targets: u32,          // J
+  has_references: u32,
+  reference_stride: u32,
+  reference_column: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;            // [rows, chunk4] f32
+@group(0) @binding(2) var<storage, read> reference_logits: array<f32>;  // [2 * period, V4] f32: final, then input
+@group(0) @binding(3) var<storage, read> references: array<f32>;        // [2 * period, N_SLOTS] f32
+@group(0) @binding(4) var<storage, read> targets: array<u32>;           // [period, J] u32
+@group(0) @binding(5) var<storage, read> target_logits: array<f32>;     // [all rows, J] f32
+@group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, PARTS, N_SLOTS + J] f32
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) at: vec3<u32>) {
+  let part = at.x;
+  let row = at.y;
+  if (part >= PARTS || row >= params.n_rows) {
+    return;
+  }
+  let z0 = (params.logits_row + row) * params.logits_stride + params.logits_column;
+  let s = (row * PARTS + part) * (N_SLOTS + params.n_targets);
+  let position = (params.first_row + row) % params.period;
+
+  var m = NEG_HUGE;
+  var mass = 0.0;
+  var moment = 0.0;
+  var best = 0.0;
+  var a = vec2<f32>(0.0);
+  var b = vec2<f32>(0.0);
+  var p = vec2<f32>(0.0);
+  if (params.is_first == 0u) {
+    m = state[s + SLOT_M];
+    mass = state[s + SLOT_S];
+    moment = state[s + SLOT_U];
+    best = state[s + SLOT_BEST];
+    a = vec2<f32>(state[s + SLOT_A], state[s + SLOT_A + 1u]);
+    b = vec2<f32>(state[s + SLOT_B], state[s + SLOT_B + 1u]);
+    p = vec2<f32>(state[s + SLOT_P], state[s + SLOT_P + 1u]);
+  }
+
+  var top = m;
+  for (var c = part; c < params.n_columns; c += PARTS) {
+    let z = logits[z0 + c];
+    if (z > top) {
+      top = z;
+      best = f32(params.first_id + c);
+    }
+  }
+  if (top > m) {
+    let d = m - top;
+    let e = exp(d);
+    moment = e * (moment + d * mass);
+    mass *= e;
+    a *= e;
+    b += d * p;
+    m = top;
+  }
+
+  if (params.has_references == 1u) {
+    let final_row = position * N_SLOTS;
+    let input_row = (params.period + position) * N_SLOTS;
+    let centre = vec2<f32>(references[final_row + SLOT_M], references[input_row + SLOT_M]);
+    let whole = vec2<f32>(references[final_row + SLOT_S], references[input_row + SLOT_S]);
+    let f0 = position * params.reference_stride + params.reference_column;
+    let i0 = (params.period + position) * params.reference_stride + params.reference_column;
+    for (var c = part; c < params.n_columns; c += PARTS) {
+      let w = logits[z0 + c] - m;
+      let e = exp(w);
+      mass += e;
+      moment = fma(e, w, moment);
+      let r = vec2<f32>(reference_logits[f0 + c], reference_logits[i0 + c]) - centre;
+      let q = exp(r) / whole;
+      a = fma(vec2<f32>(e), r, a);
+      b = fma(q, vec2<f32>(w), b);
+      p += q;
+    }
+  } else {
+    for (var c = part; c < params.n_columns; c += PARTS) {
+      let w = logits[z0 + c] - m;
+      let e = exp(w);
+      mass += e;
+      moment = fma(e, w, moment);
+    }
+  }
+
+  state[s + SLOT_M] = m;
+  state[s + SLOT_S] = mass;
+  state[s + SLOT_U] = moment;
+  state[s + SLOT_BEST] = best;
+  state[s + SLOT_A] = a.x;
+  state[s + SLOT_A + 1u] = a.y;
+  state[s + SLOT_B] = b.x;
+  state[s + SLOT_B + 1u] = b.y;
+  state[s + SLOT_P] = p.x;
+  state[s + SLOT_P + 1u] = p.y;
+
+  for (var j = 0u; j < params.n_targets; j++) {
+    let target_id = targets[position * params.n_targets + j];
+    let z_target = target_logits[(params.first_row + row) * params.n_targets + j];
+    var above = 0u;
+    for (var c = part; c < params.n_columns; c += PARTS) {
+      let z = logits[z0 + c];
+      let id = params.first_id + c;
+      if (id != target_id && (z > z_target || (z == z_target && id < target_id))) {
+        above++;
+      }
+    }
+    let slot = s + N_SLOTS + j;
+    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(above);
+  }
+}

@@ -1,0 +1,75 @@
+// Merges the parts of each row into one state, by the law of src/reference/lens.rs; a tie of
+// maxima goes to the lower id. An empty part (m = NEG_HUGE, all else 0) contributes nothing.
+// For the first n_best rows the id of the largest logit is written into the targets as well.
+// Work: one invocation per row.
+struct Params {
+  n_rows: u32,
+  n_targets: u32,    // J
+  y_row: u32,
+  n_best: u32,
+  best_stride: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> state: array<f32>;           // [rows, PARTS, N_SLOTS + J] f32
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;         // [all rows, N_SLOTS + J] f32
+@group(0) @binding(3) var<storage, read_write> targets: array<u32>;   // [n_best, best_stride] u32
+
+@compute @workgroup_size(32)
+fn main(@builtin(global_invocation_id) at: vec3<u32>) {
+  let row = at.x;
+  if (row >= params.n_rows) {
+    return;
+  }
+  let width = N_SLOTS + params.n_targets;
+  let base = row * PARTS * width;
+  let to = (params.y_row + row) * width;
+
+  var m = NEG_HUGE;
+  var best = 0.0;
+  for (var part = 0u; part < PARTS; part++) {
+    let s = base + part * width;
+    let top = state[s + SLOT_M];
+    let id = state[s + SLOT_BEST];
+    if (top > m || (top == m && id < best)) {
+      m = top;
+      best = id;
+    }
+  }
+  var mass = 0.0;
+  var moment = 0.0;
+  var a = vec2<f32>(0.0);
+  var b = vec2<f32>(0.0);
+  var p = vec2<f32>(0.0);
+  for (var part = 0u; part < PARTS; part++) {
+    let s = base + part * width;
+    let d = state[s + SLOT_M] - m;
+    let e = exp(d);
+    let part_mass = state[s + SLOT_S];
+    let part_p = vec2<f32>(state[s + SLOT_P], state[s + SLOT_P + 1u]);
+    mass += e * part_mass;
+    moment += e * (state[s + SLOT_U] + d * part_mass);
+    a += e * vec2<f32>(state[s + SLOT_A], state[s + SLOT_A + 1u]);
+    b += vec2<f32>(state[s + SLOT_B], state[s + SLOT_B + 1u]) + d * part_p;
+    p += part_p;
+  }
+  y[to + SLOT_M] = m;
+  y[to + SLOT_S] = mass;
+  y[to + SLOT_U] = moment;
+  y[to + SLOT_BEST] = best;
+  y[to + SLOT_A] = a.x;
+  y[to + SLOT_A + 1u] = a.y;
+  y[to + SLOT_B] = b.x;
+  y[to + SLOT_B + 1u] = b.y;
+  y[to + SLOT_P] = p.x;
+  y[to + SLOT_P + 1u] = p.y;
+  for (var j = 0u; j < params.n_targets; j++) {
+    var above = 0.0;
+    for (var part = 0u; part < PARTS; part++) {
+      above += state[base + part * width + N_SLOTS + j];
+    }
+    y[to + N_SLOTS + j] = above;
+  }
+  if (row < params.n_best) {
+    targets[row * params.best_stride] = u32(best);
+  }
+}

@@ -1,0 +1,89 @@
+// y = gelu(x W + bias) + residual; bias, gelu and residual only where asked.
+// Work: one invocation per 4 rows x 4 columns, in registers, no barrier. Every element is one
+// chain of fma over k = 0, 1, ...: gather_dot.wgsl repeats it, so both give the same bits.
+// Layout of W: four neighbouring output columns of one input row are one vec4, at
+// column / 4 * stride_out + k * stride_in. [K, N] files have stride_in = N4 / 4, stride_out = 1;
+// [N, K] files (wte) are interleaved by fours at load: stride_in = 1, stride_out = K4.
+struct Params {
+  n_rows: u32,
+  n_in4: u32,          // K4 / 4
+  n_out4: u32,         // groups of four columns to compute
+  first_out4: u32,     // first of them in W and bias
+  stride_in: u32,
+  stride_out: u32,
+  x_row: u32,
+  y_row: u32,
+  y_stride: u32,       // vec4s in a row of y
+  y_column: u32,       // first vec4 in a row of y
+  residual_row: u32,
+  has_bias: u32,
+  has_gelu: u32,
+  has_residual: u32,
+}
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;         // [rows, K4] f32
+// binding 2: weights                                                 // [K4, N4] f32 or f16
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [N4] f32
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;  // [rows, N4] f32
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;   // [rows, N4] f32
+
+// The tanh form of GPT-2; beyond 15 tanh is 1 in f32, and some drivers give NaN for large arguments.
+fn gelu(v: vec4<f32>) -> vec4<f32> {
+  let inner = 0.7978845608028654 * (v + 0.044715 * v * v * v);
+  return 0.5 * v * (1.0 + tanh(clamp(inner, vec4<f32>(-15.0), vec4<f32>(15.0))));
+}
+
+fn finish(row: u32, column: u32, sum: vec4<f32>) {
+  if (row >= params.n_rows) {
+    return;
+  }
+  var value = sum;
+  if (params.has_bias == 1u) {
+    value += bias[params.first_out4 + column];
+  }
+  if (params.has_gelu == 1u) {
+    value = gelu(value);
+  }
+  if (params.has_residual == 1u) {
+    value += residual[(params.residual_row + row) * params.y_stride + params.y_column + column];
+  }
+  y[(params.y_row + row) * params.y_stride + params.y_column + column] = value;
+}
+
+@compute @workgroup_size(16, 4)
+fn main(@builtin(global_invocation_id) at: vec3<u32>) {
+  let column = at.x;
+  let row = at.y * 4u;
+  if (column >= params.n_out4 || row >= params.n_rows) {
+    return;
+  }
+  // Rows past the end repeat the last one and are not written.
+  let last = params.n_rows - 1u;
+  let x0 = (params.x_row + row) * params.n_in4;
+  let x1 = (params.x_row + min(row + 1u, last)) * params.n_in4;
+  let x2 = (params.x_row + min(row + 2u, last)) * params.n_in4;
+  let x3 = (params.x_row + min(row + 3u, last)) * params.n_in4;
+  var g = (params.first_out4 + column) * params.stride_out;
+  var sum0 = vec4<f32>(0.0);
+  var sum1 = vec4<f32>(0.0);
+  var sum2 = vec4<f32>(0.0);
+  var sum3 = vec4<f32>(0.0);
+  for (var k = 0u; k < params.n_in4; k++) {
+    let v0 = x[x0 + k];
+    let v1 = x[x1 + k];
+    let v2 = x[x2 + k];
+    let v3 = x[x3 + k];
+    for (var lane = 0u; lane < 4u; lane++) {
+      let w = weight4(g);
+      g += params.stride_in;
+      sum0 = fma(vec4<f32>(v0[lane]), w, sum0);
+      sum1 = fma(vec4<f32>(v1[lane]), w, sum1);
+      sum2 = fma(vec4<f32>(v2[lane]), w, sum2);
+      sum3 = fma(vec4<f32>(v3[lane]), w, sum3);
+    }
+  }
+  finish(row, column, sum0);
+  finish(row + 1u, column, sum1);
+  finish(row + 2u, column, sum2);
+  finish(row + 3u, column, sum3);
+}

@@ -1,0 +1,275 @@
+//! The device and its limits, tensors, kernels, and what is recorded, submitted and read back.
+
+mod kernel;
+mod recorder;
+pub mod sources;
+mod tensor;
+
+use std::cell::Cell;
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+
+use crate::error::{Error, Result};
+
+pub use kernel::Kernel;
+pub use recorder::{Cancel, Recorder};
+pub use tensor::Tensor;
+
+/// Exact counts of what was asked of the device, for tests and benchmarks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Compute dispatches.
+    pub dispatches: u64,
+    /// Queue submissions.
+    pub submits: u64,
+    /// Bytes copied back to the CPU.
+    pub read_bytes: u64,
+}
+
+/// Bytes in tensors, shared with every tensor so that dropping one is counted.
+#[derive(Debug, Default)]
+pub(crate) struct Allocated {
+    pub(crate) now: u64,
+    pub(crate) peak: u64,
+}
+
+/// The device, its queue, and one cell in which uncaptured errors and device loss land.
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: wgpu::AdapterInfo,
+    trouble: Arc<Mutex<Option<Error>>>,
+    allocated: Arc<Mutex<Allocated>>,
+    counters: Cell<Counters>,
+    /// Parameters of the dispatches of one submit, 256 bytes each.
+    params: wgpu::Buffer,
+    /// Floating-point operations a second, as last seen; sizes the submits.
+    rate: Cell<f64>,
+}
+
+/// Dispatches that fit into one submit: 1,024 parameter blocks of 256 bytes.
+pub(crate) const MAX_DISPATCHES: usize = 1024;
+
+impl Gpu {
+    /// Opens the default adapter with WebGPU's default limits and no feature.
+    ///
+    /// Errors: `no-webgpu`, `no-adapter`.
+    pub async fn open() -> Result<Gpu> {
+        let instance =
+            wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
+        };
+        let adapter = instance
+            .request_adapter(&options)
+            .await
+            .map_err(|e| Error::NoAdapter(e.to_string()))?;
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("loupe"),
+            required_limits: wgpu::Limits::defaults(),
+            ..Default::default()
+        };
+        let (device, queue) = adapter
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| Error::NoAdapter(format!("{}: {e}", info.name)))?;
+        let trouble = Arc::new(Mutex::new(None));
+        let cell = trouble.clone();
+        device.set_device_lost_callback(move |_, message| note(&cell, Error::DeviceLost(message)));
+        let cell = trouble.clone();
+        device.on_uncaptured_error(Arc::new(move |e| note(&cell, refused(e))));
+        let params = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: 256 * MAX_DISPATCHES as u64,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Ok(Gpu {
+            device,
+            queue,
+            info,
+            trouble,
+            allocated: Arc::default(),
+            counters: Cell::default(),
+            params,
+            rate: Cell::new(2e9),
+        })
+    }
+
+    /// What the adapter says of itself.
+    pub fn info(&self) -> &wgpu::AdapterInfo {
+        &self.info
+    }
+
+    /// The limits in force: WebGPU's defaults.
+    pub fn limits(&self) -> wgpu::Limits {
+        self.device.limits()
+    }
+
+    /// Exact counts since the device was opened.
+    pub fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    /// Bytes in tensors now. Units: bytes.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.lock().map_or(0, |a| a.now)
+    }
+
+    /// Most bytes in tensors at any time since [`Gpu::reset_peak`]. Units: bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.allocated.lock().map_or(0, |a| a.peak)
+    }
+
+    /// Starts a new peak at what is allocated now.
+    pub fn reset_peak(&self) {
+        if let Ok(mut a) = self.allocated.lock() {
+            a.peak = a.now;
+        }
+    }
+
+    /// Fails if the device has been lost or has refused anything since it was opened.
+    ///
+    /// Errors: `device-lost`, `out-of-memory`.
+    pub fn check(&self) -> Result<()> {
+        match self.trouble.lock() {
+            Ok(cell) => cell.clone().map_or(Ok(()), Err),
+            Err(_) => Err(Error::DeviceLost("its error handler failed".into())),
+        }
+    }
+
+    /// Gives the device up, as a browser does to a page that has been in the background too long.
+    pub fn destroy(&self) {
+        note(&self.trouble, Error::DeviceLost("it was closed".into()));
+        self.device.destroy();
+    }
+
+    /// A zeroed tensor of at least `bytes` bytes, rounded up to 16.
+    pub fn tensor(&self, label: &str, bytes: u64) -> Tensor {
+        Tensor::new(&self.device, &self.allocated, label, bytes)
+    }
+
+    /// A tensor that holds `values`.
+    pub fn upload<V: bytemuck::Pod>(&self, label: &str, values: &[V]) -> Tensor {
+        let tensor = self.tensor(label, size_of_val(values) as u64);
+        self.write(&tensor, 0, values);
+        tensor
+    }
+
+    /// Writes `values` at byte `offset`; offset and length in bytes are multiples of 4.
+    pub fn write<V: bytemuck::Pod>(&self, tensor: &Tensor, offset: u64, values: &[V]) {
+        self.queue.write_buffer(tensor.buffer(), offset, bytemuck::cast_slice(values));
+    }
+
+    /// Runs `allocate` and fails if the device had no room for what it made.
+    ///
+    /// Errors: `out-of-memory`, and whatever `allocate` returns.
+    pub async fn allocate<V>(&self, what: &str, allocate: impl FnOnce() -> Result<V>) -> Result<V> {
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let made = allocate();
+        let refusal = validation.pop().await.or(memory.pop().await);
+        match (made, refusal) {
+            (Err(e), _) => Err(e),
+            (Ok(_), Some(wgpu::Error::OutOfMemory { .. })) => Err(Error::OutOfMemory(what.into())),
+            (Ok(_), Some(e)) => Err(refused(e)),
+            (Ok(made), None) => Ok(made),
+        }
+    }
+
+    /// Starts a list of dispatches and copies.
+    pub fn record<'a>(&'a self, cancel: &'a Cancel) -> Recorder<'a> {
+        Recorder::new(self, cancel)
+    }
+
+    /// Waits until everything submitted so far is done.
+    ///
+    /// Errors: `device-lost`.
+    pub async fn settle(&self) -> Result<()> {
+        self.queue.submit([]);
+        let (done, wait) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || _ = done.send(()));
+        self.poll()?;
+        wait.await.map_err(|_| Error::DeviceLost("it stopped answering".into()))?;
+        self.check()
+    }
+
+    /// Reads the first `bytes` of each tensor: one staging buffer, one map.
+    ///
+    /// Errors: `device-lost`.
+    pub async fn read(&self, parts: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
+        let total: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("readback"),
+            size: total.max(4),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut at = 0;
+        for (tensor, bytes) in parts {
+            encoder.copy_buffer_to_buffer(tensor.buffer(), 0, &staging, at, Some(*bytes));
+            at += bytes;
+        }
+        self.queue.submit([encoder.finish()]);
+        self.count(|c| {
+            c.submits += 1;
+            c.read_bytes += total;
+        });
+        let (done, wait) = oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
+        self.poll()?;
+        match wait.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => {
+                self.check()?;
+                return Err(Error::DeviceLost(e.to_string()));
+            }
+            Err(_) => return Err(Error::DeviceLost("it stopped answering".into())),
+        }
+        self.check()?;
+        let view = staging
+            .get_mapped_range(..)
+            .map_err(|e| Error::DeviceLost(format!("its answer cannot be read: {e}")))?;
+        let mut at = 0;
+        let mut out = Vec::with_capacity(parts.len());
+        for (_, bytes) in parts {
+            let end = at + *bytes as usize;
+            out.push(bytemuck::pod_collect_to_vec(&view[at..end]));
+            at = end;
+        }
+        Ok(out)
+    }
+
+    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    /// Natively somebody has to drive the device; a browser does it by itself.
+    fn poll(&self) -> Result<()> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| Error::DeviceLost(e.to_string()))?;
+        Ok(())
+    }
+}
+
+/// Keeps the first trouble: what follows it is usually its echo.
+fn note(cell: &Mutex<Option<Error>>, error: Error) {
+    if let Ok(mut cell) = cell.lock() {
+        cell.get_or_insert(error);
+    }
+}
+
+fn refused(error: wgpu::Error) -> Error {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory("this reading".into()),
+        other => Error::DeviceLost(format!("it refused a command ({other})")),
+    }
+}

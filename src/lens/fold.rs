@@ -1,0 +1,200 @@
+//! Rows over the vocabulary: logits chunk by chunk, folded into running sums and lists, merged.
+
+use crate::error::Result;
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::{
+    Chunk, LensFold, LensMerge, Matmul, References, Rows, Shard, TopK, TopKMerge,
+};
+use crate::model::Model;
+
+use super::room::{CHUNK, Room};
+
+/// Where a group's logits come from.
+pub(super) enum Logits {
+    /// They are computed chunk by chunk.
+    Computed,
+    /// They are among the references', from that row on.
+    Kept {
+        /// First row there.
+        row: usize,
+    },
+}
+
+/// Rows that go over the vocabulary together.
+pub(super) struct Group {
+    /// First of them among all rows of the block.
+    pub(super) first_row: usize,
+    pub(super) n_rows: usize,
+    pub(super) logits: Logits,
+}
+
+/// Tokens whose rank is counted.
+pub(super) struct Targets<'a> {
+    pub(super) ids: &'a Tensor,
+    pub(super) logits: &'a Tensor,
+    pub(super) n: usize,
+}
+
+/// A stretch of the vocabulary inside one shard.
+struct Span<'a> {
+    shard: &'a Shard,
+    /// First column within the shard; a multiple of four.
+    column: usize,
+    n_columns: usize,
+}
+
+impl Span<'_> {
+    fn first_id(&self) -> usize {
+        self.shard.first_id + self.column
+    }
+
+    /// Its first column in a row of all shards' logits.
+    fn logit_column(&self) -> usize {
+        self.shard.first_column + self.column
+    }
+}
+
+/// The vocabulary in stretches of at most [`CHUNK`] columns: the same ones for every row, always.
+fn spans(model: &Model) -> impl Iterator<Item = Span<'_>> {
+    model.weights.unembed.iter().flat_map(|shard| {
+        let rows = shard.matrix.n_out;
+        (0..rows).step_by(CHUNK).map(move |column| Span {
+            shard,
+            column,
+            n_columns: CHUNK.min(rows - column),
+        })
+    })
+}
+
+/// Folds the references' kept logits into `room.state`, compared with nothing.
+pub(super) fn fold_references(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    room: &Room,
+    period: usize,
+) -> Result<()> {
+    for span in spans(model) {
+        let chunk = kept_chunk(room, &span, 0, 2 * period);
+        model.kernels.lens_fold(
+            rec,
+            &LensFold {
+                chunk,
+                references: None,
+                targets: None,
+                n_targets: 0,
+                first_row: 0,
+                period,
+                state: &room.state,
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Streams one group over the vocabulary and merges it into `room.merged` and `room.top`.
+#[allow(clippy::too_many_arguments)] // each is a different thing, and there are two callers
+pub(super) async fn fold(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    room: &Room,
+    group: &Group,
+    period: usize,
+    with_references: bool,
+    targets: Option<&Targets<'_>>,
+    top_k: usize,
+) -> Result<()> {
+    let kernels = &model.kernels;
+    let n_targets = targets.map_or(0, |t| t.n);
+    for span in spans(model) {
+        let chunk = match group.logits {
+            Logits::Computed => computed_chunk(rec, model, room, &span, group)?,
+            Logits::Kept { row } => kept_chunk(room, &span, row, group.n_rows),
+        };
+        let references = with_references.then(|| References {
+            logits: &room.reference_logits,
+            stride: room.logit_columns,
+            column: span.logit_column(),
+            states: &room.reference_states,
+        });
+        kernels.lens_fold(
+            rec,
+            &LensFold {
+                chunk,
+                references,
+                targets: targets.map(|t| (t.ids, t.logits)),
+                n_targets,
+                first_row: group.first_row,
+                period,
+                state: &room.state,
+            },
+        )?;
+        if top_k > 0 {
+            kernels.top_k(rec, &TopK { chunk, k: top_k, lists: &room.lists })?;
+        }
+        rec.breathe().await?;
+    }
+    kernels.lens_merge(
+        rec,
+        &LensMerge {
+            state: &room.state,
+            n_targets,
+            n_rows: group.n_rows,
+            y: &room.merged,
+            y_row: group.first_row,
+            best: None,
+        },
+    )?;
+    if top_k > 0 {
+        let (n_rows, y_row) = (group.n_rows, group.first_row);
+        let merge = TopKMerge { lists: &room.lists, k: top_k, n_rows, y: &room.top, y_row };
+        kernels.top_k_merge(rec, &merge)?;
+    }
+    Ok(())
+}
+
+fn computed_chunk<'a>(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    room: &'a Room,
+    span: &Span<'_>,
+    group: &Group,
+) -> Result<Chunk<'a>> {
+    let first4 = span.column / 4;
+    model.kernels.matmul(
+        rec,
+        &Matmul {
+            x: room.rows(group.first_row),
+            weight: &span.shard.matrix,
+            columns4: Some(first4..first4 + span.n_columns.div_ceil(4)),
+            bias: None,
+            gelu: false,
+            residual: None,
+            n_rows: group.n_rows,
+            y: Rows::new(&room.logits, 0, room.chunk),
+            y_column4: 0,
+        },
+    )?;
+    Ok(Chunk {
+        logits: &room.logits,
+        row: 0,
+        stride: room.chunk,
+        column: 0,
+        n_rows: group.n_rows,
+        n_columns: span.n_columns,
+        first_id: span.first_id(),
+        is_first: span.first_id() == 0,
+    })
+}
+
+fn kept_chunk<'a>(room: &'a Room, span: &Span<'_>, row: usize, n_rows: usize) -> Chunk<'a> {
+    Chunk {
+        logits: &room.reference_logits,
+        row,
+        stride: room.logit_columns,
+        column: span.logit_column(),
+        n_rows,
+        n_columns: span.n_columns,
+        first_id: span.first_id(),
+        is_first: span.first_id() == 0,
+    }
+}

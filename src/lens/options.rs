@@ -1,0 +1,81 @@
+//! What a caller may ask of a reading.
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::kernels::MAX_K;
+
+/// Most tokens one reading or trace follows.
+pub const MAX_TRACK: usize = 64;
+
+/// What stands between a tap and the unembedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Norm {
+    /// ln_f with gain and bias, by the row's own mean and variance.
+    #[default]
+    Affine,
+    /// The same without gain and bias.
+    Plain,
+    /// Nothing.
+    None,
+}
+
+impl Norm {
+    /// The norm of that name.
+    ///
+    /// Errors: `bad-option`.
+    pub fn from_name(name: &str) -> Result<Norm> {
+        match name {
+            "affine" => Ok(Norm::Affine),
+            "plain" => Ok(Norm::Plain),
+            "none" => Ok(Norm::None),
+            other => Err(Error::BadOption(format!(
+                "norm is \"{other}\", expected \"affine\", \"plain\" or \"none\""
+            ))),
+        }
+    }
+}
+
+/// How to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// The norm of the decoder.
+    pub norm: Norm,
+    /// K: tokens listed per cell, 1 to 20.
+    pub top_k: usize,
+    /// Tokens to follow at every cell.
+    pub track: Vec<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { norm: Norm::Affine, top_k: 10, track: Vec::new() }
+    }
+}
+
+impl Options {
+    /// Errors: `bad-option`, `bad-token`.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        let most = MAX_K.min(config.vocab_size);
+        if !(1..=most).contains(&self.top_k) {
+            return Err(Error::BadOption(format!(
+                "top_k is {}, expected 1 to {most}",
+                self.top_k
+            )));
+        }
+        check_track(&self.track, config)
+    }
+}
+
+/// Errors: `bad-option` for too many, `bad-token` for one that does not exist.
+pub(super) fn check_track(ids: &[u32], config: &Config) -> Result<()> {
+    if ids.len() > MAX_TRACK {
+        return Err(Error::BadOption(format!(
+            "track lists {} tokens, expected at most {MAX_TRACK}",
+            ids.len()
+        )));
+    }
+    match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
+        Some(&id) => Err(Error::BadToken { id: id.into(), vocab_size: config.vocab_size }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,112 @@
+//! Any tokens along a line of cells, from the kept residual stream, without a second pass.
+
+use crate::error::{Error, Result};
+use crate::gpu::{Cancel, Gpu};
+use crate::kernels::{GatherDot, N_SLOTS, Rows};
+use crate::model::{Model, Stream};
+use crate::reading::Track;
+
+use super::fold::{self, Group, Logits, Targets};
+use super::options::check_track;
+use super::{Norm, Room, decoder, summary};
+
+/// A line of cells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// One position at every tap.
+    Position(usize),
+    /// One tap at every position.
+    Tap(usize),
+}
+
+/// Rows traced together.
+const ROWS: usize = 256;
+
+/// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
+///
+/// Errors: `bad-option`, `bad-token`, `empty`, `aborted`, `device-lost`.
+pub async fn trace(
+    gpu: &Gpu,
+    model: &Model,
+    stream: &Stream,
+    norm: Norm,
+    ids: &[u32],
+    line: Line,
+    cancel: &Cancel,
+) -> Result<Vec<Track>> {
+    if ids.is_empty() {
+        return Err(Error::Empty);
+    }
+    check_track(ids, &model.config)?;
+    // (tap, position) of each row on the line.
+    let cells: Vec<(usize, usize)> = match line {
+        Line::Position(p) if p < stream.n_tokens => {
+            (0..stream.taps.len()).map(|tap| (tap, p)).collect()
+        }
+        Line::Tap(tap) if tap < stream.taps.len() => {
+            (0..stream.n_tokens).map(|p| (tap, p)).collect()
+        }
+        Line::Position(p) => return Err(outside("position", p, stream.n_tokens)),
+        Line::Tap(tap) => return Err(outside("tap", tap, stream.taps.len())),
+    };
+    let track = |&id: &u32| Track { id, logit: vec![], logprob: vec![], rank: vec![] };
+    let mut tracks: Vec<Track> = ids.iter().map(track).collect();
+    for cells in cells.chunks(ROWS) {
+        trace_rows(gpu, model, stream, norm, cells, &mut tracks, cancel).await?;
+    }
+    Ok(tracks)
+}
+
+fn outside(what: &str, index: usize, n: usize) -> Error {
+    Error::BadOption(format!("{what} is {index}, expected 0 to {}", n.saturating_sub(1)))
+}
+
+async fn trace_rows(
+    gpu: &Gpu,
+    model: &Model,
+    stream: &Stream,
+    norm: Norm,
+    cells: &[(usize, usize)],
+    tracks: &mut [Track],
+    cancel: &Cancel,
+) -> Result<()> {
+    let (n, j) = (cells.len(), tracks.len());
+    let room =
+        gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
+    let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
+    gpu.write(&room.targets, 0, &ids);
+    let mut rec = gpu.record(cancel);
+    for (row, &(tap, position)) in cells.iter().enumerate() {
+        let from = Rows::new(&stream.taps[tap], position, model.config.n_embd);
+        decoder::decode(&mut rec, model, norm, from, room.rows(row), 1)?;
+    }
+    model.kernels.gather_dot(
+        &mut rec,
+        &GatherDot {
+            x: room.rows(0),
+            unembed: &model.weights.unembed,
+            targets: &room.targets,
+            n_targets: j,
+            period: 1,
+            n_rows: n,
+            y: &room.target_logits,
+        },
+    )?;
+    let group = Group { first_row: 0, n_rows: n, logits: Logits::Computed };
+    let targets = Targets { ids: &room.targets, logits: &room.target_logits, n: j };
+    fold::fold(&mut rec, model, &room, &group, 1, false, Some(&targets), 0).await?;
+    rec.submit()?;
+    let bytes = |width: usize| 4 * (n * width) as u64;
+    let parts = gpu
+        .read(&[(&room.merged, bytes(N_SLOTS + j)), (&room.target_logits, bytes(j))])
+        .await?;
+    for (slots, logits) in parts[0].chunks(N_SLOTS + j).zip(parts[1].chunks(j)) {
+        let sums = summary::moments(slots);
+        for (i, track) in tracks.iter_mut().enumerate() {
+            track.logit.push(logits[i]);
+            track.logprob.push(sums.logprob(logits[i].into()) as f32);
+            track.rank.push(slots[N_SLOTS + i] + 1.0);
+        }
+    }
+    Ok(())
+}

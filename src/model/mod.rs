@@ -1,0 +1,31 @@
+//! The model: weights on the device, and the forward pass that fills the taps.
+
+mod families;
+mod forward;
+mod loader;
+mod plan;
+mod taps;
+mod weights;
+
+pub use forward::forward;
+pub use loader::{Loader, Progress};
+pub use plan::DEFAULT_SHARD_BYTES;
+pub use taps::{Scratch, Stream, tap_names};
+pub use weights::{Block, Linear, Norm, Weights};
+
+use crate::config::Config;
+use crate::kernels::{Kernels, Precision};
+
+/// A loaded model: everything a reading needs but the text.
+pub struct Model {
+    /// Sizes and switches.
+    pub config: Config,
+    /// The compiled kernels.
+    pub kernels: Kernels,
+    /// The parameters.
+    pub weights: Weights,
+    /// Storage of the 2-D weights.
+    pub precision: Precision,
+    /// Tensors of the file that the model has no use for.
+    pub extra_tensors: Vec<String>,
+}

@@ -1,0 +1,107 @@
+//! Which tensor of the file goes where: built together with the weights, name by name.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::gpu::{Gpu, Tensor};
+use crate::kernels::{Matrix, Precision, Shard, pad4};
+
+use super::weights::{Linear, Norm};
+
+/// Largest shard of the embedding table: WebGPU's default binding limit is 128 MiB. Units: bytes.
+pub const DEFAULT_SHARD_BYTES: usize = 64 << 20;
+
+/// Where the rows of one file tensor go.
+pub(super) enum Sink {
+    /// One row, cut into vectors of equal length. f32.
+    Vectors(Vec<Rc<Tensor>>),
+    /// Rows of f32, each padded to C4.
+    Table(Rc<Tensor>),
+    /// Rows are inputs; their columns are dealt to matrices of equal width.
+    Inputs(Vec<Rc<Matrix>>),
+    /// Rows are outputs, in shards.
+    Outputs(Rc<Vec<Shard>>),
+}
+
+/// One expected tensor.
+pub(super) struct Part {
+    pub(super) shape: Vec<u64>,
+    pub(super) sink: Sink,
+}
+
+/// Allocates weights and notes which tensor fills each.
+pub(super) struct Plan<'a> {
+    gpu: &'a Gpu,
+    precision: Precision,
+    shard_bytes: usize,
+    pub(super) parts: HashMap<String, Part>,
+}
+
+impl<'a> Plan<'a> {
+    pub(super) fn new(gpu: &'a Gpu, precision: Precision, shard_bytes: usize) -> Plan<'a> {
+        Plan { gpu, precision, shard_bytes, parts: HashMap::new() }
+    }
+
+    fn expect(&mut self, name: String, shape: &[usize], sink: Sink) {
+        let shape = shape.iter().map(|&d| d as u64).collect();
+        self.parts.insert(name, Part { shape, sink });
+    }
+
+    /// `name.weight` and `name.bias` of a LayerNorm over `width` channels.
+    pub(super) fn norm(&mut self, name: &str, width: usize) -> Norm {
+        let [gain] = self.vectors(format!("{name}.weight"), width);
+        let [bias] = self.vectors(format!("{name}.bias"), width);
+        Norm { gain, bias }
+    }
+
+    /// `name`, a vector of `P` parts of `width` values.
+    fn vectors<const P: usize>(&mut self, name: String, width: usize) -> [Rc<Tensor>; P] {
+        let tensors: [_; P] =
+            std::array::from_fn(|_| Rc::new(self.gpu.tensor(&name, 4 * pad4(width) as u64)));
+        self.expect(name, &[P * width], Sink::Vectors(tensors.to_vec()));
+        tensors
+    }
+
+    /// `name`, a table of f32 rows.
+    pub(super) fn table(&mut self, name: &str, rows: usize, width: usize) -> Rc<Tensor> {
+        let tensor = Rc::new(self.gpu.tensor(name, (4 * rows * pad4(width)) as u64));
+        self.expect(name.into(), &[rows, width], Sink::Table(tensor.clone()));
+        tensor
+    }
+
+    /// `name.weight` \[K, P·N\] and `name.bias` \[P·N\]: `P` projections side by side (`Conv1D`).
+    pub(super) fn conv1d<const P: usize>(
+        &mut self,
+        name: &str,
+        n_in: usize,
+        n_out: usize,
+    ) -> [Linear; P] {
+        let file_name = format!("{name}.weight");
+        let matrices: [_; P] = std::array::from_fn(|_| {
+            Rc::new(Matrix::inputs(self.gpu, &file_name, n_in, n_out, self.precision))
+        });
+        self.expect(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
+        let biases = self.vectors::<P>(format!("{name}.bias"), n_out);
+        std::array::from_fn(|i| Linear { weight: matrices[i].clone(), bias: biases[i].clone() })
+    }
+
+    /// `name`, an embedding \[V, C\], in shards of whole rows.
+    pub(super) fn embedding(&mut self, name: &str, rows: usize, width: usize) -> Rc<Vec<Shard>> {
+        let row_bytes = pad4(width) * if self.precision == Precision::F16 { 2 } else { 4 };
+        let most = (self.shard_bytes / row_bytes).max(1);
+        // Whole groups of four rows, unless the limit (of a test) is smaller than that.
+        let most = if most >= 4 { most / 4 * 4 } else { most };
+        let mut shards = Vec::new();
+        let (mut first_id, mut first_column) = (0, 0);
+        while first_id < rows {
+            let n = most.min(rows - first_id);
+            let matrix = Matrix::outputs(self.gpu, name, width, n, self.precision);
+            shards.push(Shard { matrix, first_id, first_column });
+            first_id += n;
+            first_column += pad4(n);
+        }
+        let shards = Rc::new(shards);
+        self.expect(name.into(), &[rows, width], Sink::Outputs(shards.clone()));
+        shards
+    }
+}

@@ -1,0 +1,45 @@
+//! Twin of attention, with the plain softmax over stored scores.
+
+use super::Real;
+
+/// Causal attention of a block of queries over all keys up to each.
+///
+/// Shapes: q \[rows, C\], k and v \[T, C\] → \[rows, C\]; row r stands at `first_position + r`.
+pub fn attention<R: Real>(
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    first_position: usize,
+    n_head: usize,
+    scale: f32,
+    c: usize,
+) -> Vec<R> {
+    let d = c / n_head;
+    let mut out = vec![R::zero(); q.len()];
+    for (r, query) in q.chunks(c).enumerate() {
+        let n_keys = first_position + r + 1;
+        for head in 0..n_head {
+            let part = head * d..(head + 1) * d;
+            let scores: Vec<R> = (0..n_keys)
+                .map(|j| {
+                    let key = &k[j * c..][part.clone()];
+                    let dot: R = query[part.clone()]
+                        .iter()
+                        .zip(key)
+                        .map(|(&a, &b)| R::of(a) * R::of(b))
+                        .sum();
+                    dot * R::of(scale)
+                })
+                .collect();
+            let largest = scores.iter().copied().fold(R::neg_infinity(), R::max);
+            let weights: Vec<R> = scores.iter().map(|&s| (s - largest).exp()).collect();
+            let mass: R = weights.iter().copied().sum();
+            for (j, &w) in weights.iter().enumerate() {
+                for (i, &value) in v[j * c..][part.clone()].iter().enumerate() {
+                    out[r * c + part.start + i] += w / mass * R::of(value);
+                }
+            }
+        }
+    }
+    out
+}

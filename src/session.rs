@@ -1,0 +1,227 @@
+//! Open, load, read: owns the device, the loaded model and the order in which calls run.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use async_lock::{Mutex, MutexGuard};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::gpu::{Cancel, Gpu};
+use crate::kernels::Precision;
+use crate::lens::{self, Line, Norm, Options, Room};
+use crate::model::{DEFAULT_SHARD_BYTES, Loader, Model, Scratch, Stream, forward, tap_names};
+use crate::reading::{Reading, Track};
+use crate::tokenizer::{Token, Tokenizer};
+
+/// A model with its tokenizer, if one was given.
+pub struct Loaded {
+    /// The model.
+    pub model: Model,
+    /// Text ⇄ ids.
+    pub tokenizer: Option<Tokenizer>,
+    /// Bytes its weights take on the device. Units: bytes.
+    pub gpu_bytes: u64,
+}
+
+impl Loaded {
+    /// What is known of a token.
+    ///
+    /// Errors: `bad-token`.
+    pub fn token(&self, id: u32) -> Result<Token> {
+        let vocab_size = self.model.config.vocab_size;
+        if id as usize >= vocab_size {
+            return Err(Error::BadToken { id: id.into(), vocab_size });
+        }
+        Ok(self.tokenizer.as_ref().map_or_else(|| Token::unnamed(id), |t| t.token(id)))
+    }
+
+    /// The ids of a text.
+    ///
+    /// Errors: `no-tokenizer`, `bad-tokenizer`.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.as_ref().ok_or(Error::NoTokenizer)?.encode(text)
+    }
+
+    /// Errors: `empty`, `too-long`, `bad-token`.
+    fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let Config { n_ctx, vocab_size, .. } = self.model.config;
+        if ids.is_empty() {
+            return Err(Error::Empty);
+        }
+        if ids.len() > n_ctx {
+            return Err(Error::TooLong { n_tokens: ids.len(), n_ctx });
+        }
+        match ids.iter().find(|&&id| id as usize >= vocab_size) {
+            Some(&id) => Err(Error::BadToken { id: id.into(), vocab_size }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What to load, apart from the weights' bytes.
+pub struct Recipe<'a> {
+    /// Text of `config.json`.
+    pub config: &'a str,
+    /// Text of `tokenizer.json`.
+    pub tokenizer: Option<&'a str>,
+    /// Storage of the 2-D weights.
+    pub precision: Precision,
+    /// Largest shard of the embedding. Units: bytes.
+    pub shard_bytes: usize,
+}
+
+impl<'a> Recipe<'a> {
+    /// A recipe with f16 storage and shards that fit WebGPU's default limits.
+    pub fn new(config: &'a str, tokenizer: Option<&'a str>) -> Recipe<'a> {
+        Recipe { config, tokenizer, precision: Precision::F16, shard_bytes: DEFAULT_SHARD_BYTES }
+    }
+}
+
+/// A load under way.
+pub struct Loading {
+    /// Takes the bytes.
+    pub loader: Loader,
+    tokenizer: Option<Tokenizer>,
+    bytes_before: u64,
+}
+
+/// A reading together with the residual stream it came from, so that any token can be traced.
+pub struct Lensed {
+    /// The statistics.
+    pub reading: Reading,
+    loaded: Rc<Loaded>,
+    stream: Stream,
+    norm: Norm,
+}
+
+impl Lensed {
+    /// What is known of a token.
+    ///
+    /// Errors: `bad-token`.
+    pub fn token(&self, id: u32) -> Result<Token> {
+        self.loaded.token(id)
+    }
+}
+
+/// One device, at most one model, one reading at a time.
+pub struct Session {
+    gpu: Gpu,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    turn: Mutex<()>,
+}
+
+impl Session {
+    /// Opens the device.
+    ///
+    /// Errors: `no-webgpu`, `no-adapter`.
+    pub async fn open() -> Result<Session> {
+        let gpu = Gpu::open().await?;
+        Ok(Session { gpu, loaded: RefCell::default(), turn: Mutex::new(()) })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Waits until every earlier call that needs the device is over. Hold the guard while working.
+    pub async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// The model in use.
+    ///
+    /// Errors: `not-found` before the first load.
+    pub fn loaded(&self) -> Result<Rc<Loaded>> {
+        self.loaded
+            .borrow()
+            .clone()
+            .ok_or_else(|| Error::NotFound("no model is loaded yet; call load() first".into()))
+    }
+
+    /// Starts a load: push the bytes into `loading.loader`, then [`Session::install`] it.
+    /// The model in use stays until then.
+    ///
+    /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`, `out-of-memory`, `device-lost`.
+    pub async fn load(&self, recipe: &Recipe<'_>) -> Result<Loading> {
+        let config = Config::parse(recipe.config)?;
+        let tokenizer = recipe.tokenizer.map(Tokenizer::parse).transpose()?;
+        let bytes_before = self.gpu.allocated_bytes();
+        let loader = Loader::new(&self.gpu, config, recipe.precision, recipe.shard_bytes).await?;
+        Ok(Loading { loader, tokenizer, bytes_before })
+    }
+
+    /// Puts a completed load into use.
+    ///
+    /// Errors: `missing-tensor`, `device-lost`.
+    pub async fn install(&self, loading: Loading) -> Result<Rc<Loaded>> {
+        let gpu_bytes = self.gpu.allocated_bytes().saturating_sub(loading.bytes_before);
+        let model = loading.loader.finish(&self.gpu).await?;
+        let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer, gpu_bytes });
+        self.loaded.replace(Some(loaded.clone()));
+        Ok(loaded)
+    }
+
+    /// Reads token ids through the lens, block of positions by block.
+    ///
+    /// `on_block(start, end, reading)` gets each block as soon as its columns are filled in.
+    ///
+    /// Errors: `not-found`, `empty`, `too-long`, `bad-token`, `bad-option`, `out-of-memory`,
+    /// `aborted`, `device-lost`.
+    pub async fn read(
+        &self,
+        ids: &[u32],
+        options: &Options,
+        cancel: &Cancel,
+        mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
+    ) -> Result<Lensed> {
+        cancel.check()?;
+        self.gpu.check()?;
+        let loaded = self.loaded()?;
+        loaded.check_ids(ids)?;
+        let model = &loaded.model;
+        options.check(&model.config)?;
+        let tokens = ids.iter().map(|&id| loaded.token(id)).collect::<Result<_>>()?;
+        let taps = tap_names(&model.config);
+        let n_taps = taps.len();
+        let is_model = options.norm == Norm::Affine;
+        let mut reading = Reading::empty(tokens, taps, options.top_k, &options.track, is_model);
+        let block = lens::block_positions(model).min(ids.len());
+        let allocate = || {
+            let stream = Stream::new(&self.gpu, &model.config, ids);
+            let scratch = Scratch::new(&self.gpu, &model.config, block);
+            let room = Room::new(&self.gpu, model, options, n_taps, block);
+            Ok((stream, scratch, room))
+        };
+        let (mut stream, scratch, room) = self.gpu.allocate("this text", allocate).await?;
+        let mut rec = self.gpu.record(cancel);
+        for start in (0..ids.len()).step_by(block) {
+            let end = (start + block).min(ids.len());
+            forward(&mut rec, model, &stream, &scratch, start, end - start).await?;
+            lens::read_block(
+                &mut rec, model, &stream, &room, options, ids, start, &mut reading,
+            )
+            .await?;
+            cancel.check()?;
+            on_block(start, end, &reading)?;
+        }
+        stream.drop_cache();
+        Ok(Lensed { reading, loaded: loaded.clone(), stream, norm: options.norm })
+    }
+
+    /// Any tokens along a line of cells of an earlier reading, from its kept residual stream.
+    ///
+    /// Errors: `bad-option`, `bad-token`, `empty`, `out-of-memory`, `aborted`, `device-lost`.
+    pub async fn trace(
+        &self,
+        lensed: &Lensed,
+        ids: &[u32],
+        line: Line,
+        cancel: &Cancel,
+    ) -> Result<Vec<Track>> {
+        self.gpu.check()?;
+        let Lensed { loaded, stream, norm, .. } = lensed;
+        lens::trace(&self.gpu, &loaded.model, stream, *norm, ids, line, cancel).await
+    }
+}

@@ -1,0 +1,112 @@
+//! Text ⇄ ids, a token's bytes and its shown form. The only file that names `tokenizers`.
+
+use tokenizers::DecoderWrapper;
+
+use crate::error::{Error, Result};
+
+/// One token as a person sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub id: u32,
+    /// Its bytes as text; bytes that are no UTF-8 by themselves become U+FFFD.
+    pub text: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// A form in which nothing is invisible: `␣the`, `↵`, `⇥`, `‹E2 80›`; `#id` without a tokenizer.
+    pub shown: String,
+}
+
+impl Token {
+    /// A token of which only the id is known.
+    pub fn unnamed(id: u32) -> Token {
+        Token { id, text: String::new(), bytes: Vec::new(), shown: format!("#{id}") }
+    }
+}
+
+/// A `tokenizer.json`, read the way Hugging Face reads it.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Whether the vocabulary spells bytes by GPT-2's stand-in characters.
+    byte_level: bool,
+}
+
+impl Tokenizer {
+    /// Reads the text of a `tokenizer.json`.
+    ///
+    /// Errors: `bad-tokenizer`.
+    pub fn parse(text: &str) -> Result<Tokenizer> {
+        let inner = tokenizers::Tokenizer::from_bytes(text)
+            .map_err(|e| Error::BadTokenizer(e.to_string()))?;
+        let byte_level = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        Ok(Tokenizer { inner, byte_level })
+    }
+
+    /// The ids of a text. Nothing is prepended: what a model sees first is the person's choice.
+    ///
+    /// Errors: `bad-tokenizer`.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self
+            .inner
+            .encode_fast(text, false)
+            .map_err(|e| Error::BadTokenizer(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// What is known of one id; an id without an entry is unnamed.
+    pub fn token(&self, id: u32) -> Token {
+        let Some(entry) = self.inner.id_to_token(id) else { return Token::unnamed(id) };
+        // An added token with a character that stands for no byte (a space, say) is itself.
+        let bytes = match self.byte_level {
+            true => entry.chars().map(byte_of).collect::<Option<Vec<u8>>>(),
+            false => None,
+        };
+        let bytes = bytes.unwrap_or_else(|| entry.into_bytes());
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Token { id, shown: shown(&bytes), text, bytes }
+    }
+}
+
+/// The byte that a character of a byte-level vocabulary stands for.
+///
+/// Source: GPT-2's encoder: printable Latin-1 stands for itself, the other 68 bytes are U+0100 on.
+fn byte_of(c: char) -> Option<u8> {
+    let itself = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+    let c = c as u32;
+    if itself(c) {
+        return Some(c as u8);
+    }
+    let n = c.checked_sub(0x100)?;
+    (0..=255u32).filter(|&b| !itself(b)).nth(n as usize).map(|b| b as u8)
+}
+
+/// Makes every byte visible.
+fn shown(bytes: &[u8]) -> String {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02X}")).collect();
+        return format!("‹{}›", hex.join(" "));
+    };
+    if text.is_empty() {
+        return "‹empty›".into();
+    }
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            ' ' => out.push('␣'),
+            '\n' => out.push('↵'),
+            '\t' => out.push('⇥'),
+            '\r' => out.push('␍'),
+            c if c.is_control() || c.is_whitespace() || is_invisible(c) => {
+                out.push_str(&format!("‹U+{:04X}›", c as u32));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Characters without ink, or that reorder the text around them.
+fn is_invisible(c: char) -> bool {
+    matches!(c as u32,
+        0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff)
+}

@@ -1,0 +1,232 @@
+//! The whole model and the whole lens against Hugging Face transformers in float64
+//! (tests/golden/make.py): natively, in Chromium and in Firefox.
+
+mod support;
+
+use loupe::gpu::Cancel;
+use loupe::kernels::Precision;
+use loupe::lens::{Line, Norm, Options};
+use loupe::reading::{Reading, Statistic};
+use loupe::session::{Lensed, Recipe, Session};
+use support::golden::Golden;
+use support::say;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+gpu_tests! {
+    massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
+    tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
+    editing_a_token_changes_nothing_to_its_left
+}
+
+const NORMS: [(&str, Norm); 3] =
+    [("affine", Norm::Affine), ("plain", Norm::Plain), ("none", Norm::None)];
+
+fn precision(name: &str) -> Precision {
+    if name == "f16" { Precision::F16 } else { Precision::F32 }
+}
+
+async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
+    let session = Session::open().await.expect("a WebGPU adapter");
+    let mut recipe = Recipe::new(golden.config, golden.tokenizer);
+    recipe.precision = precision;
+    recipe.shard_bytes = shard_bytes;
+    let mut loading = session.load(&recipe).await.expect("a model that loads");
+    for piece in golden.weights.chunks(100_003) {
+        loading.loader.push(session.gpu(), piece).await.expect("a valid file");
+    }
+    loading.loader.end_file().expect("a whole file");
+    session.install(loading).await.expect("a whole model");
+    session
+}
+
+async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Lensed {
+    let options = Options { norm, top_k: golden.k(), track: golden.track() };
+    session.read(ids, &options, &Cancel::default(), |_, _, _| Ok(())).await.expect("a reading")
+}
+
+/// Compares every statistic, norm and precision of a case.
+async fn check(golden: &Golden) {
+    for name in golden.precisions() {
+        let session = load(golden, precision(&name), 64 << 20).await;
+        for (norm_name, norm) in NORMS {
+            let lensed = read(&session, &golden.ids(), norm, golden).await;
+            compare(golden, &format!("{name}/{norm_name}"), &lensed.reading);
+            assert_eq!(lensed.reading.final_is_model, norm == Norm::Affine);
+        }
+    }
+}
+
+fn compare(golden: &Golden, key: &str, reading: &Reading) {
+    let mut worst = (0.0, String::new());
+    for statistic in Statistic::ALL {
+        let name = statistic.name();
+        let got = reading.stat(statistic);
+        if name.starts_with("rank") {
+            let bounds = ["low", "high"].map(|b| golden.values(&format!("{key}/{b}/{name}")));
+            compare_ranks(&format!("{} {key} {name}", golden.name), got, &bounds);
+            continue;
+        }
+        let least = if name.starts_with("logit") { 2e-3 } else { 1e-4 };
+        let tolerance = f64::max(least, 5.0 * golden.off(key, name));
+        let exact = golden.values(&format!("{key}/{name}"));
+        let error = compare_values(&format!("{} {key} {name}", golden.name), got, &exact, tolerance);
+        if error / tolerance > worst.0 {
+            worst = (error / tolerance, format!("{name} off {error:.1e} of {tolerance:.1e}"));
+        }
+    }
+    for track in &reading.tracked {
+        let of = |what: &str| format!("track/{}/{what}", track.id);
+        for (what, got, least) in [("logit", &track.logit, 2e-3), ("logprob", &track.logprob, 1e-4)]
+        {
+            let tolerance = f64::max(least, 5.0 * golden.off(key, &of(what)));
+            let exact = golden.values(&format!("{key}/{}", of(what)));
+            compare_values(&format!("{} {key} {}", golden.name, of(what)), got, &exact, tolerance);
+        }
+        let bounds =
+            ["low", "high"].map(|b| golden.values(&format!("{key}/{b}/{}", of("rank"))));
+        compare_ranks(&format!("{} {key} {}", golden.name, of("rank")), &track.rank, &bounds);
+    }
+    compare_top(golden, key, reading);
+    say(&format!("{} {key}: closest call {}", golden.name, worst.1));
+}
+
+fn compare_values(what: &str, got: &[f32], exact: &[f32], tolerance: f64) -> f64 {
+    assert_eq!(got.len(), exact.len(), "{what}");
+    let mut worst = 0.0;
+    for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
+        if e.is_nan() {
+            assert!(g.is_nan(), "{what} [{i}]: {g}, expected NaN");
+            continue;
+        }
+        let error = f64::from(g - e).abs();
+        assert!(error <= tolerance, "{what} [{i}]: {g}, expected {e} ± {tolerance:e}");
+        worst = f64::max(worst, error);
+    }
+    worst
+}
+
+fn compare_ranks(what: &str, got: &[f32], [low, high]: &[Vec<f32>; 2]) {
+    assert_eq!(got.len(), low.len(), "{what}");
+    for (i, &g) in got.iter().enumerate() {
+        assert!(low[i] <= g && g <= high[i], "{what} [{i}]: {g}, not in {} to {}", low[i], high[i]);
+    }
+}
+
+fn compare_top(golden: &Golden, key: &str, reading: &Reading) {
+    let k = golden.k();
+    let tolerance = f64::max(2e-3, 5.0 * golden.off(key, "top_logits"));
+    let ids = golden.values(&format!("{key}/top_ids"));
+    let logits = golden.values(&format!("{key}/top_logits"));
+    for cell in 0..reading.taps.len() * reading.n_tokens() {
+        let exact = &logits[cell * (k + 1)..][..k + 1];
+        for i in 0..k {
+            let got = reading.top_logits[cell * k + i];
+            let error = f64::from(got - exact[i]).abs();
+            assert!(error <= tolerance, "{} {key} cell {cell} top {i}: {got}", golden.name);
+            let gap = |j: usize| f64::from(exact[j] - exact[j + 1]);
+            let is_clear = gap(i) > 2.0 * tolerance && (i == 0 || gap(i - 1) > 2.0 * tolerance);
+            if is_clear {
+                let id = reading.top_ids[cell * k + i];
+                assert_eq!(id as f32, ids[cell * k + i], "{} {key} cell {cell} top {i}", golden.name);
+            }
+        }
+    }
+}
+
+async fn massive_activation_prefix_masks_two_blocks() {
+    check(&Golden::massive()).await;
+}
+
+async fn untied_head_short_mlp_bf16() {
+    check(&Golden::untied()).await;
+}
+
+async fn one_token_one_block_f16() {
+    check(&Golden::bare()).await;
+}
+
+async fn tales_on_three_texts() {
+    for golden in Golden::tales() {
+        let session = load(&golden, Precision::F16, 64 << 20).await;
+        let loaded = session.loaded().expect("a model");
+        let text = golden.text().expect("a text");
+        assert_eq!(loaded.encode(text).expect("ids"), golden.ids(), "{text}");
+        let tokens = golden.ids().into_iter().map(|id| loaded.token(id).expect("a token"));
+        let bytes: Vec<u8> = tokens.flat_map(|t| t.bytes).collect();
+        assert_eq!(bytes, text.as_bytes());
+        drop(session);
+        check(&golden).await;
+    }
+}
+
+/// The embedding cut into shards of 1 and 7 rows gives the same reading.
+async fn shards_of_one_and_seven_rows() {
+    let golden = Golden::untied();
+    for rows in [1, 7] {
+        let session = load(&golden, Precision::F32, rows * 36 * 4).await;
+        let lensed = read(&session, &golden.ids(), Norm::Affine, &golden).await;
+        compare(&golden, "f32/affine", &lensed.reading);
+    }
+}
+
+async fn trace_agrees_with_the_reading() {
+    let golden = Golden::massive();
+    let session = load(&golden, Precision::F32, 64 << 20).await;
+    let lensed = read(&session, &golden.ids(), Norm::Plain, &golden).await;
+    let (n, t) = (lensed.reading.taps.len(), lensed.reading.n_tokens());
+    let lines = [Line::Position(0), Line::Position(t - 1), Line::Tap(0), Line::Tap(n - 1)];
+    for line in lines {
+        let tracks = session
+            .trace(&lensed, &golden.track(), line, &Cancel::default())
+            .await
+            .expect("a trace");
+        for (track, whole) in tracks.iter().zip(&lensed.reading.tracked) {
+            let cells: Vec<usize> = match line {
+                Line::Position(p) => (0..n).map(|tap| tap * t + p).collect(),
+                Line::Tap(tap) => (0..t).map(|p| tap * t + p).collect(),
+            };
+            assert_eq!(track.id, whole.id);
+            for (i, cell) in cells.into_iter().enumerate() {
+                assert_eq!(track.logit[i].to_bits(), whole.logit[cell].to_bits());
+                assert_eq!(track.rank[i], whole.rank[cell]);
+                assert!((track.logprob[i] - whole.logprob[cell]).abs() < 1e-5);
+            }
+        }
+    }
+    for bad in [Line::Position(t), Line::Tap(n)] {
+        let error = session.trace(&lensed, &[1], bad, &Cancel::default()).await;
+        assert_eq!(error.err().map(|e| e.code()), Some("bad-option"));
+    }
+}
+
+/// Causality, bit for bit; and the same prefix gives the same bits whatever follows it.
+async fn editing_a_token_changes_nothing_to_its_left() {
+    let golden = Golden::massive();
+    let session = load(&golden, Precision::F16, 64 << 20).await;
+    let ids = golden.ids();
+    let whole = read(&session, &ids, Norm::Affine, &golden).await.reading;
+    let edit = 66;
+    let mut edited = ids.clone();
+    edited[edit] = (edited[edit] + 1) % 101;
+    let edited = read(&session, &edited, Norm::Affine, &golden).await.reading;
+    let short = read(&session, &ids[..edit + 1], Norm::Affine, &golden).await.reading;
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for statistic in Statistic::ALL {
+        // The true next token of position `edit - 1` is the edited one.
+        let is_next = matches!(statistic, Statistic::LogprobNext | Statistic::RankNext);
+        let end = if is_next { edit - 1 } else { edit };
+        let of = |r: &Reading| bits(r.slice(0, end).stat(statistic));
+        assert_eq!(of(&whole), of(&edited), "{}", statistic.name());
+        assert_eq!(of(&whole), of(&short), "{}", statistic.name());
+    }
+    let lists = |r: &Reading| (r.slice(0, edit).top_ids, bits(&r.slice(0, edit).top_logits));
+    assert_eq!(lists(&whole), lists(&edited));
+    assert_eq!(lists(&whole), lists(&short));
+    assert_ne!(
+        bits(whole.slice(edit, edit + 1).stat(Statistic::LogSumExp)),
+        bits(edited.slice(edit, edit + 1).stat(Statistic::LogSumExp)),
+        "the edit itself must show"
+    );
+}

@@ -1,0 +1,124 @@
+//! Reads what tests/golden/make.py wrote.
+
+use std::collections::HashMap;
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+/// One case: a model and what transformers says of a text.
+pub struct Golden {
+    pub name: &'static str,
+    pub config: &'static str,
+    pub weights: &'static [u8],
+    pub tokenizer: Option<&'static str>,
+    expected: SafeTensors<'static>,
+    info: Value,
+}
+
+macro_rules! golden {
+    ($name:literal) => {
+        Golden::new(
+            $name,
+            include_str!(concat!("../golden/", $name, "/config.json")),
+            include_bytes!(concat!("../golden/", $name, "/model.safetensors")),
+            None,
+            include_bytes!(concat!("../golden/", $name, "/expected.safetensors")),
+        )
+    };
+}
+
+macro_rules! tales {
+    ($name:literal) => {
+        Golden::new(
+            $name,
+            TALES_CONFIG,
+            TALES_WEIGHTS,
+            Some(TALES_TOKENIZER),
+            include_bytes!(concat!("../golden/", $name, "/expected.safetensors")),
+        )
+    };
+}
+
+pub const TALES_CONFIG: &str = include_str!("../../www/models/tales/config.json");
+pub const TALES_TOKENIZER: &str = include_str!("../../www/models/tales/tokenizer.json");
+pub const TALES_WEIGHTS: &[u8] = include_bytes!("../../www/models/tales/model.safetensors");
+
+impl Golden {
+    fn new(
+        name: &'static str,
+        config: &'static str,
+        weights: &'static [u8],
+        tokenizer: Option<&'static str>,
+        expected: &'static [u8],
+    ) -> Golden {
+        let header = u64::from_le_bytes(expected[..8].try_into().expect("8 bytes")) as usize;
+        let header: Value = serde_json::from_slice(&expected[8..8 + header]).expect("a header");
+        let info = header["__metadata__"]["info"].as_str().expect("info");
+        Golden {
+            name,
+            config,
+            weights,
+            tokenizer,
+            expected: SafeTensors::deserialize(expected).expect("a golden file"),
+            info: serde_json::from_str(info).expect("info"),
+        }
+    }
+
+    pub fn massive() -> Golden {
+        golden!("massive")
+    }
+
+    pub fn untied() -> Golden {
+        golden!("untied")
+    }
+
+    pub fn bare() -> Golden {
+        golden!("bare")
+    }
+
+    pub fn tales() -> [Golden; 3] {
+        [tales!("tales_story"), tales!("tales_copy"), tales!("tales_bytes")]
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        self.info["text"].as_str()
+    }
+
+    pub fn ids(&self) -> Vec<u32> {
+        self.list("ids")
+    }
+
+    pub fn track(&self) -> Vec<u32> {
+        self.list("track")
+    }
+
+    pub fn k(&self) -> usize {
+        self.info["k"].as_u64().expect("k") as usize
+    }
+
+    pub fn precisions(&self) -> Vec<String> {
+        serde_json::from_value(self.info["precisions"].clone()).expect("precisions")
+    }
+
+    /// How far transformers itself is off in float32.
+    pub fn off(&self, key: &str, statistic: &str) -> f64 {
+        let off: HashMap<String, f64> =
+            serde_json::from_value(self.info["off"][key].clone()).expect("off");
+        off[statistic]
+    }
+
+    /// One array as f32.
+    pub fn values(&self, key: &str) -> Vec<f32> {
+        let view = self.expected.tensor(key).unwrap_or_else(|_| panic!("{}: {key}", self.name));
+        let words = view.data().chunks_exact(4).map(|b| b.try_into().expect("4 bytes"));
+        match view.dtype() {
+            Dtype::F32 => words.map(f32::from_le_bytes).collect(),
+            Dtype::I32 => words.map(|b| i32::from_le_bytes(b) as f32).collect(),
+            other => panic!("{key} is {other:?}"),
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<u32> {
+        serde_json::from_value(self.info[name].clone()).expect("a list")
+    }
+}

@@ -1,0 +1,140 @@
+//! What the test files share: one body for every compiler of WGSL, and the tolerance they are held to.
+#![allow(dead_code)] // each test file takes what it needs
+
+pub mod golden;
+
+use loupe::gpu::{Cancel, Gpu, Tensor};
+use loupe::kernels::{Kernels, Matrix, Packer, Precision, pad4};
+
+/// Turns `async fn name()` into a native test (lavapipe) and a browser test (Chromium, Firefox).
+#[macro_export]
+macro_rules! gpu_tests {
+    ($($name:ident)*) => { $(
+        mod $name {
+            #[cfg(not(target_arch = "wasm32"))]
+            #[test]
+            fn native() {
+                pollster::block_on(super::$name());
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            #[wasm_bindgen_test::wasm_bindgen_test]
+            async fn browser() {
+                super::$name().await;
+            }
+        }
+    )* };
+}
+
+/// Says something in either world.
+pub fn say(text: &str) {
+    #[cfg(target_arch = "wasm32")]
+    wasm_bindgen_test::console_log!("{text}");
+    #[cfg(not(target_arch = "wasm32"))]
+    println!("{text}");
+}
+
+/// A device with kernels. A missing adapter fails the test.
+pub struct Lab {
+    pub gpu: Gpu,
+    pub kernels: Kernels,
+    pub cancel: Cancel,
+}
+
+impl Lab {
+    pub async fn open(precision: Precision) -> Lab {
+        let gpu = Gpu::open().await.expect("a WebGPU adapter");
+        let info = gpu.info();
+        say(&format!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info));
+        let kernels = Kernels::new(&gpu, precision).await.expect("kernels that compile");
+        Lab { gpu, kernels, cancel: Cancel::default() }
+    }
+
+    /// A matrix on the device from plain rows: \[K, N\] or, transposed, \[N, K\].
+    pub fn matrix(&self, rows: &[f32], n_in: usize, precision: Precision, outputs: bool) -> Matrix {
+        let n_out = rows.len() / n_in;
+        let (matrix, width) = match outputs {
+            false => (Matrix::inputs(&self.gpu, "w", n_in, n_out, precision), n_out),
+            true => (Matrix::outputs(&self.gpu, "w", n_in, n_out, precision), n_in),
+        };
+        let mut packer = Packer::new();
+        for row in rows.chunks(width) {
+            packer.row(&self.gpu, "w", &matrix, row).expect("finite weights");
+        }
+        matrix
+    }
+
+    /// Rows padded to four. Shapes: \[rows, width\] → \[rows, width4\].
+    pub fn rows(&self, values: &[f32], width: usize) -> Tensor {
+        let mut padded = Vec::new();
+        for row in values.chunks(width) {
+            padded.extend_from_slice(row);
+            padded.resize(padded.len().next_multiple_of(4), 0.0);
+        }
+        self.gpu.upload("rows", &padded)
+    }
+
+    /// Reads rows back and checks that their padding is still zero.
+    pub async fn read_rows(&self, tensor: &Tensor, n_rows: usize, width: usize) -> Vec<f32> {
+        let bytes = (4 * n_rows * pad4(width)) as u64;
+        let mut parts = self.gpu.read(&[(tensor, bytes)]).await.expect("a readback");
+        let mut out = Vec::new();
+        for row in parts.remove(0).chunks(pad4(width)) {
+            assert!(row[width..].iter().all(|&v| v == 0.0), "padding was written: {row:?}");
+            out.extend_from_slice(&row[..width]);
+        }
+        out
+    }
+}
+
+/// Numbers that look random and are the same everywhere: uniform in -1..1.
+pub struct Noise(u64);
+
+impl Noise {
+    pub fn new(seed: u64) -> Noise {
+        Noise(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub fn next_u32(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 32) as u32
+    }
+
+    pub fn value(&mut self) -> f32 {
+        self.next_u32() as f32 / u32::MAX as f32 * 2.0 - 1.0
+    }
+
+    pub fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.value()).collect()
+    }
+
+    pub fn below(&mut self, n: usize) -> usize {
+        self.next_u32() as usize % n
+    }
+}
+
+/// Rounds to half precision, as stored weights are.
+pub fn halved(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect()
+}
+
+/// What the device stores of `values` in that precision.
+pub fn stored(values: &[f32], precision: Precision) -> Vec<f32> {
+    match precision {
+        Precision::F16 => halved(values),
+        Precision::F32 => values.to_vec(),
+    }
+}
+
+/// Holds a kernel to the f64 twin, within what a plain f32 sum is off, plus 1e-5.
+pub fn assert_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32]) {
+    assert_eq!(got.len(), exact.len(), "{what}: length");
+    let off = plain.iter().zip(exact).map(|(&p, &e)| (f64::from(p) - e).abs()).fold(0.0, f64::max);
+    let tolerance = off + 1e-5;
+    for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
+        let error = (f64::from(g) - e).abs();
+        assert!(error <= tolerance, "{what} [{i}]: {g} against {e}, off {error:e} > {tolerance:e}");
+    }
+}
