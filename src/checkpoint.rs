@@ -156,16 +156,19 @@ impl Reader {
         Ok(())
     }
 
+    /// Length of the whole file, once its header is known. Units: bytes.
+    pub fn file_bytes(&self) -> Option<u64> {
+        let tensors = self.tensors.as_ref()?;
+        Some(self.received - self.position + tensors.last().map_or(0, |t| t.end))
+    }
+
     /// Says whether the file was complete.
     ///
     /// Errors: `truncated`.
     pub fn finish(self) -> Result<()> {
-        let expected = match &self.tensors {
+        let expected = match self.file_bytes() {
+            Some(bytes) => bytes,
             None => self.head_length()?.unwrap_or(8),
-            Some(tensors) => {
-                let data = tensors.last().map_or(0, |t| t.end);
-                self.received - self.position + data
-            }
         };
         if self.received < expected {
             return Err(Error::Truncated { received: self.received, expected });
@@ -198,8 +201,9 @@ impl Reader {
 }
 
 fn parse_header(json: &[u8]) -> Result<Vec<TensorInfo>> {
-    let raw: RawHeader = serde_json::from_slice(json)
-        .map_err(|e| Error::BadHeader(format!("its header is not the JSON that is expected: {e}")))?;
+    let raw: RawHeader = serde_json::from_slice(json).map_err(|e| {
+        Error::BadHeader(format!("its header is not the JSON that is expected: {e}"))
+    })?;
     let mut tensors = Vec::with_capacity(raw.tensors.len());
     for (name, value) in raw.tensors {
         tensors.push(check_tensor(name, value)?);

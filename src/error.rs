@@ -32,7 +32,9 @@ pub enum Error {
     #[error("Not a valid safetensors file: {0}.")]
     BadHeader(String),
     /// The model needs a tensor that the files do not have.
-    #[error("The files lack the tensor {0}. Are all shards there, and is it the right config.json?")]
+    #[error(
+        "The files lack the tensor {0}. Are all shards there, and is it the right config.json?"
+    )]
     MissingTensor(String),
     /// A tensor's shape is not what the config says.
     #[error("Tensor {name}: the config asks for shape {expected:?}, the file has {found:?}.")]

@@ -20,8 +20,8 @@ pub mod gpu;
 pub mod reference;
 
 pub mod kernels;
-pub mod model;
 pub mod lens;
+pub mod model;
 
 pub mod session;
 

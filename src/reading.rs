@@ -143,6 +143,16 @@ impl Reading {
 }
 
 /// Columns `start..end` of `n` rows of `t` cells of `width` values.
-fn cut<V: Copy>(values: &[V], n: usize, t: usize, width: usize, start: usize, end: usize) -> Vec<V> {
-    (0..n).flat_map(|row| &values[(row * t + start) * width..(row * t + end) * width]).copied().collect()
+fn cut<V: Copy>(
+    values: &[V],
+    n: usize,
+    t: usize,
+    width: usize,
+    start: usize,
+    end: usize,
+) -> Vec<V> {
+    (0..n)
+        .flat_map(|row| &values[(row * t + start) * width..(row * t + end) * width])
+        .copied()
+        .collect()
 }

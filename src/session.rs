@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::kernels::Precision;
-use crate::lens::{self, Line, Norm, Options, Room};
+use crate::lens::{self, Lens, Line, Norm, Options, Room};
 use crate::model::{DEFAULT_SHARD_BYTES, Loader, Model, Scratch, Stream, forward, tap_names};
 use crate::reading::{Reading, Track};
 use crate::tokenizer::{Token, Tokenizer};
@@ -199,10 +199,8 @@ impl Session {
         for start in (0..ids.len()).step_by(block) {
             let end = (start + block).min(ids.len());
             forward(&mut rec, model, &stream, &scratch, start, end - start).await?;
-            lens::read_block(
-                &mut rec, model, &stream, &room, options, ids, start, &mut reading,
-            )
-            .await?;
+            let lens = Lens { model, stream: &stream, room: &room, options, ids };
+            lens.read_block(&mut rec, start, &mut reading).await?;
             cancel.check()?;
             on_block(start, end, &reading)?;
         }

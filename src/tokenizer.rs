@@ -46,10 +46,8 @@ impl Tokenizer {
     ///
     /// Errors: `bad-tokenizer`.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, false)
-            .map_err(|e| Error::BadTokenizer(e.to_string()))?;
+        let encoding =
+            self.inner.encode_fast(text, false).map_err(|e| Error::BadTokenizer(e.to_string()))?;
         Ok(encoding.get_ids().to_vec())
     }
 

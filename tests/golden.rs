@@ -71,7 +71,8 @@ fn compare(golden: &Golden, key: &str, reading: &Reading) {
         let least = if name.starts_with("logit") { 2e-3 } else { 1e-4 };
         let tolerance = f64::max(least, 5.0 * golden.off(key, name));
         let exact = golden.values(&format!("{key}/{name}"));
-        let error = compare_values(&format!("{} {key} {name}", golden.name), got, &exact, tolerance);
+        let error =
+            compare_values(&format!("{} {key} {name}", golden.name), got, &exact, tolerance);
         if error / tolerance > worst.0 {
             worst = (error / tolerance, format!("{name} off {error:.1e} of {tolerance:.1e}"));
         }
@@ -84,8 +85,7 @@ fn compare(golden: &Golden, key: &str, reading: &Reading) {
             let exact = golden.values(&format!("{key}/{}", of(what)));
             compare_values(&format!("{} {key} {}", golden.name, of(what)), got, &exact, tolerance);
         }
-        let bounds =
-            ["low", "high"].map(|b| golden.values(&format!("{key}/{b}/{}", of("rank"))));
+        let bounds = ["low", "high"].map(|b| golden.values(&format!("{key}/{b}/{}", of("rank"))));
         compare_ranks(&format!("{} {key} {}", golden.name, of("rank")), &track.rank, &bounds);
     }
     compare_top(golden, key, reading);
@@ -129,7 +129,12 @@ fn compare_top(golden: &Golden, key: &str, reading: &Reading) {
             let is_clear = gap(i) > 2.0 * tolerance && (i == 0 || gap(i - 1) > 2.0 * tolerance);
             if is_clear {
                 let id = reading.top_ids[cell * k + i];
-                assert_eq!(id as f32, ids[cell * k + i], "{} {key} cell {cell} top {i}", golden.name);
+                assert_eq!(
+                    id as f32,
+                    ids[cell * k + i],
+                    "{} {key} cell {cell} top {i}",
+                    golden.name
+                );
             }
         }
     }

@@ -115,7 +115,10 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
     let weight = stored(&noise.values(n_in * n_out), precision);
     let file: Vec<f32> = match outputs {
         false => weight.clone(),
-        true => (0..n_out).flat_map(|n| (0..n_in).map(move |k| (n, k))).map(|(n, k)| weight[k * n_out + n]).collect(),
+        true => (0..n_out)
+            .flat_map(|n| (0..n_in).map(move |k| (n, k)))
+            .map(|(n, k)| weight[k * n_out + n])
+            .collect(),
     };
     let matrix = lab.matrix(&file, n_in, precision, outputs);
     let (bias, residual) = (noise.values(n_out), noise.values(n_rows * n_out));
@@ -144,7 +147,9 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
         let residual = with_residual.then_some(&residual[..]);
         let exact = reference::matmul::<f64>(&x, &weight, n_in, bias, gelu, residual);
         let plain = reference::matmul::<f32>(&x, &weight, n_in, bias, gelu, residual);
-        let what = format!("matmul {precision:?} outputs={outputs} {shape:?} bias={with_bias} gelu={gelu} residual={with_residual}");
+        let what = format!(
+            "matmul {precision:?} outputs={outputs} {shape:?} bias={with_bias} gelu={gelu} residual={with_residual}"
+        );
         assert_close(&what, &got, &exact, &plain);
     }
 }
@@ -206,8 +211,7 @@ async fn matmul_columns() {
         for column in 0..24 {
             let value = f64::from(got[row * 24 + column]);
             let is_written = (3..7).contains(&row) && (4..15).contains(&column);
-            let expected =
-                if is_written { exact[(row - 1) * n_out + column + 4] } else { 0.0 };
+            let expected = if is_written { exact[(row - 1) * n_out + column + 4] } else { 0.0 };
             assert!((value - expected).abs() < 1e-5, "y[{row}, {column}]: {value}, {expected}");
         }
     }
@@ -351,15 +355,8 @@ async fn fold_and_merge(
             column: first_id,
             states,
         });
-        let op = LensFold {
-            chunk,
-            references,
-            targets,
-            n_targets,
-            first_row: 0,
-            period,
-            state: &state,
-        };
+        let op =
+            LensFold { chunk, references, targets, n_targets, first_row: 0, period, state: &state };
         lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
     }
     let op = LensMerge { state: &state, n_targets, n_rows, y, y_row: 0, best };
@@ -380,12 +377,23 @@ async fn lens_fold_and_merge() {
         let refs = [finals, &rows[..3 * v]].concat();
         let refs_tensor = lab.gpu.upload("references", &refs);
         let states = lab.gpu.tensor("states", (4 * 2 * period * N_SLOTS) as u64);
-        let mut ids: Vec<u32> =
-            (0..period * n_targets).map(|_| noise.below(v) as u32).collect();
+        let mut ids: Vec<u32> = (0..period * n_targets).map(|_| noise.below(v) as u32).collect();
         let targets = lab.gpu.upload("targets", &ids);
         let best = Some((&targets, period, n_targets));
-        fold_and_merge(&lab, &refs_tensor, 2 * period, v, step, None, None, 0, period, &states, best)
-            .await;
+        fold_and_merge(
+            &lab,
+            &refs_tensor,
+            2 * period,
+            v,
+            step,
+            None,
+            None,
+            0,
+            period,
+            &states,
+            best,
+        )
+        .await;
         for b in 0..period {
             ids[b * n_targets] = reference::top_k(&finals[b * v..][..v], 1)[0].0;
         }
@@ -454,7 +462,8 @@ fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
 
 async fn top_k() {
     let lab = Lab::open(Precision::F32).await;
-    for (v, k, step) in [(1, 1, 1), (5, 5, 5), (63, 1, 64), (65, 20, 7), (1009, 20, 300), (257, 3, 257)]
+    for (v, k, step) in
+        [(1, 1, 1), (5, 5, 5), (63, 1, 64), (65, 20, 7), (1009, 20, 300), (257, 3, 257)]
     {
         let n_rows = 3;
         let mut noise = Noise::new((v + k) as u64);

@@ -13,16 +13,21 @@ pub struct Kernel {
 impl Kernel {
     /// Compiles a source. A refusal lands in the error scope around the call.
     pub fn new(gpu: &Gpu, source: &'static Source) -> Kernel {
-        let storage = source.bindings.iter().map(|access| wgpu::BufferBindingType::Storage {
-            read_only: *access == Access::Read,
-        });
+        let storage = source
+            .bindings
+            .iter()
+            .map(|access| wgpu::BufferBindingType::Storage { read_only: *access == Access::Read });
         let entries: Vec<_> = std::iter::once(wgpu::BufferBindingType::Uniform)
             .chain(storage)
             .zip(0u32..)
             .map(|(ty, binding)| wgpu::BindGroupLayoutEntry {
                 binding,
                 visibility: wgpu::ShaderStages::COMPUTE,
-                ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+                ty: wgpu::BindingType::Buffer {
+                    ty,
+                    has_dynamic_offset: false,
+                    min_binding_size: None,
+                },
                 count: None,
             })
             .collect();

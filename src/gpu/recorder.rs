@@ -1,6 +1,5 @@
 //! Dispatches and copies in order, submitted in portions that keep the device and the person responsive.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use web_time::Instant;
@@ -11,19 +10,26 @@ use crate::error::{Error, Result};
 /// Work one submit should hold: long enough to amortise it, short enough to cancel. Units: seconds.
 const SUBMIT_SECONDS: f64 = 0.08;
 
-/// A switch that the caller throws and the work looks at.
-#[derive(Debug, Clone, Default)]
-pub struct Cancel(Rc<Cell<bool>>);
+/// How the work learns that nobody wants it any more: a question it asks now and then.
+#[derive(Clone)]
+pub struct Cancel(Rc<dyn Fn() -> bool>);
 
 impl Cancel {
-    /// Asks the work to stop.
-    pub fn cancel(&self) {
-        self.0.set(true);
+    /// Stops the work once `is_cancelled` says so.
+    pub fn when(is_cancelled: impl Fn() -> bool + 'static) -> Cancel {
+        Cancel(Rc::new(is_cancelled))
     }
 
-    /// Errors: `aborted`, once the switch is thrown.
+    /// Errors: `aborted`, once the caller has cancelled.
     pub fn check(&self) -> Result<()> {
-        if self.0.get() { Err(Error::Aborted) } else { Ok(()) }
+        if (self.0)() { Err(Error::Aborted) } else { Ok(()) }
+    }
+}
+
+impl Default for Cancel {
+    /// Never stops.
+    fn default() -> Cancel {
+        Cancel::when(|| false)
     }
 }
 

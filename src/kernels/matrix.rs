@@ -59,12 +59,24 @@ pub struct Matrix {
 
 impl Matrix {
     /// A zero matrix for a file that stores \[K, N\].
-    pub fn inputs(gpu: &Gpu, name: &str, n_in: usize, n_out: usize, precision: Precision) -> Matrix {
+    pub fn inputs(
+        gpu: &Gpu,
+        name: &str,
+        n_in: usize,
+        n_out: usize,
+        precision: Precision,
+    ) -> Matrix {
         Matrix::new(gpu, name, n_in, n_out, precision, Order::Inputs)
     }
 
     /// A zero matrix for a file that stores \[N, K\].
-    pub fn outputs(gpu: &Gpu, name: &str, n_in: usize, n_out: usize, precision: Precision) -> Matrix {
+    pub fn outputs(
+        gpu: &Gpu,
+        name: &str,
+        n_in: usize,
+        n_out: usize,
+        precision: Precision,
+    ) -> Matrix {
         Matrix::new(gpu, name, n_in, n_out, precision, Order::Outputs)
     }
 

@@ -82,12 +82,8 @@ impl Kernels {
     /// Errors: `device-lost` when the driver refuses one, with its words.
     pub async fn new(gpu: &Gpu, precision: Precision) -> Result<Kernels> {
         let (embed, matmul, gather_dot) = match precision {
-            Precision::F32 => {
-                (&sources::EMBED_F32, &sources::MATMUL_F32, &sources::GATHER_DOT_F32)
-            }
-            Precision::F16 => {
-                (&sources::EMBED_F16, &sources::MATMUL_F16, &sources::GATHER_DOT_F16)
-            }
+            Precision::F32 => (&sources::EMBED_F32, &sources::MATMUL_F32, &sources::GATHER_DOT_F32),
+            Precision::F16 => (&sources::EMBED_F16, &sources::MATMUL_F16, &sources::GATHER_DOT_F16),
         };
         gpu.allocate("the kernels", || {
             Ok(Kernels {

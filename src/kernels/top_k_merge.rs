@@ -36,8 +36,7 @@ impl Kernels {
     pub fn top_k_merge(&self, rec: &mut Recorder<'_>, op: &TopKMerge<'_>) -> Result<()> {
         fits("top_k_merge", op.lists, 8 * op.n_rows * PARTS * op.k)?;
         fits("top_k_merge", op.y, 8 * (op.y_row + op.n_rows) * op.k)?;
-        let params =
-            Params { n_rows: op.n_rows as u32, y_row: op.y_row as u32, k: op.k as u32 };
+        let params = Params { n_rows: op.n_rows as u32, y_row: op.y_row as u32, k: op.k as u32 };
         let size = [groups(op.n_rows, 32), 1, 1];
         rec.dispatch(&self.top_k_merge, params, &[op.lists, op.y], size, 0.0);
         Ok(())

@@ -1,7 +1,7 @@
 //! Rows over the vocabulary: logits chunk by chunk, folded into running sums and lists, merged.
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::Recorder;
 use crate::kernels::{
     Chunk, LensFold, LensMerge, Matmul, References, Rows, Shard, TopK, TopKMerge,
 };
@@ -26,13 +26,6 @@ pub(super) struct Group {
     pub(super) first_row: usize,
     pub(super) n_rows: usize,
     pub(super) logits: Logits,
-}
-
-/// Tokens whose rank is counted.
-pub(super) struct Targets<'a> {
-    pub(super) ids: &'a Tensor,
-    pub(super) logits: &'a Tensor,
-    pub(super) n: usize,
 }
 
 /// A stretch of the vocabulary inside one shard.
@@ -91,65 +84,69 @@ pub(super) fn fold_references(
     Ok(())
 }
 
-/// Streams one group over the vocabulary and merges it into `room.merged` and `room.top`.
-#[allow(clippy::too_many_arguments)] // each is a different thing, and there are two callers
-pub(super) async fn fold(
-    rec: &mut Recorder<'_>,
-    model: &Model,
-    room: &Room,
-    group: &Group,
-    period: usize,
-    with_references: bool,
-    targets: Option<&Targets<'_>>,
-    top_k: usize,
-) -> Result<()> {
-    let kernels = &model.kernels;
-    let n_targets = targets.map_or(0, |t| t.n);
-    for span in spans(model) {
-        let chunk = match group.logits {
-            Logits::Computed => computed_chunk(rec, model, room, &span, group)?,
-            Logits::Kept { row } => kept_chunk(room, &span, row, group.n_rows),
-        };
-        let references = with_references.then(|| References {
-            logits: &room.reference_logits,
-            stride: room.logit_columns,
-            column: span.logit_column(),
-            states: &room.reference_states,
-        });
-        kernels.lens_fold(
+/// How rows go over the vocabulary; everything but the rows themselves.
+pub(super) struct OverVocabulary<'a> {
+    pub(super) model: &'a Model,
+    pub(super) room: &'a Room,
+    /// Row r stands at position r % period of the block.
+    pub(super) period: usize,
+    /// Whether rows are compared with the references in the room.
+    pub(super) references: bool,
+    /// K, 0 for no lists.
+    pub(super) top_k: usize,
+}
+
+impl OverVocabulary<'_> {
+    /// Streams one group over the vocabulary and merges it into `room.merged` and `room.top`.
+    pub(super) async fn fold(&self, rec: &mut Recorder<'_>, group: &Group) -> Result<()> {
+        let OverVocabulary { model, room, period, top_k, .. } = *self;
+        let kernels = &model.kernels;
+        for span in spans(model) {
+            let chunk = match group.logits {
+                Logits::Computed => computed_chunk(rec, model, room, &span, group)?,
+                Logits::Kept { row } => kept_chunk(room, &span, row, group.n_rows),
+            };
+            let references = self.references.then(|| References {
+                logits: &room.reference_logits,
+                stride: room.logit_columns,
+                column: span.logit_column(),
+                states: &room.reference_states,
+            });
+            kernels.lens_fold(
+                rec,
+                &LensFold {
+                    chunk,
+                    references,
+                    targets: Some((&room.targets, &room.target_logits)),
+                    n_targets: room.n_targets,
+                    first_row: group.first_row,
+                    period,
+                    state: &room.state,
+                },
+            )?;
+            if top_k > 0 {
+                kernels.top_k(rec, &TopK { chunk, k: top_k, lists: &room.lists })?;
+            }
+            rec.breathe().await?;
+        }
+        let (n_rows, y_row) = (group.n_rows, group.first_row);
+        kernels.lens_merge(
             rec,
-            &LensFold {
-                chunk,
-                references,
-                targets: targets.map(|t| (t.ids, t.logits)),
-                n_targets,
-                first_row: group.first_row,
-                period,
+            &LensMerge {
                 state: &room.state,
+                n_targets: room.n_targets,
+                n_rows,
+                y: &room.merged,
+                y_row,
+                best: None,
             },
         )?;
         if top_k > 0 {
-            kernels.top_k(rec, &TopK { chunk, k: top_k, lists: &room.lists })?;
+            let merge = TopKMerge { lists: &room.lists, k: top_k, n_rows, y: &room.top, y_row };
+            kernels.top_k_merge(rec, &merge)?;
         }
-        rec.breathe().await?;
+        Ok(())
     }
-    kernels.lens_merge(
-        rec,
-        &LensMerge {
-            state: &room.state,
-            n_targets,
-            n_rows: group.n_rows,
-            y: &room.merged,
-            y_row: group.first_row,
-            best: None,
-        },
-    )?;
-    if top_k > 0 {
-        let (n_rows, y_row) = (group.n_rows, group.first_row);
-        let merge = TopKMerge { lists: &room.lists, k: top_k, n_rows, y: &room.top, y_row };
-        kernels.top_k_merge(rec, &merge)?;
-    }
-    Ok(())
 }
 
 fn computed_chunk<'a>(

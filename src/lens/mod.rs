@@ -11,12 +11,12 @@ mod summary;
 mod trace;
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::Recorder;
 use crate::kernels::{GatherDot, LensMerge, Matmul, N_SLOTS, Rows, pad4};
 use crate::model::{Model, Stream};
 use crate::reading::Reading;
 
-use fold::{Group, Logits, Targets};
+use fold::{Group, Logits, OverVocabulary};
 
 pub use options::{MAX_TRACK, Norm, Options};
 pub use room::{Room, block_positions};
@@ -26,116 +26,122 @@ pub use trace::{Line, trace};
 /// stands there, the true next token.
 const N_FIXED: usize = 3;
 
-/// Reads positions `start..start + n` through the lens and fills their columns of `reading`.
-///
-/// `ids` is the whole text; the taps of those positions must be in `stream`.
-///
-/// Errors: `aborted`, `device-lost`.
-/// Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
-pub async fn read_block(
-    rec: &mut Recorder<'_>,
-    model: &Model,
-    stream: &Stream,
-    room: &Room,
-    options: &Options,
-    ids: &[u32],
-    start: usize,
-    reading: &mut Reading,
-) -> Result<()> {
-    let n = (ids.len() - start).min(room.n_positions);
-    let n_taps = stream.taps.len();
-    let gpu = rec.gpu();
-
-    for (tap, resid) in stream.taps.iter().enumerate() {
-        let from = Rows::new(resid, start, model.config.n_embd);
-        decoder::decode(rec, model, options.norm, from, room.rows(tap * n), n)?;
-    }
-
-    gpu.write(&room.targets, 0, &targets(ids, start, n, &options.track));
-    reference_pass(rec, model, room, n, n_taps)?;
-
-    let n_targets = N_FIXED + options.track.len();
-    model.kernels.gather_dot(
-        rec,
-        &GatherDot {
-            x: room.rows(0),
-            unembed: &model.weights.unembed,
-            targets: &room.targets,
-            n_targets,
-            period: n,
-            n_rows: n_taps * n,
-            y: &room.target_logits,
-        },
-    )?;
-
-    let final_row = (n_taps - 1) * n;
-    let middle = (n..final_row).step_by(room.group_rows).map(|first_row| {
-        let n_rows = room.group_rows.min(final_row - first_row);
-        Group { first_row, n_rows, logits: Logits::Computed }
-    });
-    let kept = [(final_row, 0), (0, n)].map(|(first_row, row)| {
-        let logits = Logits::Kept { row };
-        Group { first_row, n_rows: n, logits }
-    });
-    let targets = Targets { ids: &room.targets, logits: &room.target_logits, n: n_targets };
-    for group in middle.chain(kept) {
-        fold::fold(rec, model, room, &group, n, true, Some(&targets), options.top_k).await?;
-    }
-    rec.submit()?;
-
-    let floats = |n: usize| 4 * n as u64;
-    let cells = n_taps * n;
-    let parts = gpu
-        .read(&[
-            (&room.merged, floats(cells * (N_SLOTS + n_targets))),
-            (&room.target_logits, floats(cells * n_targets)),
-            (&room.top, floats(cells * 2 * options.top_k)),
-        ])
-        .await?;
-    summary::fill(reading, &parts[0], &parts[1], &parts[2], start, n);
-    Ok(())
+/// One text on its way through the lens.
+pub struct Lens<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its residual stream over the text, at least up to the block that is read.
+    pub stream: &'a Stream,
+    /// Where the work is done.
+    pub room: &'a Room,
+    /// How to read.
+    pub options: &'a Options,
+    /// The whole text.
+    pub ids: &'a [u32],
 }
 
-/// The final and the input rows over the whole vocabulary: logits kept, their sums merged, and the
-/// final top-1 written as the first target of its position.
-fn reference_pass(
-    rec: &mut Recorder<'_>,
-    model: &Model,
-    room: &Room,
-    n: usize,
-    n_taps: usize,
-) -> Result<()> {
-    let width = room.logit_columns;
-    for (first_row, to_row) in [((n_taps - 1) * n, 0), (0, n)] {
-        for shard in model.weights.unembed.iter() {
-            model.kernels.matmul(
-                rec,
-                &Matmul {
-                    x: room.rows(first_row),
-                    weight: &shard.matrix,
-                    columns4: None,
-                    bias: None,
-                    gelu: false,
-                    residual: None,
-                    n_rows: n,
-                    y: Rows::new(&room.reference_logits, to_row, width),
-                    y_column4: shard.first_column / 4,
-                },
-            )?;
+impl Lens<'_> {
+    /// Reads the block of positions that begins at `start` and fills its columns of `reading`.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    /// Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+    pub async fn read_block(
+        &self,
+        rec: &mut Recorder<'_>,
+        start: usize,
+        reading: &mut Reading,
+    ) -> Result<()> {
+        let Lens { model, stream, room, options, ids } = *self;
+        let n = (ids.len() - start).min(room.n_positions);
+        let n_taps = stream.taps.len();
+        let gpu = rec.gpu();
+
+        for (tap, resid) in stream.taps.iter().enumerate() {
+            let resid = Rows::new(resid, start, model.config.n_embd);
+            decoder::decode(rec, model, options.norm, resid, room.rows(tap * n), n)?;
         }
+
+        gpu.write(&room.targets, 0, &targets(ids, start, n, &options.track));
+        self.read_references(rec, n)?;
+
+        let n_targets = room.n_targets;
+        model.kernels.gather_dot(
+            rec,
+            &GatherDot {
+                x: room.rows(0),
+                unembed: &model.weights.unembed,
+                targets: &room.targets,
+                n_targets,
+                period: n,
+                n_rows: n_taps * n,
+                y: &room.target_logits,
+            },
+        )?;
+
+        let final_row = (n_taps - 1) * n;
+        let middle = (n..final_row).step_by(room.group_rows).map(|first_row| {
+            let n_rows = room.group_rows.min(final_row - first_row);
+            Group { first_row, n_rows, logits: Logits::Computed }
+        });
+        let kept = [(final_row, 0), (0, n)].map(|(first_row, row)| {
+            let logits = Logits::Kept { row };
+            Group { first_row, n_rows: n, logits }
+        });
+        let over =
+            OverVocabulary { model, room, period: n, references: true, top_k: options.top_k };
+        for group in middle.chain(kept) {
+            over.fold(rec, &group).await?;
+        }
+        rec.submit()?;
+
+        let floats = |per_cell: usize| 4 * (n_taps * n * per_cell) as u64;
+        let parts = gpu
+            .read(&[
+                (&room.merged, floats(N_SLOTS + n_targets)),
+                (&room.target_logits, floats(n_targets)),
+                (&room.top, floats(2 * options.top_k)),
+            ])
+            .await?;
+        summary::fill(reading, &parts[0], &parts[1], &parts[2], start, n);
+        Ok(())
     }
-    fold::fold_references(rec, model, room, n)?;
-    model.kernels.lens_merge(
-        rec,
-        &LensMerge {
-            state: &room.state,
-            n_targets: 0,
-            n_rows: 2 * n,
-            y: &room.reference_states,
-            y_row: 0,
-            best: Some((&room.targets, n, room.n_targets)),
-        },
-    )
+
+    /// The final and the input rows over the whole vocabulary: logits kept, their sums merged, and
+    /// the final top-1 written as the first target of its position.
+    fn read_references(&self, rec: &mut Recorder<'_>, n: usize) -> Result<()> {
+        let Lens { model, room, .. } = *self;
+        let final_row = (self.stream.taps.len() - 1) * n;
+        for (first_row, to_row) in [(final_row, 0), (0, n)] {
+            for shard in model.weights.unembed.iter() {
+                model.kernels.matmul(
+                    rec,
+                    &Matmul {
+                        x: room.rows(first_row),
+                        weight: &shard.matrix,
+                        columns4: None,
+                        bias: None,
+                        gelu: false,
+                        residual: None,
+                        n_rows: n,
+                        y: Rows::new(&room.reference_logits, to_row, room.logit_columns),
+                        y_column4: shard.first_column / 4,
+                    },
+                )?;
+            }
+        }
+        fold::fold_references(rec, model, room, n)?;
+        model.kernels.lens_merge(
+            rec,
+            &LensMerge {
+                state: &room.state,
+                n_targets: 0,
+                n_rows: 2 * n,
+                y: &room.reference_states,
+                y_row: 0,
+                best: Some((&room.targets, n, room.n_targets)),
+            },
+        )
+    }
 }
 
 /// Target ids by position; the first column is filled in on the device. Shapes: \[n, J\].
@@ -152,9 +158,4 @@ fn targets(ids: &[u32], start: usize, n: usize, track: &[u32]) -> Vec<u32> {
 fn logit_columns(model: &Model) -> usize {
     let last = model.weights.unembed.last();
     last.map_or(0, |s| s.first_column + pad4(s.matrix.n_out))
-}
-
-/// Room for decoded rows. Shapes: \[rows, C4\].
-fn rows_of(tensor: &Tensor, first: usize, n_embd: usize) -> Rows<'_> {
-    Rows::new(tensor, first, n_embd)
 }

@@ -57,10 +57,7 @@ impl Options {
     pub fn check(&self, config: &Config) -> Result<()> {
         let most = MAX_K.min(config.vocab_size);
         if !(1..=most).contains(&self.top_k) {
-            return Err(Error::BadOption(format!(
-                "top_k is {}, expected 1 to {most}",
-                self.top_k
-            )));
+            return Err(Error::BadOption(format!("top_k is {}, expected 1 to {most}", self.top_k)));
         }
         check_track(&self.track, config)
     }

@@ -4,7 +4,7 @@ use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{N_SLOTS, PARTS, Rows, pad4};
 use crate::model::Model;
 
-use super::{N_FIXED, Options, logit_columns, rows_of};
+use super::{N_FIXED, Options, logit_columns};
 
 /// Positions in a block, unless the vocabulary is tall.
 const BLOCK: usize = 64;
@@ -112,6 +112,6 @@ impl Room {
 
     /// Decoded rows from `first` on.
     pub(super) fn rows(&self, first: usize) -> Rows<'_> {
-        rows_of(&self.rows, first, self.n_embd)
+        Rows::new(&self.rows, first, self.n_embd)
     }
 }

@@ -6,7 +6,7 @@ use crate::kernels::{GatherDot, N_SLOTS, Rows};
 use crate::model::{Model, Stream};
 use crate::reading::Track;
 
-use super::fold::{self, Group, Logits, Targets};
+use super::fold::{Group, Logits, OverVocabulary};
 use super::options::check_track;
 use super::{Norm, Room, decoder, summary};
 
@@ -71,8 +71,7 @@ async fn trace_rows(
     cancel: &Cancel,
 ) -> Result<()> {
     let (n, j) = (cells.len(), tracks.len());
-    let room =
-        gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
+    let room = gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
     let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
     gpu.write(&room.targets, 0, &ids);
     let mut rec = gpu.record(cancel);
@@ -93,13 +92,12 @@ async fn trace_rows(
         },
     )?;
     let group = Group { first_row: 0, n_rows: n, logits: Logits::Computed };
-    let targets = Targets { ids: &room.targets, logits: &room.target_logits, n: j };
-    fold::fold(&mut rec, model, &room, &group, 1, false, Some(&targets), 0).await?;
+    let over = OverVocabulary { model, room: &room, period: 1, references: false, top_k: 0 };
+    over.fold(&mut rec, &group).await?;
     rec.submit()?;
     let bytes = |width: usize| 4 * (n * width) as u64;
-    let parts = gpu
-        .read(&[(&room.merged, bytes(N_SLOTS + j)), (&room.target_logits, bytes(j))])
-        .await?;
+    let parts =
+        gpu.read(&[(&room.merged, bytes(N_SLOTS + j)), (&room.target_logits, bytes(j))]).await?;
     for (slots, logits) in parts[0].chunks(N_SLOTS + j).zip(parts[1].chunks(j)) {
         let sums = summary::moments(slots);
         for (i, track) in tracks.iter_mut().enumerate() {

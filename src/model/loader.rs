@@ -19,6 +19,8 @@ const SETTLE_BYTES: u64 = 32 << 20;
 pub struct Progress {
     /// Bytes received over all files. Units: bytes.
     pub received: u64,
+    /// Length of the current file, once its header is known. Units: bytes.
+    pub file_bytes: Option<u64>,
     /// The tensor that is coming in; empty between files.
     pub tensor: String,
 }
@@ -117,7 +119,11 @@ impl Loader {
 
     /// How far it has come.
     pub fn progress(&self) -> Progress {
-        Progress { received: self.received, tensor: self.filling.label.clone() }
+        Progress {
+            received: self.received,
+            file_bytes: self.reader.file_bytes(),
+            tensor: self.filling.label.clone(),
+        }
     }
 
     /// The model, if every tensor it needs has come.

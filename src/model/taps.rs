@@ -60,9 +60,8 @@ pub struct Scratch {
 impl Scratch {
     /// Room for `n_rows` positions at a time.
     pub fn new(gpu: &Gpu, config: &Config, n_rows: usize) -> Scratch {
-        let tensor = |label: &str, width: usize| {
-            gpu.tensor(label, (n_rows * pad4(width) * 4) as u64)
-        };
+        let tensor =
+            |label: &str, width: usize| gpu.tensor(label, (n_rows * pad4(width) * 4) as u64);
         Scratch {
             normed: tensor("normed", config.n_embd),
             q: tensor("q", config.n_embd),

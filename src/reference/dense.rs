@@ -44,8 +44,8 @@ pub fn layer_norm<R: Real>(
 
 /// GELU in the tanh form. Source: Hendrycks and Gimpel 2016; `gelu_new` of transformers.
 pub fn gelu<R: Real>(v: R) -> R {
-    let inner = R::constant((2.0 / std::f64::consts::PI).sqrt())
-        * (v + R::constant(0.044715) * v * v * v);
+    let inner =
+        R::constant((2.0 / std::f64::consts::PI).sqrt()) * (v + R::constant(0.044715) * v * v * v);
     R::constant(0.5) * v * (R::one() + inner.tanh())
 }
 
@@ -92,7 +92,7 @@ pub fn gather_dot<R: Real>(
     let mut out = Vec::new();
     for (r, row) in x.chunks(c).enumerate() {
         for &id in &targets[(r % period) * j..][..j] {
-            let entry = table.get(id as usize * c..(id as usize + 1) * c).unwrap_or(&[]);
+            let entry = table.chunks(c).nth(id as usize).unwrap_or(&[]);
             out.push(row.iter().zip(entry).map(|(&a, &b)| R::of(a) * R::of(b)).sum());
         }
     }

@@ -1,1 +1,51 @@
-fn main() {}
+//! `cargo xtask serve | build | test [part] | bench`: sets up what is missing, then does it.
+
+mod build;
+mod run;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
+cargo xtask build         build dist/, a static site for any host
+cargo xtask test [part]   run every test, or one part: rust, chromium, firefox, page
+cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match args[..] {
+        ["serve"] => build::build().and_then(|()| serve()),
+        ["build"] => build::build(),
+        ["test"] => test::test(&test::PARTS),
+        ["test", part] if test::PARTS.contains(&part) => test::test(&[part]),
+        ["bench"] => bench("kernels").and_then(|()| bench("page")),
+        ["bench", part @ ("kernels" | "page")] => bench(part),
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> run::Outcome {
+    println!("\nLoupe is at http://127.0.0.1:8080/ (Ctrl+C ends it)");
+    let args = ["vite", "preview", "--host", "127.0.0.1", "--port", "8080", "--strictPort"];
+    run::run("npx", &[&["--no-install"], &args[..]].concat(), &[])
+}
+
+fn bench(part: &str) -> run::Outcome {
+    if part == "kernels" {
+        tools::vulkan()?;
+        return run::run("cargo", &["bench", "--bench", "kernels"], &[tools::runtime_dir()?]);
+    }
+    build::build()?;
+    tools::chromium()?;
+    run::run("node", &["benches/page.mjs"], &[])
+}

@@ -1,0 +1,236 @@
+//! JavaScript values to Rust types and back, with errors that say what was expected.
+
+use js_sys::{Array, Function, JsString, Object, Reflect, Uint8Array, Uint32Array};
+use serde::Serialize;
+use wasm_bindgen::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::gpu::Cancel;
+use crate::lens;
+use crate::session::Loaded;
+use crate::tokenizer::Token;
+
+use super::cancel_by;
+
+/// An empty object.
+pub(super) fn object() -> Object {
+    Object::new()
+}
+
+/// Sets a property of an object of our own, which cannot fail.
+pub(super) fn set(object: &Object, name: &str, value: impl Into<JsValue>) {
+    let _ = Reflect::set(object, &name.into(), &value.into());
+}
+
+/// A `LoupeError`: an Error with a stable `code`, and for `too-long` the two numbers.
+pub(super) fn js_error(error: &Error) -> JsValue {
+    let out: Object = js_sys::Error::new(&error.to_string()).unchecked_into();
+    set(&out, "name", "LoupeError");
+    set(&out, "code", error.code());
+    if let Error::TooLong { n_tokens, n_ctx } = error {
+        set(&out, "n_tokens", *n_tokens as f64);
+        set(&out, "n_ctx", *n_ctx as f64);
+    }
+    out.into()
+}
+
+/// What a broken stream said.
+pub(super) fn network_error(value: JsValue) -> Error {
+    let message = Reflect::get(&value, &"message".into()).ok().and_then(|m| m.as_string());
+    Error::Network(message.unwrap_or_else(|| format!("{value:?}")))
+}
+
+/// A getter over an options object whose keys are all known.
+///
+/// Errors: `bad-option`.
+pub(super) fn options<'a>(
+    value: &'a JsValue,
+    known: &[&str],
+) -> Result<impl Fn(&str) -> JsValue + 'a> {
+    if !value.is_undefined() && !value.is_null() {
+        let Some(object) = value.dyn_ref::<Object>() else {
+            return Err(Error::BadOption("list is no object".into()));
+        };
+        for key in Object::keys(object).iter().filter_map(|k| k.as_string()) {
+            if !known.contains(&key.as_str()) {
+                return Err(Error::BadOption(format!(
+                    "\"{key}\" does not exist; there are {}",
+                    known.join(", ")
+                )));
+            }
+        }
+    }
+    Ok(move |name: &str| Reflect::get(value, &name.into()).unwrap_or_default())
+}
+
+/// Errors: `bad-option`.
+pub(super) fn string(name: &str, value: &JsValue) -> Result<Option<String>> {
+    match value.is_undefined() || value.is_null() {
+        true => Ok(None),
+        false => {
+            let wrong = || Error::BadOption(format!("{name} is no string"));
+            value.as_string().map(Some).ok_or_else(wrong)
+        }
+    }
+}
+
+/// Errors: `bad-option`.
+pub(super) fn function(name: &str, value: &JsValue) -> Result<Option<Function>> {
+    match value.is_undefined() || value.is_null() {
+        true => Ok(None),
+        false => {
+            let wrong = |_| Error::BadOption(format!("{name} is no function"));
+            value.clone().dyn_into().map(Some).map_err(wrong)
+        }
+    }
+}
+
+/// Errors: `bad-option`.
+pub(super) fn signal(value: &JsValue) -> Result<Cancel> {
+    match value.is_undefined() || value.is_null() {
+        true => Ok(Cancel::default()),
+        false => {
+            let wrong = |_| Error::BadOption("signal is no AbortSignal".into());
+            value.clone().dyn_into().map(cancel_by).map_err(wrong)
+        }
+    }
+}
+
+/// A token id.
+///
+/// Errors: `bad-option` for what is no whole number of 32 bits.
+pub(super) fn id(value: f64) -> Result<u32> {
+    let id = value as u32;
+    if f64::from(id) != value {
+        return Err(Error::BadOption(format!("ids hold {value}, expected whole numbers from 0")));
+    }
+    Ok(id)
+}
+
+/// A list of token ids: an array of numbers or a Uint32Array.
+///
+/// Errors: `bad-option`.
+pub(super) fn ids(name: &str, value: &JsValue) -> Result<Vec<u32>> {
+    if let Some(ids) = value.dyn_ref::<Uint32Array>() {
+        return Ok(ids.to_vec());
+    }
+    let wrong = || Error::BadOption(format!("{name} is neither a Uint32Array nor an array of ids"));
+    let list = value.dyn_ref::<Array>().ok_or_else(wrong)?;
+    list.iter().map(|v| id(v.as_f64().ok_or_else(wrong)?)).collect()
+}
+
+/// A string with whole surrogate pairs.
+///
+/// Errors: `bad-option`, `bad-text`.
+pub(super) fn text(value: &JsValue) -> Result<String> {
+    let Some(text) = value.dyn_ref::<JsString>() else {
+        return Err(Error::BadOption("text is no string".into()));
+    };
+    if !text.is_valid_utf16() {
+        return Err(Error::BadText);
+    }
+    Ok(text.into())
+}
+
+/// What to read.
+pub(super) enum Input {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+impl Input {
+    /// Errors: `bad-text`, `bad-option`.
+    pub(super) fn parse(value: &JsValue) -> Result<Input> {
+        match value.is_string() {
+            true => text(value).map(Input::Text),
+            false => ids("the first argument", value).map(Input::Ids),
+        }
+    }
+}
+
+/// How to read.
+pub(super) struct ReadOptions {
+    pub(super) lens: lens::Options,
+    pub(super) cancel: Cancel,
+    pub(super) on_block: Option<Function>,
+}
+
+impl ReadOptions {
+    /// Errors: `bad-option`.
+    pub(super) fn parse(value: &JsValue) -> Result<ReadOptions> {
+        let known = ["subblocks", "norm", "decoder", "top_k", "track", "signal", "onBlock"];
+        let get = options(value, &known)?;
+        let mut lens = lens::Options::default();
+        if let Some(name) = string("norm", &get("norm"))? {
+            lens.norm = lens::Norm::from_name(&name)?;
+        }
+        if get("subblocks").is_truthy() {
+            return Err(Error::BadOption(
+                "subblocks is true, this version has block rows only".into(),
+            ));
+        }
+        let decoder = get("decoder");
+        if !decoder.is_undefined() && decoder.dyn_ref::<Array>().is_none_or(|d| d.length() > 0) {
+            return Err(Error::BadOption(
+                "decoder is not [], this version decodes by norm and unembedding only".into(),
+            ));
+        }
+        let top_k = get("top_k");
+        if !top_k.is_undefined() {
+            let wrong = || Error::BadOption("top_k is no whole number".into());
+            let k = top_k.as_f64().filter(|k| k.fract() == 0.0 && *k >= 0.0).ok_or_else(wrong)?;
+            lens.top_k = k as usize;
+        }
+        let track = get("track");
+        if !track.is_undefined() {
+            lens.track = ids("track", &track)?;
+        }
+        Ok(ReadOptions {
+            lens,
+            cancel: signal(&get("signal"))?,
+            on_block: function("onBlock", &get("onBlock"))?,
+        })
+    }
+}
+
+/// `{ id, text, bytes, shown }`.
+pub(super) fn token(token: &Token) -> JsValue {
+    let out = object();
+    set(&out, "id", token.id);
+    set(&out, "text", token.text.as_str());
+    set(&out, "bytes", Uint8Array::from(&token.bytes[..]));
+    set(&out, "shown", token.shown.as_str());
+    out.into()
+}
+
+#[derive(Serialize)]
+struct ModelFacts<'a> {
+    family: &'a str,
+    n_layer: usize,
+    n_head: usize,
+    n_embd: usize,
+    n_ctx: usize,
+    vocab_size: usize,
+    parameters: f64,
+    precision: &'a str,
+    gpu_bytes: f64,
+    extra_tensors: &'a [String],
+}
+
+/// `loupe.model`.
+pub(super) fn model(loaded: &Loaded) -> JsValue {
+    let (model, config) = (&loaded.model, &loaded.model.config);
+    let facts = ModelFacts {
+        family: config.family.name(),
+        n_layer: config.n_layer,
+        n_head: config.n_head,
+        n_embd: config.n_embd,
+        n_ctx: config.n_ctx,
+        vocab_size: config.vocab_size,
+        parameters: config.parameters() as f64,
+        precision: model.precision.name(),
+        gpu_bytes: loaded.gpu_bytes as f64,
+        extra_tensors: &model.extra_tensors,
+    };
+    serde_wasm_bindgen::to_value(&facts).unwrap_or_default()
+}

@@ -1,0 +1,138 @@
+/** Every failure: branch on `code`, show `message`. */
+export interface LoupeError extends Error {
+  name: "LoupeError";
+  code:
+    | "no-webgpu" | "no-adapter" | "device-lost" | "out-of-memory"
+    | "bad-config" | "unsupported-model" | "bad-header" | "missing-tensor" | "bad-shape" | "bad-dtype" | "truncated"
+    | "bad-tokenizer" | "no-tokenizer" | "empty" | "bad-text" | "too-long" | "bad-token" | "bad-option"
+    | "network" | "not-found" | "quota" | "corrupt" | "busy" | "aborted";
+  /** With `too-long`: tokens of the text. */
+  n_tokens?: number;
+  /** With `too-long`: tokens that fit. */
+  n_ctx?: number;
+}
+
+export interface Token {
+  id: number;
+  /** The token's bytes as text; bytes that are no UTF-8 by themselves become U+FFFD. */
+  text: string;
+  bytes: Uint8Array;
+  /** A form in which nothing is invisible: "␣the", "↵", "‹E2 80›"; "#id" without a tokenizer. */
+  shown: string;
+}
+
+export interface Model {
+  family: string;
+  n_layer: number;
+  n_head: number;
+  n_embd: number;
+  n_ctx: number;
+  vocab_size: number;
+  parameters: number;
+  precision: "f16" | "f32";
+  /** Bytes of the weights on the GPU. */
+  gpu_bytes: number;
+  /** Tensors of the files that the model has no use for. */
+  extra_tensors: string[];
+}
+
+export interface Adapter {
+  vendor: string;
+  architecture: string;
+  device: string;
+  description: string;
+  /** Whether it is a software adapter. */
+  fallback: boolean;
+  limits: Record<string, number>;
+}
+
+export interface Progress {
+  received: number;
+  /** Bytes of all files, null while unknown. */
+  total: number | null;
+  /** The tensor that is coming in. */
+  tensor: string;
+}
+
+export interface LoadOptions {
+  /** Text of config.json. */
+  config: string;
+  /** Text of tokenizer.json, or null: then read() takes ids only. */
+  tokenizer?: string | null;
+  /** One model.safetensors, or its shards. */
+  weights: ReadableStream<Uint8Array> | ReadableStream<Uint8Array>[];
+  /** How 2-D weights are stored on the GPU; "f16" by default. */
+  precision?: "f16" | "f32";
+  /** Bytes of all files, if known; one file tells by itself. */
+  total?: number;
+  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal;
+}
+
+export interface ReadOptions {
+  /** "affine" (default): ln_f by the row's own statistics; "plain": without gain and bias; "none". */
+  norm?: "affine" | "plain" | "none";
+  /** Not in this version: must be false or absent. */
+  subblocks?: false;
+  /** Not in this version: must be empty or absent. */
+  decoder?: [];
+  /** Tokens listed per cell, 1 to 20; 10 by default. */
+  top_k?: number;
+  /** At most 64 token ids to follow at every cell. */
+  track?: number[] | Uint32Array;
+  signal?: AbortSignal;
+  /** A finished block of positions [start, end). Its reading cannot trace. */
+  onBlock?: (block: { start: number; end: number; reading: Reading }) => void;
+}
+
+/** Natural logarithms, so nats; rank 1 is best; README.md says what each means. */
+export type Statistic =
+  | "logsumexp" | "entropy" | "logit_final" | "prob_final" | "rank_final"
+  | "logprob_input" | "rank_input" | "logprob_next" | "rank_next"
+  | "kl_final" | "kl_final_reverse" | "kl_input" | "kl_input_reverse";
+
+export interface Track {
+  id: number;
+  logit: Float32Array;
+  logprob: Float32Array;
+  rank: Float32Array;
+}
+
+/** Every array is tap-major: (tap, position) is at tap * n_tokens + position. */
+export class Reading {
+  private constructor();
+  readonly tokens: Token[];
+  /** "input", then "h.0", …: h.i is the output of block i. */
+  readonly taps: string[];
+  readonly n_tokens: number;
+  readonly top_k: number;
+  /** Whether the last row is the model's own output under this norm. */
+  readonly final_is_model: boolean;
+  stat(name: Statistic): Float32Array;
+  /** [N·T·K], best first. */
+  readonly top_ids: Uint32Array;
+  readonly top_logits: Float32Array;
+  /** The distinct tokens of top_ids, by rising id. */
+  readonly top_tokens: Token[];
+  tracked(id: number): Track;
+  /** Any tokens at one position over the taps, or at one tap over the positions, without a second pass. */
+  trace(
+    ids: number[] | Uint32Array,
+    line: ({ position: number } | { tap: number }) & { signal?: AbortSignal },
+  ): Promise<Track[]>;
+  free(): void;
+}
+
+/** One device with at most one model. Calls that need the device run one after the other, in the order they came. */
+export class Loupe {
+  private constructor();
+  static open(): Promise<Loupe>;
+  readonly adapter: Adapter;
+  /** undefined before the first load. */
+  readonly model: Model | undefined;
+  load(options: LoadOptions): Promise<void>;
+  encode(text: string): Uint32Array;
+  token(id: number): Token;
+  read(textOrIds: string | number[] | Uint32Array, options?: ReadOptions): Promise<Reading>;
+  free(): void;
+}

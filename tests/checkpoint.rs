@@ -1,0 +1,141 @@
+//! The streaming reader: every splitting gives the same tensors, hostile files give clear errors.
+#![cfg(not(target_arch = "wasm32"))]
+
+use loupe::checkpoint::{Element, Event, Reader, TensorInfo};
+use loupe::error::Error;
+use proptest::prelude::*;
+
+/// A file of the given header and data.
+fn file(header: &str, data: &[u8]) -> Vec<u8> {
+    let mut out = (header.len() as u64).to_le_bytes().to_vec();
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(data);
+    out
+}
+
+const GOOD: &str = r#"{"__metadata__":{"format":"pt"},
+    "b":{"dtype":"F16","shape":[3],"data_offsets":[8,14]},
+    "empty":{"dtype":"F32","shape":[0,4],"data_offsets":[14,14]},
+    "mask":{"dtype":"U8","shape":[5],"data_offsets":[14,19]},
+    "a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
+
+fn good() -> Vec<u8> {
+    file(GOOD, &(0..19u8).collect::<Vec<_>>())
+}
+
+/// Reads a file in pieces: the header as announced, and each tensor's bytes.
+fn read(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<TensorInfo>, Vec<(String, Vec<u8>)>), Error> {
+    let mut reader = Reader::new();
+    let (mut header, mut data) = (Vec::new(), Vec::<(String, Vec<u8>)>::new());
+    let mut at = 0;
+    let mut cuts = cuts.iter().cycle();
+    while at < bytes.len() {
+        let n = (*cuts.next().expect("a cut")).clamp(1, bytes.len() - at);
+        reader.push(&bytes[at..at + n], |event| {
+            match event {
+                Event::Header(tensors) => header = tensors.to_vec(),
+                Event::Data { tensor, bytes, .. } => match data.last_mut() {
+                    Some((name, all)) if *name == tensor.name => all.extend_from_slice(bytes),
+                    _ => data.push((tensor.name.clone(), bytes.to_vec())),
+                },
+            }
+            Ok(())
+        })?;
+        at += n;
+    }
+    reader.finish()?;
+    Ok((header, data))
+}
+
+fn code(bytes: &[u8]) -> &'static str {
+    read(bytes, &[1000]).map_or_else(|e| e.code(), |_| "fine")
+}
+
+#[test]
+fn tensors_come_in_the_order_of_the_data() {
+    let (header, data) = read(&good(), &[1 << 20]).expect("a good file");
+    let names: Vec<&str> = header.iter().map(|t| t.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "empty", "mask"]);
+    assert_eq!(header[0].element, Ok(Element::F32));
+    assert_eq!(header[1].element, Ok(Element::F16));
+    assert_eq!(header[3].element, Err("U8".to_string()));
+    let expected = [("a", 0..8u8), ("b", 8..14), ("mask", 14..19)];
+    let expected: Vec<_> = expected.map(|(n, r)| (n.to_string(), r.collect::<Vec<u8>>())).into();
+    assert_eq!(data, expected);
+}
+
+proptest! {
+    #[test]
+    fn every_splitting_gives_the_same(cuts in prop::collection::vec(1usize..200, 1..20)) {
+        prop_assert_eq!(read(&good(), &cuts).ok(), read(&good(), &[1]).ok());
+        prop_assert!(read(&good(), &cuts).is_ok());
+    }
+
+    /// Bytes that are no model never panic and never pass for a whole file.
+    #[test]
+    fn noise_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(matches!(code(&bytes), "bad-header" | "truncated"));
+    }
+
+    /// A good file with one byte of the header changed is read or refused, never a panic.
+    #[test]
+    fn a_changed_header_never_panics(at in 0usize..GOOD.len() + 8, byte in any::<u8>()) {
+        let mut bytes = good();
+        bytes[at] = byte;
+        let _ = code(&bytes);
+    }
+}
+
+#[test]
+fn a_truncated_file_says_how_much_came() {
+    let whole = good();
+    for n in 0..whole.len() {
+        let error = read(&whole[..n], &[7]).err();
+        let Some(Error::Truncated { received, expected }) = error else { panic!("{n}: {error:?}") };
+        assert_eq!(received, n as u64);
+        assert!(expected > received);
+    }
+}
+
+#[test]
+fn lying_headers_are_refused() {
+    let tensor = |dtype: &str, shape: &str, start: u64, end: u64| {
+        file(
+            &format!(
+                r#"{{"x":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[{start},{end}]}}}}"#
+            ),
+            &[0; 64],
+        )
+    };
+    assert_eq!(code(&tensor("F32", "[16]", 0, 64)), "fine");
+    assert_eq!(code(&tensor("F32", "[15]", 0, 64)), "bad-header", "size and shape differ");
+    assert_eq!(code(&tensor("F32", "[16]", 64, 0)), "bad-header", "end before start");
+    assert_eq!(code(&tensor("F32", "[14]", 8, 64)), "bad-header", "a hole at the start");
+    assert_eq!(code(&tensor("F32", "[15]", 0, 60)), "bad-header", "bytes after the last tensor");
+    assert_eq!(code(&tensor("F32", "[17]", 0, 68)), "truncated", "more than the file has");
+    assert_eq!(code(&tensor("Q7", "[16]", 0, 64)), "bad-header", "an unknown type");
+    assert_eq!(code(&tensor("F32", "[-1]", 0, 64)), "bad-header", "a negative size");
+    let huge = "[4294967296,4294967296,4294967296]";
+    assert_eq!(code(&tensor("F32", huge, 0, 64)), "bad-header", "a shape that overflows");
+    let overlap = r#"{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"y":{"dtype":"U8","shape":[8],"data_offsets":[4,12]}}"#;
+    assert_eq!(code(&file(overlap, &[0; 12])), "bad-header", "overlap");
+}
+
+#[test]
+fn what_is_no_safetensors_file_is_refused() {
+    assert_eq!(code(b"<!DOCTYPE html><html><body>Not found</body></html>"), "bad-header");
+    assert_eq!(code(b"PK\x03\x04 a pytorch_model.bin is a zip file"), "bad-header");
+    assert_eq!(code(&file("[1,2]", &[])), "bad-header");
+    assert_eq!(code(&file("{\"x\":", &[])), "bad-header");
+    assert_eq!(code(&u64::MAX.to_le_bytes()), "bad-header", "an endless header is not waited for");
+    assert_eq!(code(b""), "truncated");
+}
+
+#[test]
+fn numbers_are_decoded() {
+    let mut out = Vec::new();
+    Element::F32.decode(&1.5f32.to_le_bytes(), &mut out);
+    Element::F16.decode(&[0x00, 0x3e, 0x01, 0x00], &mut out);
+    Element::Bf16.decode(&[0xc0, 0x3f], &mut out);
+    assert_eq!(out, [1.5, 1.5, 2f32.powi(-24), 1.5]);
+}

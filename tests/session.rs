@@ -1,0 +1,315 @@
+//! Bad input, exact counts, memory given back: through the same calls that JavaScript makes.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use loupe::config::Config;
+use loupe::error::{Error, Result};
+use loupe::gpu::Cancel;
+use loupe::kernels::Precision;
+use loupe::lens::{Norm, Options};
+use loupe::reading::Statistic;
+use loupe::session::{Recipe, Session};
+use loupe::tokenizer::Tokenizer;
+use pollster::block_on;
+use support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS};
+
+async fn load(session: &Session, recipe: &Recipe<'_>, bytes: &[u8], piece: usize) -> Result<()> {
+    let mut loading = session.load(recipe).await?;
+    for piece in bytes.chunks(piece) {
+        loading.loader.push(session.gpu(), piece).await?;
+    }
+    loading.loader.end_file()?;
+    session.install(loading).await.map(|_| ())
+}
+
+async fn tales() -> Session {
+    let session = Session::open().await.expect("a WebGPU adapter");
+    let recipe = Recipe::new(TALES_CONFIG, Some(TALES_TOKENIZER));
+    load(&session, &recipe, TALES_WEIGHTS, 1 << 20).await.expect("Tales loads");
+    session
+}
+
+async fn read_ids(session: &Session, ids: &[u32], options: &Options) -> Result<Vec<f32>> {
+    let lensed = session.read(ids, options, &Cancel::default(), |_, _, _| Ok(())).await?;
+    Ok(lensed.reading.stats.concat())
+}
+
+fn code<V>(result: Result<V>) -> &'static str {
+    result.map_or_else(|e| e.code(), |_| "fine")
+}
+
+/// The config of the smallest golden model with one field replaced.
+fn bare_config(from: &str, to: &str) -> String {
+    let config = Golden::bare().config;
+    assert!(config.contains(from), "{from} is not in {config}");
+    config.replace(from, to)
+}
+
+#[test]
+fn every_splitting_of_the_bytes_loads_the_same_model() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = Recipe::new(golden.config, None);
+        let mut readings = Vec::new();
+        for piece in [1, 3, 1000, 1 << 20] {
+            load(&session, &recipe, golden.weights, piece).await.expect("it loads");
+            let options = Options::default();
+            readings.push(read_ids(&session, &golden.ids(), &options).await.expect("a reading"));
+        }
+        let bits = |r: &Vec<f32>| r.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert!(readings.iter().all(|r| bits(r) == bits(&readings[0])));
+    });
+}
+
+#[test]
+fn bad_readings_get_their_codes_and_leave_the_loupe_usable() {
+    block_on(async {
+        let session = tales().await;
+        let fine = Options::default();
+        let with = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options
+        };
+        assert_eq!(code(read_ids(&session, &[], &fine).await), "empty");
+        assert_eq!(code(read_ids(&session, &[1; 257], &fine).await), "too-long");
+        assert_eq!(code(read_ids(&session, &[4096], &fine).await), "bad-token");
+        assert_eq!(code(read_ids(&session, &[1, u32::MAX], &fine).await), "bad-token");
+        assert_eq!(code(read_ids(&session, &[1], &with(|o| o.top_k = 0)).await), "bad-option");
+        assert_eq!(code(read_ids(&session, &[1], &with(|o| o.top_k = 21)).await), "bad-option");
+        assert_eq!(
+            code(read_ids(&session, &[1], &with(|o| o.track = vec![4096])).await),
+            "bad-token"
+        );
+        assert_eq!(
+            code(read_ids(&session, &[1], &with(|o| o.track = vec![1; 65])).await),
+            "bad-option"
+        );
+        assert_eq!(code(Norm::from_name("final")), "bad-option");
+        let cancelled = Cancel::when(|| true);
+        let result = session.read(&[1], &fine, &cancelled, |_, _, _| Ok(())).await;
+        assert_eq!(code(result.map(|_| ())), "aborted");
+        let loaded = session.loaded().expect("a model");
+        assert_eq!(loaded.token(4096).map_err(|e| e.code()), Err("bad-token"));
+        let message = read_ids(&session, &[1; 300], &fine).await.map_err(|e| e.to_string());
+        let message = message.expect_err("too long");
+        assert!(message.contains("300") && message.contains("256"), "{message}");
+        assert_eq!(code(read_ids(&session, &[1, 2, 3], &fine).await), "fine");
+    });
+}
+
+#[test]
+fn a_cancel_in_the_middle_stops_the_reading_and_gives_the_memory_back() {
+    block_on(async {
+        let golden = Golden::massive();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = Recipe::new(golden.config, None);
+        load(&session, &recipe, golden.weights, 1 << 20).await.expect("it loads");
+        let before = session.gpu().allocated_bytes();
+        let asked = std::rc::Rc::new(std::cell::Cell::new(0));
+        let counter = asked.clone();
+        let cancel = Cancel::when(move || {
+            counter.set(counter.get() + 1);
+            counter.get() > 6
+        });
+        let options = Options::default();
+        let result = session.read(&golden.ids(), &options, &cancel, |_, _, _| Ok(())).await;
+        assert_eq!(code(result.map(|_| ())), "aborted");
+        assert_eq!(session.gpu().allocated_bytes(), before);
+        assert_eq!(code(read_ids(&session, &golden.ids(), &options).await), "fine");
+    });
+}
+
+#[test]
+fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
+    block_on(async {
+        let golden = Golden::massive();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = Recipe::new(golden.config, None);
+        load(&session, &recipe, golden.weights, 1 << 20).await.expect("it loads");
+        let mut blocks = Vec::new();
+        let on_block = |start: usize, end: usize, reading: &loupe::reading::Reading| {
+            blocks.push((start, end, reading.slice(start, end)));
+            Ok(())
+        };
+        let options = Options::default();
+        let lensed = session.read(&golden.ids(), &options, &Cancel::default(), on_block).await;
+        let whole = lensed.map_err(|e| e.to_string()).expect("a reading").reading;
+        assert_eq!(blocks.iter().map(|b| (b.0, b.1)).collect::<Vec<_>>(), [(0, 64), (64, 70)]);
+        for (start, end, block) in &blocks {
+            let cut = whole.slice(*start, *end);
+            assert_eq!(block.top_ids, cut.top_ids);
+            assert_eq!(block.stat(Statistic::KlFinal), cut.stat(Statistic::KlFinal));
+        }
+        let stop = |_: usize, _: usize, _: &loupe::reading::Reading| Err(Error::Aborted);
+        let result = session.read(&golden.ids(), &options, &Cancel::default(), stop).await;
+        assert_eq!(code(result.map(|_| ())), "aborted");
+    });
+}
+
+#[test]
+fn bad_configs_are_refused_by_name() {
+    let parse = |text: &str| code(Config::parse(text));
+    assert_eq!(parse(""), "bad-config");
+    assert_eq!(parse("{}"), "bad-config");
+    assert_eq!(parse("[1]"), "bad-config");
+    assert_eq!(parse(Golden::bare().config), "fine");
+    let change = |from: &str, to: &str| code(Config::parse(&bare_config(from, to)));
+    assert_eq!(change("\"gpt2\"", "\"llama\""), "unsupported-model");
+    assert_eq!(change("gelu_new", "swish"), "unsupported-model");
+    assert_eq!(change("\"n_layer\": 1", "\"n_layer\": 0"), "bad-config");
+    assert_eq!(change("\"n_layer\": 1", "\"n_layer\": -1"), "bad-config");
+    assert_eq!(change("\"n_layer\": 1,", ""), "bad-config");
+    assert_eq!(change("\"n_head\": 1", "\"n_head\": 4"), "bad-config");
+    assert_eq!(change("\"vocab_size\": 23", "\"vocab_size\": 1e30"), "bad-config");
+    assert_eq!(change("\"n_embd\": 6", "\"n_embd\": 4294967295"), "bad-config");
+    assert_eq!(
+        change("\"n_layer\": 1", "\"add_cross_attention\": true, \"n_layer\": 1"),
+        "unsupported-model"
+    );
+}
+
+#[test]
+fn bad_files_are_refused_and_the_model_in_use_stays() {
+    block_on(async {
+        let session = tales().await;
+        let before = session.gpu().allocated_bytes();
+        let golden = Golden::bare();
+        let attempt = async |config: &str, bytes: &[u8]| {
+            code(load(&session, &Recipe::new(config, None), bytes, 1000).await)
+        };
+        let whole = golden.weights;
+        assert_eq!(attempt(golden.config, &whole[..whole.len() - 1]).await, "truncated");
+        assert_eq!(attempt(golden.config, &whole[..5]).await, "truncated");
+        assert_eq!(attempt(golden.config, b"<html>404</html>").await, "bad-header");
+        assert_eq!(attempt(golden.config, TALES_WEIGHTS).await, "bad-shape");
+        let deeper = bare_config("\"n_layer\": 1", "\"n_layer\": 2");
+        assert_eq!(attempt(&deeper, whole).await, "missing-tensor");
+        let untied = bare_config("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
+        assert_eq!(attempt(&untied, whole).await, "missing-tensor");
+        assert_eq!(attempt("{", whole).await, "bad-config");
+        let mut recipe = Recipe::new(golden.config, Some("{\"model\": 3}"));
+        assert_eq!(code(load(&session, &recipe, whole, 1000).await), "bad-tokenizer");
+        assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
+        assert_eq!(session.loaded().expect("a model").model.config.vocab_size, 4096);
+
+        recipe.tokenizer = None;
+        load(&session, &recipe, whole, 1000).await.expect("it loads");
+        let loaded = session.loaded().expect("a model");
+        assert_eq!(code(loaded.encode("text")), "no-tokenizer");
+        assert_eq!(loaded.token(3).map(|t| t.shown).ok().as_deref(), Some("#3"));
+        assert_eq!(session.gpu().allocated_bytes(), loaded.gpu_bytes, "Tales was given back");
+    });
+}
+
+/// One F16 value of 2-D weights in the file set to something that no f16 or no model can hold.
+#[test]
+fn values_that_do_not_fit_are_refused_by_tensor() {
+    block_on(async {
+        let golden = Golden::massive();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let header = u64::from_le_bytes(golden.weights[..8].try_into().expect("8 bytes"));
+        let json: serde_json::Value =
+            serde_json::from_slice(&golden.weights[8..8 + header as usize]).expect("JSON");
+        let name = "transformer.h.1.mlp.c_fc.weight";
+        let start = json[name]["data_offsets"][0].as_u64().expect("an offset");
+        let at = (8 + header + start) as usize;
+        for (value, precision, expected) in [
+            (1e6f32, Precision::F16, "bad-dtype"),
+            (1e6, Precision::F32, "fine"),
+            (f32::NAN, Precision::F32, "corrupt"),
+            (f32::INFINITY, Precision::F16, "corrupt"),
+        ] {
+            let mut bytes = golden.weights.to_vec();
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            let mut recipe = Recipe::new(golden.config, None);
+            recipe.precision = precision;
+            let result = load(&session, &recipe, &bytes, 1 << 16).await;
+            if let Err(e) = &result {
+                assert!(e.to_string().contains("h.1.mlp.c_fc.weight"), "{e}");
+            }
+            assert_eq!(code(result), expected, "{value} as {precision:?}");
+        }
+    });
+}
+
+#[test]
+fn a_lost_device_is_said_at_every_later_call() {
+    block_on(async {
+        let session = tales().await;
+        session.gpu().destroy();
+        let result = read_ids(&session, &[1, 2], &Options::default()).await;
+        assert_eq!(code(result), "device-lost");
+        let recipe = Recipe::new(TALES_CONFIG, None);
+        assert_eq!(code(load(&session, &recipe, TALES_WEIGHTS, 1 << 20).await), "device-lost");
+    });
+}
+
+#[test]
+fn reading_before_loading_says_so() {
+    block_on(async {
+        let session = Session::open().await.expect("a WebGPU adapter");
+        assert_eq!(code(read_ids(&session, &[1], &Options::default()).await), "not-found");
+    });
+}
+
+/// Exact costs of one reading of Tales at T = 20; a change here is a change of the design.
+#[test]
+fn dispatches_and_bytes_of_one_reading() {
+    block_on(async {
+        let session = tales().await;
+        let ids: Vec<u32> = (100..120).collect();
+        let options = Options::default();
+        read_ids(&session, &ids, &options).await.expect("a reading");
+        let weights = session.gpu().allocated_bytes();
+        session.gpu().reset_peak();
+        let before = session.gpu().counters();
+        read_ids(&session, &ids, &options).await.expect("a reading");
+        let after = session.gpu().counters();
+        // 1 embed; 8 blocks of 9; 9 ln_f; 2 matmul + fold + merge for the references; gather-dot;
+        // 140 middle rows in one group: matmul, fold, top-k; two kept groups: fold, top-k; 3 × 2 merges.
+        assert_eq!(after.dispatches - before.dispatches, 1 + 8 * 9 + 9 + 4 + 1 + 3 + 4 + 6);
+        // 9 taps × 20 positions × (10 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
+        assert_eq!(after.read_bytes - before.read_bytes, 9 * 20 * (10 + 3 + 3 + 20) * 4);
+        assert_eq!(session.gpu().allocated_bytes(), weights, "a dropped reading keeps nothing");
+        assert!(session.gpu().peak_bytes() - weights < 40 << 20);
+    });
+}
+
+#[test]
+fn tokens_show_what_cannot_be_seen() {
+    let tokenizer = Tokenizer::parse(TALES_TOKENIZER).expect("a tokenizer");
+    let text = " the\n\tcafé 🦊\u{a0}\u{200b}";
+    let ids = tokenizer.encode(text).expect("ids");
+    let tokens: Vec<_> = ids.iter().map(|&id| tokenizer.token(id)).collect();
+    let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.bytes.clone()).collect();
+    assert_eq!(bytes, text.as_bytes());
+    let shown: String = tokens.iter().map(|t| t.shown.as_str()).collect();
+    assert!(shown.starts_with("␣the↵"), "{shown}");
+    assert!(shown.contains('⇥') && shown.contains('‹'), "{shown}");
+    assert!(!shown.contains(['\u{a0}', '\u{200b}', '\n', '\t', ' ', '\u{fffd}']), "{shown}");
+    assert_eq!(tokenizer.token(0).shown, "<|endoftext|>");
+    assert_eq!(tokenizer.token(4_000_000).shown, "#4000000");
+}
+
+/// GPT-2's own tokenizer, where it lies beside the repository: every byte of every token is right.
+#[test]
+fn gpt2s_tokenizer_round_trips() {
+    let path = "../shared/gpt2-small/tokenizer.json";
+    let Ok(json) = std::fs::read_to_string(path) else {
+        println!("skipped: {path} is not on this machine");
+        return;
+    };
+    let tokenizer = Tokenizer::parse(&json).expect("a tokenizer");
+    assert_eq!(tokenizer.encode("Hello world").expect("ids"), [15496, 995]);
+    let text = "Déjà vu — 東京\u{200d}🏳️‍🌈\r\n\u{0}  tabs\t\t<|endoftext|> end";
+    let ids = tokenizer.encode(text).expect("ids");
+    let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token(id).bytes).collect();
+    assert_eq!(bytes, text.as_bytes());
+    // The 256 byte tokens are the first 256 ids, each of one byte, all different.
+    let mut single: Vec<u8> = (0..256).flat_map(|id| tokenizer.token(id).bytes).collect();
+    single.sort_unstable();
+    assert_eq!(single, (0..=255).collect::<Vec<u8>>());
+}

@@ -1,0 +1,96 @@
+//! Every test: natively on Vulkan, in Chromium, in Firefox, and the built page.
+
+use crate::run::{Outcome, Var, root, run, watch};
+use crate::{build, tools};
+
+/// The parts, in the order they run.
+pub const PARTS: [&str; 4] = ["rust", "chromium", "firefox", "page"];
+
+/// Test files whose bodies run in browsers as well.
+const IN_BROWSERS: [&str; 3] = ["kernels", "golden", "browser"];
+
+#[derive(Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+impl Count {
+    /// Reads "3 passed" and "1 failed" off a runner's closing line.
+    fn read(&mut self, line: &str) {
+        let words: Vec<&str> = line.split([' ', ';', '.']).filter(|w| !w.is_empty()).collect();
+        let is_result =
+            line.starts_with("test result:") || words.len() >= 2 && line.starts_with("  ");
+        for pair in words.windows(2).filter(|_| is_result) {
+            match (pair[0].parse::<u64>(), pair[1]) {
+                (Ok(n), "passed") => self.passed += n,
+                (Ok(n), "failed") => self.failed += n,
+                _ => {}
+            }
+        }
+    }
+}
+
+pub fn test(parts: &[&str]) -> Outcome {
+    let mut count = Count::default();
+    let mut failures = Vec::new();
+    for part in parts {
+        println!("\n== {part} ==");
+        let before = count.passed;
+        let result = match *part {
+            "rust" => rust(&mut count),
+            "chromium" => chromium(&mut count),
+            "firefox" => firefox(&mut count),
+            _ => page(&mut count),
+        };
+        match result {
+            Err(message) => failures.push(format!("{part}: {message}")),
+            Ok(()) if count.passed == before => failures.push(format!("{part}: no test ran")),
+            Ok(()) => {}
+        }
+    }
+    println!("\nparts: {}", parts.join(", "));
+    println!("loupe: {} passed, {} failed", count.passed, count.failed);
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+fn rust(count: &mut Count) -> Outcome {
+    tools::vulkan()?;
+    run("cargo", &["fmt", "--all", "--check"], &[])?;
+    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    run("cargo", &lints, &[])?;
+    let args = ["test", "--workspace", "--no-fail-fast"];
+    watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
+}
+
+fn chromium(count: &mut Count) -> Outcome {
+    tools::chromium()?;
+    let driver = ("CHROMEDRIVER", "/usr/bin/chromedriver".into());
+    in_browser("tests/chromium.json", driver, count)
+}
+
+fn firefox(count: &mut Count) -> Outcome {
+    tools::firefox()?;
+    tools::geckodriver()?;
+    in_browser("tests/firefox.json", ("GECKODRIVER", tools::tool("geckodriver").into()), count)
+}
+
+/// The same test bodies, compiled to wasm and run in a headless browser.
+fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
+    tools::wasm_target()?;
+    tools::wasm_bindgen()?;
+    let mut args = vec!["test", "--target", "wasm32-unknown-unknown", "--no-fail-fast"];
+    args.extend(IN_BROWSERS.iter().flat_map(|name| ["--test", name]));
+    let options = ("WASM_BINDGEN_TEST_WEBDRIVER_JSON", root().join(options).into());
+    let vars = [driver, options, tools::runtime_dir()?];
+    watch("cargo", &args, &vars, |line| count.read(line))
+}
+
+/// The built site in headless Chromium, as a person uses it.
+fn page(count: &mut Count) -> Outcome {
+    tools::chromium()?;
+    build::build()?;
+    run("npm", &["run", "--silent", "check"], &[])?;
+    let args = ["--no-install", "playwright", "test"];
+    watch("npx", &args, &[], |line| count.read(line))
+}

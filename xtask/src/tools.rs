@@ -1,0 +1,120 @@
+//! What the tasks need beyond cargo: installed where it can be, asked for where it cannot.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::run::{Outcome, Var, output, root, run};
+
+/// The WebDriver of Firefox; Chromium's comes with it.
+const GECKODRIVER: &str = "0.37.1";
+
+/// A tool installed into `.tools/bin`.
+pub fn tool(name: &str) -> PathBuf {
+    root().join(".tools/bin").join(name)
+}
+
+/// The wasm target of the pinned toolchain.
+pub fn wasm_target() -> Outcome {
+    let target = "wasm32-unknown-unknown";
+    let installed = output("rustup", &["target", "list", "--installed"])
+        .ok_or("rustup is missing: install it from https://rustup.rs")?;
+    if installed.lines().any(|line| line == target) {
+        return Ok(());
+    }
+    run("rustup", &["target", "add", target], &[])
+}
+
+/// wasm-bindgen's tools, at the exact version of the crate.
+pub fn wasm_bindgen() -> Outcome {
+    let lock = fs::read_to_string(root().join("Cargo.lock")).map_err(|e| e.to_string())?;
+    let version = lock
+        .split("\n\n")
+        .find_map(|package| package.split_once("name = \"wasm-bindgen\"\nversion = \""))
+        .and_then(|(_, rest)| rest.split('"').next())
+        .ok_or("Cargo.lock does not name wasm-bindgen")?;
+    // Without --locked: the tool's own lock names a crate version that some registries lack.
+    cargo_tool("wasm-bindgen-cli", "wasm-bindgen", version, &[])
+}
+
+/// geckodriver, for the tests in Firefox.
+pub fn geckodriver() -> Outcome {
+    cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked"])
+}
+
+fn cargo_tool(package: &str, program: &str, version: &str, extra: &[&str]) -> Outcome {
+    let path = tool(program);
+    let found = output(&path.to_string_lossy(), &["--version"]).unwrap_or_default();
+    if found.lines().next().unwrap_or_default().split(' ').any(|word| word == version) {
+        return Ok(());
+    }
+    println!("Installing {package} {version} into .tools (a few minutes, once)");
+    let args = ["install", package, "--version", version, "--root", ".tools"];
+    run("cargo", &[&args[..], extra].concat(), &[])
+}
+
+/// The JavaScript packages of package-lock.json.
+pub fn node_modules() -> Outcome {
+    if output("node", &["--version"]).is_none() || output("npm", &["--version"]).is_none() {
+        return Err(
+            "Node.js with npm is missing: install version 20 or later from https://nodejs.org"
+                .into(),
+        );
+    }
+    let modified = |path: &str| fs::metadata(root().join(path)).and_then(|m| m.modified()).ok();
+    let installed = modified("node_modules/.package-lock.json");
+    if installed.is_some() && installed >= modified("package-lock.json") {
+        return Ok(());
+    }
+    let skip = ("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", OsString::from("1"));
+    run("npm", &["ci", "--no-audit", "--no-fund"], &[skip])
+}
+
+/// A Vulkan driver: lavapipe does, a GPU's own is faster.
+pub fn vulkan() -> Outcome {
+    let has_driver = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
+        .iter()
+        .any(|dir| fs::read_dir(dir).is_ok_and(|mut files| files.next().is_some()));
+    if has_driver || !cfg!(target_os = "linux") { Ok(()) } else { apt(&["mesa-vulkan-drivers"]) }
+}
+
+/// Chromium and its driver.
+pub fn chromium() -> Outcome {
+    programs(&["/usr/bin/chromium", "/usr/bin/chromedriver"], &["chromium", "chromium-driver"])
+}
+
+/// Firefox ESR, which computes on lavapipe.
+pub fn firefox() -> Outcome {
+    vulkan()?;
+    programs(&["/usr/bin/firefox-esr"], &["firefox-esr"])
+}
+
+fn programs(paths: &[&str], packages: &[&str]) -> Outcome {
+    if paths.iter().all(|path| Path::new(path).exists()) { Ok(()) } else { apt(packages) }
+}
+
+fn apt(packages: &[&str]) -> Outcome {
+    let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    if output("id", &["-u"]).as_deref() != Some("0") || output("apt-get", &["--version"]).is_none()
+    {
+        let names = packages.join(" ");
+        return Err(format!(
+            "Missing on this machine. Install it, on Debian with:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends {names}\n"
+        ));
+    }
+    let quiet = [("DEBIAN_FRONTEND", OsString::from("noninteractive"))];
+    run("apt-get", &["update", "-qq"], &quiet)?;
+    run("apt-get", &[&install[..], packages].concat(), &quiet)
+}
+
+/// A directory of our own for drivers that want one; without it they complain on every start.
+pub fn runtime_dir() -> Result<Var, String> {
+    let dir = root().join("target/runtime");
+    fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).map_err(|e| e.to_string())?;
+    }
+    Ok(("XDG_RUNTIME_DIR", dir.into()))
+}
