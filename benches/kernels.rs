@@ -1,1 +1,286 @@
-fn main() {}
+//! Time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan.
+//!
+//! `cargo xtask bench kernels` runs it. Times are medians; compare them within one run only.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
+use loupe::kernels::{
+    Attention, Chunk, Embed, GatherDot, Kernels, LayerNorm, LensFold, LensMerge, Matmul, Matrix,
+    N_SLOTS, PARTS, Precision, References, Rows, Shard, TopK, TopKMerge, pad4,
+};
+use loupe::lens::Options;
+use loupe::session::{Recipe, Session};
+
+/// One block of positions of GPT-2 small, or an eighth of it on a software adapter.
+struct Shape {
+    rows: usize,
+    c: usize,
+    v: usize,
+}
+
+fn main() {
+    pollster::block_on(run());
+}
+
+async fn run() {
+    let gpu = Gpu::open().await.expect("a WebGPU adapter");
+    let info = gpu.info();
+    println!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info);
+    let is_software = info.device_type == wgpu::DeviceType::Cpu;
+    let shape = match is_software {
+        true => Shape { rows: 16, c: 256, v: 8192 },
+        false => Shape { rows: 64, c: 768, v: 50257 },
+    };
+    println!("rows {} C {} V {}\n", shape.rows, shape.c, shape.v);
+    println!("{:<22} {:>10} {:>10} {:>12}", "kernel", "ms", "GFLOP/s", "MB touched");
+    for precision in [Precision::F32, Precision::F16] {
+        kernels(&gpu, precision, &shape).await;
+    }
+    println!();
+    reading().await;
+}
+
+/// Median of several runs of one dispatch, each waited for.
+async fn measure(
+    gpu: &Gpu,
+    name: &str,
+    flops: f64,
+    bytes: usize,
+    record: impl Fn(&mut Recorder<'_>),
+) {
+    let cancel = Cancel::default();
+    let mut times = Vec::new();
+    for run in 0..8 {
+        let mut rec = gpu.record(&cancel);
+        record(&mut rec);
+        let start = Instant::now();
+        rec.submit().expect("a submit");
+        gpu.settle().await.expect("the device");
+        if run > 0 {
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    let seconds = times[times.len() / 2];
+    let (ms, rate, mb) = (seconds * 1e3, flops / seconds / 1e9, bytes as f64 / 1e6);
+    println!("{name:<22} {ms:>10.3} {rate:>10.2} {mb:>12.2}");
+}
+
+async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
+    let Shape { rows, c, v } = *shape;
+    let (hidden, weight_bytes) = (4 * c, if precision == Precision::F16 { 2 } else { 4 });
+    let kernels = Kernels::new(gpu, precision).await.expect("kernels");
+    let tensor = |floats: usize| gpu.tensor("bench", 4 * floats as u64);
+    let filled = |floats: usize| {
+        let values: Vec<f32> = (0..floats).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+        gpu.upload("bench", &values)
+    };
+    let (x, y, residual, wide) =
+        (filled(rows * c), tensor(rows * c), filled(rows * c), tensor(rows * hidden));
+    let named = |name: &str| format!("{name} {}", precision.name());
+
+    let mlp = Matrix::inputs(gpu, "bench", c, hidden, precision);
+    let flops = 2.0 * (rows * c * hidden) as f64;
+    let bytes = c * hidden * weight_bytes + rows * (c + hidden) * 4;
+    measure(gpu, &named("matmul (mlp)"), flops, bytes, |rec| {
+        let op = Matmul {
+            x: Rows::new(&x, 0, c),
+            weight: &mlp,
+            columns4: None,
+            bias: None,
+            gelu: true,
+            residual: None,
+            n_rows: rows,
+            y: Rows::new(&wide, 0, hidden),
+            y_column4: 0,
+        };
+        kernels.matmul(rec, &op).expect("matmul");
+    })
+    .await;
+
+    let table = Shard {
+        matrix: Matrix::outputs(gpu, "bench", c, v, precision),
+        first_id: 0,
+        first_column: 0,
+    };
+    let table = [table];
+    let logits = tensor(2 * rows * pad4(v));
+    let flops = 2.0 * (rows * c * v) as f64;
+    let bytes = c * v * weight_bytes + rows * (c + v) * 4;
+    measure(gpu, &named("matmul (unembed)"), flops, bytes, |rec| {
+        let op = Matmul {
+            x: Rows::new(&x, 0, c),
+            weight: &table[0].matrix,
+            columns4: None,
+            bias: None,
+            gelu: false,
+            residual: None,
+            n_rows: rows,
+            y: Rows::new(&logits, 0, v),
+            y_column4: 0,
+        };
+        kernels.matmul(rec, &op).expect("matmul");
+    })
+    .await;
+
+    let ids: Vec<u32> = (0..rows as u32 * 4).map(|i| i * 97 % v as u32).collect();
+    let ids = gpu.upload("ids", &ids);
+    measure(gpu, &named("embed"), (rows * c) as f64, rows * c * (weight_bytes + 8), |rec| {
+        let y = Rows::new(&y, 0, c);
+        let op =
+            Embed { ids: &ids, wte: &table, wpe: &residual, first_position: 0, n_rows: rows, y };
+        kernels.embed(rec, &op).expect("embed");
+    })
+    .await;
+
+    let target_logits = tensor(rows * 4);
+    let flops = 2.0 * (rows * 4 * c) as f64;
+    measure(gpu, &named("gather_dot"), flops, rows * 4 * c * (4 + weight_bytes), |rec| {
+        let op = GatherDot {
+            x: Rows::new(&x, 0, c),
+            unembed: &table,
+            targets: &ids,
+            n_targets: 4,
+            period: rows,
+            n_rows: rows,
+            y: &target_logits,
+        };
+        kernels.gather_dot(rec, &op).expect("gather_dot");
+    })
+    .await;
+
+    if precision == Precision::F16 {
+        return; // the rest does not touch stored weights
+    }
+
+    measure(gpu, "layer_norm", (8 * rows * c) as f64, 4 * rows * c * 4, |rec| {
+        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&y, 0, c));
+        let op = LayerNorm { x, affine: None, epsilon: 1e-5, n_embd: c, n_rows: rows, y };
+        kernels.layer_norm(rec, &op).expect("layer_norm");
+    })
+    .await;
+
+    let flops = 2.0 * (rows * rows * c) as f64;
+    measure(gpu, "attention", flops, 4 * rows * c * 4, |rec| {
+        let op = Attention {
+            q: &x,
+            k: &x,
+            v: &residual,
+            first_position: 0,
+            n_rows: rows,
+            n_head: c / 64,
+            head_dim: 64,
+            scale: 0.125,
+            y: &y,
+        };
+        kernels.attention(rec, &op).expect("attention");
+    })
+    .await;
+
+    lens(gpu, &kernels, rows, v, &logits, &ids, &target_logits).await;
+}
+
+async fn lens(
+    gpu: &Gpu,
+    kernels: &Kernels,
+    rows: usize,
+    v: usize,
+    logits: &Tensor,
+    ids: &Tensor,
+    target_logits: &Tensor,
+) {
+    let k = 10;
+    let tensor = |floats: usize| gpu.tensor("bench", 4 * floats as u64);
+    let states = gpu.upload("states", &vec![1f32; 2 * rows * N_SLOTS]);
+    let state = tensor(rows * PARTS * (N_SLOTS + 4));
+    let lists = tensor(rows * PARTS * k * 2);
+    let (merged, top) = (tensor(rows * (N_SLOTS + 4)), tensor(rows * k * 2));
+    let chunk = Chunk {
+        logits,
+        row: 0,
+        stride: pad4(v),
+        column: 0,
+        n_rows: rows,
+        n_columns: v,
+        first_id: 0,
+        is_first: true,
+    };
+    measure(gpu, "lens_fold", (rows * v * 46) as f64, 3 * rows * v * 4, |rec| {
+        let references = References { logits, stride: pad4(v), column: 0, states: &states };
+        let op = LensFold {
+            chunk,
+            references: Some(references),
+            targets: Some((ids, target_logits)),
+            n_targets: 4,
+            first_row: 0,
+            period: rows,
+            state: &state,
+        };
+        kernels.lens_fold(rec, &op).expect("lens_fold");
+    })
+    .await;
+    measure(gpu, "lens_merge", (rows * PARTS * 30) as f64, rows * PARTS * 14 * 4, |rec| {
+        let op = LensMerge {
+            state: &state,
+            n_targets: 4,
+            n_rows: rows,
+            y: &merged,
+            y_row: 0,
+            best: None,
+        };
+        kernels.lens_merge(rec, &op).expect("lens_merge");
+    })
+    .await;
+    measure(gpu, "top_k", (rows * v) as f64, rows * v * 4, |rec| {
+        kernels.top_k(rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
+    })
+    .await;
+    measure(gpu, "top_k_merge", (rows * k * PARTS) as f64, rows * PARTS * k * 8, |rec| {
+        let op = TopKMerge { lists: &lists, k, n_rows: rows, y: &top, y_row: 0 };
+        kernels.top_k_merge(rec, &op).expect("top_k_merge");
+    })
+    .await;
+}
+
+/// One reading of the bundled model, with its exact costs.
+async fn reading() {
+    let session = Session::open().await.expect("a WebGPU adapter");
+    let folder = "www/models/tales";
+    let file = |name: &str| std::fs::read(format!("{folder}/{name}")).expect("the bundled model");
+    let config = String::from_utf8(file("config.json")).expect("UTF-8");
+    let recipe = Recipe::new(&config, None);
+    let mut loading = session.load(&recipe).await.expect("a load");
+    let start = Instant::now();
+    loading.loader.push(session.gpu(), &file("model.safetensors")).await.expect("a valid file");
+    loading.loader.end_file().expect("a whole file");
+    let loaded = session.install(loading).await.expect("a whole model");
+    let seconds = start.elapsed().as_secs_f64();
+    println!("Tales: {:.0} ms to convert, {} bytes on the device", seconds * 1e3, loaded.gpu_bytes);
+    for t in [1usize, 20, 64, 256] {
+        let ids: Vec<u32> = (0..t as u32).map(|i| 100 + i * 13 % 3000).collect();
+        let options = Options::default();
+        let mut times = Vec::new();
+        let mut counts = (0, 0, 0);
+        for _ in 0..4 {
+            session.gpu().reset_peak();
+            let (before, start) = (session.gpu().counters(), Instant::now());
+            let lensed = session.read(&ids, &options, &Cancel::default(), |_, _, _| Ok(())).await;
+            black_box(lensed.map_err(|e| e.to_string()).expect("a reading"));
+            times.push(start.elapsed().as_secs_f64());
+            let after = session.gpu().counters();
+            counts = (
+                after.dispatches - before.dispatches,
+                after.read_bytes - before.read_bytes,
+                session.gpu().peak_bytes() - loaded.gpu_bytes,
+            );
+        }
+        times.sort_by(f64::total_cmp);
+        let ms = times[1] * 1e3;
+        let (dispatches, read, peak) = counts;
+        println!(
+            "T={t:<4} {ms:>8.1} ms  {dispatches} dispatches  {read} bytes read back  peak {peak} bytes above the weights"
+        );
+    }
+}

@@ -12,7 +12,7 @@ use loupe::reading::Statistic;
 use loupe::session::{Recipe, Session};
 use loupe::tokenizer::Tokenizer;
 use pollster::block_on;
-use support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS};
+use support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
 
 async fn load(session: &Session, recipe: &Recipe<'_>, bytes: &[u8], piece: usize) -> Result<()> {
     let mut loading = session.load(recipe).await?;
@@ -60,6 +60,30 @@ fn every_splitting_of_the_bytes_loads_the_same_model() {
         }
         let bits = |r: &Vec<f32>| r.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert!(readings.iter().all(|r| bits(r) == bits(&readings[0])));
+    });
+}
+
+#[test]
+fn shards_load_as_one_model() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = Recipe::new(golden.config, None);
+        load(&session, &recipe, golden.weights, 1000).await.expect("it loads");
+        let options = Options::default();
+        let whole = read_ids(&session, &golden.ids(), &options).await.expect("a reading");
+        let shards = halves(golden.weights);
+        let mut loading = session.load(&recipe).await.expect("a load");
+        for shard in &shards {
+            loading.loader.push(session.gpu(), shard).await.expect("a valid shard");
+            loading.loader.end_file().expect("a whole shard");
+        }
+        session.install(loading).await.expect("a whole model");
+        let sharded = read_ids(&session, &golden.ids(), &options).await.expect("a reading");
+        let bits = |r: &[f32]| r.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&whole), bits(&sharded));
+        let one = load(&session, &recipe, &shards[0], 1000).await;
+        assert_eq!(code(one), "missing-tensor");
     });
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use safetensors::{Dtype, SafeTensors};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 /// One case: a model and what transformers says of a text.
 pub struct Golden {
@@ -121,4 +121,25 @@ impl Golden {
     fn list(&self, name: &str) -> Vec<u32> {
         serde_json::from_value(self.info[name].clone()).expect("a list")
     }
+}
+
+/// The tensors of a file in two files, every other one in each.
+pub fn halves(file: &[u8]) -> [Vec<u8>; 2] {
+    let length = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+    let header: Map<String, Value> =
+        serde_json::from_slice(&file[8..8 + length]).expect("a header");
+    let tensors: Vec<_> = header.iter().filter(|(name, _)| *name != "__metadata__").collect();
+    [0, 1].map(|half| {
+        let (mut entries, mut data) = (Map::new(), Vec::new());
+        for (name, tensor) in tensors.iter().skip(half).step_by(2) {
+            let at = |i: usize| tensor["data_offsets"][i].as_u64().expect("an offset") as usize;
+            let start = data.len();
+            data.extend_from_slice(&file[8 + length + at(0)..8 + length + at(1)]);
+            let mut tensor = (*tensor).clone();
+            tensor["data_offsets"] = json!([start, data.len()]);
+            entries.insert((*name).clone(), tensor);
+        }
+        let header = serde_json::to_vec(&entries).expect("JSON");
+        [&(header.len() as u64).to_le_bytes()[..], &header[..], &data[..]].concat()
+    })
 }

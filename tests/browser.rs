@@ -1,0 +1,261 @@
+//! The JavaScript API in a real browser: values, errors with codes, order of calls, free() at any time.
+#![cfg(target_arch = "wasm32")]
+
+mod support;
+
+use js_sys::{Array, Float32Array, Function, Object, Promise, Reflect, Uint8Array};
+use loupe::web::{Loupe, Reading};
+use support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
+use wasm_bindgen::convert::TryFromJsValue;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+use wasm_bindgen_test::*;
+
+wasm_bindgen_test_configure!(run_in_dedicated_worker);
+
+fn get(of: &JsValue, name: &str) -> JsValue {
+    Reflect::get(of, &name.into()).unwrap_or_default()
+}
+
+fn options(pairs: &[(&str, JsValue)]) -> JsValue {
+    let out = Object::new();
+    for (name, value) in pairs {
+        Reflect::set(&out, &(*name).into(), value).expect("a plain object");
+    }
+    out.into()
+}
+
+/// Evaluates an expression of script with one argument.
+fn script(expression: &str, argument: &JsValue) -> JsValue {
+    let function = Function::new_with_args("it", &format!("return ({expression});"));
+    function.call1(&JsValue::UNDEFINED, argument).expect("an expression")
+}
+
+fn stream(bytes: &[u8]) -> JsValue {
+    script("new Response(it).body", &Uint8Array::from(bytes))
+}
+
+async fn load(loupe: &Loupe, extra: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
+    let mut all = vec![
+        ("config", TALES_CONFIG.into()),
+        ("tokenizer", TALES_TOKENIZER.into()),
+        ("weights", stream(TALES_WEIGHTS)),
+    ];
+    all.extend(extra.iter().cloned());
+    JsFuture::from(loupe.load(options(&all))).await
+}
+
+async fn tales() -> Loupe {
+    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    load(&loupe, &[]).await.expect("Tales loads");
+    loupe
+}
+
+/// The code of what a promise was rejected with; it must be a LoupeError with a message.
+async fn code(promise: Promise) -> String {
+    match JsFuture::from(promise).await {
+        Ok(_) => "fine".into(),
+        Err(e) => error_code(&e),
+    }
+}
+
+fn error_code(error: &JsValue) -> String {
+    assert!(error.is_instance_of::<js_sys::Error>(), "{error:?}");
+    assert_eq!(get(error, "name").as_string().as_deref(), Some("LoupeError"));
+    assert!(get(error, "message").as_string().is_some_and(|m| m.len() > 5));
+    get(error, "code").as_string().expect("a code")
+}
+
+async fn reading(promise: Promise) -> Reading {
+    let value = JsFuture::from(promise).await.expect("a reading");
+    Reading::try_from_js_value(value).ok().expect("a Reading")
+}
+
+#[wasm_bindgen_test]
+async fn a_text_is_read() {
+    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    assert!(loupe.model().is_undefined());
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "not-found");
+    let seen = Array::new();
+    let push = script("(e) => it.push(e)", &seen);
+    load(&loupe, &[("onProgress", push)]).await.expect("Tales loads");
+    let last = get(&seen, &(seen.length() - 1).to_string());
+    assert_eq!(get(&last, "received").as_f64(), Some(TALES_WEIGHTS.len() as f64));
+    assert_eq!(get(&last, "total").as_f64(), Some(TALES_WEIGHTS.len() as f64));
+    assert_eq!(get(&loupe.model(), "n_layer").as_f64(), Some(8.0));
+    // The file is a header of 8 + 8,504 bytes and every parameter in two bytes.
+    let parameters = (TALES_WEIGHTS.len() - 8512) / 2;
+    assert_eq!(get(&loupe.model(), "parameters").as_f64(), Some(parameters as f64));
+    assert!(get(&get(&loupe.adapter(), "limits"), "maxBufferSize").as_f64() >= Some(268_435_456.0));
+
+    let text = "Once upon a time";
+    let blocks = Array::new();
+    let push = script("(e) => it.push([e.start, e.end, e.reading.n_tokens])", &blocks);
+    let reading = reading(loupe.read(text.into(), options(&[("onBlock", push)]))).await;
+    let ids = loupe.encode(text.into()).expect("ids");
+    assert_eq!(reading.n_tokens(), ids.len());
+    assert_eq!(reading.taps().length(), 9);
+    let (n, t) = (9, ids.len());
+    assert_eq!(reading.stat("kl_final").map(|s| s.length() as usize), Ok(n * t));
+    assert_eq!(reading.top_ids().len(), n * t * 10);
+    // The final row is its own reference.
+    let stat = |name: &str| reading.stat(name).map(|s| s.to_vec()).expect("a statistic");
+    for b in 0..t {
+        let cell = (n - 1) * t + b;
+        assert!(stat("kl_final")[cell].abs() < 1e-5);
+        assert_eq!(stat("rank_final")[cell], 1.0);
+        assert_eq!(stat("logit_final")[cell], reading.top_logits()[cell * 10]);
+    }
+    assert!(stat("logprob_next")[t - 1].is_nan());
+    assert_eq!(stat("rank_next")[t - 1], 0.0);
+    assert_eq!(error_code(&reading.stat("kl").expect_err("no such name")), "bad-option");
+    let shown: Vec<_> = reading.tokens().iter().map(|t| get(&t, "shown").as_string()).collect();
+    assert_eq!(shown.concat_shown(), "Once␣upon␣a␣time");
+    assert_eq!(blocks.length(), 1);
+}
+
+trait ConcatShown {
+    fn concat_shown(&self) -> String;
+}
+
+impl ConcatShown for Vec<Option<String>> {
+    fn concat_shown(&self) -> String {
+        self.iter().flatten().map(String::as_str).collect()
+    }
+}
+
+#[wasm_bindgen_test]
+async fn bad_input_gets_its_code_and_the_loupe_stays_usable() {
+    let loupe = tales().await;
+    let none = || JsValue::UNDEFINED;
+    let read = |input: JsValue, options: JsValue| loupe.read(input, options);
+    assert_eq!(code(read("".into(), none())).await, "empty");
+    assert_eq!(code(read(script("'an emoji cut: \\ud83e'", &none()), none())).await, "bad-text");
+    let encode = loupe.encode(script("'\\udd8a'", &none()));
+    assert_eq!(error_code(&encode.expect_err("half a pair")), "bad-text");
+    assert_eq!(code(read("a b c ".repeat(200).into(), none())).await, "too-long");
+    let error = JsFuture::from(read("a b c ".repeat(200).into(), none())).await.expect_err("long");
+    assert_eq!(get(&error, "n_ctx").as_f64(), Some(256.0));
+    assert!(get(&error, "n_tokens").as_f64() > Some(256.0));
+    assert_eq!(code(read(script("[1, 4096]", &none()), none())).await, "bad-token");
+    assert_eq!(code(read(script("[1.5]", &none()), none())).await, "bad-option");
+    assert_eq!(code(read(script("[-1]", &none()), none())).await, "bad-option");
+    assert_eq!(code(read(script("({})", &none()), none())).await, "bad-option");
+    for bad in [
+        "({topk: 3})",
+        "({norm: 'final'})",
+        "({top_k: 0})",
+        "({top_k: 2.5})",
+        "({top_k: 21})",
+        "({subblocks: true})",
+        "({decoder: ['h.7']})",
+        "({signal: 1})",
+        "({onBlock: 1})",
+        "({track: 'a'})",
+        "3",
+    ] {
+        let options = script(bad, &none());
+        assert_eq!(code(read("Once".into(), options)).await, "bad-option", "{bad}");
+    }
+    assert_eq!(error_code(&loupe.token(4096.0).expect_err("no such id")), "bad-token");
+    assert_eq!(error_code(&loupe.token(0.5).expect_err("no id")), "bad-option");
+    assert_eq!(code(read(script("new Uint32Array([1, 2])", &none()), none())).await, "fine");
+}
+
+#[wasm_bindgen_test]
+async fn failed_loads_keep_the_model_in_use() {
+    let loupe = tales().await;
+    let cut = stream(&TALES_WEIGHTS[..1_000_000]);
+    let result = load(&loupe, &[("weights", cut)]).await;
+    assert_eq!(error_code(&result.expect_err("a cut file")), "truncated");
+    let broken = script(
+        "new ReadableStream({ pull(c) { c.error(new TypeError('connection reset')); } })",
+        &JsValue::UNDEFINED,
+    );
+    let error = load(&loupe, &[("weights", broken)]).await.expect_err("a broken download");
+    assert_eq!(error_code(&error), "network");
+    assert!(get(&error, "message").as_string().is_some_and(|m| m.contains("connection reset")));
+    let aborted = script("AbortSignal.abort()", &JsValue::UNDEFINED);
+    let error = load(&loupe, &[("signal", aborted)]).await.expect_err("aborted");
+    assert_eq!(error_code(&error), "aborted");
+    for (name, value, expected) in [
+        ("config", JsValue::from("{}"), "bad-config"),
+        ("tokenizer", "{}".into(), "bad-tokenizer"),
+        ("precision", "f8".into(), "bad-option"),
+        ("weights", 3.into(), "bad-option"),
+        ("wieghts", 3.into(), "bad-option"),
+    ] {
+        let error = load(&loupe, &[(name, value)]).await.expect_err(name);
+        assert_eq!(error_code(&error), expected, "{name}");
+    }
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
+}
+
+#[wasm_bindgen_test]
+async fn a_list_of_shards_loads_as_one_model() {
+    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let shards: Array = halves(TALES_WEIGHTS).iter().map(|half| stream(half)).collect();
+    load(&loupe, &[("weights", shards.into())]).await.expect("two shards");
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
+    let twice = Array::of2(&stream(TALES_WEIGHTS), &stream(TALES_WEIGHTS));
+    let error = load(&loupe, &[("weights", twice.into())]).await.expect_err("twice");
+    assert_eq!(error_code(&error), "bad-header");
+}
+
+/// A second read waits its turn, an aborted one ends with `aborted`, in the order of the calls.
+#[wasm_bindgen_test]
+async fn reads_run_in_order_and_can_be_cancelled() {
+    let loupe = tales().await;
+    let order = Array::new();
+    let controller = script("new AbortController()", &JsValue::UNDEFINED);
+    let signal = get(&controller, "signal");
+    let first = loupe.read("Once upon a time".into(), options(&[("signal", signal)]));
+    let second = loupe.read(script("[1, 2, 3]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
+    let third = loupe.read(script("[1, 2, 3, 4]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
+    script("it.abort()", &controller);
+    let note = script("(name) => (r) => it.push(name + ':' + (r.code ?? r.n_tokens))", &order);
+    let all = Array::new();
+    for (name, promise) in [("first", &first), ("second", &second), ("third", &third)] {
+        let note = Function::from(note.clone()).call1(&JsValue::UNDEFINED, &name.into());
+        let both = Array::of2(promise, &note.expect("a function"));
+        all.push(&script("it[0].then(it[1], it[1])", &both));
+    }
+    JsFuture::from(Promise::all(&all)).await.expect("all settle");
+    let order: Vec<String> = order.iter().filter_map(|v| v.as_string()).collect();
+    assert_eq!(order, ["first:aborted", "second:3", "third:4"]);
+}
+
+#[wasm_bindgen_test]
+async fn free_during_a_read_is_safe_and_a_reading_outlives_its_loupe() {
+    let loupe = tales().await;
+    let options = options(&[("track", script("[5, 11]", &JsValue::UNDEFINED))]);
+    let promise = loupe.read("Once upon a time".into(), options);
+    drop(loupe); // what free() does
+    let reading = reading(promise).await;
+    let tracked = reading.tracked(11.0).expect("a tracked token");
+    assert_eq!(error_code(&reading.tracked(12.0).expect_err("not tracked")), "bad-option");
+    let t = reading.n_tokens();
+    let line = self::options(&[("position", 2.into())]);
+    let traced = reading.trace(script("[5, 11]", &JsValue::UNDEFINED), line);
+    let traced = Array::from(&JsFuture::from(traced).await.expect("a trace"));
+    let values = |of: &JsValue, name: &str| Float32Array::from(get(of, name)).to_vec();
+    for tap in 0..9 {
+        let whole = values(&tracked, "logit")[tap * t + 2];
+        assert_eq!(values(&traced.get(1), "logit")[tap], whole);
+        assert_eq!(values(&traced.get(1), "rank")[tap], values(&tracked, "rank")[tap * t + 2]);
+    }
+    let neither = reading.trace(script("[5]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
+    assert_eq!(code(neither).await, "bad-option");
+    drop(reading);
+}
+
+/// What a caller's own callback throws reaches the caller.
+#[wasm_bindgen_test]
+async fn a_throwing_callback_is_heard() {
+    let loupe = tales().await;
+    let thrower = script("() => { throw new RangeError('mine'); }", &JsValue::UNDEFINED);
+    let result = JsFuture::from(loupe.read("Once".into(), options(&[("onBlock", thrower)]))).await;
+    let error = result.err().expect("it was thrown");
+    assert_eq!(get(&error, "message").as_string().as_deref(), Some("mine"));
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
+}
