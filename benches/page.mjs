@@ -1,0 +1,42 @@
+// @ts-check
+/** From navigation to the first picture of the bundled model, and one re-reading, in headless Chromium. */
+import { chromium } from "@playwright/test";
+import config from "../playwright.config.js";
+import { serveSite } from "../tests/page/site.js";
+
+const RUNS = 5;
+const TEXT = "The old king and the young queen went home to the castle by the sea.";
+
+/** @param {number[]} values */
+const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
+
+const site = await serveSite();
+const browser = await chromium.launch(config.use?.launchOptions);
+const [first, again] = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
+let note = "";
+try {
+  for (let run = 0; run < RUNS; run++) {
+    // A context of its own: nothing is cached from the run before.
+    const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
+    const page = await context.newPage();
+    await page.goto(`${site.origin}/a/b/`);
+    await page.waitForFunction(() => performance.getEntriesByName("loupe:first-picture").length > 0);
+    first.push(await page.evaluate(() => performance.getEntriesByName("loupe:first-picture")[0].startTime));
+    const facts = await page.evaluate(async (text) => {
+      const hook = /** @type {any} */ (window).loupePage;
+      const options = { signal: new AbortController().signal, onBlock: () => {} };
+      await hook.engine.read(text, options);
+      const reading = await hook.engine.read(text, options);
+      return { ms: reading.read_ms, n_tokens: reading.n_tokens };
+    }, TEXT);
+    again.push(facts.ms);
+    note = `T=${facts.n_tokens}`;
+    await context.close();
+  }
+} finally {
+  await browser.close();
+  site.close();
+}
+console.log(`chromium ${browser.version()}, SwiftShader, median of ${RUNS} fresh contexts`);
+console.log(`first picture   ${median(first).toFixed(0)} ms after navigation (${first.map((ms) => ms.toFixed(0)).join(", ")})`);
+console.log(`a re-reading    ${median(again).toFixed(0)} ms, ${note}`);

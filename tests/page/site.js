@@ -1,0 +1,88 @@
+// @ts-check
+/** Serves the built site under a sub-path, opens it, and watches that it stays at home and quiet. */
+import { createServer } from "node:http";
+import { test as base, expect } from "@playwright/test";
+import sirv from "sirv";
+
+export { expect };
+
+/** The site works from any path of any host, so it is tested from one that is not the root. */
+const PATH = "/a/b/";
+
+/** @returns {Promise<{ origin: string, close: () => void }>} */
+export async function serveSite() {
+  const serve = sirv("dist", { dev: true, etag: true });
+  const server = createServer((request, response) => {
+    const notFound = () => response.writeHead(404).end("not found");
+    if (!request.url?.startsWith(PATH)) return notFound();
+    request.url = request.url.slice(PATH.length - 1);
+    serve(request, response, notFound);
+  });
+  await new Promise((done) => server.listen(0, "127.0.0.1", () => done(undefined)));
+  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
+  return { origin: `http://127.0.0.1:${address.port}`, close: () => server.close() };
+}
+
+/** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { server: Awaited<ReturnType<typeof serveSite>> }>} */
+export const test = base.extend({
+  server: [
+    async ({}, use) => {
+      const server = await serveSite();
+      await use(server);
+      server.close();
+    },
+    { scope: "worker" },
+  ],
+  /** The site's address; afterwards, nothing may have left it and nothing may have failed unseen. */
+  site: async ({ server, page }, use) => {
+    const strayed = /** @type {string[]} */ ([]);
+    const errors = /** @type {string[]} */ ([]);
+    page.on("request", (request) => {
+      const url = request.url();
+      if (!url.startsWith(server.origin + PATH) && !url.startsWith("blob:") && !url.startsWith("data:")) strayed.push(url);
+    });
+    page.on("pageerror", (error) => errors.push(String(error)));
+    page.on("console", (message) => {
+      const is_expected = /Failed to load resource/.test(message.text());
+      if (message.type() === "error" && !is_expected) errors.push(message.text());
+    });
+    await use(server.origin + PATH);
+    expect(strayed, "requests that left the site").toEqual([]);
+    expect(errors, "errors in the console").toEqual([]);
+  },
+});
+
+/** @param {import("@playwright/test").Page} page @param {"loading" | "ready" | "busy" | "error"} state */
+export const waitForState = (page, state) =>
+  page.waitForFunction((wanted) => document.documentElement.dataset.state === wanted, state, { timeout: 60_000 });
+
+/** Puts a text into the box as typing does, and waits until it is read. @param {import("@playwright/test").Page} page @param {string} text */
+export async function readText(page, text) {
+  await page.locator("#text").fill(text);
+  await page.waitForFunction(
+    (wanted) =>
+      document.documentElement.dataset.state === "ready" &&
+      /** @type {any} */ (window).loupePage.reading()?.tokens.map((/** @type {any} */ t) => t.text).join("") === wanted,
+    text,
+  );
+}
+
+/** The colour of one canvas pixel, in CSS pixels from its top left. @param {import("@playwright/test").Page} page @param {number} x @param {number} y */
+export const pixel = (page, x, y) =>
+  page.evaluate(
+    ([x, y]) => {
+      const canvas = /** @type {HTMLCanvasElement} */ (document.getElementById("heatmap"));
+      const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+      const ratio = canvas.width / canvas.clientWidth;
+      const [r, g, b] = context.getImageData(Math.round(x * ratio), Math.round(y * ratio), 1, 1).data;
+      return [r, g, b];
+    },
+    [x, y],
+  );
+
+/** Red, green and blue of "rgb(1, 2, 3)", "#123" or "#010203". @param {string} css */
+export function channels(css) {
+  if (!css.startsWith("#")) return (css.match(/\d+/g) ?? []).slice(0, 3).map(Number);
+  const digits = css.length === 4 ? [...css.slice(1)].map((d) => d + d) : (css.slice(1).match(/../g) ?? []);
+  return digits.map((pair) => parseInt(pair, 16));
+}

@@ -1,0 +1,74 @@
+// @ts-check
+/**
+ * Colour maps. Each is one hue of blue whose CIE lightness changes linearly, so equal steps look equal and
+ * readers with protanopia, deuteranopia or tritanopia lose nothing: lightness alone carries the value.
+ * In both themes the far end melts into the page and the strong end stands out from it.
+ */
+import { hcl, rgb } from "d3-color";
+import { interpolateLab, piecewise } from "d3-interpolate";
+
+/** @typedef {"light" | "dark"} Theme */
+/** @typedef {{ css: string, ink: string }} Swatch a fill, and what is legible on it */
+
+const N_STEPS = 256;
+const N_STOPS = 9;
+
+/**
+ * A ramp from `far` to `strong` lightness; chroma swells to `chroma` at its `peak` and is small at both ends.
+ * @param {{ far: number, strong: number, chroma: number, peak: number, hue: [number, number], end?: number }} ramp
+ */
+function ramp({ far, strong, chroma, peak, hue, end = 4 }) {
+  const stops = Array.from({ length: N_STOPS }, (_, i) => {
+    const t = i / (N_STOPS - 1);
+    const swell = t < peak ? Math.sin((Math.PI / 2) * (t / peak)) : Math.cos((Math.PI / 2) * ((t - peak) / (1 - peak)));
+    const c = t < peak ? 3 + (chroma - 3) * swell : end + (chroma - end) * swell;
+    return hcl(hue[0] + (hue[1] - hue[0]) * t, c, far + (strong - far) * t).formatRgb();
+  });
+  return swatches(piecewise(interpolateLab, stops));
+}
+
+/** WCAG relative luminance. @param {string} css */
+function luminance(css) {
+  const { r, g, b } = rgb(css);
+  const [R, G, B] = [r, g, b].map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * R + 0.7152 * G + 0.0722 * B;
+}
+
+/** Black or white, whichever contrasts more; the worse case is 4.58 : 1, above AA. @param {string} css */
+export const inkOn = (css) => (luminance(css) > 0.179 ? "#000" : "#fff");
+
+/** @param {(t: number) => string} interpolate @returns {Swatch[]} */
+const swatches = (interpolate) =>
+  Array.from({ length: N_STEPS }, (_, i) => {
+    const css = rgb(interpolate(i / (N_STEPS - 1))).formatRgb();
+    return { css, ink: inkOn(css) };
+  });
+
+/**
+ * `kbw`: black, blue, white, after the lightness law of cet's linear_protanopic_deuteranopic_kbw_5_98_c40.
+ * `blues`: the same without the black end, for quantities with two natural ends.
+ * @type {Record<string, Record<Theme, Swatch[]>>}
+ */
+const MAPS = {
+  kbw: {
+    light: ramp({ far: 97, strong: 18, chroma: 46, peak: 0.62, hue: [255, 284], end: 24 }),
+    dark: ramp({ far: 13, strong: 94, chroma: 46, peak: 0.5, hue: [284, 255] }),
+  },
+  blues: {
+    light: ramp({ far: 97, strong: 27, chroma: 50, peak: 0.75, hue: [255, 282], end: 40 }),
+    dark: ramp({ far: 13, strong: 88, chroma: 50, peak: 0.52, hue: [284, 255], end: 16 }),
+  },
+};
+
+/**
+ * The swatch at strength t in 0…1.
+ * @param {string} map @param {Theme} theme @param {number} t
+ * @returns {Swatch}
+ */
+export const swatch = (map, theme, t) => MAPS[map][theme][Math.round(Math.min(1, Math.max(0, t)) * (N_STEPS - 1))];
+
+/** Where a value is missing. @type {Record<Theme, Swatch>} */
+export const MISSING = {
+  light: { css: "rgb(226, 226, 222)", ink: "#000" },
+  dark: { css: "rgb(58, 60, 66)", ink: "#fff" },
+};

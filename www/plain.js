@@ -1,0 +1,42 @@
+// @ts-check
+/** Worker side: from the engine's Reading, whose arrays may live in wasm memory, to one plain object that can be transferred. */
+import { STATS } from "./reading.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+
+/**
+ * An array that owns its whole buffer, so that transferring it takes nothing else along.
+ * @template {Float32Array | Uint32Array | Uint8Array} A
+ * @param {A} array
+ * @returns {A}
+ */
+const owned = (array) =>
+  array.byteLength === array.buffer.byteLength ? array : /** @type {A} */ (array.slice());
+
+/** @param {import("./reading.js").Token} token */
+const plainToken = ({ id, text, bytes, shown }) => ({ id, text, bytes: owned(bytes), shown });
+
+/**
+ * @param {any} reading the engine's Reading
+ * @param {number} read_ms
+ * @returns {PlainReading}
+ */
+export function plainReading(reading, read_ms) {
+  return {
+    tokens: reading.tokens.map(plainToken),
+    taps: [...reading.taps],
+    n_tokens: reading.n_tokens,
+    top_k: reading.top_k,
+    stats: Object.fromEntries(STATS.map((name) => [name, owned(reading.stat(name))])),
+    top_ids: owned(reading.top_ids),
+    top_logits: owned(reading.top_logits),
+    top_tokens: reading.top_tokens.map(plainToken),
+    final_is_model: reading.final_is_model,
+    read_ms,
+  };
+}
+
+/** The buffers to hand over instead of copying: the large ones; a token's few bytes are cheaper to copy. @param {PlainReading} reading */
+export const buffersOf = (reading) => [
+  ...new Set([...Object.values(reading.stats), reading.top_ids, reading.top_logits].map((array) => array.buffer)),
+];

@@ -1,0 +1,78 @@
+// @ts-check
+/**
+ * What the page knows about a Reading: plain data that crossed from the worker, and questions to it.
+ * Shape letters as in the design: T tokens, N taps, K top-k; a cell is (tap, position).
+ */
+
+/** @typedef {{ id: number, text: string, bytes: Uint8Array, shown: string }} Token */
+
+/**
+ * @typedef {object} PlainReading
+ * @property {Token[]} tokens [T] the text that was read
+ * @property {string[]} taps [N] in order of depth: `input`, `h.0`, …
+ * @property {number} n_tokens T
+ * @property {number} top_k K
+ * @property {Record<string, Float32Array>} stats name ─▶ [N·T], tap-major; units as in the engine's documentation
+ * @property {Uint32Array} top_ids [N·T·K], the likeliest first
+ * @property {Float32Array} top_logits [N·T·K]
+ * @property {Token[]} top_tokens the distinct tokens of `top_ids`
+ * @property {boolean} final_is_model whether the final row is the model's own output
+ * @property {number} read_ms what the engine took, in milliseconds
+ */
+
+/** @typedef {{ tap: number, position: number }} Cell */
+/** @typedef {{ token: Token, logit: number, probability: number }} Candidate */
+
+/** The statistics that the page asks the engine for. */
+export const STATS = /** @type {const} */ ([
+  "logsumexp", "entropy", "logit_final", "prob_final", "rank_final",
+  "rank_input", "rank_next", "kl_final",
+]);
+
+/** @type {WeakMap<PlainReading, Map<number, Token>>} */
+const tokens_by_id = new WeakMap();
+
+/** The index of the row `final`. @param {PlainReading} reading */
+export const finalTap = (reading) => reading.taps.length - 1;
+
+/** A statistic at a cell. @param {PlainReading} reading @param {string} name @param {Cell} cell */
+export const statAt = (reading, name, { tap, position }) =>
+  reading.stats[name][tap * reading.n_tokens + position];
+
+/** The id of the row's own top-1 at a cell. @param {PlainReading} reading @param {Cell} cell */
+export const topId = (reading, { tap, position }) =>
+  reading.top_ids[(tap * reading.n_tokens + position) * reading.top_k];
+
+/** The token with this id, which stands in the text or in some cell's top-k. @param {PlainReading} reading @param {number} id @returns {Token} */
+export function tokenById(reading, id) {
+  let known = tokens_by_id.get(reading);
+  if (!known) {
+    known = new Map([...reading.top_tokens, ...reading.tokens].map((token) => [token.id, token]));
+    tokens_by_id.set(reading, known);
+  }
+  return known.get(id) ?? { id, text: "", bytes: new Uint8Array(), shown: `#${id}` };
+}
+
+/** The row's own top-1 at a cell. @param {PlainReading} reading @param {Cell} cell */
+export const topToken = (reading, cell) => tokenById(reading, topId(reading, cell));
+
+/** Whether the cell's top-1 equals the final top-1 of its position. @param {PlainReading} reading @param {Cell} cell */
+export const agrees = (reading, cell) =>
+  topId(reading, cell) === topId(reading, { tap: finalTap(reading), position: cell.position });
+
+/** The true next token; none at the last position. @param {PlainReading} reading @param {number} position @returns {Token | undefined} */
+export const nextToken = (reading, position) => reading.tokens[position + 1];
+
+/** Whether the final top-1 is the true next token. @param {PlainReading} reading @param {number} position */
+export const guessIsRight = (reading, position) =>
+  nextToken(reading, position)?.id === topId(reading, { tap: finalTap(reading), position });
+
+/** The K likeliest tokens of a cell, the likeliest first. @param {PlainReading} reading @param {Cell} cell @returns {Candidate[]} */
+export function candidates(reading, cell) {
+  const start = (cell.tap * reading.n_tokens + cell.position) * reading.top_k;
+  const logsumexp = statAt(reading, "logsumexp", cell);
+  return Array.from({ length: reading.top_k }, (_, i) => {
+    const logit = reading.top_logits[start + i];
+    return { token: tokenById(reading, reading.top_ids[start + i]), logit, probability: Math.exp(logit - logsumexp) };
+  });
+}
