@@ -68,7 +68,7 @@ fn error_code(error: &JsValue) -> String {
 
 async fn reading(promise: Promise) -> Reading {
     let value = JsFuture::from(promise).await.expect("a reading");
-    Reading::try_from_js_value(value).ok().expect("a Reading")
+    Reading::try_from_js_value(value).expect("a Reading")
 }
 
 #[wasm_bindgen_test]
@@ -255,7 +255,7 @@ async fn a_throwing_callback_is_heard() {
     let loupe = tales().await;
     let thrower = script("() => { throw new RangeError('mine'); }", &JsValue::UNDEFINED);
     let result = JsFuture::from(loupe.read("Once".into(), options(&[("onBlock", thrower)]))).await;
-    let error = result.err().expect("it was thrown");
+    let error = result.expect_err("it was thrown");
     assert_eq!(get(&error, "message").as_string().as_deref(), Some("mine"));
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
 }

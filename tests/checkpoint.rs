@@ -23,8 +23,11 @@ fn good() -> Vec<u8> {
     file(GOOD, &(0..19u8).collect::<Vec<_>>())
 }
 
-/// Reads a file in pieces: the header as announced, and each tensor's bytes.
-fn read(bytes: &[u8], cuts: &[usize]) -> Result<(Vec<TensorInfo>, Vec<(String, Vec<u8>)>), Error> {
+/// The header as announced, and each tensor's bytes.
+type Contents = (Vec<TensorInfo>, Vec<(String, Vec<u8>)>);
+
+/// Reads a file in pieces.
+fn read(bytes: &[u8], cuts: &[usize]) -> Result<Contents, Error> {
     let mut reader = Reader::new();
     let (mut header, mut data) = (Vec::new(), Vec::<(String, Vec<u8>)>::new());
     let mut at = 0;

@@ -57,8 +57,12 @@ pub fn test(parts: &[&str]) -> Outcome {
 fn rust(count: &mut Count) -> Outcome {
     tools::vulkan()?;
     run("cargo", &["fmt", "--all", "--check"], &[])?;
-    let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
-    run("cargo", &lints, &[])?;
+    tools::wasm_target()?;
+    let native = ["--workspace", "--all-targets"];
+    let wasm = ["--lib", "--tests", "--target", "wasm32-unknown-unknown"];
+    for what in [&native[..], &wasm[..]] {
+        run("cargo", &[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat(), &[])?;
+    }
     let args = ["test", "--workspace", "--no-fail-fast"];
     watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
 }
