@@ -78,7 +78,10 @@ impl Gpu {
             .map_err(|e| Error::NoAdapter(format!("{}: {e}", info.name)))?;
         let trouble = Arc::new(Mutex::new(None));
         let cell = trouble.clone();
-        device.set_device_lost_callback(move |_, message| note(&cell, Error::DeviceLost(message)));
+        device.set_device_lost_callback(move |_, message| {
+            // Our message goes on after it, so it must not end in a full stop of its own.
+            note(&cell, Error::DeviceLost(message.trim_end_matches('.').into()));
+        });
         let cell = trouble.clone();
         device.on_uncaptured_error(Arc::new(move |e| note(&cell, refused(e))));
         let params = device.create_buffer(&wgpu::BufferDescriptor {
