@@ -116,6 +116,29 @@ impl Reading {
         &self.stats[statistic as usize]
     }
 
+    /// Takes the first `n` columns over from a reading of the same shape but for its length.
+    pub fn copy_prefix(&mut self, earlier: &Reading, n: usize) {
+        let (old, new) = (earlier.n_tokens(), self.n_tokens());
+        for row in 0..self.taps.len() {
+            let copy = |to: &mut [f32], from: &[f32], width: usize| {
+                to[row * new * width..][..n * width]
+                    .copy_from_slice(&from[row * old * width..][..n * width]);
+            };
+            for (to, from) in self.stats.iter_mut().zip(&earlier.stats) {
+                copy(to, from, 1);
+            }
+            for (to, from) in self.tracked.iter_mut().zip(&earlier.tracked) {
+                copy(&mut to.logit, &from.logit, 1);
+                copy(&mut to.logprob, &from.logprob, 1);
+                copy(&mut to.rank, &from.rank, 1);
+            }
+            let k = self.top_k;
+            copy(&mut self.top_logits, &earlier.top_logits, k);
+            self.top_ids[row * new * k..][..n * k]
+                .copy_from_slice(&earlier.top_ids[row * old * k..][..n * k]);
+        }
+    }
+
     /// Positions `start..end` as a reading of their own.
     pub fn slice(&self, start: usize, end: usize) -> Reading {
         let (n, t) = (self.taps.len(), self.n_tokens());

@@ -92,7 +92,8 @@ pub struct Lensed {
     pub reading: Reading,
     loaded: Rc<Loaded>,
     stream: Stream,
-    norm: Norm,
+    options: Options,
+    ids: Vec<u32>,
 }
 
 impl Lensed {
@@ -104,10 +105,15 @@ impl Lensed {
     }
 }
 
+/// Largest stream that is kept for the next reading to start from. Units: bytes.
+const KEPT_BYTES: u64 = 256 << 20;
+
 /// One device, at most one model, one reading at a time.
 pub struct Session {
     gpu: Gpu,
     loaded: RefCell<Option<Rc<Loaded>>>,
+    /// The last reading: a text that begins like it is computed from the first difference on.
+    last: RefCell<Option<Rc<Lensed>>>,
     turn: Mutex<()>,
 }
 
@@ -117,7 +123,12 @@ impl Session {
     /// Errors: `no-webgpu`, `no-adapter`.
     pub async fn open() -> Result<Session> {
         let gpu = Gpu::open().await?;
-        Ok(Session { gpu, loaded: RefCell::default(), turn: Mutex::new(()) })
+        Ok(Session {
+            gpu,
+            loaded: RefCell::default(),
+            last: RefCell::default(),
+            turn: Mutex::new(()),
+        })
     }
 
     /// The device.
@@ -160,12 +171,14 @@ impl Session {
         let model = loading.loader.finish(&self.gpu).await?;
         let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer, gpu_bytes });
         self.loaded.replace(Some(loaded.clone()));
+        self.last.take();
         Ok(loaded)
     }
 
     /// Reads token ids through the lens, block of positions by block.
     ///
-    /// `on_block(start, end, reading)` gets each block as soon as its columns are filled in.
+    /// `on_block(start, end, reading)` gets each block as soon as its columns are filled in. What
+    /// the text shares with the last one at its start is taken over, to the same bits.
     ///
     /// Errors: `not-found`, `empty`, `too-long`, `bad-token`, `bad-option`, `out-of-memory`,
     /// `aborted`, `device-lost`.
@@ -175,7 +188,7 @@ impl Session {
         options: &Options,
         cancel: &Cancel,
         mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
-    ) -> Result<Lensed> {
+    ) -> Result<Rc<Lensed>> {
         cancel.check()?;
         self.gpu.check()?;
         let loaded = self.loaded()?;
@@ -196,16 +209,53 @@ impl Session {
         };
         let (mut stream, scratch, room) = self.gpu.allocate("this text", allocate).await?;
         let mut rec = self.gpu.record(cancel);
-        for start in (0..ids.len()).step_by(block) {
-            let end = (start + block).min(ids.len());
-            forward(&mut rec, model, &stream, &scratch, start, end - start).await?;
-            let lens = Lens { model, stream: &stream, room: &room, options, ids };
-            lens.read_block(&mut rec, start, &mut reading).await?;
-            cancel.check()?;
-            on_block(start, end, &reading)?;
+
+        let mut computed = 0; // positions whose residual stream is there
+        let mut read = 0; // positions whose columns are filled in
+        if let Some((earlier, n)) = self.shared_prefix(&loaded, ids, options) {
+            stream.copy_prefix(&mut rec, &earlier.stream, n);
+            computed = n;
+            // The last shared position may have another true next token now.
+            read = n.saturating_sub(1);
+            reading.copy_prefix(&earlier.reading, read);
+            if read > 0 {
+                on_block(0, read, &reading)?;
+            }
         }
-        stream.drop_cache();
-        Ok(Lensed { reading, loaded: loaded.clone(), stream, norm: options.norm })
+        let lens = Lens { model, stream: &stream, room: &room, options, ids };
+        while read < ids.len() {
+            let end = (read + block).min(ids.len());
+            if computed < end {
+                forward(&mut rec, model, &stream, &scratch, computed, end - computed).await?;
+                computed = end;
+            }
+            lens.read_block(&mut rec, read, &mut reading).await?;
+            cancel.check()?;
+            on_block(read, end, &reading)?;
+            read = end;
+        }
+
+        let is_kept = stream.bytes() <= KEPT_BYTES;
+        if !is_kept {
+            stream.drop_cache();
+        }
+        let (options, ids) = (options.clone(), ids.to_vec());
+        let lensed = Rc::new(Lensed { reading, loaded: loaded.clone(), stream, options, ids });
+        self.last.replace(is_kept.then(|| lensed.clone()));
+        Ok(lensed)
+    }
+
+    /// The last reading, if this one may start from it, and how many positions they share.
+    fn shared_prefix(
+        &self,
+        loaded: &Rc<Loaded>,
+        ids: &[u32],
+        options: &Options,
+    ) -> Option<(Rc<Lensed>, usize)> {
+        let last = self.last.borrow().clone()?;
+        let n = last.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
+        let fits = Rc::ptr_eq(&last.loaded, loaded) && last.options == *options && n > 0;
+        fits.then_some((last, n))
     }
 
     /// Any tokens along a line of cells of an earlier reading, from its kept residual stream.
@@ -219,7 +269,7 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<Vec<Track>> {
         self.gpu.check()?;
-        let Lensed { loaded, stream, norm, .. } = lensed;
-        lens::trace(&self.gpu, &loaded.model, stream, *norm, ids, line, cancel).await
+        let Lensed { loaded, stream, options, .. } = lensed;
+        lens::trace(&self.gpu, &loaded.model, stream, options.norm, ids, line, cancel).await
     }
 }

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Line, Norm, Options};
@@ -17,7 +19,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
-    editing_a_token_changes_nothing_to_its_left
+    editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_place_on_to_the_same_bits
 }
 
 const NORMS: [(&str, Norm); 3] =
@@ -41,7 +43,7 @@ async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Sess
     session
 }
 
-async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Lensed {
+async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc<Lensed> {
     let options = Options { norm, top_k: golden.k(), track: golden.track() };
     session.read(ids, &options, &Cancel::default(), |_, _, _| Ok(())).await.expect("a reading")
 }
@@ -206,32 +208,79 @@ async fn trace_agrees_with_the_reading() {
     }
 }
 
-/// Causality, bit for bit; and the same prefix gives the same bits whatever follows it.
+/// Bits of everything a reading says of its first `end` positions.
+fn bits(reading: &Reading, end: usize) -> Vec<Vec<u32>> {
+    let cut = reading.slice(0, end);
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let mut all: Vec<Vec<u32>> = Statistic::ALL
+        .into_iter()
+        // The true next token of the last position may differ.
+        .filter(|s| !matches!(s, Statistic::LogprobNext | Statistic::RankNext))
+        .map(|s| bits(cut.stat(s)))
+        .collect();
+    for next in [Statistic::LogprobNext, Statistic::RankNext] {
+        all.push(bits(reading.slice(0, end.saturating_sub(1)).stat(next)));
+    }
+    for track in &cut.tracked {
+        all.extend([bits(&track.logit), bits(&track.logprob), bits(&track.rank)]);
+    }
+    all.extend([cut.top_ids.clone(), bits(&cut.top_logits)]);
+    all
+}
+
+/// Causality, bit for bit; and the same prefix gives the same bits whatever follows it. Every text
+/// is read in a session of its own, so that nothing is taken over from another.
 async fn editing_a_token_changes_nothing_to_its_left() {
     let golden = Golden::massive();
-    let session = load(&golden, Precision::F16, 64 << 20).await;
+    let fresh = async |ids: &[u32]| {
+        let session = load(&golden, Precision::F16, 64 << 20).await;
+        read(&session, ids, Norm::Affine, &golden).await
+    };
     let ids = golden.ids();
-    let whole = read(&session, &ids, Norm::Affine, &golden).await.reading;
     let edit = 66;
     let mut edited = ids.clone();
     edited[edit] = (edited[edit] + 1) % 101;
-    let edited = read(&session, &edited, Norm::Affine, &golden).await.reading;
-    let short = read(&session, &ids[..edit + 1], Norm::Affine, &golden).await.reading;
-    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    for statistic in Statistic::ALL {
-        // The true next token of position `edit - 1` is the edited one.
-        let is_next = matches!(statistic, Statistic::LogprobNext | Statistic::RankNext);
-        let end = if is_next { edit - 1 } else { edit };
-        let of = |r: &Reading| bits(r.slice(0, end).stat(statistic));
-        assert_eq!(of(&whole), of(&edited), "{}", statistic.name());
-        assert_eq!(of(&whole), of(&short), "{}", statistic.name());
-    }
-    let lists = |r: &Reading| (r.slice(0, edit).top_ids, bits(&r.slice(0, edit).top_logits));
-    assert_eq!(lists(&whole), lists(&edited));
-    assert_eq!(lists(&whole), lists(&short));
+    let whole = fresh(&ids).await;
+    let other = fresh(&edited).await;
+    let short = fresh(&ids[..edit + 1]).await;
+    assert_eq!(bits(&whole.reading, edit), bits(&other.reading, edit));
+    assert_eq!(bits(&whole.reading, edit), bits(&short.reading, edit));
     assert_ne!(
-        bits(whole.slice(edit, edit + 1).stat(Statistic::LogSumExp)),
-        bits(edited.slice(edit, edit + 1).stat(Statistic::LogSumExp)),
+        bits(&whole.reading, edit + 1),
+        bits(&other.reading, edit + 1),
         "the edit itself must show"
     );
+}
+
+/// What is taken over from the last reading is what a fresh reading would compute, bit for bit.
+async fn an_edit_is_read_from_its_place_on_to_the_same_bits() {
+    let golden = Golden::massive();
+    let ids = golden.ids();
+    let edit = |at: usize| {
+        let mut edited = ids.clone();
+        edited[at] = (edited[at] + 1) % 101;
+        edited
+    };
+    let session = load(&golden, Precision::F16, 64 << 20).await;
+    // Typing at the end, an edit in either block, a cut, the same text, another text altogether.
+    let texts = [
+        ids[..40].to_vec(),
+        ids[..41].to_vec(),
+        ids.clone(),
+        edit(65),
+        edit(3),
+        ids[..20].to_vec(),
+    ];
+    let again = [ids[..20].to_vec(), vec![1], vec![1, 2], ids.clone()];
+    for text in texts.iter().chain(&again) {
+        let reused = read(&session, text, Norm::Affine, &golden).await;
+        let fresh = load(&golden, Precision::F16, 64 << 20).await;
+        let fresh = read(&fresh, text, Norm::Affine, &golden).await;
+        assert_eq!(bits(&reused.reading, text.len()), bits(&fresh.reading, text.len()));
+        let next = reused.reading.stat(Statistic::LogprobNext);
+        assert!(next[text.len() - 1].is_nan());
+        let line = Line::Tap(2);
+        let traced = session.trace(&reused, &[5], line, &Cancel::default()).await;
+        assert_eq!(traced.map(|t| t[0].logit.len()), Ok(text.len()));
+    }
 }

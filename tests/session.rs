@@ -160,7 +160,7 @@ fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
         };
         let options = Options::default();
         let lensed = session.read(&golden.ids(), &options, &Cancel::default(), on_block).await;
-        let whole = lensed.map_err(|e| e.to_string()).expect("a reading").reading;
+        let whole = &lensed.map_err(|e| e.to_string()).expect("a reading").reading;
         assert_eq!(blocks.iter().map(|b| (b.0, b.1)).collect::<Vec<_>>(), [(0, 64), (64, 70)]);
         for (start, end, block) in &blocks {
             let cut = whole.slice(*start, *end);
@@ -225,6 +225,11 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         assert_eq!(code(loaded.encode("text")), "no-tokenizer");
         assert_eq!(loaded.token(3).map(|t| t.shown).ok().as_deref(), Some("#3"));
         assert_eq!(session.gpu().allocated_bytes(), loaded.gpu_bytes, "Tales was given back");
+        drop(loaded);
+        read_ids(&session, &[1], &Options::default()).await.expect("a reading");
+        load(&session, &recipe, whole, 1000).await.expect("it loads again");
+        let loaded = session.loaded().expect("a model");
+        assert_eq!(session.gpu().allocated_bytes(), loaded.gpu_bytes, "and its last reading");
     });
 }
 
@@ -284,21 +289,34 @@ fn reading_before_loading_says_so() {
 fn dispatches_and_bytes_of_one_reading() {
     block_on(async {
         let session = tales().await;
-        let ids: Vec<u32> = (100..120).collect();
-        let options = Options::default();
-        read_ids(&session, &ids, &options).await.expect("a reading");
         let weights = session.gpu().allocated_bytes();
-        session.gpu().reset_peak();
-        let before = session.gpu().counters();
-        read_ids(&session, &ids, &options).await.expect("a reading");
-        let after = session.gpu().counters();
+        let options = Options::default();
+        let cost = async |ids: &[u32]| {
+            let before = session.gpu().counters();
+            read_ids(&session, ids, &options).await.expect("a reading");
+            let after = session.gpu().counters();
+            (after.dispatches - before.dispatches, after.read_bytes - before.read_bytes)
+        };
+        // 9 taps × (10 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
+        let column = 9 * (10 + 3 + 3 + 20) * 4;
         // 1 embed; 8 blocks of 9; 9 ln_f; 2 matmul + fold + merge for the references; gather-dot;
         // 140 middle rows in one group: matmul, fold, top-k; two kept groups: fold, top-k; 3 × 2 merges.
-        assert_eq!(after.dispatches - before.dispatches, 1 + 8 * 9 + 9 + 4 + 1 + 3 + 4 + 6);
-        // 9 taps × 20 positions × (10 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
-        assert_eq!(after.read_bytes - before.read_bytes, 9 * 20 * (10 + 3 + 3 + 20) * 4);
-        assert_eq!(session.gpu().allocated_bytes(), weights, "a dropped reading keeps nothing");
+        let dispatches = 1 + 8 * 9 + 9 + 4 + 1 + 3 + 4 + 6;
+        let mut ids: Vec<u32> = (100..120).collect();
+        assert_eq!(cost(&ids).await, (dispatches, 20 * column));
         assert!(session.gpu().peak_bytes() - weights < 40 << 20);
+        // The session keeps one stream to start the next reading from: 9 taps, 8 keys, 8 values
+        // of 20 rows of 192 floats, and the ids.
+        let kept = session.gpu().allocated_bytes() - weights;
+        assert_eq!(kept, 25 * 20 * 192 * 4 + 80);
+        // One more token costs one more column, and the one before it, whose true next is new.
+        ids.push(7);
+        assert_eq!(cost(&ids).await, (dispatches, 2 * column));
+        // Another first token shares nothing.
+        ids[0] = 1;
+        assert_eq!(cost(&ids).await, (dispatches, 21 * column));
+        let kept_then = session.gpu().allocated_bytes() - weights;
+        assert_eq!(kept_then, 25 * 21 * 192 * 4 + 96, "only the last stream is kept");
     });
 }
 

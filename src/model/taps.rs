@@ -1,7 +1,7 @@
 //! Where the residual stream is kept, and the room the forward pass works in.
 
 use crate::config::Config;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::pad4;
 
 /// Names of the taps by depth: `input`, then `h.i`, the *output* of block i.
@@ -40,6 +40,23 @@ impl Stream {
     pub fn drop_cache(&mut self) {
         self.keys.clear();
         self.values.clear();
+    }
+
+    /// Bytes of taps, keys and values. Units: bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tensors().map(Tensor::bytes).sum()
+    }
+
+    /// Takes the first `n` positions over from a stream of the same model.
+    pub fn copy_prefix(&self, rec: &mut Recorder<'_>, earlier: &Stream, n: usize) {
+        for (from, to) in earlier.tensors().zip(self.tensors()) {
+            let row_bytes = to.bytes() / self.n_tokens as u64;
+            rec.copy(from, 0, to, 0, n as u64 * row_bytes);
+        }
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.taps.iter().chain(&self.keys).chain(&self.values)
     }
 }
 

@@ -28,8 +28,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub(super) fn whole(session: Rc<Session>, lensed: Lensed) -> Reading {
-        Reading { source: Source::Whole(session, Rc::new(lensed)) }
+    pub(super) fn whole(session: Rc<Session>, lensed: Rc<Lensed>) -> Reading {
+        Reading { source: Source::Whole(session, lensed) }
     }
 
     pub(super) fn block(loaded: Rc<Loaded>, reading: reading::Reading) -> Reading {
