@@ -6,20 +6,17 @@ struct Params {
   n_targets: u32,  // J
   n_in4: u32,      // C4 / 4
   x_row: u32,
-  y_row: u32,
   period: u32,     // the targets of row r are those of r % period
   first_id: u32,   // of this shard
   n_ids: u32,
   stride_in: u32,
   stride_out: u32,
-  has_bias: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [rows, C4] f32
 // binding 2: weights                                              // [C4, rows4] f32 or f16
-@group(0) @binding(3) var<storage, read> bias: array<f32>;         // [rows4] f32
-@group(0) @binding(4) var<storage, read> targets: array<u32>;      // [period, J] u32
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [rows, J] f32
+@group(0) @binding(3) var<storage, read> targets: array<u32>;      // [period, J] u32
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;      // [rows, J] f32
 
 @compute @workgroup_size(4, 16)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -28,7 +25,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   if (j >= params.n_targets || row >= params.n_rows) {
     return;
   }
-  let id = targets[((params.y_row + row) % params.period) * params.n_targets + j];
+  let id = targets[(row % params.period) * params.n_targets + j];
   if (id < params.first_id || id - params.first_id >= params.n_ids) {
     return;
   }
@@ -44,8 +41,5 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       g += params.stride_in;
     }
   }
-  if (params.has_bias == 1u) {
-    sum += bias[column];
-  }
-  y[(params.y_row + row) * params.n_targets + j] = sum;
+  y[row * params.n_targets + j] = sum;
 }

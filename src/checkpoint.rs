@@ -3,15 +3,20 @@
 //! The crate's own header type keeps offsets in `usize`, which is 32 bits wide in a browser, and
 //! GPT-2 XL's file is 6 GB; its element types are used, the offsets are read here as `u64`.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use safetensors::Dtype;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 
-/// Longest header that is read. The largest known one, GPT-2 XL's, is 60 kB.
-const MAX_HEADER: u64 = 16 << 20;
+/// Longest header that is read. GPT-2 XL's is 60 kB.
+const MAX_HEADER: u64 = 2 << 20;
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+/// Largest offset: what JavaScript counts exactly, and far from overflowing a sum of two.
+const MAX_OFFSET: u64 = 1 << 53;
 
 /// How the numbers of a tensor are stored in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +92,36 @@ struct RawTensor {
     data_offsets: (u64, u64),
 }
 
-#[derive(Deserialize)]
-struct RawHeader {
-    #[serde(rename = "__metadata__")]
-    _metadata: Option<HashMap<String, String>>,
-    #[serde(flatten)]
-    tensors: HashMap<String, serde_json::Value>,
+/// The header's entries as they come, without a detour over a tree of values.
+struct RawHeader(Vec<(String, RawTensor)>);
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<RawHeader, A::Error> {
+                let mut tensors = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                    } else {
+                        tensors.push((name, map.next_value()?));
+                    }
+                }
+                Ok(RawHeader(tensors))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
 }
 
 /// Reads one safetensors file from pieces of any size, without ever holding more than the header.
@@ -204,9 +233,13 @@ fn parse_header(json: &[u8]) -> Result<Vec<TensorInfo>> {
     let raw: RawHeader = serde_json::from_slice(json).map_err(|e| {
         Error::BadHeader(format!("its header is not the JSON that is expected: {e}"))
     })?;
-    let mut tensors = Vec::with_capacity(raw.tensors.len());
-    for (name, value) in raw.tensors {
-        tensors.push(check_tensor(name, value)?);
+    let mut names = HashSet::new();
+    let mut tensors = Vec::with_capacity(raw.0.len());
+    for (name, tensor) in raw.0 {
+        if !names.insert(name.clone()) {
+            return Err(Error::BadHeader(format!("tensor {name} is listed twice")));
+        }
+        tensors.push(check_tensor(name, tensor)?);
     }
     tensors.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
     let mut at = 0;
@@ -222,10 +255,14 @@ fn parse_header(json: &[u8]) -> Result<Vec<TensorInfo>> {
     Ok(tensors)
 }
 
-fn check_tensor(name: String, value: serde_json::Value) -> Result<TensorInfo> {
-    let raw: RawTensor = serde_json::from_value(value)
-        .map_err(|e| Error::BadHeader(format!("tensor {name}: {e}")))?;
+fn check_tensor(name: String, raw: RawTensor) -> Result<TensorInfo> {
     let (start, end) = raw.data_offsets;
+    if raw.shape.len() > MAX_RANK || end > MAX_OFFSET {
+        return Err(Error::BadHeader(format!(
+            "tensor {name} has {} dimensions and ends at byte {end}",
+            raw.shape.len()
+        )));
+    }
     let bits = raw
         .shape
         .iter()

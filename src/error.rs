@@ -106,9 +106,6 @@ pub enum Error {
     /// Numbers that no model can have.
     #[error("The file is damaged: {0}. Download it again.")]
     Corrupt(String),
-    /// The call needs something that another call is still making.
-    #[error("Busy: {0}.")]
-    Busy(String),
     /// The caller cancelled.
     #[error("Cancelled.")]
     Aborted,
@@ -120,7 +117,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// The stable code that script branches on.
     ///
-    /// `quota` is the page's own (it belongs to storage, not to the engine).
+    /// There is no `busy`: calls wait their turn.
     pub fn code(&self) -> &'static str {
         match self {
             Error::NoWebGpu(_) => "no-webgpu",
@@ -144,7 +141,6 @@ impl Error {
             Error::Network(_) => "network",
             Error::NotFound(_) => "not-found",
             Error::Corrupt(_) => "corrupt",
-            Error::Busy(_) => "busy",
             Error::Aborted => "aborted",
         }
     }

@@ -8,7 +8,7 @@ use async_lock::{Mutex, MutexGuard};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
-use crate::kernels::Precision;
+use crate::kernels::{Kernels, Precision};
 use crate::lens::{self, Lens, Line, Norm, Options, Room};
 use crate::model::{DEFAULT_SHARD_BYTES, Loader, Model, Scratch, Stream, forward, tap_names};
 use crate::reading::{Reading, Track};
@@ -20,8 +20,6 @@ pub struct Loaded {
     pub model: Model,
     /// Text ⇄ ids.
     pub tokenizer: Option<Tokenizer>,
-    /// Bytes its weights take on the device. Units: bytes.
-    pub gpu_bytes: u64,
 }
 
 impl Loaded {
@@ -83,7 +81,6 @@ pub struct Loading {
     /// Takes the bytes.
     pub loader: Loader,
     tokenizer: Option<Tokenizer>,
-    bytes_before: u64,
 }
 
 /// A reading together with the residual stream it came from, so that any token can be traced.
@@ -112,6 +109,7 @@ const KEPT_BYTES: u64 = 256 << 20;
 pub struct Session {
     gpu: Gpu,
     loaded: RefCell<Option<Rc<Loaded>>>,
+    kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
     /// The last reading: a text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
     turn: Mutex<()>,
@@ -126,6 +124,7 @@ impl Session {
         Ok(Session {
             gpu,
             loaded: RefCell::default(),
+            kernels: RefCell::default(),
             last: RefCell::default(),
             turn: Mutex::new(()),
         })
@@ -158,18 +157,29 @@ impl Session {
     pub async fn load(&self, recipe: &Recipe<'_>) -> Result<Loading> {
         let config = Config::parse(recipe.config)?;
         let tokenizer = recipe.tokenizer.map(Tokenizer::parse).transpose()?;
-        let bytes_before = self.gpu.allocated_bytes();
-        let loader = Loader::new(&self.gpu, config, recipe.precision, recipe.shard_bytes).await?;
-        Ok(Loading { loader, tokenizer, bytes_before })
+        let precision = recipe.precision;
+        let kernels = self.kernels(precision).await?;
+        let loader = Loader::new(&self.gpu, kernels, config, precision, recipe.shard_bytes).await?;
+        Ok(Loading { loader, tokenizer })
+    }
+
+    /// The kernels of a precision, compiled at its first load.
+    async fn kernels(&self, precision: Precision) -> Result<Rc<Kernels>> {
+        let known = self.kernels.borrow().iter().find(|(p, _)| *p == precision).cloned();
+        if let Some((_, kernels)) = known {
+            return Ok(kernels);
+        }
+        let kernels = Rc::new(Kernels::new(&self.gpu, precision).await?);
+        self.kernels.borrow_mut().push((precision, kernels.clone()));
+        Ok(kernels)
     }
 
     /// Puts a completed load into use.
     ///
     /// Errors: `missing-tensor`, `device-lost`.
     pub async fn install(&self, loading: Loading) -> Result<Rc<Loaded>> {
-        let gpu_bytes = self.gpu.allocated_bytes().saturating_sub(loading.bytes_before);
         let model = loading.loader.finish(&self.gpu).await?;
-        let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer, gpu_bytes });
+        let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer });
         self.loaded.replace(Some(loaded.clone()));
         self.last.take();
         Ok(loaded)
@@ -207,7 +217,11 @@ impl Session {
             let room = Room::new(&self.gpu, model, options, n_taps, block);
             Ok((stream, scratch, room))
         };
-        let (mut stream, scratch, room) = self.gpu.allocate("this text", allocate).await?;
+        let mut room_made = self.gpu.allocate("this text", allocate).await;
+        if matches!(room_made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
+            room_made = self.gpu.allocate("this text", allocate).await;
+        }
+        let (mut stream, scratch, room) = room_made?;
         let mut rec = self.gpu.record(cancel);
 
         let mut computed = 0; // positions whose residual stream is there

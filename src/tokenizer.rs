@@ -1,5 +1,7 @@
 //! Text ⇄ ids, a token's bytes and its shown form. The only file that names `tokenizers`.
 
+use std::collections::HashSet;
+
 use tokenizers::DecoderWrapper;
 
 use crate::error::{Error, Result};
@@ -29,6 +31,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Whether the vocabulary spells bytes by GPT-2's stand-in characters.
     byte_level: bool,
+    /// Ids of added tokens, which stand for themselves.
+    added: HashSet<u32>,
 }
 
 impl Tokenizer {
@@ -36,10 +40,14 @@ impl Tokenizer {
     ///
     /// Errors: `bad-tokenizer`.
     pub fn parse(text: &str) -> Result<Tokenizer> {
-        let inner = tokenizers::Tokenizer::from_bytes(text)
-            .map_err(|e| Error::BadTokenizer(e.to_string()))?;
+        let bad = |e: tokenizers::Error| Error::BadTokenizer(e.to_string());
+        let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(bad)?;
+        // What a training run cut or filled up is no business of a reader.
+        inner.with_truncation(None).map_err(bad)?;
+        inner.with_padding(None);
         let byte_level = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
-        Ok(Tokenizer { inner, byte_level })
+        let added = inner.get_added_tokens_decoder().into_keys().collect();
+        Ok(Tokenizer { inner, byte_level, added })
     }
 
     /// The ids of a text. Nothing is prepended: what a model sees first is the person's choice.
@@ -54,8 +62,7 @@ impl Tokenizer {
     /// What is known of one id; an id without an entry is unnamed.
     pub fn token(&self, id: u32) -> Token {
         let Some(entry) = self.inner.id_to_token(id) else { return Token::unnamed(id) };
-        // An added token with a character that stands for no byte (a space, say) is itself.
-        let bytes = match self.byte_level {
+        let bytes = match self.byte_level && !self.added.contains(&id) {
             true => entry.chars().map(byte_of).collect::<Option<Vec<u8>>>(),
             false => None,
         };

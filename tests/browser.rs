@@ -175,6 +175,36 @@ async fn failed_loads_keep_the_model_in_use() {
     let error = load(&loupe, &[("weights", broken)]).await.expect_err("a broken download");
     assert_eq!(error_code(&error), "network");
     assert!(get(&error, "message").as_string().is_some_and(|m| m.contains("connection reset")));
+    // A stream can be read once; a second try with it is told so, and nothing hangs.
+    let used = stream(&TALES_WEIGHTS[..1000]);
+    let error = load(&loupe, &[("weights", used.clone())]).await.expect_err("a cut file");
+    assert_eq!(error_code(&error), "truncated");
+    let error = load(&loupe, &[("weights", used)]).await.expect_err("a used stream");
+    assert!(["truncated", "bad-option"].contains(&error_code(&error).as_str()));
+    let locked = stream(TALES_WEIGHTS);
+    script("it.getReader()", &locked);
+    let error = load(&loupe, &[("weights", locked)]).await.expect_err("a locked stream");
+    assert_eq!(error_code(&error), "bad-option");
+    let same = stream(TALES_WEIGHTS);
+    let twice = Array::of2(&same, &same);
+    let error = load(&loupe, &[("weights", twice.into())]).await.expect_err("one stream twice");
+    assert!(["truncated", "bad-option"].contains(&error_code(&error).as_str()));
+    // A server that stops sending; the abort does not wait for it, and the download is let go.
+    let stalled = script(
+        "{ stream: new ReadableStream({ cancel() { globalThis.letGo = true; } }), \
+           controller: new AbortController() }",
+        &JsValue::UNDEFINED,
+    );
+    let controller = get(&stalled, "controller");
+    script("setTimeout(() => it.abort(), 100)", &controller);
+    let error = load(
+        &loupe,
+        &[("weights", get(&stalled, "stream")), ("signal", get(&controller, "signal"))],
+    )
+    .await
+    .expect_err("stalled");
+    assert_eq!(error_code(&error), "aborted");
+    assert!(script("globalThis.letGo === true", &JsValue::UNDEFINED).is_truthy());
     let aborted = script("AbortSignal.abort()", &JsValue::UNDEFINED);
     let error = load(&loupe, &[("signal", aborted)]).await.expect_err("aborted");
     assert_eq!(error_code(&error), "aborted");

@@ -120,6 +120,11 @@ fn lying_headers_are_refused() {
     assert_eq!(code(&tensor("F32", "[-1]", 0, 64)), "bad-header", "a negative size");
     let huge = "[4294967296,4294967296,4294967296]";
     assert_eq!(code(&tensor("F32", huge, 0, 64)), "bad-header", "a shape that overflows");
+    let vast = 2_305_843_009_213_693_951u64;
+    assert_eq!(code(&tensor("U8", &format!("[{vast}]"), 0, vast)), "bad-header", "2^61 bytes");
+    assert_eq!(code(&tensor("F32", "[1,1,1,1,1,1,1,1,16]", 0, 64)), "bad-header", "rank 9");
+    let twice = r#"{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"x":{"dtype":"U8","shape":[8],"data_offsets":[8,16]}}"#;
+    assert_eq!(code(&file(twice, &[0; 16])), "bad-header", "a name twice");
     let overlap = r#"{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"y":{"dtype":"U8","shape":[8],"data_offsets":[4,12]}}"#;
     assert_eq!(code(&file(overlap, &[0; 12])), "bad-header", "overlap");
 }

@@ -18,6 +18,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
+    several_chunks_and_groups long_text_has_the_bits_of_its_beginning
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
     editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_place_on_to_the_same_bits
 }
@@ -152,6 +153,22 @@ async fn untied_head_short_mlp_bf16() {
 
 async fn one_token_one_block_f16() {
     check(&Golden::bare()).await;
+}
+
+async fn several_chunks_and_groups() {
+    check(&Golden::tall()).await;
+}
+
+/// Four blocks of positions and more rows than a group holds, against a text of 20 tokens.
+async fn long_text_has_the_bits_of_its_beginning() {
+    let [golden, ..] = Golden::tales();
+    let ids: Vec<u32> = (0..256u32).map(|i| i * 37 % 4096).collect();
+    let fresh = async |ids: &[u32]| {
+        let session = load(&golden, Precision::F16, 64 << 20).await;
+        read(&session, ids, Norm::Affine, &golden).await
+    };
+    let (long, short) = (fresh(&ids).await, fresh(&ids[..20]).await);
+    assert_eq!(bits(&long.reading, 20), bits(&short.reading, 20));
 }
 
 async fn tales_on_three_texts() {

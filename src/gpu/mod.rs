@@ -21,8 +21,6 @@ pub use tensor::Tensor;
 pub struct Counters {
     /// Compute dispatches.
     pub dispatches: u64,
-    /// Queue submissions.
-    pub submits: u64,
     /// Bytes copied back to the CPU.
     pub read_bytes: u64,
 }
@@ -107,11 +105,6 @@ impl Gpu {
         &self.info
     }
 
-    /// The limits in force: WebGPU's defaults.
-    pub fn limits(&self) -> wgpu::Limits {
-        self.device.limits()
-    }
-
     /// Exact counts since the device was opened.
     pub fn counters(&self) -> Counters {
         self.counters.get()
@@ -134,14 +127,19 @@ impl Gpu {
         }
     }
 
-    /// Fails if the device has been lost or has refused anything since it was opened.
+    /// Fails if the device has been lost or has refused something. A loss stays; a lack of memory
+    /// is told once, because the next call may need less.
     ///
     /// Errors: `device-lost`, `out-of-memory`.
     pub fn check(&self) -> Result<()> {
-        match self.trouble.lock() {
-            Ok(cell) => cell.clone().map_or(Ok(()), Err),
-            Err(_) => Err(Error::DeviceLost("its error handler failed".into())),
-        }
+        let Ok(mut cell) = self.trouble.lock() else {
+            return Err(Error::DeviceLost("its error handler failed".into()));
+        };
+        let trouble = match &*cell {
+            Some(Error::OutOfMemory(_)) => cell.take(),
+            other => other.clone(),
+        };
+        trouble.map_or(Ok(()), Err)
     }
 
     /// Gives the device up, as a browser does to a page that has been in the background too long.
@@ -202,26 +200,20 @@ impl Gpu {
 
     /// Reads the first `bytes` of each tensor: one staging buffer, one map.
     ///
-    /// Errors: `device-lost`.
+    /// Errors: `device-lost`, `out-of-memory`.
     pub async fn read(&self, parts: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
         let total: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size: total.max(4),
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
+        let allocate = || Ok(Tensor::staging(&self.device, &self.allocated, total));
+        let staging = self.allocate("the answer", allocate).await?;
+        let staging = staging.buffer();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut at = 0;
         for (tensor, bytes) in parts {
-            encoder.copy_buffer_to_buffer(tensor.buffer(), 0, &staging, at, Some(*bytes));
+            encoder.copy_buffer_to_buffer(tensor.buffer(), 0, staging, at, Some(*bytes));
             at += bytes;
         }
         self.queue.submit([encoder.finish()]);
-        self.count(|c| {
-            c.submits += 1;
-            c.read_bytes += total;
-        });
+        self.count(|c| c.read_bytes += total);
         let (done, wait) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
         self.poll()?;
@@ -247,6 +239,17 @@ impl Gpu {
         Ok(out)
     }
 
+    /// Errors: `unsupported-model` for a tensor that no binding of this device can hold.
+    pub fn check_binding(&self, name: &str, bytes: u64) -> Result<()> {
+        let most = self.device.limits().max_storage_buffer_binding_size;
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::UnsupportedModel(format!(
+            "{name} would take {bytes} bytes in one binding, WebGPU's default limit is {most}"
+        )))
+    }
+
     pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
@@ -263,10 +266,20 @@ impl Gpu {
     }
 }
 
-/// Keeps the first trouble: what follows it is usually its echo.
+impl Drop for Gpu {
+    /// A browser would hold on to the device until it collects garbage.
+    fn drop(&mut self) {
+        self.device.destroy();
+    }
+}
+
+/// Keeps the first trouble, because what follows it is usually its echo; but a loss outweighs a
+/// lack of memory, which passes.
 fn note(cell: &Mutex<Option<Error>>, error: Error) {
-    if let Ok(mut cell) = cell.lock() {
-        cell.get_or_insert(error);
+    if let Ok(mut cell) = cell.lock()
+        && matches!(*cell, None | Some(Error::OutOfMemory(_)))
+    {
+        *cell = Some(error);
     }
 }
 

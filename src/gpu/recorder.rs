@@ -45,11 +45,20 @@ pub struct Recorder<'a> {
     commands: Vec<Command>,
     params: Vec<u8>,
     flops: f64,
+    /// What went wrong where nobody could be told.
+    failure: Option<Error>,
 }
 
 impl<'a> Recorder<'a> {
     pub(super) fn new(gpu: &'a Gpu, cancel: &'a Cancel) -> Recorder<'a> {
-        Recorder { gpu, cancel, commands: Vec::new(), params: Vec::new(), flops: 0.0 }
+        Recorder {
+            gpu,
+            cancel,
+            commands: Vec::new(),
+            params: Vec::new(),
+            flops: 0.0,
+            failure: None,
+        }
     }
 
     /// The device this records for.
@@ -70,8 +79,8 @@ impl<'a> Recorder<'a> {
         flops: f64,
     ) {
         if self.params.len() >= 256 * MAX_DISPATCHES {
-            // A refusal stays in the device's cell, where the next call finds it.
-            let _ = self.submit();
+            let result = self.submit();
+            self.failure = self.failure.take().or(result.err());
         }
         let offset = self.params.len() as u64;
         let bytes = bytemuck::bytes_of(&params);
@@ -125,16 +134,19 @@ impl<'a> Recorder<'a> {
 
     /// Submits everything recorded so far, without waiting.
     ///
-    /// Errors: `device-lost`.
+    /// Errors: `device-lost`, `out-of-memory`.
     pub fn submit(&mut self) -> Result<()> {
-        self.gpu.check()?;
-        if self.commands.is_empty() {
+        let commands = std::mem::take(&mut self.commands);
+        let params = std::mem::take(&mut self.params);
+        self.flops = 0.0;
+        self.failure.take().map_or_else(|| self.gpu.check(), Err)?;
+        if commands.is_empty() {
             return Ok(());
         }
-        self.gpu.queue.write_buffer(&self.gpu.params, 0, &self.params);
+        self.gpu.queue.write_buffer(&self.gpu.params, 0, &params);
         let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
         let mut dispatches = 0;
-        for run in self.commands.chunk_by(|a, b| is_dispatch(a) && is_dispatch(b)) {
+        for run in commands.chunk_by(|a, b| is_dispatch(a) && is_dispatch(b)) {
             if let [Command::Copy { from, from_byte, to, to_byte, bytes }] = run {
                 encoder.copy_buffer_to_buffer(from, *from_byte, to, *to_byte, Some(*bytes));
                 continue;
@@ -150,13 +162,7 @@ impl<'a> Recorder<'a> {
             }
         }
         self.gpu.queue.submit([encoder.finish()]);
-        self.gpu.count(|c| {
-            c.dispatches += dispatches;
-            c.submits += 1;
-        });
-        self.commands.clear();
-        self.params.clear();
-        self.flops = 0.0;
+        self.gpu.count(|c| c.dispatches += dispatches);
         Ok(())
     }
 }

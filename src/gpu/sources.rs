@@ -48,9 +48,9 @@ pub static MATMUL_F16: Source = source!("matmul" + "weights_f16", [R, R, R, R, R
 /// `attention`
 pub static ATTENTION: Source = source!("attention", [R, R, R, RW]);
 /// `gather_dot` on f32 weights.
-pub static GATHER_DOT_F32: Source = source!("gather_dot" + "weights_f32", [R, R, R, R, RW]);
+pub static GATHER_DOT_F32: Source = source!("gather_dot" + "weights_f32", [R, R, R, RW]);
 /// `gather_dot` on f16 weights.
-pub static GATHER_DOT_F16: Source = source!("gather_dot" + "weights_f16", [R, R, R, R, RW]);
+pub static GATHER_DOT_F16: Source = source!("gather_dot" + "weights_f16", [R, R, R, RW]);
 /// `lens_fold`
 pub static LENS_FOLD: Source = source!("lens_fold" + "lens", [R, R, R, R, R, RW]);
 /// `lens_merge`

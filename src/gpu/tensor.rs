@@ -18,13 +18,34 @@ impl Tensor {
         label: &str,
         bytes: u64,
     ) -> Tensor {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        Tensor::with_usage(device, allocated, label, bytes, usage)
+    }
+
+    /// What a readback is copied into and mapped from.
+    pub(super) fn staging(
+        device: &wgpu::Device,
+        allocated: &Arc<Mutex<Allocated>>,
+        bytes: u64,
+    ) -> Tensor {
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
+        Tensor::with_usage(device, allocated, "readback", bytes, usage)
+    }
+
+    fn with_usage(
+        device: &wgpu::Device,
+        allocated: &Arc<Mutex<Allocated>>,
+        label: &str,
+        bytes: u64,
+        usage: wgpu::BufferUsages,
+    ) -> Tensor {
         let bytes = bytes.next_multiple_of(16).max(16);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size: bytes,
-            usage: wgpu::BufferUsages::STORAGE
-                | wgpu::BufferUsages::COPY_SRC
-                | wgpu::BufferUsages::COPY_DST,
+            usage,
             mapped_at_creation: false,
         });
         if let Ok(mut a) = allocated.lock() {

@@ -14,13 +14,11 @@ pub(crate) struct Params {
     n_targets: u32,
     n_in4: u32,
     x_row: u32,
-    y_row: u32,
     period: u32,
     first_id: u32,
     n_ids: u32,
     stride_in: u32,
     stride_out: u32,
-    has_bias: u32,
 }
 
 /// Operands of [`Kernels::gather_dot`].
@@ -56,15 +54,13 @@ impl Kernels {
                 n_targets: op.n_targets as u32,
                 n_in4: op.x.width4 as u32,
                 x_row: op.x.first as u32,
-                y_row: 0,
                 period: op.period as u32,
                 first_id: shard.first_id as u32,
                 n_ids: matrix.n_out as u32,
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
-                has_bias: 0,
             };
-            let tensors = [op.x.tensor, &matrix.tensor, &self.nothing, op.targets, op.y];
+            let tensors = [op.x.tensor, &matrix.tensor, op.targets, op.y];
             let size = [groups(op.n_targets, 4), groups(op.n_rows, 16), 1];
             let flops = 2.0 * (op.n_rows * op.n_targets * matrix.n_in) as f64;
             rec.dispatch(&self.gather_dot, params, &tensors, size, flops);

@@ -25,11 +25,11 @@ impl Precision {
         }
     }
 
-    /// Bytes of four neighbouring columns.
-    fn group_bytes(self) -> u64 {
+    /// Bytes of one stored value.
+    pub fn bytes(self) -> usize {
         match self {
-            Precision::F16 => 8,
-            Precision::F32 => 16,
+            Precision::F16 => 2,
+            Precision::F32 => 4,
         }
     }
 }
@@ -88,8 +88,8 @@ impl Matrix {
         precision: Precision,
         order: Order,
     ) -> Matrix {
-        let groups = (pad4(n_in) * pad4(n_out) / 4) as u64;
-        let tensor = gpu.tensor(name, groups * precision.group_bytes());
+        let values = pad4(n_in) as u64 * pad4(n_out) as u64;
+        let tensor = gpu.tensor(name, values * precision.bytes() as u64);
         Matrix { tensor, n_in, n_out, precision, order }
     }
 

@@ -59,7 +59,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Every pipeline a model of one precision needs, compiled once at load.
+/// Every pipeline a model of one precision needs, compiled once for each device.
 pub struct Kernels {
     embed: Kernel,
     layer_norm: Kernel,
@@ -79,7 +79,8 @@ pub struct Kernels {
 impl Kernels {
     /// Compiles the kernels.
     ///
-    /// Errors: `device-lost` when the driver refuses one, with its words.
+    /// Errors: `device-lost` when a shader or a layout is refused as invalid, with the words of
+    /// the refusal.
     pub async fn new(gpu: &Gpu, precision: Precision) -> Result<Kernels> {
         let (embed, matmul, gather_dot) = match precision {
             Precision::F32 => (&sources::EMBED_F32, &sources::MATMUL_F32, &sources::GATHER_DOT_F32),

@@ -2,10 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Recorder, Tensor};
 
-use super::{Chunk, Kernels, PARTS, fits};
+use super::{Chunk, Kernels, MAX_K, PARTS, fits};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -36,6 +36,9 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn top_k(&self, rec: &mut Recorder<'_>, op: &TopK<'_>) -> Result<()> {
         let chunk = &op.chunk;
+        if op.k > MAX_K {
+            return Err(Error::BadOption(format!("top_k is {}, expected at most {MAX_K}", op.k)));
+        }
         chunk.check("top_k")?;
         fits("top_k", op.lists, 8 * chunk.n_rows * PARTS * op.k)?;
         let params = Params {

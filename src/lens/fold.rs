@@ -59,29 +59,72 @@ fn spans(model: &Model) -> impl Iterator<Item = Span<'_>> {
     })
 }
 
-/// Folds the references' kept logits into `room.state`, compared with nothing.
-pub(super) fn fold_references(
+/// The final and the input rows of a block of `n` positions over the whole vocabulary: logits kept,
+/// their sums merged, and the final top-1 written as the first target of its position.
+pub(super) async fn references(
     rec: &mut Recorder<'_>,
     model: &Model,
     room: &Room,
-    period: usize,
+    n: usize,
+    n_taps: usize,
 ) -> Result<()> {
     for span in spans(model) {
-        let chunk = kept_chunk(room, &span, 0, 2 * period);
+        for (first_row, to_row) in [((n_taps - 1) * n, 0), (0, n)] {
+            let y = Rows::new(&room.reference_logits, to_row, room.logit_columns);
+            unembed(rec, model, room.rows(first_row), n, &span, y, span.logit_column() / 4)?;
+        }
         model.kernels.lens_fold(
             rec,
             &LensFold {
-                chunk,
+                chunk: kept_chunk(room, &span, 0, 2 * n),
                 references: None,
                 targets: None,
                 n_targets: 0,
                 first_row: 0,
-                period,
+                period: n,
                 state: &room.state,
             },
         )?;
+        rec.breathe().await?;
     }
-    Ok(())
+    model.kernels.lens_merge(
+        rec,
+        &LensMerge {
+            state: &room.state,
+            n_targets: 0,
+            n_rows: 2 * n,
+            y: &room.reference_states,
+            y_row: 0,
+            best: Some((&room.targets, n, room.n_targets)),
+        },
+    )
+}
+
+/// Logits of some rows over a stretch of the vocabulary.
+fn unembed(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    x: Rows<'_>,
+    n_rows: usize,
+    span: &Span<'_>,
+    y: Rows<'_>,
+    y_column4: usize,
+) -> Result<()> {
+    let first4 = span.column / 4;
+    model.kernels.matmul(
+        rec,
+        &Matmul {
+            x,
+            weight: &span.shard.matrix,
+            columns4: Some(first4..first4 + span.n_columns.div_ceil(4)),
+            bias: None,
+            gelu: false,
+            residual: None,
+            n_rows,
+            y,
+            y_column4,
+        },
+    )
 }
 
 /// How rows go over the vocabulary; everything but the rows themselves.
@@ -156,21 +199,8 @@ fn computed_chunk<'a>(
     span: &Span<'_>,
     group: &Group,
 ) -> Result<Chunk<'a>> {
-    let first4 = span.column / 4;
-    model.kernels.matmul(
-        rec,
-        &Matmul {
-            x: room.rows(group.first_row),
-            weight: &span.shard.matrix,
-            columns4: Some(first4..first4 + span.n_columns.div_ceil(4)),
-            bias: None,
-            gelu: false,
-            residual: None,
-            n_rows: group.n_rows,
-            y: Rows::new(&room.logits, 0, room.chunk),
-            y_column4: 0,
-        },
-    )?;
+    let y = Rows::new(&room.logits, 0, room.chunk);
+    unembed(rec, model, room.rows(group.first_row), group.n_rows, span, y, 0)?;
     Ok(Chunk {
         logits: &room.logits,
         row: 0,

@@ -12,7 +12,7 @@ mod trace;
 
 use crate::error::Result;
 use crate::gpu::Recorder;
-use crate::kernels::{GatherDot, LensMerge, Matmul, N_SLOTS, Rows, pad4};
+use crate::kernels::{GatherDot, N_SLOTS, Rows, pad4};
 use crate::model::{Model, Stream};
 use crate::reading::Reading;
 
@@ -62,7 +62,7 @@ impl Lens<'_> {
         }
 
         gpu.write(&room.targets, 0, &targets(ids, start, n, &options.track));
-        self.read_references(rec, n)?;
+        fold::references(rec, model, room, n, n_taps).await?;
 
         let n_targets = room.n_targets;
         model.kernels.gather_dot(
@@ -104,43 +104,6 @@ impl Lens<'_> {
             .await?;
         summary::fill(reading, &parts[0], &parts[1], &parts[2], start, n);
         Ok(())
-    }
-
-    /// The final and the input rows over the whole vocabulary: logits kept, their sums merged, and
-    /// the final top-1 written as the first target of its position.
-    fn read_references(&self, rec: &mut Recorder<'_>, n: usize) -> Result<()> {
-        let Lens { model, room, .. } = *self;
-        let final_row = (self.stream.taps.len() - 1) * n;
-        for (first_row, to_row) in [(final_row, 0), (0, n)] {
-            for shard in model.weights.unembed.iter() {
-                model.kernels.matmul(
-                    rec,
-                    &Matmul {
-                        x: room.rows(first_row),
-                        weight: &shard.matrix,
-                        columns4: None,
-                        bias: None,
-                        gelu: false,
-                        residual: None,
-                        n_rows: n,
-                        y: Rows::new(&room.reference_logits, to_row, room.logit_columns),
-                        y_column4: shard.first_column / 4,
-                    },
-                )?;
-            }
-        }
-        fold::fold_references(rec, model, room, n)?;
-        model.kernels.lens_merge(
-            rec,
-            &LensMerge {
-                state: &room.state,
-                n_targets: 0,
-                n_rows: 2 * n,
-                y: &room.reference_states,
-                y_row: 0,
-                best: Some((&room.targets, n, room.n_targets)),
-            },
-        )
     }
 }
 

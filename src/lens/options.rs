@@ -40,7 +40,7 @@ impl Norm {
 pub struct Options {
     /// The norm of the decoder.
     pub norm: Norm,
-    /// K: tokens listed per cell, 1 to 20.
+    /// K: tokens listed per cell, 1 to 20 and at most V.
     pub top_k: usize,
     /// Tokens to follow at every cell.
     pub track: Vec<u32>,

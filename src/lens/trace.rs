@@ -38,21 +38,22 @@ pub async fn trace(
         return Err(Error::Empty);
     }
     check_track(ids, &model.config)?;
-    // (tap, position) of each row on the line.
-    let cells: Vec<(usize, usize)> = match line {
-        Line::Position(p) if p < stream.n_tokens => {
-            (0..stream.taps.len()).map(|tap| (tap, p)).collect()
+    let (n_taps, t) = (stream.taps.len(), stream.n_tokens);
+    // Runs of rows that lie together: (tap, first position, rows).
+    let runs: Vec<(usize, usize, usize)> = match line {
+        Line::Position(p) if p < t => (0..n_taps).map(|tap| (tap, p, 1)).collect(),
+        Line::Tap(tap) if tap < n_taps => {
+            (0..t).step_by(ROWS).map(|p| (tap, p, ROWS.min(t - p))).collect()
         }
-        Line::Tap(tap) if tap < stream.taps.len() => {
-            (0..stream.n_tokens).map(|p| (tap, p)).collect()
-        }
-        Line::Position(p) => return Err(outside("position", p, stream.n_tokens)),
-        Line::Tap(tap) => return Err(outside("tap", tap, stream.taps.len())),
+        Line::Position(p) => return Err(outside("position", p, t)),
+        Line::Tap(tap) => return Err(outside("tap", tap, n_taps)),
     };
     let track = |&id: &u32| Track { id, logit: vec![], logprob: vec![], rank: vec![] };
     let mut tracks: Vec<Track> = ids.iter().map(track).collect();
-    for cells in cells.chunks(ROWS) {
-        trace_rows(gpu, model, stream, norm, cells, &mut tracks, cancel).await?;
+    // As many runs at once as fill the room: every tap of a position, or one stretch of a tap.
+    let at_once = if matches!(line, Line::Tap(_)) { 1 } else { ROWS };
+    for runs in runs.chunks(at_once) {
+        trace_rows(gpu, model, stream, norm, runs, &mut tracks, cancel).await?;
     }
     Ok(tracks)
 }
@@ -66,18 +67,20 @@ async fn trace_rows(
     model: &Model,
     stream: &Stream,
     norm: Norm,
-    cells: &[(usize, usize)],
+    runs: &[(usize, usize, usize)],
     tracks: &mut [Track],
     cancel: &Cancel,
 ) -> Result<()> {
-    let (n, j) = (cells.len(), tracks.len());
+    let (n, j) = (runs.iter().map(|run| run.2).sum(), tracks.len());
     let room = gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
     let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
     gpu.write(&room.targets, 0, &ids);
     let mut rec = gpu.record(cancel);
-    for (row, &(tap, position)) in cells.iter().enumerate() {
+    let mut row = 0;
+    for &(tap, position, n_rows) in runs {
         let from = Rows::new(&stream.taps[tap], position, model.config.n_embd);
-        decoder::decode(&mut rec, model, norm, from, room.rows(row), 1)?;
+        decoder::decode(&mut rec, model, norm, from, room.rows(row), n_rows)?;
+        row += n_rows;
     }
     model.kernels.gather_dot(
         &mut rec,

@@ -1,6 +1,7 @@
 //! Checkpoint bytes ─▶ weights on the device, with no tensor ever whole in memory.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::checkpoint::{Element, Event, Reader, TensorInfo};
 use crate::config::Config;
@@ -8,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::kernels::{Kernels, Matrix, Packer, Precision, check_finite, pad4};
 
-use super::plan::{Part, Plan, Sink};
+use super::plan::{Part, Plan, Sink, check_sizes};
 use super::{Model, Weights, families};
 
 /// Bytes after which the device is given time to take the writes in. Units: bytes.
@@ -28,8 +29,9 @@ pub struct Progress {
 /// Takes the bytes of one or more safetensors files, in pieces of any size.
 pub struct Loader {
     config: Config,
-    kernels: Kernels,
+    kernels: Rc<Kernels>,
     weights: Weights,
+    weight_bytes: u64,
     precision: Precision,
     reader: Reader,
     filling: Filling,
@@ -64,23 +66,25 @@ struct Current {
 }
 
 impl Loader {
-    /// Allocates the weights and compiles the kernels.
+    /// Allocates the weights; `kernels` are those of the same precision.
     ///
-    /// Errors: `out-of-memory` (everything taken is given back), `device-lost`.
+    /// Errors: `unsupported-model` for one with a tensor too large for a binding,
+    /// `out-of-memory` (everything taken is given back), `device-lost`.
     pub async fn new(
         gpu: &Gpu,
+        kernels: Rc<Kernels>,
         config: Config,
         precision: Precision,
         shard_bytes: usize,
     ) -> Result<Loader> {
         gpu.check()?;
-        let kernels = Kernels::new(gpu, precision).await?;
+        check_sizes(gpu, &config, precision)?;
         let allocate = || {
             let mut plan = Plan::new(gpu, precision, shard_bytes);
             let weights = families::weights(&mut plan, &config);
-            Ok((weights, plan.parts))
+            Ok((weights, plan.bytes(), plan.parts))
         };
-        let (weights, parts) = gpu.allocate("the model's weights", allocate).await?;
+        let (weights, weight_bytes, parts) = gpu.allocate("the model's weights", allocate).await?;
         let filling = Filling {
             config: config.clone(),
             parts,
@@ -91,7 +95,17 @@ impl Loader {
             label: String::new(),
         };
         let reader = Reader::new();
-        Ok(Loader { config, kernels, weights, precision, reader, filling, received: 0, settled: 0 })
+        Ok(Loader {
+            config,
+            kernels,
+            weights,
+            weight_bytes,
+            precision,
+            reader,
+            filling,
+            received: 0,
+            settled: 0,
+        })
     }
 
     /// Takes the next piece of the current file; waits now and then for the device to keep up.
@@ -140,6 +154,7 @@ impl Loader {
             config: self.config,
             kernels: self.kernels,
             weights: self.weights,
+            weight_bytes: self.weight_bytes,
             precision: self.precision,
             extra_tensors: filling.extra,
         })

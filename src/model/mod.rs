@@ -13,6 +13,8 @@ pub use plan::DEFAULT_SHARD_BYTES;
 pub use taps::{Scratch, Stream, tap_names};
 pub use weights::{Block, Linear, Norm, Weights};
 
+use std::rc::Rc;
+
 use crate::config::Config;
 use crate::kernels::{Kernels, Precision};
 
@@ -21,9 +23,11 @@ pub struct Model {
     /// Sizes and switches.
     pub config: Config,
     /// The compiled kernels.
-    pub kernels: Kernels,
+    pub kernels: Rc<Kernels>,
     /// The parameters.
     pub weights: Weights,
+    /// Bytes they take on the device. Units: bytes.
+    pub weight_bytes: u64,
     /// Storage of the 2-D weights.
     pub precision: Precision,
     /// Tensors of the file that the model has no use for.

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::config::Config;
+use crate::error::Result;
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Matrix, Precision, Shard, pad4};
 
@@ -23,11 +25,38 @@ pub(super) enum Sink {
     Outputs(Rc<Vec<Shard>>),
 }
 
+impl Sink {
+    fn bytes(&self) -> u64 {
+        match self {
+            Sink::Vectors(tensors) => tensors.iter().map(|t| t.bytes()).sum(),
+            Sink::Table(tensor) => tensor.bytes(),
+            Sink::Inputs(matrices) => matrices.iter().map(|m| m.tensor.bytes()).sum(),
+            Sink::Outputs(shards) => shards.iter().map(|s| s.matrix.tensor.bytes()).sum(),
+        }
+    }
+}
+
+/// Whether every tensor of a model, and a text of full length, fits one binding each. All later
+/// sizes are below these, so they fit 32 bits as well.
+///
+/// Errors: `unsupported-model`.
+pub(super) fn check_sizes(gpu: &Gpu, config: &Config, precision: Precision) -> Result<()> {
+    let wide = |n: usize| pad4(n) as u64;
+    let (c, inner) = (wide(config.n_embd), wide(config.n_inner));
+    gpu.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
+    gpu.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
+    gpu.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
+    gpu.check_binding("the decoded rows of a block", 64 * (config.n_layer as u64 + 1) * c * 4)
+}
+
 /// One expected tensor.
 pub(super) struct Part {
     pub(super) shape: Vec<u64>,
     pub(super) sink: Sink,
 }
+
+/// Most rows of a shard: the unembedding's dispatch has a workgroup per 64 of them.
+const MAX_SHARD_ROWS: usize = 1 << 20;
 
 /// Allocates weights and notes which tensor fills each.
 pub(super) struct Plan<'a> {
@@ -40,6 +69,11 @@ pub(super) struct Plan<'a> {
 impl<'a> Plan<'a> {
     pub(super) fn new(gpu: &'a Gpu, precision: Precision, shard_bytes: usize) -> Plan<'a> {
         Plan { gpu, precision, shard_bytes, parts: HashMap::new() }
+    }
+
+    /// Bytes of everything allocated. Units: bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.parts.values().map(|part| part.sink.bytes()).sum()
     }
 
     fn expect(&mut self, name: String, shape: &[usize], sink: Sink) {
@@ -64,7 +98,7 @@ impl<'a> Plan<'a> {
 
     /// `name`, a table of f32 rows.
     pub(super) fn table(&mut self, name: &str, rows: usize, width: usize) -> Rc<Tensor> {
-        let tensor = Rc::new(self.gpu.tensor(name, (4 * rows * pad4(width)) as u64));
+        let tensor = Rc::new(self.gpu.tensor(name, 4 * rows as u64 * pad4(width) as u64));
         self.expect(name.into(), &[rows, width], Sink::Table(tensor.clone()));
         tensor
     }
@@ -87,8 +121,8 @@ impl<'a> Plan<'a> {
 
     /// `name`, an embedding \[V, C\], in shards of whole rows.
     pub(super) fn embedding(&mut self, name: &str, rows: usize, width: usize) -> Rc<Vec<Shard>> {
-        let row_bytes = pad4(width) * if self.precision == Precision::F16 { 2 } else { 4 };
-        let most = (self.shard_bytes / row_bytes).max(1);
+        let row_bytes = pad4(width) * self.precision.bytes();
+        let most = (self.shard_bytes / row_bytes).clamp(1, MAX_SHARD_ROWS);
         // Whole groups of four rows, unless the limit (of a test) is smaller than that.
         let most = if most >= 4 { most / 4 * 4 } else { most };
         let mut shards = Vec::new();

@@ -1,8 +1,9 @@
 //! JavaScript values to Rust types and back, with errors that say what was expected.
 
-use js_sys::{Array, Function, JsString, Object, Reflect, Uint8Array, Uint32Array};
+use js_sys::{Array, Function, JsString, Object, Promise, Reflect, Uint8Array, Uint32Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
@@ -47,7 +48,7 @@ pub(super) fn options<'a>(
     value: &'a JsValue,
     known: &[&str],
 ) -> Result<impl Fn(&str) -> JsValue + 'a> {
-    if !value.is_undefined() && !value.is_null() {
+    if !is_absent(value) {
         let Some(object) = value.dyn_ref::<Object>() else {
             return Err(Error::BadOption("list is no object".into()));
         };
@@ -65,7 +66,7 @@ pub(super) fn options<'a>(
 
 /// Errors: `bad-option`.
 pub(super) fn string(name: &str, value: &JsValue) -> Result<Option<String>> {
-    match value.is_undefined() || value.is_null() {
+    match is_absent(value) {
         true => Ok(None),
         false => {
             let wrong = || Error::BadOption(format!("{name} is no string"));
@@ -76,7 +77,7 @@ pub(super) fn string(name: &str, value: &JsValue) -> Result<Option<String>> {
 
 /// Errors: `bad-option`.
 pub(super) fn function(name: &str, value: &JsValue) -> Result<Option<Function>> {
-    match value.is_undefined() || value.is_null() {
+    match is_absent(value) {
         true => Ok(None),
         false => {
             let wrong = |_| Error::BadOption(format!("{name} is no function"));
@@ -86,12 +87,64 @@ pub(super) fn function(name: &str, value: &JsValue) -> Result<Option<Function>> 
 }
 
 /// Errors: `bad-option`.
-pub(super) fn signal(value: &JsValue) -> Result<Cancel> {
-    match value.is_undefined() || value.is_null() {
-        true => Ok(Cancel::default()),
+pub(super) fn signal(value: &JsValue) -> Result<Option<AbortSignal>> {
+    match is_absent(value) {
+        true => Ok(None),
         false => {
             let wrong = |_| Error::BadOption("signal is no AbortSignal".into());
-            value.clone().dyn_into().map(cancel_by).map_err(wrong)
+            value.clone().dyn_into().map(Some).map_err(wrong)
+        }
+    }
+}
+
+/// Errors: `bad-option`.
+pub(super) fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
+    match is_absent(value) {
+        true => Ok(None),
+        false => {
+            let wrong = || Error::BadOption(format!("{name} is no number"));
+            value.as_f64().map(Some).ok_or_else(wrong)
+        }
+    }
+}
+
+/// Null is as good as nothing.
+fn is_absent(value: &JsValue) -> bool {
+    value.is_undefined() || value.is_null()
+}
+
+/// A promise that is rejected when a signal is aborted, and the listener behind it.
+pub(super) struct Aborted {
+    promise: Option<Promise>,
+    signal: Option<AbortSignal>,
+    listener: Option<Function>,
+}
+
+impl Aborted {
+    pub(super) fn new(signal: Option<AbortSignal>) -> Aborted {
+        let mut listener = None;
+        let promise = signal.as_ref().map(|signal| {
+            Promise::new(&mut |_, reject| {
+                let _ = signal.add_event_listener_with_callback("abort", &reject);
+                listener = Some(reject);
+            })
+        });
+        Aborted { promise, signal, listener }
+    }
+
+    /// Whichever comes first.
+    pub(super) fn or(&self, other: Promise) -> Promise {
+        match &self.promise {
+            Some(promise) => Promise::race(&Array::of2(promise, &other)),
+            None => other,
+        }
+    }
+}
+
+impl Drop for Aborted {
+    fn drop(&mut self) {
+        if let (Some(signal), Some(listener)) = (&self.signal, &self.listener) {
+            let _ = signal.remove_event_listener_with_callback("abort", listener);
         }
     }
 }
@@ -170,24 +223,24 @@ impl ReadOptions {
             ));
         }
         let decoder = get("decoder");
-        if !decoder.is_undefined() && decoder.dyn_ref::<Array>().is_none_or(|d| d.length() > 0) {
+        if !is_absent(&decoder) && decoder.dyn_ref::<Array>().is_none_or(|d| d.length() > 0) {
             return Err(Error::BadOption(
                 "decoder is not [], this version decodes by norm and unembedding only".into(),
             ));
         }
-        let top_k = get("top_k");
-        if !top_k.is_undefined() {
-            let wrong = || Error::BadOption("top_k is no whole number".into());
-            let k = top_k.as_f64().filter(|k| k.fract() == 0.0 && *k >= 0.0).ok_or_else(wrong)?;
+        if let Some(k) = number("top_k", &get("top_k"))? {
+            if k.fract() != 0.0 || k < 0.0 {
+                return Err(Error::BadOption(format!("top_k is {k}, expected a whole number")));
+            }
             lens.top_k = k as usize;
         }
         let track = get("track");
-        if !track.is_undefined() {
+        if !is_absent(&track) {
             lens.track = ids("track", &track)?;
         }
         Ok(ReadOptions {
             lens,
-            cancel: signal(&get("signal"))?,
+            cancel: cancel_by(signal(&get("signal"))?),
             on_block: function("onBlock", &get("onBlock"))?,
         })
     }
@@ -229,7 +282,7 @@ pub(super) fn model(loaded: &Loaded) -> JsValue {
         vocab_size: config.vocab_size,
         parameters: config.parameters() as f64,
         precision: model.precision.name(),
-        gpu_bytes: loaded.gpu_bytes as f64,
+        gpu_bytes: model.weight_bytes as f64,
         extra_tensors: &model.extra_tensors,
     };
     serde_wasm_bindgen::to_value(&facts).unwrap_or_default()

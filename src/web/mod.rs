@@ -72,8 +72,9 @@ impl Loupe {
     #[wasm_bindgen(skip_typescript)]
     pub fn load(&self, options: JsValue) -> Promise {
         let (session, model) = (self.session.clone(), self.model.clone());
+        let parsed = LoadOptions::parse(&options);
         promise(async move {
-            let options = LoadOptions::parse(&options)?;
+            let options = parsed?;
             let _turn = session.turn().await;
             let loaded = options.load(&session).await?;
             model.replace(convert::model(&loaded));
@@ -99,9 +100,11 @@ impl Loupe {
     #[wasm_bindgen(skip_typescript)]
     pub fn read(&self, text_or_ids: JsValue, options: JsValue) -> Promise {
         let session = self.session.clone();
+        // Parsed at once, so that the caller may change its arrays after the call.
+        let parsed = convert::ReadOptions::parse(&options);
+        let input = convert::Input::parse(&text_or_ids);
         promise(async move {
-            let options = convert::ReadOptions::parse(&options)?;
-            let input = convert::Input::parse(&text_or_ids)?;
+            let (options, input) = (parsed?, input?);
             let _turn = session.turn().await;
             options.cancel.check()?;
             let ids = match input {
@@ -158,7 +161,7 @@ struct LoadOptions {
     precision: Precision,
     total: Option<f64>,
     on_progress: Option<Function>,
-    cancel: Cancel,
+    signal: Option<AbortSignal>,
 }
 
 impl LoadOptions {
@@ -172,9 +175,13 @@ impl LoadOptions {
             None => vec![weights],
         };
         let stream = |value: JsValue| {
-            value.dyn_into::<ReadableStream>().map_err(|_| {
-                Error::BadOption("weights is no ReadableStream (or array of them)".into())
-            })
+            let wrong = |what: &str| Error::BadOption(format!("weights is {what}"));
+            let stream: ReadableStream =
+                value.dyn_into().map_err(|_| wrong("no ReadableStream (or array of them)"))?;
+            match stream.locked() {
+                false => Ok(stream),
+                true => Err(wrong("a stream that somebody reads already; fetch it again")),
+            }
         };
         Ok(LoadOptions {
             config: convert::string("config", &get("config"))?
@@ -190,26 +197,39 @@ impl LoadOptions {
                     )));
                 }
             },
-            total: get("total").as_f64(),
+            total: convert::number("total", &get("total"))?,
             on_progress: convert::function("onProgress", &get("onProgress"))?,
-            cancel: convert::signal(&get("signal"))?,
+            signal: convert::signal(&get("signal"))?,
         })
     }
 
+    /// Loads; whatever happens, no download is left open.
     async fn load(&self, session: &Session) -> Result<Rc<crate::session::Loaded>> {
+        let result = self.load_streams(session).await;
+        for stream in self.weights.iter().filter(|s| result.is_err() && !s.locked()) {
+            // Lets go of the download; that it fails in turn is no news.
+            let _ = JsFuture::from(stream.cancel()).await;
+        }
+        result
+    }
+
+    async fn load_streams(&self, session: &Session) -> Result<Rc<crate::session::Loaded>> {
+        let cancel = cancel_by(self.signal.clone());
+        cancel.check()?;
         let mut recipe = Recipe::new(&self.config, self.tokenizer.as_deref());
         recipe.precision = self.precision;
         let mut loading = session.load(&recipe).await?;
         for stream in &self.weights {
-            let reader: ReadableStreamDefaultReader = stream
-                .get_reader()
-                .dyn_into()
-                .map_err(|_| Error::BadOption("weights is a stream that cannot be read".into()))?;
-            let result = self.pump(session, &mut loading, &reader).await;
+            // The same stream may stand in the list twice.
+            if stream.locked() {
+                return Err(Error::BadOption("weights has a stream that is being read".into()));
+            }
+            let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
+            let result = self.pump(session, &mut loading, &reader, &cancel).await;
             if result.is_err() {
-                // Lets go of the download; that it fails in turn is no news.
                 let _ = JsFuture::from(reader.cancel()).await;
             }
+            reader.release_lock();
             result?;
         }
         session.install(loading).await
@@ -221,10 +241,14 @@ impl LoadOptions {
         session: &Session,
         loading: &mut Loading,
         reader: &ReadableStreamDefaultReader,
+        cancel: &Cancel,
     ) -> Result<()> {
+        let aborted = convert::Aborted::new(self.signal.clone());
         loop {
-            self.cancel.check()?;
-            let next = JsFuture::from(reader.read()).await.map_err(network_error)?;
+            // A server that has stopped sending must not keep an abort waiting.
+            let next = JsFuture::from(aborted.or(reader.read())).await;
+            cancel.check()?;
+            let next = next.map_err(network_error)?;
             let field = |name: &str| Reflect::get(&next, &name.into()).unwrap_or_default();
             if field("done").is_truthy() {
                 return loading.loader.end_file();
@@ -256,6 +280,6 @@ impl LoadOptions {
 }
 
 /// Stops the work once the signal is aborted.
-fn cancel_by(signal: AbortSignal) -> Cancel {
-    Cancel::when(move || signal.aborted())
+fn cancel_by(signal: Option<AbortSignal>) -> Cancel {
+    signal.map_or_else(Cancel::default, |signal| Cancel::when(move || signal.aborted()))
 }

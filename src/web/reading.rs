@@ -7,13 +7,14 @@ use js_sys::{Array, Float32Array, Promise};
 use wasm_bindgen::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::gpu::Cancel;
 use crate::lens::Line;
 use crate::reading::{self, Statistic, Track};
 use crate::session::{Lensed, Loaded, Session};
 use crate::tokenizer::Token;
 
 use super::convert::{self, js_error, object, set};
-use super::promise;
+use super::{cancel_by, promise};
 
 /// What a reading came from: a whole one keeps its residual stream, a block does not.
 enum Source {
@@ -131,19 +132,24 @@ impl Reading {
             Source::Whole(session, lensed) => Some((session.clone(), lensed.clone())),
             Source::Block(..) => None,
         };
+        let parsed = trace_options(&ids, &options);
         promise(async move {
             let (session, lensed) = whole.ok_or_else(|| {
                 Error::BadOption("trace needs a whole reading, this is a block of one".into())
             })?;
-            let get = convert::options(&options, &["position", "tap", "signal"])?;
-            let ids = convert::ids("ids", &ids)?;
-            let line = line(get("position").as_f64(), get("tap").as_f64())?;
-            let cancel = convert::signal(&get("signal"))?;
+            let (ids, line, cancel) = parsed?;
             let _turn = session.turn().await;
             let tracks = session.trace(&lensed, &ids, line, &cancel).await?;
             Ok(tracks.iter().map(track).collect::<Array>().into())
         })
     }
+}
+
+/// Errors: `bad-option`.
+fn trace_options(ids: &JsValue, options: &JsValue) -> Result<(Vec<u32>, Line, Cancel)> {
+    let get = convert::options(options, &["position", "tap", "signal"])?;
+    let line = line(get("position").as_f64(), get("tap").as_f64())?;
+    Ok((convert::ids("ids", ids)?, line, cancel_by(convert::signal(&get("signal"))?)))
 }
 
 /// Errors: `bad-option` unless exactly one is given, and whole.

@@ -5,7 +5,7 @@ export interface LoupeError extends Error {
     | "no-webgpu" | "no-adapter" | "device-lost" | "out-of-memory"
     | "bad-config" | "unsupported-model" | "bad-header" | "missing-tensor" | "bad-shape" | "bad-dtype" | "truncated"
     | "bad-tokenizer" | "no-tokenizer" | "empty" | "bad-text" | "too-long" | "bad-token" | "bad-option"
-    | "network" | "not-found" | "quota" | "corrupt" | "busy" | "aborted";
+    | "network" | "not-found" | "corrupt" | "aborted";
   /** With `too-long`: tokens of the text. */
   n_tokens?: number;
   /** With `too-long`: tokens that fit. */

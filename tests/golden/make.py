@@ -221,6 +221,9 @@ def main():
         n_head=1, n_embd=6, n_layer=1, vocab_size=23, n_positions=8, scale_attn_weights=False
     )
     random_case("bare", bare, 1, ["f16"], True, False, torch.float16)
+    # A vocabulary of several chunks and more rows than one group; two blocks of positions.
+    tall = dict(n_head=2, n_embd=6, n_layer=6, n_inner=10, vocab_size=8209, n_positions=70)
+    random_case("tall", tall, 66, ["f32"], False, False, torch.float16)
     tales_case("tales_story", "Once upon a time there was a little girl who lived with her mother")
     tales_case("tales_copy", "The red fox and the blue bird. " * 3 + "The red fox")
     tales_case("tales_bytes", "“Café”,\tsaid the 🦊;\n\nnaïve  ¼ ½…")

@@ -72,6 +72,10 @@ impl Golden {
         golden!("untied")
     }
 
+    pub fn tall() -> Golden {
+        golden!("tall")
+    }
+
     pub fn bare() -> Golden {
         golden!("bare")
     }
