@@ -1,5 +1,6 @@
 // @ts-check
 /** The lens view as a person uses it, against the numbers of the API and the pixels of the canvas. */
+import { lab, rgb } from "d3-color";
 import { channels, expect, pixel, readText, test, waitForState } from "./site.js";
 
 const STATS = ["logit_final", "prob_final", "rank_final", "rank_input", "rank_next", "kl_final", "entropy", "logsumexp"];
@@ -83,10 +84,15 @@ test("cells have the colour of their value and the outline of agreement", async 
   const quiet = plain.filter((cell) => !cell.agrees);
   const loud = plain.filter((cell) => cell.agrees);
   const three = [quiet[0], loud[Math.floor(loud.length / 2)], loud[loud.length - 1]];
+  const api = await readByApi(page);
   const lightness = [];
-  for (const { rect, colour, ink, agrees } of three) {
+  for (const { tap, position, rect, colour, ink, agrees } of three) {
     const fill = await pixel(page, rect.x + 5, rect.y + 5);
     expect(fill).toEqual(channels(colour));
+    // The map's law, apart from its code: CIE lightness falls from 97 at 0 to 27 at 1 in a straight line.
+    const [r, g, b] = fill;
+    const probability = api.stats.prob_final[tap * api.shown.length + position];
+    expect(Math.abs(lab(rgb(r, g, b)).l - (97 - 70 * probability))).toBeLessThan(1);
     const edge = await pixel(page, rect.x + rect.width / 2, rect.y + 2.25);
     expect(edge).toEqual(agrees ? channels(ink) : fill);
     lightness.push(fill[0] + fill[1] + fill[2]);

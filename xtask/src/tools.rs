@@ -57,7 +57,7 @@ fn cargo_tool(package: &str, program: &str, version: &str, extra: &[&str]) -> Ou
 pub fn node_modules() -> Outcome {
     if output("node", &["--version"]).is_none() || output("npm", &["--version"]).is_none() {
         return Err(
-            "Node.js with npm is missing: install version 20 or later from https://nodejs.org"
+            "Node.js with npm is missing: install version 20.19 or later from https://nodejs.org"
                 .into(),
         );
     }
