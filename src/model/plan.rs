@@ -76,7 +76,7 @@ impl<'a> Plan<'a> {
         self.parts.values().map(|part| part.sink.bytes()).sum()
     }
 
-    fn expect(&mut self, name: String, shape: &[usize], sink: Sink) {
+    fn require(&mut self, name: String, shape: &[usize], sink: Sink) {
         let shape = shape.iter().map(|&d| d as u64).collect();
         self.parts.insert(name, Part { shape, sink });
     }
@@ -92,14 +92,14 @@ impl<'a> Plan<'a> {
     fn vectors<const P: usize>(&mut self, name: String, width: usize) -> [Rc<Tensor>; P] {
         let tensors: [_; P] =
             std::array::from_fn(|_| Rc::new(self.gpu.tensor(&name, 4 * pad4(width) as u64)));
-        self.expect(name, &[P * width], Sink::Vectors(tensors.to_vec()));
+        self.require(name, &[P * width], Sink::Vectors(tensors.to_vec()));
         tensors
     }
 
     /// `name`, a table of f32 rows.
     pub(super) fn table(&mut self, name: &str, rows: usize, width: usize) -> Rc<Tensor> {
         let tensor = Rc::new(self.gpu.tensor(name, 4 * rows as u64 * pad4(width) as u64));
-        self.expect(name.into(), &[rows, width], Sink::Table(tensor.clone()));
+        self.require(name.into(), &[rows, width], Sink::Table(tensor.clone()));
         tensor
     }
 
@@ -114,7 +114,7 @@ impl<'a> Plan<'a> {
         let matrices: [_; P] = std::array::from_fn(|_| {
             Rc::new(Matrix::inputs(self.gpu, &file_name, n_in, n_out, self.precision))
         });
-        self.expect(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
+        self.require(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
         let biases = self.vectors::<P>(format!("{name}.bias"), n_out);
         std::array::from_fn(|i| Linear { weight: matrices[i].clone(), bias: biases[i].clone() })
     }
@@ -135,7 +135,7 @@ impl<'a> Plan<'a> {
             first_column += pad4(n);
         }
         let shards = Rc::new(shards);
-        self.expect(name.into(), &[rows, width], Sink::Outputs(shards.clone()));
+        self.require(name.into(), &[rows, width], Sink::Outputs(shards.clone()));
         shards
     }
 }

@@ -1,0 +1,202 @@
+//! The lens's kernels against their CPU twins: natively, in Chromium and in Firefox.
+
+mod support;
+
+use loupe::gpu::Tensor;
+use loupe::kernels::{
+    Chunk, LensFold, LensMerge, N_SLOTS, PARTS, Precision, References, TopK, TopKMerge,
+};
+use loupe::reference::{self, Columns, Moments, Weight};
+use support::{Lab, Noise};
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+gpu_tests! { lens_fold_and_merge top_k }
+
+/// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
+fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
+    let mut out: Vec<f32> =
+        noise.values(rows * v).iter().map(|x| (x * 40.0).round() / 4.0).collect();
+    for row in out.chunks_mut(v) {
+        row[v / 3] = 25.0;
+    }
+    out
+}
+
+/// Folds `n_rows` rows in chunks of `step` columns and merges them.
+#[allow(clippy::too_many_arguments)]
+async fn fold_and_merge(
+    lab: &Lab,
+    logits: &Tensor,
+    n_rows: usize,
+    v: usize,
+    step: usize,
+    references: Option<(&Tensor, &Tensor)>,
+    targets: Option<(&Tensor, &Tensor)>,
+    n_targets: usize,
+    period: usize,
+    y: &Tensor,
+    best: Option<(&Tensor, usize, usize)>,
+) {
+    let state = lab.gpu.tensor("state", (4 * n_rows * PARTS * (N_SLOTS + n_targets)) as u64);
+    let mut rec = lab.gpu.record(&lab.cancel);
+    for first_id in (0..v).step_by(step) {
+        let chunk = Chunk {
+            logits,
+            row: 0,
+            stride: v,
+            column: first_id,
+            n_rows,
+            n_columns: step.min(v - first_id),
+            first_id,
+            is_first: first_id == 0,
+        };
+        let references = references.map(|(logits, states)| References {
+            logits,
+            stride: v,
+            column: first_id,
+            states,
+        });
+        let op =
+            LensFold { chunk, references, targets, n_targets, first_row: 0, period, state: &state };
+        lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
+    }
+    let op = LensMerge { state: &state, n_targets, n_rows, y, y_row: 0, best };
+    lab.kernels.lens_merge(&mut rec, &op).expect("lens_merge");
+    rec.submit().expect("submit");
+    lab.gpu.settle().await.expect("settle");
+}
+
+async fn lens_fold_and_merge() {
+    let lab = Lab::open(Precision::F32).await;
+    // V below, at and above PARTS, prime, and one that needs several columns a part.
+    for (v, step) in [(5, 5), (63, 20), (64, 64), (65, 7), (131, 131), (1009, 300)] {
+        let (period, n_rows, n_targets) = (3, 9, 4);
+        let mut noise = Noise::new(v as u64);
+        let rows = logits(&mut noise, n_rows, v);
+        // The references are the first and the last rows of the block, as in a reading.
+        let finals = &rows[6 * v..];
+        let refs = [finals, &rows[..3 * v]].concat();
+        let refs_tensor = lab.gpu.upload("references", &refs);
+        let states = lab.gpu.tensor("states", (4 * 2 * period * N_SLOTS) as u64);
+        let mut ids: Vec<u32> = (0..period * n_targets).map(|_| noise.below(v) as u32).collect();
+        let targets = lab.gpu.upload("targets", &ids);
+        let best = Some((&targets, period, n_targets));
+        fold_and_merge(
+            &lab,
+            &refs_tensor,
+            2 * period,
+            v,
+            step,
+            None,
+            None,
+            0,
+            period,
+            &states,
+            best,
+        )
+        .await;
+        for b in 0..period {
+            ids[b * n_targets] = reference::top_k(&finals[b * v..][..v], 1)[0].0;
+        }
+        let id = |row: usize, j: usize| ids[row % period * n_targets + j];
+        let target_logits: Vec<f32> = (0..n_rows * n_targets)
+            .map(|i| rows[i / n_targets * v + id(i / n_targets, i % n_targets) as usize])
+            .collect();
+        let target_logits = lab.gpu.upload("target logits", &target_logits);
+        let width = N_SLOTS + n_targets;
+        let y = lab.gpu.tensor("y", (4 * n_rows * width) as u64);
+        let row_tensor = lab.gpu.upload("rows", &rows);
+        fold_and_merge(
+            &lab,
+            &row_tensor,
+            n_rows,
+            v,
+            step,
+            Some((&refs_tensor, &states)),
+            Some((&targets, &target_logits)),
+            n_targets,
+            period,
+            &y,
+            None,
+        )
+        .await;
+        let got = lab.gpu.read(&[(&y, (4 * n_rows * width) as u64)]).await.expect("a readback");
+        let got = &got[0];
+        for row in 0..n_rows {
+            let position = row % period;
+            let z = &rows[row * v..][..v];
+            let reference = [&refs[position * v..][..v], &refs[(period + position) * v..][..v]];
+            let slots = &got[row * width..][..width];
+            let exact = sums::<f64>(z, reference);
+            let plain = sums::<f32>(z, reference);
+            assert_eq!(slots[3] as u32, reference::top_k(z, 1)[0].0, "arg-max, V={v} row {row}");
+            let pick = |m: &[f64; 9], i: usize| m[i];
+            let slot_order = [0, 1, 2, 4, 5, 6, 7, 8, 9];
+            let values: Vec<f32> = slot_order.iter().map(|&i| slots[i]).collect();
+            for i in 0..9 {
+                let off = (pick(&plain, i) - pick(&exact, i)).abs();
+                let error = (f64::from(values[i]) - pick(&exact, i)).abs();
+                let tolerance = off + 1e-5 * (1.0 + pick(&exact, i).abs());
+                assert!(error <= tolerance, "V={v} row {row} sum {i}: {} {}", values[i], exact[i]);
+            }
+            for j in 0..n_targets {
+                let target = id(row, j);
+                let rank = reference::rank(z, target, z[target as usize]);
+                assert_eq!(slots[N_SLOTS + j] as usize + 1, rank, "V={v} row {row} target {j}");
+            }
+        }
+    }
+}
+
+/// The twin's sums of one row in the order of the slots.
+fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
+    let ids: Vec<u32> = (0..z.len() as u32).collect();
+    let own = |logits: &[f32]| {
+        let columns = Columns { ids: &ids, logits, references: [&[], &[]] };
+        let sums = Moments::<R>::of(columns, None);
+        Weight { m: sums.m, s: sums.s }
+    };
+    let columns = Columns { ids: &ids, logits: z, references };
+    let m = Moments::<R>::of(columns, Some(references.map(own)));
+    [m.m, m.s, m.u, m.a[0], m.a[1], m.b[0], m.b[1], m.p[0], m.p[1]].map(R::wide)
+}
+
+async fn top_k() {
+    let lab = Lab::open(Precision::F32).await;
+    for (v, k, step) in
+        [(1, 1, 1), (5, 5, 5), (63, 1, 64), (65, 20, 7), (1009, 20, 300), (257, 3, 257)]
+    {
+        let n_rows = 3;
+        let mut noise = Noise::new((v + k) as u64);
+        let mut rows = logits(&mut noise, n_rows, v);
+        rows[..v].fill(1.5); // a row of nothing but ties
+        let logits = lab.gpu.upload("logits", &rows);
+        let lists = lab.gpu.tensor("lists", (8 * n_rows * PARTS * k) as u64);
+        let y = lab.gpu.tensor("y", (8 * n_rows * k) as u64);
+        let mut rec = lab.gpu.record(&lab.cancel);
+        for first_id in (0..v).step_by(step) {
+            let chunk = Chunk {
+                logits: &logits,
+                row: 0,
+                stride: v,
+                column: first_id,
+                n_rows,
+                n_columns: step.min(v - first_id),
+                first_id,
+                is_first: first_id == 0,
+            };
+            lab.kernels.top_k(&mut rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
+        }
+        let op = TopKMerge { lists: &lists, k, n_rows, y: &y, y_row: 0 };
+        lab.kernels.top_k_merge(&mut rec, &op).expect("top_k_merge");
+        rec.submit().expect("submit");
+        let got = lab.gpu.read(&[(&y, (8 * n_rows * k) as u64)]).await.expect("a readback");
+        for (row, list) in got[0].chunks(2 * k).enumerate() {
+            let list: Vec<(u32, f32)> = list.chunks(2).map(|p| (p[1] as u32, p[0])).collect();
+            let exact = reference::top_k(&rows[row * v..][..v], k);
+            assert_eq!(list, exact, "V={v} K={k} row {row}");
+        }
+    }
+}
