@@ -188,7 +188,8 @@ impl Session {
     /// Reads token ids through the lens, block of positions by block.
     ///
     /// `on_block(start, end, reading)` gets each block as soon as its columns are filled in. What
-    /// the text shares with the last one at its start is taken over, to the same bits.
+    /// the text shares with the last one at its start is taken over, to the same bits: the
+    /// residual stream always, the columns if the options are the same.
     ///
     /// Errors: `not-found`, `empty`, `too-long`, `bad-token`, `bad-option`, `out-of-memory`,
     /// `aborted`, `device-lost`.
@@ -217,21 +218,24 @@ impl Session {
             let room = Room::new(&self.gpu, model, options, n_taps, block);
             Ok((stream, scratch, room))
         };
-        let mut room_made = self.gpu.allocate("this text", allocate).await;
-        if matches!(room_made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
-            room_made = self.gpu.allocate("this text", allocate).await;
+        let mut made = self.gpu.allocate("this text", allocate).await;
+        if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
+            // What was kept of the last text may have been what was missing.
+            made = self.gpu.allocate("this text", allocate).await;
         }
-        let (mut stream, scratch, room) = room_made?;
+        let (mut stream, scratch, room) = made?;
         let mut rec = self.gpu.record(cancel);
 
         let mut computed = 0; // positions whose residual stream is there
         let mut read = 0; // positions whose columns are filled in
-        if let Some((earlier, n)) = self.shared_prefix(&loaded, ids, options) {
+        if let Some((earlier, n)) = self.shared_prefix(&loaded, ids) {
             stream.copy_prefix(&mut rec, &earlier.stream, n);
             computed = n;
-            // The last shared position may have another true next token now.
-            read = n.saturating_sub(1);
-            reading.copy_prefix(&earlier.reading, read);
+            if earlier.options == *options {
+                // The last shared position may have another true next token now.
+                read = n - 1;
+                reading.copy_prefix(&earlier.reading, read);
+            }
             if read > 0 {
                 on_block(0, read, &reading)?;
             }
@@ -259,17 +263,11 @@ impl Session {
         Ok(lensed)
     }
 
-    /// The last reading, if this one may start from it, and how many positions they share.
-    fn shared_prefix(
-        &self,
-        loaded: &Rc<Loaded>,
-        ids: &[u32],
-        options: &Options,
-    ) -> Option<(Rc<Lensed>, usize)> {
+    /// The last reading, if this one begins like it, and how many positions they share.
+    fn shared_prefix(&self, loaded: &Rc<Loaded>, ids: &[u32]) -> Option<(Rc<Lensed>, usize)> {
         let last = self.last.borrow().clone()?;
         let n = last.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
-        let fits = Rc::ptr_eq(&last.loaded, loaded) && last.options == *options && n > 0;
-        fits.then_some((last, n))
+        (Rc::ptr_eq(&last.loaded, loaded) && n > 0).then_some((last, n))
     }
 
     /// Any tokens along a line of cells of an earlier reading, from its kept residual stream.
