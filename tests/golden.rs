@@ -32,6 +32,7 @@ fn precision(name: &str) -> Precision {
 
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
+    say(&format!("adapter: {:?}", session.gpu().info()));
     let mut recipe = Recipe::new(golden.config, golden.tokenizer);
     recipe.precision = precision;
     recipe.shard_bytes = shard_bytes;
