@@ -15,7 +15,8 @@ pub struct Token {
     pub text: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// A form in which nothing is invisible: `␣the`, `↵`, `⇥`, `‹E2 80›`; `#id` without a tokenizer.
+    /// A form in which nothing is invisible: `␣the`, `↵`, `⇥`, `‹E2 80›`
+    /// for bytes that are no text or no ink; `#id` without a tokenizer.
     pub shown: String,
 }
 
@@ -101,6 +102,7 @@ fn shown(bytes: &[u8]) -> String {
             '\n' => out.push('↵'),
             '\t' => out.push('⇥'),
             '\r' => out.push('␍'),
+            c if c.is_ascii_control() => out.push_str(&format!("‹{:02X}›", c as u32)),
             c if c.is_control() || c.is_whitespace() || is_invisible(c) => {
                 out.push_str(&format!("‹U+{:04X}›", c as u32));
             }

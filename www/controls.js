@@ -90,9 +90,17 @@ export function createControls(on) {
   return {
     setView,
     setTheme,
-    /** @param {string} text */
+    /** Replaces the text as typing would, so that undo brings the old one back. @param {string} text */
     setText(text) {
-      box.value = text;
+      if (box.value === "") {
+        box.value = text;
+      } else {
+        const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+        box.focus({ preventScroll: true });
+        box.select();
+        if (!document.execCommand("insertText", false, text)) box.value = text;
+        focused?.focus({ preventScroll: true });
+      }
       fitHeight(box);
     },
     /** Whether text is being added at its end. */

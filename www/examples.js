@@ -5,7 +5,7 @@
 export const EXAMPLES = [
   {
     name: "once upon a time",
-    text: "Once upon a time there was a little girl who lived with her mother in a house by the sea. Every morning she went",
+    text: "Once upon a time there was a little girl who lived with her mother in a house by the",
   },
   {
     name: "the old king",

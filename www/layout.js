@@ -4,7 +4,7 @@
  * The canvas is as wide as its frame; columns further right are reached by `scroll_x`.
  */
 
-const MIN_CELL = 46;
+const MIN_CELL = 56;
 const MAX_CELL = 92;
 const LABEL_CHARS = 11;
 const SLANT = Math.SQRT1_2;
@@ -96,12 +96,19 @@ export function cellAt({ gutter, grid_top, cell_width, cell_height, n_rows, n_co
   return row >= 0 && row < n_rows && column >= 0 && column < n_columns ? { row, column } : null;
 }
 
+/** The last column that is wholly in view. @param {Layout} layout @param {number} scroll_x */
+export const lastWholeColumn = ({ gutter, cell_width, n_columns, width }, scroll_x) =>
+  clamp(Math.floor((scroll_x + width - gutter) / cell_width) - 1, 0, n_columns - 1);
+
 /**
- * The scroll position nearest to `scroll_x` at which a column is wholly in view.
+ * The scroll position nearest to `scroll_x` at which a column is wholly in view; the first and the last
+ * column take what is beyond them along, so that no edge fades over them.
  * @param {Layout} layout @param {number} column @param {number} scroll_x
  */
 export function scrollTo(layout, column, scroll_x) {
-  const { gutter, cell_width, width } = layout;
+  const { gutter, cell_width, width, n_columns } = layout;
+  if (column === 0) return 0;
+  if (column === n_columns - 1) return maxScroll(layout);
   const left = column * cell_width;
   const nearest = clamp(scroll_x, left + cell_width - (width - gutter), left);
   return clamp(nearest, 0, maxScroll(layout));

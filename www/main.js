@@ -7,7 +7,7 @@ import { showLegend } from "./legend.js";
 import { closeModelCard, showModel } from "./model.js";
 import { codeOf } from "./outcome.js";
 import { applyTheme, onSystemTheme, readPalette, resolveTheme } from "./palette.js";
-import { createPicture, shownValues } from "./picture.js";
+import { createPicture, scaledValues } from "./picture.js";
 import { adviceOn } from "./problems.js";
 import { createSession } from "./session.js";
 import { setState, showLoading, showPicture, showProblem } from "./stage.js";
@@ -88,7 +88,7 @@ function show(follow_end) {
   if (!reading || byId("picture").hidden) return;
   const { view } = state;
   const theme = resolveTheme(state.theme);
-  const scale = view.scale(shownValues(reading, view));
+  const scale = view.scale(scaledValues(reading, view));
   picture.show({ reading, view, theme, palette: readPalette() }, scale, follow_end);
   showLegend(view, scale, theme);
   canvas.setAttribute("aria-label", `${view.quantity} (${view.unit}): ${reading.taps.length} rows by ${reading.n_tokens} positions`);
@@ -108,6 +108,7 @@ function remember() {
 /** Puts a text in the box and reads it, or the ids that it stands for. @param {string} text @param {string | Uint32Array} text_or_ids */
 function setText(text, text_or_ids) {
   state = { ...state, text };
+  picture.release();
   controls.setText(text);
   void session.readNow(text_or_ids);
 }
@@ -140,6 +141,7 @@ function keepActions() {
     onClick: async () => {
       try {
         const kept = await session.engine().keep(text, n_ctx, which);
+      byId("text").focus();
         setText(kept.text, kept.ids);
       } catch (error) {
         showFailure(codeOf(error), /** @type {Error} */ (error).message, false);

@@ -2,7 +2,7 @@
 /** The heatmap as a thing on the page: its size, its scrolling, the selected cell, pointer and keys. */
 import { MISSING, swatch } from "./colour.js";
 import { drawHeatmap } from "./heatmap.js";
-import { cellAt, cellRect, layoutOf, maxScroll, scrollTo } from "./layout.js";
+import { cellAt, cellRect, lastWholeColumn, layoutOf, maxScroll, scrollTo } from "./layout.js";
 import { agrees, finalTap, statAt } from "./reading.js";
 import { strength } from "./views.js";
 
@@ -16,9 +16,8 @@ import { strength } from "./views.js";
 export const rowsOf = (reading, view) =>
   reading.taps.map((_, tap) => tap).filter((tap) => view.shows_input || tap > 0).reverse();
 
-/** The view's statistic in the shown cells. @param {PlainReading} reading @param {View} view */
-export const shownValues = (reading, view) =>
-  reading.stats[view.stat].subarray(view.shows_input ? 0 : reading.n_tokens);
+/** The view's statistic in the rows that set its scale: all but `input`, which would squeeze the rest. @param {PlainReading} reading @param {View} view */
+export const scaledValues = (reading, view) => reading.stats[view.stat].subarray(reading.n_tokens);
 
 const MOVES = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -Infinity], End: [0, Infinity],
@@ -113,6 +112,10 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
     select(cell);
   });
 
+  canvas.addEventListener("focus", () => {
+    if (shown) scroller.scrollLeft = scrollTo(layout, selected.position, scrollX());
+  });
+
   canvas.addEventListener("keydown", (event) => {
     if (!shown || event.altKey || event.ctrlKey || event.metaKey) return;
     const move = MOVES[event.key];
@@ -157,7 +160,8 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
       rows = rowsOf(what.reading, what.view);
       measure();
       const last = { tap: finalTap(what.reading), position: what.reading.n_tokens - 1 };
-      if (!chosen) selected = last;
+      // Until a person chooses a cell: the end of a text that grows there, else the last column in view.
+      if (!chosen) selected = follow_end ? last : { ...last, position: Math.min(last.position, lastWholeColumn(layout, scrollX())) };
       const cell = {
         tap: Math.min(last.tap, Math.max(selected.tap, rows[rows.length - 1])),
         position: Math.min(last.position, selected.position),
@@ -165,6 +169,12 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
       if (follow_end) scroller.scrollLeft = maxScroll(layout);
       select(cell);
       draw();
+    },
+
+    /** Starts clean for another text: nothing pinned, nothing chosen, scrolled to its beginning. */
+    release() {
+      pinned = chosen = false;
+      scroller.scrollLeft = 0;
     },
 
     /** Forgets the reading: nothing can be pointed at until the next one. */

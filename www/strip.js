@@ -11,9 +11,9 @@ const N_CANDIDATES = 10;
 
 /** @type {{ label: string, unit: string, value: (reading: PlainReading, cell: Cell) => string }[]} */
 const FACTS = [
-  { label: "rank of final", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_final", cell)) },
-  { label: "rank of input", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_input", cell)) },
-  { label: "rank of next", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_next", cell)) },
+  { label: "rank of final top-1", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_final", cell)) },
+  { label: "rank of input token", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_input", cell)) },
+  { label: "rank of true next", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_next", cell)) },
   { label: "KL(final‖row)", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "kl_final", cell)) },
   { label: "entropy", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "entropy", cell)) },
 ];
@@ -40,6 +40,8 @@ export function createStrip(root) {
       probability: element("span", "candidate-number"),
       logit: element("span", "candidate-number candidate-logit"),
     };
+    parts.probability.title = "probability";
+    parts.logit.title = "logit";
     const bar = element("span", "candidate-bar", parts.bar);
     bar.setAttribute("aria-hidden", "true");
     return { ...parts, item: element("li", "candidate", element("span", "candidate-place", String(i + 1)), parts.text, bar, parts.probability, parts.logit) };

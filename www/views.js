@@ -61,7 +61,7 @@ const logRanksTo = (cap) => () => {
   };
 };
 
-/** From 0 to the largest shown value, never beyond the cap; only then does the legend say "≥". @param {number} cap */
+/** From 0 to the largest value of the scaled rows, never beyond the cap; what lies further looks like the end. @param {number} cap */
 const fromZeroCappedAt = (cap) => (/** @type {Float32Array} */ values) => {
   const largest = extent(Array.from(values).filter(Number.isFinite))[1] ?? 1;
   const capped = largest >= cap;
@@ -71,7 +71,7 @@ const fromZeroCappedAt = (cap) => (/** @type {Float32Array} */ values) => {
   const inner = place.ticks(4).filter((value) => value < to);
   return {
     place,
-    ticks: [...inner.map((value) => ({ at: place(value), label: String(value) })), { at: 1, label: capped ? `≥ ${cap}` : String(to) }],
+    ticks: [...inner.map((value) => ({ at: place(value), label: String(value) })), { at: 1, label: `≥ ${to}` }],
   };
 };
 
@@ -82,7 +82,7 @@ export const VIEWS = [
     button: "logit",
     stat: "logit_final",
     quantity: "logit of the final top-1",
-    unit: "natural log, 5th–95th percentile",
+    unit: "logits, 5th–95th percentile",
     explain: "How high each row scores the token that the final row puts first.",
     shows_input: false,
     map: "kbw",
