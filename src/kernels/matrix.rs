@@ -153,8 +153,7 @@ impl Packer {
             }
             Order::Outputs => {
                 self.waiting.extend_from_slice(row);
-                let is_last = self.rows == matrix.n_out;
-                if self.waiting.len() == 4 * row.len() || is_last {
+                if self.waiting.len() == 4 * row.len() || self.is_last(matrix) {
                     self.interleave(name, matrix, row.len())?;
                 }
             }
