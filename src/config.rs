@@ -156,10 +156,16 @@ impl Config {
     /// Number of parameters the forward pass uses.
     pub fn parameters(&self) -> u64 {
         let (c, inner) = (self.n_embd as u64, self.n_inner as u64);
-        let block = 4 * c * c + 4 * c + 2 * c * inner + inner + c + 4 * c;
-        let tables = (self.vocab_size + self.n_ctx) as u64 * c;
-        let head = if self.tie_word_embeddings { 0 } else { self.vocab_size as u64 * c };
-        tables + head + self.n_layer as u64 * block + 2 * c
+        let vectors = 4 * c + inner + c + 4 * c;
+        self.matrix_values() + self.n_ctx as u64 * c + self.n_layer as u64 * vectors + 2 * c
+    }
+
+    /// Those of them that stand in matrices, which may be stored in f16.
+    pub fn matrix_values(&self) -> u64 {
+        let (c, inner) = (self.n_embd as u64, self.n_inner as u64);
+        let embeddings = if self.tie_word_embeddings { 1 } else { 2 };
+        let block = 4 * c * c + 2 * c * inner;
+        embeddings * self.vocab_size as u64 * c + self.n_layer as u64 * block
     }
 }
 

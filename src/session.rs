@@ -10,7 +10,9 @@ use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
 use crate::lens::{self, Lens, Line, Norm, Options, Room};
-use crate::model::{DEFAULT_SHARD_BYTES, Loader, Model, Scratch, Stream, forward, tap_names};
+use crate::model::{
+    DEFAULT_SHARD_BYTES, Keeping, Loader, Model, Needs, Scratch, Stream, forward, tap_names,
+};
 use crate::reading::{Reading, Track};
 use crate::tokenizer::{Token, Tokenizer};
 
@@ -67,12 +69,20 @@ pub struct Recipe<'a> {
     pub precision: Precision,
     /// Largest shard of the embedding. Units: bytes.
     pub shard_bytes: usize,
+    /// Whether the model in use is let go of if the device has no room for both.
+    pub release: bool,
 }
 
 impl<'a> Recipe<'a> {
     /// A recipe with f16 storage and shards that fit WebGPU's default limits.
     pub fn new(config: &'a str, tokenizer: Option<&'a str>) -> Recipe<'a> {
-        Recipe { config, tokenizer, precision: Precision::F16, shard_bytes: DEFAULT_SHARD_BYTES }
+        Recipe {
+            config,
+            tokenizer,
+            precision: Precision::F16,
+            shard_bytes: DEFAULT_SHARD_BYTES,
+            release: false,
+        }
     }
 }
 
@@ -113,6 +123,7 @@ pub struct Session {
     /// The last reading: a text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
     turn: Mutex<()>,
+    load_turn: Mutex<()>,
 }
 
 impl Session {
@@ -127,6 +138,7 @@ impl Session {
             kernels: RefCell::default(),
             last: RefCell::default(),
             turn: Mutex::new(()),
+            load_turn: Mutex::new(()),
         })
     }
 
@@ -140,6 +152,12 @@ impl Session {
         self.turn.lock().await
     }
 
+    /// Waits until every earlier load is over. Readings go on beside a load: only its first and
+    /// its last step wait for a [`Session::turn`] of their own.
+    pub async fn load_turn(&self) -> MutexGuard<'_, ()> {
+        self.load_turn.lock().await
+    }
+
     /// The model in use.
     ///
     /// Errors: `not-found` before the first load.
@@ -151,16 +169,47 @@ impl Session {
     }
 
     /// Starts a load: push the bytes into `loading.loader`, then [`Session::install`] it.
-    /// The model in use stays until then.
+    /// The model in use stays until then, unless the recipe lets go of it for lack of room.
     ///
     /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`, `out-of-memory`, `device-lost`.
     pub async fn load(&self, recipe: &Recipe<'_>) -> Result<Loading> {
+        let _turn = self.turn().await;
         let config = Config::parse(recipe.config)?;
         let tokenizer = recipe.tokenizer.map(Tokenizer::parse).transpose()?;
         let precision = recipe.precision;
         let kernels = self.kernels(precision).await?;
-        let loader = Loader::new(&self.gpu, kernels, config, precision, recipe.shard_bytes).await?;
-        Ok(Loading { loader, tokenizer })
+        let start = async || {
+            let (kernels, config) = (kernels.clone(), config.clone());
+            Loader::new(&self.gpu, kernels, config, precision, recipe.shard_bytes).await
+        };
+        let mut loader = start().await;
+        if matches!(loader, Err(Error::OutOfMemory(_))) && self.make_room(recipe.release) {
+            self.gpu.settle().await?;
+            loader = start().await;
+        }
+        Ok(Loading { loader: loader?, tokenizer })
+    }
+
+    /// Lets go of what is kept of the last text, and of the model if `release` says so; whether
+    /// that was anything.
+    fn make_room(&self, release: bool) -> bool {
+        let kept_text = self.last.take().is_some();
+        let model = release && self.loaded.take().is_some();
+        kept_text || model
+    }
+
+    /// What a model of this config takes; with `trial`, whether the device has room for it and a
+    /// reading beside what it holds now, found out by taking the room and giving it back.
+    ///
+    /// Errors: `bad-config`, `unsupported-model`, `device-lost`.
+    pub async fn plan(&self, config: &str, precision: Precision, trial: bool) -> Result<Needs> {
+        let config = Config::parse(config)?;
+        let _turn = self.turn().await;
+        let mut needs = Needs::of(&self.gpu, config, precision);
+        if trial && needs.refusal.is_none() {
+            needs.try_out(&self.gpu).await?;
+        }
+        Ok(needs)
     }
 
     /// The kernels of a precision, compiled at its first load.
@@ -174,15 +223,16 @@ impl Session {
         Ok(kernels)
     }
 
-    /// Puts a completed load into use.
+    /// Puts a completed load into use; tells what became of its copy.
     ///
     /// Errors: `missing-tensor`, `device-lost`.
-    pub async fn install(&self, loading: Loading) -> Result<Rc<Loaded>> {
-        let model = loading.loader.finish(&self.gpu).await?;
+    pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, Keeping)> {
+        let (model, keeping) = loading.loader.finish(&self.gpu).await?;
+        let _turn = self.turn().await;
         let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer });
         self.loaded.replace(Some(loaded.clone()));
         self.last.take();
-        Ok(loaded)
+        Ok((loaded, keeping))
     }
 
     /// Reads token ids through the lens, block of positions by block.

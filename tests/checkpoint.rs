@@ -1,7 +1,7 @@
 //! The streaming reader: every splitting gives the same tensors, hostile files give clear errors.
 #![cfg(not(target_arch = "wasm32"))]
 
-use loupe::checkpoint::{Element, Event, Reader, TensorInfo};
+use loupe::checkpoint::{Digest, Element, Event, Reader, TensorInfo};
 use loupe::error::Error;
 use proptest::prelude::*;
 
@@ -19,6 +19,9 @@ const GOOD: &str = r#"{"__metadata__":{"format":"pt"},
     "mask":{"dtype":"U8","shape":[5],"data_offsets":[14,19]},
     "a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
 
+/// By Python's hashlib.
+const DIGEST_OF_GOOD: &str = "a408918a541ef4711711f7f12ff54d8297eea4769ebbde06d3c285d7d694716c";
+
 fn good() -> Vec<u8> {
     file(GOOD, &(0..19u8).collect::<Vec<_>>())
 }
@@ -26,28 +29,33 @@ fn good() -> Vec<u8> {
 /// The header as announced, and each tensor's bytes.
 type Contents = (Vec<TensorInfo>, Vec<(String, Vec<u8>)>);
 
-/// Reads a file in pieces.
-fn read(bytes: &[u8], cuts: &[usize]) -> Result<Contents, Error> {
-    let mut reader = Reader::new();
+/// Reads a file in pieces, against the digest that it should have.
+fn read_as(bytes: &[u8], cuts: &[usize], sha256: Option<&str>) -> Result<Contents, Error> {
+    let mut reader = Reader::new(sha256);
     let (mut header, mut data) = (Vec::new(), Vec::<(String, Vec<u8>)>::new());
     let mut at = 0;
     let mut cuts = cuts.iter().cycle();
     while at < bytes.len() {
         let n = (*cuts.next().expect("a cut")).clamp(1, bytes.len() - at);
-        reader.push(&bytes[at..at + n], |event| {
+        let mut piece = &bytes[at..at + n];
+        while let Some(event) = reader.next(&mut piece)? {
             match event {
-                Event::Header(tensors) => header = tensors.to_vec(),
+                Event::Header(h) => header = h.tensors.clone(),
                 Event::Data { tensor, bytes, .. } => match data.last_mut() {
                     Some((name, all)) if *name == tensor.name => all.extend_from_slice(bytes),
                     _ => data.push((tensor.name.clone(), bytes.to_vec())),
                 },
             }
-            Ok(())
-        })?;
+        }
         at += n;
+        assert_eq!(reader.offset(), at as u64);
     }
     reader.finish()?;
     Ok((header, data))
+}
+
+fn read(bytes: &[u8], cuts: &[usize]) -> Result<Contents, Error> {
+    read_as(bytes, cuts, None)
 }
 
 fn code(bytes: &[u8]) -> &'static str {
@@ -137,6 +145,64 @@ fn what_is_no_safetensors_file_is_refused() {
     assert_eq!(code(&file("{\"x\":", &[])), "bad-header");
     assert_eq!(code(&u64::MAX.to_le_bytes()), "bad-header", "an endless header is not waited for");
     assert_eq!(code(b""), "truncated");
+}
+
+#[test]
+fn a_file_is_held_to_its_digest() {
+    let digest = DIGEST_OF_GOOD;
+    let code = |bytes: &[u8], sha256: &str| {
+        read_as(bytes, &[7], Some(sha256)).map_or_else(|e| e.code(), |_| "fine")
+    };
+    assert_eq!(code(&good(), digest), "fine");
+    assert_eq!(code(&good(), &digest.to_uppercase()), "fine");
+    let newline = 8 + GOOD.find('\n').expect("a newline in the header");
+    for (at, byte) in [(newline, b'\t'), (good().len() - 1, 0)] {
+        let mut damaged = good();
+        damaged[at] = byte;
+        assert_eq!(code(&damaged, digest), "corrupt", "byte {at}");
+    }
+}
+
+#[test]
+fn a_digest_can_be_set_aside() {
+    let mut digest = Digest::default();
+    digest.update(b"The quick brown fox ");
+    let mut later = Digest::resume(&digest.state()).expect("a state");
+    later.update(b"jumps over the lazy dog");
+    // The well-known test vector.
+    let expected = "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592";
+    assert_eq!(later.hex(), expected);
+    let state = digest.state();
+    for bad in ["", "zz", &state[2..], &state[1..], &format!("{state}00")] {
+        assert!(Digest::resume(bad).is_none(), "{bad}");
+    }
+}
+
+#[test]
+fn a_file_is_gone_on_with_where_a_tensor_begins() {
+    let bytes = good();
+    let head = 8 + GOOD.len();
+    let from = |offset: usize| {
+        let mut reader = Reader::new(Some(DIGEST_OF_GOOD));
+        let mut piece = &bytes[..head];
+        assert!(matches!(reader.next(&mut piece), Ok(Some(Event::Header(_)))));
+        let mut digest = Digest::default();
+        digest.update(&bytes[..offset]);
+        reader.seek(offset as u64, Some(digest))?;
+        let (mut piece, mut names) = (&bytes[offset..], Vec::new());
+        while let Some(event) = reader.next(&mut piece)? {
+            let Event::Data { tensor, .. } = event else { panic!("a second header") };
+            names.push(tensor.name.clone());
+        }
+        reader.finish()?;
+        Ok::<_, Error>(names)
+    };
+    assert_eq!(from(head).ok(), Some(vec!["a".into(), "b".into(), "mask".into()]));
+    assert_eq!(from(head + 8).ok(), Some(vec!["b".into(), "mask".into()]));
+    assert_eq!(from(head + 19).ok(), Some(vec![]), "the end");
+    for wrong in [head + 1, head + 15] {
+        assert_eq!(from(wrong).map_err(|e| e.code()), Err("corrupt"), "{wrong}");
+    }
 }
 
 #[test]

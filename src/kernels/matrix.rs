@@ -120,10 +120,39 @@ pub struct Shard {
     pub first_column: usize,
 }
 
-/// Packs file rows into a [`Matrix`] and writes them in large pieces.
+/// Brings numbers into the form in which they are stored, at the end of `out`.
+///
+/// Errors: `bad-dtype` for a value beyond f16's range, `corrupt` for one that is no number; both
+/// name the tensor.
+pub fn encode(name: &str, precision: Precision, values: &[f32], out: &mut Vec<u8>) -> Result<()> {
+    for &value in values {
+        if !value.is_finite() {
+            return Err(Error::Corrupt(format!("tensor {name} holds {value}")));
+        }
+        match precision {
+            Precision::F32 => out.extend_from_slice(&value.to_le_bytes()),
+            Precision::F16 => {
+                let half = f16::from_f32(value);
+                if half.is_infinite() {
+                    return Err(Error::BadDtype {
+                        name: name.into(),
+                        reason: format!(
+                            "{value} does not fit f16 (largest 65504); load with precision \"f32\""
+                        ),
+                    });
+                }
+                out.extend_from_slice(&half.to_le_bytes());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Packs file rows, encoded, into a [`Matrix`] and writes them in large pieces.
+#[derive(Default)]
 pub struct Packer {
     /// Rows that still miss neighbours to interleave with (order `Outputs`).
-    waiting: Vec<f32>,
+    waiting: Vec<u8>,
     staged: Vec<u8>,
     /// Byte of the matrix where `staged` belongs.
     at: u64,
@@ -136,25 +165,30 @@ const STAGE: usize = 1 << 20;
 impl Packer {
     /// A packer at the first row.
     pub fn new() -> Packer {
-        Packer { waiting: Vec::new(), staged: Vec::new(), at: 0, rows: 0 }
+        Packer::default()
     }
 
     /// Takes the next file row (N values for order `Inputs`, K for `Outputs`).
-    ///
-    /// Errors: `bad-dtype` for a value beyond f16's range, `corrupt` for one that is no number;
-    /// both name the tensor.
-    pub fn row(&mut self, gpu: &Gpu, name: &str, matrix: &Matrix, row: &[f32]) -> Result<()> {
+    pub fn row(&mut self, gpu: &Gpu, matrix: &Matrix, row: &[u8]) {
         self.rows += 1;
+        let group = 4 * matrix.precision.bytes();
         match matrix.order {
             Order::Inputs => {
-                for group in row.chunks(4) {
-                    self.stage(matrix.precision, name, std::array::from_fn(|i| at(group, i)))?;
-                }
+                self.staged.extend_from_slice(row);
+                self.staged.resize(self.staged.len().next_multiple_of(group), 0);
             }
             Order::Outputs => {
                 self.waiting.extend_from_slice(row);
                 if self.waiting.len() == 4 * row.len() || self.is_last(matrix) {
-                    self.interleave(name, matrix, row.len())?;
+                    self.waiting.resize(4 * row.len(), 0);
+                    match matrix.precision {
+                        Precision::F16 => interleave::<2>(&self.waiting, &mut self.staged),
+                        Precision::F32 => interleave::<4>(&self.waiting, &mut self.staged),
+                    }
+                    // Groups of the inputs that only pad.
+                    self.staged
+                        .resize(self.staged.len() + (pad4(matrix.n_in) - matrix.n_in) * group, 0);
+                    self.waiting.clear();
                 }
             }
         }
@@ -163,59 +197,20 @@ impl Packer {
             self.at += self.staged.len() as u64;
             self.staged.clear();
         }
-        Ok(())
     }
 
     fn is_last(&self, matrix: &Matrix) -> bool {
         self.rows == if matrix.order == Order::Inputs { matrix.n_in } else { matrix.n_out }
     }
+}
 
-    fn interleave(&mut self, name: &str, matrix: &Matrix, n_in: usize) -> Result<()> {
-        let rows = std::mem::take(&mut self.waiting);
-        for k in 0..pad4(n_in) {
-            let value = |i: usize| if k < n_in { at(&rows, i * n_in + k) } else { 0.0 };
-            self.stage(matrix.precision, name, std::array::from_fn(value))?;
+/// Four rows of values of S bytes ─▶ groups of four, one from each row.
+fn interleave<const S: usize>(rows: &[u8], out: &mut Vec<u8>) {
+    let quarter = rows.len() / 4;
+    let row = |i: usize| rows[i * quarter..(i + 1) * quarter].chunks_exact(S);
+    for (((a, b), c), d) in row(0).zip(row(1)).zip(row(2)).zip(row(3)) {
+        for value in [a, b, c, d] {
+            out.extend_from_slice(value);
         }
-        Ok(())
     }
-
-    fn stage(&mut self, precision: Precision, name: &str, group: [f32; 4]) -> Result<()> {
-        for value in group {
-            check_finite(name, value)?;
-            match precision {
-                Precision::F32 => self.staged.extend_from_slice(&value.to_le_bytes()),
-                Precision::F16 => {
-                    let half = f16::from_f32(value);
-                    if half.is_infinite() {
-                        return Err(Error::BadDtype {
-                            name: name.into(),
-                            reason: format!(
-                                "{value} does not fit f16 (largest 65504); load with precision \"f32\""
-                            ),
-                        });
-                    }
-                    self.staged.extend_from_slice(&half.to_le_bytes());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Default for Packer {
-    fn default() -> Packer {
-        Packer::new()
-    }
-}
-
-/// Errors: `corrupt` for an infinite value or one that is no number.
-pub fn check_finite(name: &str, value: f32) -> Result<()> {
-    if value.is_finite() {
-        return Ok(());
-    }
-    Err(Error::Corrupt(format!("tensor {name} holds {value}")))
-}
-
-fn at(values: &[f32], i: usize) -> f32 {
-    values.get(i).copied().unwrap_or(0.0)
 }

@@ -21,7 +21,7 @@ pub use layer_norm::LayerNorm;
 pub use lens_fold::{Chunk, LensFold, References};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
-pub use matrix::{Matrix, Packer, Precision, Shard, check_finite};
+pub use matrix::{Matrix, Packer, Precision, Shard, encode};
 pub use top_k::TopK;
 pub use top_k_merge::TopKMerge;
 

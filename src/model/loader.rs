@@ -1,29 +1,42 @@
 //! Checkpoint bytes ─▶ weights on the device, with no tensor ever whole in memory.
 
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use crate::checkpoint::{Element, Event, Reader, TensorInfo};
+use crate::checkpoint::{
+    Beginning, Digest, Event, Kept, Position, Reader, Store, StoreError, Writer,
+};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
-use crate::kernels::{Kernels, Matrix, Packer, Precision, check_finite, pad4};
+use crate::kernels::{Kernels, Precision};
 
-use super::plan::{Part, Plan, Sink, check_sizes};
+use super::filling::Filling;
+use super::plan::{Plan, check_sizes};
 use super::{Model, Weights, families};
 
 /// Bytes after which the device is given time to take the writes in. Units: bytes.
 const SETTLE_BYTES: u64 = 32 << 20;
+/// Bytes of a kept copy that are read at once.
+const COPY_PIECE: usize = 1 << 20;
 
 /// How far a load has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes received over all files. Units: bytes.
+    /// Bytes received over all files, and those that an earlier load had received. Units: bytes.
     pub received: u64,
     /// Length of the current file, once its header is known. Units: bytes.
     pub file_bytes: Option<u64>,
     /// The tensor that is coming in; empty between files.
     pub tensor: String,
+}
+
+/// What became of the copy that was to be kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keeping {
+    /// The finished and verified file.
+    pub kept: Option<Kept>,
+    /// Why there is none, if there was to be one.
+    pub refusal: Option<StoreError>,
 }
 
 /// Takes the bytes of one or more safetensors files, in pieces of any size.
@@ -35,34 +48,33 @@ pub struct Loader {
     precision: Precision,
     reader: Reader,
     filling: Filling,
-    received: u64,
-    settled: u64,
+    /// Index of the current file.
+    file: usize,
+    /// Bytes of the files before it.
+    before: u64,
+    /// Bytes since the device was last given time.
+    unsettled: u64,
 }
 
-/// The parts still to come, and the tensor that is coming in.
-struct Filling {
-    config: Config,
-    parts: HashMap<String, Part>,
-    /// Names (without prefix) that some file has announced.
-    announced: HashSet<String>,
-    complete: HashSet<String>,
-    extra: Vec<String>,
-    /// Index in the current file's header, and the tensor being filled.
-    current: Option<(usize, Current)>,
-    label: String,
-}
-
-struct Current {
-    name: String,
-    element: Element,
-    /// Bytes of a number that was cut by the end of a piece.
-    cut: Vec<u8>,
-    /// Numbers of a row that is not complete.
-    values: Vec<f32>,
-    row_length: usize,
-    n_rows: u64,
-    row: u64,
-    packers: Vec<Packer>,
+/// Weights on the device, still zero.
+///
+/// Errors: `unsupported-model` for one with a tensor too large for a binding, `out-of-memory`
+/// (everything taken is given back), `device-lost`.
+pub(super) async fn allocate(
+    gpu: &Gpu,
+    config: &Config,
+    precision: Precision,
+    shard_bytes: usize,
+) -> Result<(Weights, u64, Filling)> {
+    gpu.check()?;
+    check_sizes(gpu, config, precision)?;
+    let allocate = || {
+        let mut plan = Plan::new(gpu, precision, shard_bytes);
+        let weights = families::weights(&mut plan, config);
+        let bytes = plan.bytes();
+        Ok((weights, bytes, Filling::new(config.clone(), precision, plan.parts)))
+    };
+    gpu.allocate("the model's weights", allocate).await
 }
 
 impl Loader {
@@ -77,46 +89,132 @@ impl Loader {
         precision: Precision,
         shard_bytes: usize,
     ) -> Result<Loader> {
-        gpu.check()?;
-        check_sizes(gpu, &config, precision)?;
-        let allocate = || {
-            let mut plan = Plan::new(gpu, precision, shard_bytes);
-            let weights = families::weights(&mut plan, &config);
-            Ok((weights, plan.bytes(), plan.parts))
-        };
-        let (weights, weight_bytes, parts) = gpu.allocate("the model's weights", allocate).await?;
-        let filling = Filling {
-            config: config.clone(),
-            parts,
-            announced: HashSet::new(),
-            complete: HashSet::new(),
-            extra: Vec::new(),
-            current: None,
-            label: String::new(),
-        };
-        let reader = Reader::new();
+        let (weights, weight_bytes, filling) =
+            allocate(gpu, &config, precision, shard_bytes).await?;
         Ok(Loader {
             config,
             kernels,
             weights,
             weight_bytes,
             precision,
-            reader,
+            reader: Reader::default(),
             filling,
-            received: 0,
-            settled: 0,
+            file: 0,
+            before: 0,
+            unsettled: 0,
         })
+    }
+
+    /// Keeps a copy in `store`, in the storage precision, while the files come in. If the store
+    /// holds the beginning of one, and the files `can_seek`, its tensors are loaded from there.
+    /// Returns where the files go on.
+    ///
+    /// Errors: `device-lost`. A store that refuses is no error: see [`Keeping`].
+    pub async fn keep(
+        &mut self,
+        gpu: &Gpu,
+        mut store: Box<dyn Store>,
+        can_seek: bool,
+    ) -> Result<Position> {
+        if let Some(beginning) = Beginning::find(&mut *store).filter(|_| can_seek) {
+            match self.restore(gpu, &mut *store, &beginning).await {
+                Ok(digest) => {
+                    let position = beginning.position.clone();
+                    self.before = position.before;
+                    self.filling.go_on();
+                    self.filling.copy.by(Writer::go_on(store, beginning, digest));
+                    return Ok(position);
+                }
+                Err(lost @ Error::DeviceLost(_)) => return Err(lost),
+                // A beginning that is damaged, or another model's, is none.
+                Err(_) => self.filling.start_over(),
+            }
+        }
+        match store.truncate(0) {
+            Ok(()) => {
+                let writer = Writer::new(store, self.filling.stored_tensors())?;
+                self.filling.copy.by(writer);
+            }
+            Err(refusal) => self.filling.copy.refuse(refusal),
+        }
+        Ok(Position::default())
+    }
+
+    /// Loads the tensors of a kept beginning; returns the digest of their bytes.
+    async fn restore(
+        &mut self,
+        gpu: &Gpu,
+        store: &mut dyn Store,
+        beginning: &Beginning,
+    ) -> Result<Digest> {
+        let (mut reader, mut digest) = (Reader::default(), Digest::default());
+        let mut piece = vec![0; COPY_PIECE];
+        let mut at = 0;
+        while at < beginning.bytes() {
+            let want = (beginning.bytes() - at).min(COPY_PIECE as u64) as usize;
+            let n = store.read(at, &mut piece[..want]).unwrap_or(0);
+            if n == 0 {
+                break;
+            }
+            let mut bytes = &piece[..n];
+            while let Some(event) = reader.next(&mut bytes)? {
+                if let Event::Data { bytes, .. } = event {
+                    digest.update(bytes);
+                }
+                self.filling.take(gpu, &event)?;
+            }
+            at += n as u64;
+            self.settle(gpu, n).await?;
+        }
+        reader.finish()?;
+        Ok(digest)
+    }
+
+    /// Begins a file; `sha256` is its digest, if that is known.
+    pub fn begin_file(&mut self, index: usize, sha256: Option<&str>) {
+        self.file = index;
+        self.reader = Reader::new(sha256);
+    }
+
+    /// After the header of the current file has come: true if the file is to be gone on with at
+    /// `position` by bytes from there, false if nothing of it is wanted any more.
+    ///
+    /// Errors: `corrupt` if the file is not the one that was begun with.
+    pub fn go_on_at(&mut self, position: &Position) -> Result<bool> {
+        self.reader.seek(position.offset, position.digest.clone())?;
+        Ok(Some(position.offset) != self.reader.file_bytes())
+    }
+
+    /// Takes bytes of the current file up to the end of its header; whether it has come to that.
+    ///
+    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`.
+    pub fn push_header(&mut self, gpu: &Gpu, bytes: &mut &[u8]) -> Result<bool> {
+        let Some(event) = self.reader.next(bytes)? else { return Ok(false) };
+        self.filling.take(gpu, &event).map(|_| true)
     }
 
     /// Takes the next piece of the current file; waits now and then for the device to keep up.
     ///
     /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `corrupt`, `device-lost`.
-    pub async fn push(&mut self, gpu: &Gpu, bytes: &[u8]) -> Result<()> {
-        self.received += bytes.len() as u64;
-        let filling = &mut self.filling;
-        self.reader.push(bytes, |event| filling.take(gpu, event))?;
-        if self.received - self.settled >= SETTLE_BYTES {
-            self.settled = self.received;
+    pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8]) -> Result<()> {
+        let n = bytes.len();
+        while let Some(event) = self.reader.next(&mut bytes)? {
+            if self.filling.take(gpu, &event)? {
+                self.filling.copy.end(Position {
+                    file: self.file,
+                    offset: self.reader.offset(),
+                    before: self.before,
+                    digest: self.reader.file_digest().cloned(),
+                });
+            }
+        }
+        self.settle(gpu, n).await
+    }
+
+    async fn settle(&mut self, gpu: &Gpu, n: usize) -> Result<()> {
+        self.unsettled += n as u64;
+        if self.unsettled >= SETTLE_BYTES {
+            self.unsettled = 0;
             gpu.settle().await?;
         }
         Ok(())
@@ -124,185 +222,84 @@ impl Loader {
 
     /// Ends the current file; another may follow.
     ///
-    /// Errors: `truncated`.
+    /// Errors: `truncated`, `corrupt`.
     pub fn end_file(&mut self) -> Result<()> {
-        self.filling.current = None;
-        self.filling.label.clear();
+        self.filling.end_file();
+        self.before += self.reader.offset();
         std::mem::take(&mut self.reader).finish()
     }
 
     /// How far it has come.
     pub fn progress(&self) -> Progress {
         Progress {
-            received: self.received,
+            received: self.before + self.reader.offset(),
             file_bytes: self.reader.file_bytes(),
             tensor: self.filling.label.clone(),
         }
     }
 
-    /// The model, if every tensor it needs has come.
+    /// After a failure: what is kept so far can be gone on from, unless the files are at fault.
+    pub fn leave(&mut self, failure: &Error) {
+        match failure {
+            Error::Aborted
+            | Error::Network(_)
+            | Error::Truncated { .. }
+            | Error::DeviceLost(_)
+            | Error::OutOfMemory(_) => self.filling.copy.save(),
+            _ => self.filling.copy.discard(),
+        }
+    }
+
+    /// The model, if every tensor it needs has come, and what became of its copy: whole, and read
+    /// back to the same digest.
     ///
     /// Errors: `missing-tensor`, `device-lost`.
-    pub async fn finish(self, gpu: &Gpu) -> Result<Model> {
-        let filling = self.filling;
-        let missing = filling.parts.keys().filter(|name| !filling.complete.contains(*name));
-        if let Some(name) = missing.min() {
-            return Err(Error::MissingTensor(name.clone()));
+    pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, Keeping)> {
+        if let Some(name) = self.filling.missing() {
+            let missing = Error::MissingTensor(name.clone());
+            self.leave(&missing);
+            return Err(missing);
         }
         gpu.settle().await?;
-        Ok(Model {
+        let mut kept = self.filling.copy.finish();
+        if kept.is_some() {
+            match self.read_back(gpu).await {
+                Ok(()) => {}
+                Err(lost @ Error::DeviceLost(_)) => return Err(lost),
+                Err(damage) => {
+                    kept = None;
+                    self.filling.copy.discard();
+                    let message = damage.to_string();
+                    self.filling.copy.refuse(StoreError { name: "DataError".into(), message });
+                }
+            }
+        }
+        let refusal = self.filling.copy.refusal().cloned();
+        let model = Model {
             config: self.config,
             kernels: self.kernels,
             weights: self.weights,
             weight_bytes: self.weight_bytes,
             precision: self.precision,
-            extra_tensors: filling.extra,
-        })
-    }
-}
-
-impl Filling {
-    fn take(&mut self, gpu: &Gpu, event: Event<'_>) -> Result<()> {
-        match event {
-            Event::Header(tensors) => tensors.iter().try_for_each(|t| self.announce(t)),
-            Event::Data { index, tensor, bytes } => {
-                if self.current.as_ref().is_none_or(|(i, _)| *i != index) {
-                    self.label.clone_from(&tensor.name);
-                    self.current = self.start(tensor).map(|c| (index, c));
-                }
-                match &mut self.current {
-                    Some((_, current)) => {
-                        let Some(part) = self.parts.get(&current.name) else { return Ok(()) };
-                        if current.fill(gpu, part, bytes)? {
-                            self.complete.insert(current.name.clone());
-                        }
-                        Ok(())
-                    }
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// Checks one line of a header, before any data.
-    fn announce(&mut self, tensor: &TensorInfo) -> Result<()> {
-        let name = short_name(&tensor.name);
-        let Some(part) = self.parts.get(name) else {
-            if !families::is_ignored(&self.config, name) {
-                self.extra.push(tensor.name.clone());
-            }
-            return Ok(());
+            extra_tensors: self.filling.extra,
         };
-        if !self.announced.insert(name.into()) {
-            return Err(Error::BadHeader(format!("tensor {name} comes twice")));
-        }
-        if tensor.shape != part.shape {
-            return Err(Error::BadShape {
-                name: tensor.name.clone(),
-                expected: part.shape.clone(),
-                found: tensor.shape.clone(),
-            });
-        }
-        tensor.element.clone().map(|_| ()).map_err(|found| Error::BadDtype {
-            name: tensor.name.clone(),
-            reason: format!("its type is {found}, Loupe reads F32, F16 and BF16"),
-        })
+        Ok((model, Keeping { kept, refusal }))
     }
 
-    /// What the data of `tensor` fills, if anything.
-    fn start(&self, tensor: &TensorInfo) -> Option<Current> {
-        let name = short_name(&tensor.name);
-        let part = self.parts.get(name)?;
-        let element = tensor.element.clone().ok()?;
-        let row_length = part.shape.last().copied()? as usize;
-        let n_rows = part.shape.iter().rev().skip(1).product();
-        let n_packers = match &part.sink {
-            Sink::Inputs(matrices) => matrices.len(),
-            Sink::Outputs(shards) => shards.len(),
-            Sink::Vectors(_) | Sink::Table(_) => 0,
-        };
-        Some(Current {
-            name: name.into(),
-            element,
-            cut: Vec::new(),
-            values: Vec::new(),
-            row_length,
-            n_rows,
-            row: 0,
-            packers: (0..n_packers).map(|_| Packer::new()).collect(),
-        })
-    }
-}
-
-impl Current {
-    /// Takes the next bytes; true once the tensor is complete.
-    fn fill(&mut self, gpu: &Gpu, part: &Part, mut bytes: &[u8]) -> Result<bool> {
-        let size = self.element.size();
-        if !self.cut.is_empty() {
-            let n = (size - self.cut.len()).min(bytes.len());
-            self.cut.extend_from_slice(&bytes[..n]);
-            bytes = &bytes[n..];
-            if self.cut.len() < size {
-                return Ok(false);
+    /// Reads the copy through the reader, which knows its digest from its header.
+    async fn read_back(&mut self, gpu: &Gpu) -> Result<()> {
+        let mut reader = Reader::default();
+        let mut piece = vec![0; COPY_PIECE];
+        let mut at = 0;
+        loop {
+            let n = self.filling.copy.read(at, &mut piece);
+            if n == 0 {
+                return reader.finish();
             }
-            self.element.decode(&std::mem::take(&mut self.cut), &mut self.values);
+            let mut bytes = &piece[..n];
+            while reader.next(&mut bytes)?.is_some() {}
+            at += n as u64;
+            self.settle(gpu, n).await?;
         }
-        // Row by row, so that the decoded numbers never take more room than a few rows.
-        while bytes.len() >= size {
-            let want = (self.row_length - self.values.len()) * size;
-            let n = want.min(bytes.len() / size * size);
-            self.element.decode(&bytes[..n], &mut self.values);
-            bytes = &bytes[n..];
-            self.emit_full_row(gpu, part)?;
-        }
-        self.emit_full_row(gpu, part)?;
-        self.cut.extend_from_slice(bytes);
-        Ok(self.row == self.n_rows)
     }
-
-    fn emit_full_row(&mut self, gpu: &Gpu, part: &Part) -> Result<()> {
-        if self.values.len() < self.row_length {
-            return Ok(());
-        }
-        let mut values = std::mem::take(&mut self.values);
-        self.emit(gpu, part, &values)?;
-        self.row += 1;
-        values.clear();
-        self.values = values;
-        Ok(())
-    }
-
-    fn emit(&mut self, gpu: &Gpu, part: &Part, values: &[f32]) -> Result<()> {
-        let row = self.row as usize;
-        match &part.sink {
-            Sink::Vectors(tensors) => {
-                values.iter().try_for_each(|&v| check_finite(&self.name, v))?;
-                let width = values.len() / tensors.len();
-                for (tensor, piece) in tensors.iter().zip(values.chunks(width)) {
-                    gpu.write(tensor, 0, piece);
-                }
-            }
-            Sink::Table(tensor) => {
-                values.iter().try_for_each(|&v| check_finite(&self.name, v))?;
-                gpu.write(tensor, (row * pad4(values.len()) * 4) as u64, values);
-            }
-            Sink::Inputs(matrices) => {
-                let width = values.len() / matrices.len();
-                for (i, piece) in values.chunks(width).enumerate() {
-                    let matrix: &Matrix = &matrices[i];
-                    self.packers[i].row(gpu, &self.name, matrix, piece)?;
-                }
-            }
-            Sink::Outputs(shards) => {
-                let i = shards.partition_point(|s| s.first_id <= row) - 1;
-                self.packers[i].row(gpu, &self.name, &shards[i].matrix, values)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Hugging Face writes names with the prefix of the model class or without it.
-fn short_name(name: &str) -> &str {
-    name.strip_prefix("transformer.").unwrap_or(name)
 }

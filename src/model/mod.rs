@@ -1,14 +1,18 @@
 //! The model: weights on the device, and the forward pass that fills the taps.
 
+mod copy;
 mod families;
+mod filling;
 mod forward;
 mod loader;
+mod needs;
 mod plan;
 mod taps;
 mod weights;
 
 pub use forward::forward;
-pub use loader::{Loader, Progress};
+pub use loader::{Keeping, Loader, Progress};
+pub use needs::Needs;
 pub use plan::DEFAULT_SHARD_BYTES;
 pub use taps::{Scratch, Stream, tap_names};
 pub use weights::{Block, Linear, Norm, Weights};

@@ -55,6 +55,16 @@ pub(super) struct Part {
     pub(super) sink: Sink,
 }
 
+impl Part {
+    /// How its numbers are stored: only matrices come in less than f32.
+    pub(super) fn stored_in(&self, precision: Precision) -> Precision {
+        match self.sink {
+            Sink::Inputs(_) | Sink::Outputs(_) => precision,
+            Sink::Vectors(_) | Sink::Table(_) => Precision::F32,
+        }
+    }
+}
+
 /// Most rows of a shard: the unembedding's dispatch has a workgroup per 64 of them.
 const MAX_SHARD_ROWS: usize = 1 << 20;
 

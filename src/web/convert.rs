@@ -8,6 +8,7 @@ use web_sys::AbortSignal;
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::lens;
+use crate::model::{Keeping, Needs};
 use crate::session::Loaded;
 use crate::tokenizer::Token;
 
@@ -37,8 +38,13 @@ pub(super) fn js_error(error: &Error) -> JsValue {
 
 /// What a broken stream said.
 pub(super) fn network_error(value: JsValue) -> Error {
-    let message = Reflect::get(&value, &"message".into()).ok().and_then(|m| m.as_string());
-    Error::Network(message.unwrap_or_else(|| format!("{value:?}")))
+    Error::Network(message_of(&value))
+}
+
+/// The message of whatever was thrown.
+pub(super) fn message_of(value: &JsValue) -> String {
+    let message = Reflect::get(value, &"message".into()).ok().and_then(|m| m.as_string());
+    message.unwrap_or_else(|| format!("{value:?}"))
 }
 
 /// A getter over an options object whose keys are all known.
@@ -285,5 +291,78 @@ pub(super) fn model(loaded: &Loaded) -> JsValue {
         gpu_bytes: model.weight_bytes as f64,
         extra_tensors: &model.extra_tensors,
     };
-    serde_wasm_bindgen::to_value(&facts).unwrap_or_default()
+    plain(&facts)
+}
+
+#[derive(Serialize)]
+struct KeepingFacts<'a> {
+    kept: Option<KeptFacts<'a>>,
+    keep_error: Option<RefusalFacts<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeptFacts<'a> {
+    bytes: f64,
+    sha256: &'a str,
+}
+
+#[derive(Serialize)]
+struct RefusalFacts<'a> {
+    name: &'a str,
+    message: &'a str,
+}
+
+/// What `load` resolves to.
+pub(super) fn keeping(keeping: &Keeping) -> JsValue {
+    let kept = keeping.kept.as_ref();
+    let refusal = keeping.refusal.as_ref();
+    plain(&KeepingFacts {
+        kept: kept.map(|k| KeptFacts { bytes: k.bytes as f64, sha256: &k.sha256 }),
+        keep_error: refusal.map(|r| RefusalFacts { name: &r.name, message: &r.message }),
+    })
+}
+
+#[derive(Serialize)]
+struct NeedsFacts<'a> {
+    family: &'a str,
+    n_layer: usize,
+    n_head: usize,
+    n_embd: usize,
+    n_ctx: usize,
+    vocab_size: usize,
+    parameters: f64,
+    file_bytes: f64,
+    kept_bytes: f64,
+    gpu_bytes: f64,
+    fits: Option<bool>,
+    problem: Option<String>,
+}
+
+/// What `plan` resolves to.
+pub(super) fn needs(needs: &Needs) -> JsValue {
+    let config = &needs.config;
+    plain(&NeedsFacts {
+        family: config.family.name(),
+        n_layer: config.n_layer,
+        n_head: config.n_head,
+        n_embd: config.n_embd,
+        n_ctx: config.n_ctx,
+        vocab_size: config.vocab_size,
+        parameters: config.parameters() as f64,
+        file_bytes: needs.file_bytes as f64,
+        kept_bytes: needs.stored_bytes as f64,
+        gpu_bytes: needs.stored_bytes as f64,
+        fits: match (&needs.refusal, needs.is_tried) {
+            (Some(_), _) => Some(false),
+            (None, true) => Some(true),
+            (None, false) => None,
+        },
+        problem: needs.refusal.as_ref().map(ToString::to_string),
+    })
+}
+
+/// A plain object in which nothing is null rather than undefined.
+fn plain(facts: &impl Serialize) -> JsValue {
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
+    facts.serialize(&serializer).unwrap_or_default()
 }

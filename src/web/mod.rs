@@ -5,32 +5,32 @@
 
 mod adapter;
 mod convert;
+mod keep;
+mod load;
 mod reading;
+mod source;
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
-use js_sys::{Function, Promise, Reflect, Uint8Array};
+use js_sys::Promise;
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::{JsFuture, future_to_promise};
-use web_sys::{AbortSignal, ReadableStream, ReadableStreamDefaultReader};
+use wasm_bindgen_futures::future_to_promise;
+use web_sys::AbortSignal;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::gpu::Cancel;
-use crate::kernels::Precision;
-use crate::session::{Loading, Recipe, Session};
+use crate::session::Session;
 
-use convert::{js_error, network_error, object, set};
+use convert::{js_error, object, set};
+use load::{LoadOptions, PlanOptions};
 
 pub use reading::Reading;
 
 /// The written types of everything exported; what wasm-bindgen would guess is skipped.
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.d.ts");
-
-/// Largest piece handed to the checkpoint reader. Units: bytes.
-const PIECE: u32 = 16 << 20;
 
 /// Shows the stack of a Rust panic in the console; runs when the module is initialised.
 #[wasm_bindgen(start, skip_typescript)]
@@ -68,17 +68,29 @@ impl Loupe {
         self.model.borrow().clone()
     }
 
-    /// Loads a model; the one in use stays if this fails.
+    /// Loads a model; the one in use stays if this fails. Readings go on meanwhile.
     #[wasm_bindgen(skip_typescript)]
     pub fn load(&self, options: JsValue) -> Promise {
         let (session, model) = (self.session.clone(), self.model.clone());
         let parsed = LoadOptions::parse(&options);
         promise(async move {
             let options = parsed?;
-            let _turn = session.turn().await;
-            let loaded = options.load(&session).await?;
-            model.replace(convert::model(&loaded));
-            Ok(JsValue::UNDEFINED)
+            let _turn = session.load_turn().await;
+            let result = options.load(&session).await;
+            let in_use = session.loaded();
+            model.replace(in_use.map_or(JsValue::UNDEFINED, |loaded| convert::model(&loaded)));
+            Ok(convert::keeping(&result?))
+        })
+    }
+
+    /// What a model takes, and whether there is room for it.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn plan(&self, options: JsValue) -> Promise {
+        let session = self.session.clone();
+        let parsed = PlanOptions::parse(&options);
+        promise(async move {
+            let PlanOptions { config, precision, trial } = parsed?;
+            Ok(convert::needs(&session.plan(&config, precision, trial).await?))
         })
     }
 
@@ -138,6 +150,16 @@ enum Failure {
     Theirs(JsValue),
 }
 
+impl Failure {
+    /// Our error, if it is one.
+    fn ours(&self) -> Option<&Error> {
+        match self {
+            Failure::Ours(error) => Some(error),
+            Failure::Theirs(_) => None,
+        }
+    }
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         Failure::Ours(error)
@@ -152,131 +174,6 @@ fn promise(work: impl Future<Output = std::result::Result<JsValue, Failure>> + '
             Failure::Theirs(value) => value,
         })
     })
-}
-
-struct LoadOptions {
-    config: String,
-    tokenizer: Option<String>,
-    weights: Vec<ReadableStream>,
-    precision: Precision,
-    total: Option<f64>,
-    on_progress: Option<Function>,
-    signal: Option<AbortSignal>,
-}
-
-impl LoadOptions {
-    fn parse(value: &JsValue) -> Result<LoadOptions> {
-        let known =
-            ["config", "tokenizer", "weights", "precision", "total", "onProgress", "signal"];
-        let get = convert::options(value, &known)?;
-        let weights = get("weights");
-        let streams = match weights.dyn_ref::<js_sys::Array>() {
-            Some(list) => list.iter().collect(),
-            None => vec![weights],
-        };
-        let stream = |value: JsValue| {
-            let wrong = |what: &str| Error::BadOption(format!("weights is {what}"));
-            let stream: ReadableStream =
-                value.dyn_into().map_err(|_| wrong("no ReadableStream (or array of them)"))?;
-            match stream.locked() {
-                false => Ok(stream),
-                true => Err(wrong("a stream that somebody reads already; fetch it again")),
-            }
-        };
-        Ok(LoadOptions {
-            config: convert::string("config", &get("config"))?
-                .ok_or_else(|| Error::BadConfig("no text of it was given".into()))?,
-            tokenizer: convert::string("tokenizer", &get("tokenizer"))?,
-            weights: streams.into_iter().map(stream).collect::<Result<_>>()?,
-            precision: match convert::string("precision", &get("precision"))?.as_deref() {
-                None | Some("f16") => Precision::F16,
-                Some("f32") => Precision::F32,
-                Some(other) => {
-                    return Err(Error::BadOption(format!(
-                        "precision is \"{other}\", expected \"f16\" or \"f32\""
-                    )));
-                }
-            },
-            total: convert::number("total", &get("total"))?,
-            on_progress: convert::function("onProgress", &get("onProgress"))?,
-            signal: convert::signal(&get("signal"))?,
-        })
-    }
-
-    /// Loads; whatever happens, no download is left open.
-    async fn load(&self, session: &Session) -> Result<Rc<crate::session::Loaded>> {
-        let result = self.load_streams(session).await;
-        for stream in self.weights.iter().filter(|s| result.is_err() && !s.locked()) {
-            // Lets go of the download; that it fails in turn is no news.
-            let _ = JsFuture::from(stream.cancel()).await;
-        }
-        result
-    }
-
-    async fn load_streams(&self, session: &Session) -> Result<Rc<crate::session::Loaded>> {
-        let cancel = cancel_by(self.signal.clone());
-        cancel.check()?;
-        let mut recipe = Recipe::new(&self.config, self.tokenizer.as_deref());
-        recipe.precision = self.precision;
-        let mut loading = session.load(&recipe).await?;
-        for stream in &self.weights {
-            // The same stream may stand in the list twice.
-            if stream.locked() {
-                return Err(Error::BadOption("weights has a stream that is being read".into()));
-            }
-            let reader: ReadableStreamDefaultReader = stream.get_reader().unchecked_into();
-            let result = self.pump(session, &mut loading, &reader, &cancel).await;
-            if result.is_err() {
-                let _ = JsFuture::from(reader.cancel()).await;
-            }
-            reader.release_lock();
-            result?;
-        }
-        session.install(loading).await
-    }
-
-    /// Moves one file into the loader.
-    async fn pump(
-        &self,
-        session: &Session,
-        loading: &mut Loading,
-        reader: &ReadableStreamDefaultReader,
-        cancel: &Cancel,
-    ) -> Result<()> {
-        let aborted = convert::Aborted::new(self.signal.clone());
-        loop {
-            // A server that has stopped sending must not keep an abort waiting.
-            let next = JsFuture::from(aborted.or(reader.read())).await;
-            cancel.check()?;
-            let next = next.map_err(network_error)?;
-            let field = |name: &str| Reflect::get(&next, &name.into()).unwrap_or_default();
-            if field("done").is_truthy() {
-                return loading.loader.end_file();
-            }
-            let bytes: Uint8Array = field("value").dyn_into().map_err(|_| {
-                Error::BadOption("weights is a stream of something else than Uint8Array".into())
-            })?;
-            for start in (0..bytes.length()).step_by(PIECE as usize) {
-                let end = (start + PIECE).min(bytes.length());
-                let piece = bytes.subarray(start, end).to_vec();
-                loading.loader.push(session.gpu(), &piece).await?;
-                self.report(loading);
-            }
-        }
-    }
-
-    fn report(&self, loading: &Loading) {
-        let Some(callback) = &self.on_progress else { return };
-        let progress = loading.loader.progress();
-        let of_file = progress.file_bytes.filter(|_| self.weights.len() == 1);
-        let total = self.total.or(of_file.map(|b| b as f64));
-        let event = object();
-        set(&event, "received", progress.received as f64);
-        set(&event, "total", total.map_or(JsValue::NULL, JsValue::from));
-        set(&event, "tensor", progress.tensor);
-        // A page's own trouble with drawing a bar must not break a download.
-        let _ = callback.call1(&JsValue::UNDEFINED, &event);
-    }
 }
 
 /// Stops the work once the signal is aborted.

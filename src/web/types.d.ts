@@ -47,11 +47,29 @@ export interface Adapter {
 }
 
 export interface Progress {
+  /** Bytes of the files, those of an earlier load included. */
   received: number;
   /** Bytes of all files, null while unknown. */
   total: number | null;
   /** The tensor that is coming in. */
   tensor: string;
+}
+
+/** A file of weights that can be opened at any byte, and that is held to its digest. */
+export interface WeightsSource {
+  /** The bytes from `from` to the end. Called with 0, and once more where an earlier load left off. */
+  open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
+  /** SHA-256 of the whole file, 64 hexadecimal digits; another one is `corrupt`. */
+  sha256?: string | null;
+}
+
+/** A place that keeps bytes: `FileSystemSyncAccessHandle` is one. */
+export interface Keep {
+  read(into: Uint8Array, options: { at: number }): number;
+  write(bytes: Uint8Array, options: { at: number }): number;
+  getSize(): number;
+  truncate(bytes: number): void;
+  flush(): void;
 }
 
 export interface LoadOptions {
@@ -60,13 +78,56 @@ export interface LoadOptions {
   /** Text of tokenizer.json, or null: then read() takes ids only. */
   tokenizer?: string | null;
   /** One model.safetensors, or its shards. */
-  weights: ReadableStream<Uint8Array> | ReadableStream<Uint8Array>[];
+  weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */
   precision?: "f16" | "f32";
   /** Bytes of all files, if known; one file tells by itself. */
   total?: number;
+  /**
+   * Where to keep the model while it comes in: a standard safetensors file in the stored precision, valid and
+   * verified once `load` says so. If it holds the beginning that an earlier load of the same files left, and
+   * every source can be opened at any byte, its tensors are not downloaded again.
+   */
+  keep?: Keep | null;
+  /** Let go of the model in use if there is no room for both; otherwise that is `out-of-memory`. */
+  release?: boolean;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
+}
+
+/** What became of the copy that was to be kept; both null if there was to be none. */
+export interface Keeping {
+  kept: { bytes: number; sha256: string } | null;
+  /** Why it was not kept, e.g. "QuotaExceededError"; the model is loaded all the same. */
+  keep_error: { name: string; message: string } | null;
+}
+
+export interface PlanOptions {
+  config: string;
+  precision?: "f16" | "f32";
+  /** Whether to try it out: to take the room on the GPU and give it back. */
+  trial?: boolean;
+}
+
+/** What a model takes. */
+export interface Plan {
+  family: string;
+  n_layer: number;
+  n_head: number;
+  n_embd: number;
+  n_ctx: number;
+  vocab_size: number;
+  parameters: number;
+  /** A single-precision file with its masks, as Hugging Face publishes GPT-2. */
+  file_bytes: number;
+  /** A kept copy, in this precision. */
+  kept_bytes: number;
+  /** The weights on the GPU. */
+  gpu_bytes: number;
+  /** null: not tried. */
+  fits: boolean | null;
+  /** Why it does not. */
+  problem: string | null;
 }
 
 export interface ReadOptions {
@@ -123,14 +184,17 @@ export class Reading {
   free(): void;
 }
 
-/** One device with at most one model. Calls that need the device run one after the other, in the order they came. */
+/** One device with at most one model, and for a moment two. Calls that need the device run one after the other, in the order they came. */
 export class Loupe {
   private constructor();
   static open(): Promise<Loupe>;
   readonly adapter: Adapter;
   /** undefined before the first load. */
   readonly model: Model | undefined;
-  load(options: LoadOptions): Promise<void>;
+  /** Readings of the model in use go on meanwhile; it stays if this fails (but see `release`). */
+  load(options: LoadOptions): Promise<Keeping>;
+  /** What a model of this config takes, and whether there is room for it beside the one in use. */
+  plan(options: PlanOptions): Promise<Plan>;
   encode(text: string): Uint32Array;
   token(id: number): Token;
   read(textOrIds: string | number[] | Uint32Array, options?: ReadOptions): Promise<Reading>;

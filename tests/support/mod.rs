@@ -4,7 +4,7 @@
 pub mod golden;
 
 use loupe::gpu::{Cancel, Gpu, Tensor};
-use loupe::kernels::{Kernels, Matrix, Packer, Precision, pad4};
+use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};
 
 /// Turns `async fn name()` into a native test (lavapipe) and a browser test (Chromium, Firefox).
 #[macro_export]
@@ -59,7 +59,9 @@ impl Lab {
         };
         let mut packer = Packer::new();
         for row in rows.chunks(width) {
-            packer.row(&self.gpu, "w", &matrix, row).expect("finite weights");
+            let mut stored = Vec::new();
+            encode("w", precision, row, &mut stored).expect("finite weights");
+            packer.row(&self.gpu, &matrix, &stored);
         }
         matrix
     }

@@ -1,0 +1,232 @@
+//! The header of a safetensors file: what tensors there are and where.
+//!
+//! The crate's own header type keeps offsets in `usize`, which is 32 bits wide in a browser, and
+//! GPT-2 XL's file is 6 GB; its element types are used, the offsets are read here as `u64`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use safetensors::Dtype;
+use serde::de::{MapAccess, Visitor};
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// Longest header that is read. GPT-2 XL's is 60 kB.
+pub(super) const MAX_HEADER: u64 = 2 << 20;
+/// Most dimensions of a tensor.
+const MAX_RANK: usize = 8;
+/// Largest offset: what JavaScript counts exactly, and far from overflowing a sum of two.
+pub(super) const MAX_OFFSET: u64 = 1 << 53;
+/// The entry that is no tensor.
+const METADATA: &str = "__metadata__";
+
+/// How the numbers of a tensor are stored in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+}
+
+impl Element {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::F16 | Element::Bf16 => 2,
+        }
+    }
+
+    /// Its name in a header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Element::F32 => "F32",
+            Element::F16 => "F16",
+            Element::Bf16 => "BF16",
+        }
+    }
+
+    /// Appends the numbers in `bytes` (a whole number of them) to `out`.
+    pub fn decode(self, bytes: &[u8], out: &mut Vec<f32>) {
+        match self {
+            Element::F32 => out.extend(
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            ),
+            Element::F16 => out.extend(
+                bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()),
+            ),
+            Element::Bf16 => out.extend(
+                bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()),
+            ),
+        }
+    }
+}
+
+/// One line of the header.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorInfo {
+    /// Name in the file.
+    pub name: String,
+    /// Element type, or the name of one that Loupe does not compute with.
+    pub element: std::result::Result<Element, String>,
+    /// Dimensions, outermost first.
+    pub shape: Vec<u64>,
+    /// First byte, counted from the end of the header.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Header {
+    /// Every tensor, in the order of the data.
+    pub tensors: Vec<TensorInfo>,
+    /// The strings that the writer of the file left beside them.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Header {
+    /// Reads and checks the JSON.
+    ///
+    /// Errors: `bad-header`.
+    pub fn parse(json: &[u8]) -> Result<Header> {
+        let raw: RawHeader = serde_json::from_slice(json).map_err(|e| {
+            Error::BadHeader(format!("its header is not the JSON that is expected: {e}"))
+        })?;
+        let mut names = HashSet::new();
+        let mut tensors = Vec::with_capacity(raw.tensors.len());
+        for (name, tensor) in raw.tensors {
+            if !names.insert(name.clone()) {
+                return Err(Error::BadHeader(format!("tensor {name} is listed twice")));
+            }
+            tensors.push(check_tensor(name, tensor)?);
+        }
+        tensors.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+        let mut at = 0;
+        for t in &tensors {
+            if t.start != at {
+                return Err(Error::BadHeader(format!(
+                    "tensor {} starts at byte {}, expected {at}: the data must be contiguous",
+                    t.name, t.start
+                )));
+            }
+            at = t.end;
+        }
+        Ok(Header { tensors, metadata: raw.metadata })
+    }
+
+    /// The JSON.
+    ///
+    /// Errors: `bad-header`, which cannot happen for tensors of known element types.
+    pub fn json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|e| Error::BadHeader(e.to_string()))
+    }
+
+    /// Length of the data section. Units: bytes.
+    pub fn data_bytes(&self) -> u64 {
+        self.tensors.last().map_or(0, |t| t.end)
+    }
+}
+
+impl Serialize for Header {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Entry<'a> {
+            dtype: &'a str,
+            shape: &'a [u64],
+            data_offsets: (u64, u64),
+        }
+        let mut map = serializer.serialize_map(None)?;
+        if !self.metadata.is_empty() {
+            map.serialize_entry(METADATA, &self.metadata)?;
+        }
+        for t in &self.tensors {
+            let dtype = t.element.as_ref().map_or_else(|name| name.as_str(), |e| e.name());
+            let data_offsets = (t.start, t.end);
+            map.serialize_entry(&t.name, &Entry { dtype, shape: &t.shape, data_offsets })?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Deserialize)]
+struct RawTensor {
+    dtype: Dtype,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// The header's entries as they come, without a detour over a tree of values.
+struct RawHeader {
+    tensors: Vec<(String, RawTensor)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = RawHeader;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> std::result::Result<RawHeader, A::Error> {
+                let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == METADATA {
+                        // The format wants strings; other values are nobody's business here.
+                        let values: Option<BTreeMap<String, serde_json::Value>> =
+                            map.next_value()?;
+                        for (key, value) in values.unwrap_or_default() {
+                            if let serde_json::Value::String(text) = value {
+                                metadata.insert(key, text);
+                            }
+                        }
+                    } else {
+                        tensors.push((name, map.next_value()?));
+                    }
+                }
+                Ok(RawHeader { tensors, metadata })
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
+fn check_tensor(name: String, raw: RawTensor) -> Result<TensorInfo> {
+    let (start, end) = raw.data_offsets;
+    if raw.shape.len() > MAX_RANK || end > MAX_OFFSET {
+        return Err(Error::BadHeader(format!(
+            "tensor {name} has {} dimensions and ends at byte {end}",
+            raw.shape.len()
+        )));
+    }
+    let bits = raw
+        .shape
+        .iter()
+        .try_fold(raw.dtype.bitsize() as u64, |n, &d| n.checked_mul(d))
+        .ok_or_else(|| Error::BadHeader(format!("tensor {name}: its shape overflows")))?;
+    if end < start || bits % 8 != 0 || end - start != bits / 8 {
+        return Err(Error::BadHeader(format!(
+            "tensor {name}: shape {:?} of {:?} does not fill bytes {start} to {end}",
+            raw.shape, raw.dtype
+        )));
+    }
+    let element = match raw.dtype {
+        Dtype::F32 => Ok(Element::F32),
+        Dtype::F16 => Ok(Element::F16),
+        Dtype::BF16 => Ok(Element::Bf16),
+        other => Err(format!("{other:?}")),
+    };
+    Ok(TensorInfo { name, element, shape: raw.shape, start, end })
+}

@@ -1,0 +1,218 @@
+//! `load` and `plan`: options in, the bytes of each source into the loader.
+
+use js_sys::{Array, Function};
+use wasm_bindgen::prelude::*;
+use web_sys::AbortSignal;
+
+use crate::checkpoint::Position;
+use crate::error::{Error, Result};
+use crate::gpu::Cancel;
+use crate::kernels::Precision;
+use crate::model::Keeping;
+use crate::session::{Loading, Recipe, Session};
+
+use super::convert::{self, Aborted, object, set};
+use super::keep::{Handle, KeptFile};
+use super::source::{Pieces, Source};
+use super::{Failure, cancel_by};
+
+/// Largest piece handed to the checkpoint reader. Units: bytes.
+const PIECE: u32 = 16 << 20;
+
+/// What becomes of a step that calls back.
+type Outcome<V> = std::result::Result<V, Failure>;
+
+/// What `load` is given.
+pub(super) struct LoadOptions {
+    config: String,
+    tokenizer: Option<String>,
+    weights: Vec<Source>,
+    precision: Precision,
+    total: Option<f64>,
+    keep: Option<Handle>,
+    release: bool,
+    on_progress: Option<Function>,
+    signal: Option<AbortSignal>,
+}
+
+impl LoadOptions {
+    /// Errors: `bad-option`, `bad-config`.
+    pub(super) fn parse(value: &JsValue) -> Result<LoadOptions> {
+        let known = [
+            "config",
+            "tokenizer",
+            "weights",
+            "precision",
+            "total",
+            "keep",
+            "release",
+            "onProgress",
+            "signal",
+        ];
+        let get = convert::options(value, &known)?;
+        let weights = get("weights");
+        let sources = match weights.dyn_ref::<Array>() {
+            Some(list) => list.iter().collect(),
+            None => vec![weights],
+        };
+        let keep = get("keep");
+        Ok(LoadOptions {
+            config: config(&get("config"))?,
+            tokenizer: convert::string("tokenizer", &get("tokenizer"))?,
+            weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
+            precision: precision(&get("precision"))?,
+            total: convert::number("total", &get("total"))?,
+            keep: match keep.is_undefined() || keep.is_null() {
+                true => None,
+                false => Some(KeptFile::parse(&keep)?),
+            },
+            release: get("release").is_truthy(),
+            on_progress: convert::function("onProgress", &get("onProgress"))?,
+            signal: convert::signal(&get("signal"))?,
+        })
+    }
+
+    /// Loads; whatever happens, no download is left open.
+    pub(super) async fn load(&self, session: &Session) -> Outcome<Keeping> {
+        let result = self.load_sources(session).await;
+        if result.is_err() {
+            for source in &self.weights {
+                source.cancel().await;
+            }
+        }
+        result
+    }
+
+    async fn load_sources(&self, session: &Session) -> Outcome<Keeping> {
+        let cancel = cancel_by(self.signal.clone());
+        cancel.check()?;
+        let mut recipe = Recipe::new(&self.config, self.tokenizer.as_deref());
+        (recipe.precision, recipe.release) = (self.precision, self.release);
+        let mut loading = session.load(&recipe).await?;
+        match self.fill(session, &mut loading, &cancel).await {
+            Ok(()) => {}
+            Err(failure) => {
+                // A source's own trouble is a download that broke.
+                let theirs = Error::Network(String::new());
+                loading.loader.leave(failure.ours().unwrap_or(&theirs));
+                return Err(failure);
+            }
+        }
+        let (_, keeping) = session.install(loading).await?;
+        Ok(keeping)
+    }
+
+    async fn fill(&self, session: &Session, loading: &mut Loading, cancel: &Cancel) -> Outcome<()> {
+        let aborted = Aborted::new(self.signal.clone());
+        let mut start = Position::default();
+        if let Some(handle) = &self.keep {
+            let store = Box::new(KeptFile::new(handle));
+            let can_seek = self.weights.iter().all(Source::can_seek);
+            start = loading.loader.keep(session.gpu(), store, can_seek).await?;
+        }
+        for (index, source) in self.weights.iter().enumerate().skip(start.file) {
+            loading.loader.begin_file(index, source.sha256());
+            let mut pieces = source.open(0, &aborted, cancel).await?;
+            if index == start.file && start.offset > 0 {
+                let header = self.pump_header(session, loading, &pieces, &aborted, cancel).await;
+                pieces.close().await;
+                header?;
+                if !loading.loader.go_on_at(&start)? {
+                    loading.loader.end_file()?;
+                    continue;
+                }
+                pieces = source.open(start.offset, &aborted, cancel).await?;
+            }
+            let pumped = self.pump(session, loading, &pieces, &aborted, cancel).await;
+            pieces.close().await;
+            pumped?;
+            loading.loader.end_file()?;
+        }
+        Ok(())
+    }
+
+    /// Moves the bytes of one file into the loader.
+    async fn pump(
+        &self,
+        session: &Session,
+        loading: &mut Loading,
+        pieces: &Pieces,
+        aborted: &Aborted,
+        cancel: &Cancel,
+    ) -> Outcome<()> {
+        while let Some(bytes) = pieces.next(aborted, cancel).await? {
+            for start in (0..bytes.length()).step_by(PIECE as usize) {
+                let end = (start + PIECE).min(bytes.length());
+                let piece = bytes.subarray(start, end).to_vec();
+                loading.loader.push(session.gpu(), &piece).await?;
+                self.report(loading);
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves bytes into the loader until it knows the header of the file.
+    async fn pump_header(
+        &self,
+        session: &Session,
+        loading: &mut Loading,
+        pieces: &Pieces,
+        aborted: &Aborted,
+        cancel: &Cancel,
+    ) -> Outcome<()> {
+        while let Some(bytes) = pieces.next(aborted, cancel).await? {
+            let mut piece = &bytes.to_vec()[..];
+            if loading.loader.push_header(session.gpu(), &mut piece)? {
+                return Ok(());
+            }
+        }
+        Ok(loading.loader.end_file()?)
+    }
+
+    fn report(&self, loading: &Loading) {
+        let Some(callback) = &self.on_progress else { return };
+        let progress = loading.loader.progress();
+        let of_file = progress.file_bytes.filter(|_| self.weights.len() == 1);
+        let total = self.total.or(of_file.map(|b| b as f64));
+        let event = object();
+        set(&event, "received", progress.received as f64);
+        set(&event, "total", total.map_or(JsValue::NULL, JsValue::from));
+        set(&event, "tensor", progress.tensor);
+        // A page's own trouble with drawing a bar must not break a download.
+        let _ = callback.call1(&JsValue::UNDEFINED, &event);
+    }
+}
+
+/// What `plan` is given.
+pub(super) struct PlanOptions {
+    pub(super) config: String,
+    pub(super) precision: Precision,
+    pub(super) trial: bool,
+}
+
+impl PlanOptions {
+    /// Errors: `bad-option`, `bad-config`.
+    pub(super) fn parse(value: &JsValue) -> Result<PlanOptions> {
+        let get = convert::options(value, &["config", "precision", "trial"])?;
+        Ok(PlanOptions {
+            config: config(&get("config"))?,
+            precision: precision(&get("precision"))?,
+            trial: get("trial").is_truthy(),
+        })
+    }
+}
+
+fn config(value: &JsValue) -> Result<String> {
+    let missing = || Error::BadConfig("no text of it was given".into());
+    convert::string("config", value)?.ok_or_else(missing)
+}
+
+fn precision(value: &JsValue) -> Result<Precision> {
+    match convert::string("precision", value)?.as_deref() {
+        None | Some("f16") => Ok(Precision::F16),
+        Some("f32") => Ok(Precision::F32),
+        Some(other) => {
+            Err(Error::BadOption(format!("precision is \"{other}\", expected \"f16\" or \"f32\"")))
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The copy that is kept while a model loads: standard, verified, and gone on with after any cut.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use loupe::checkpoint::{Store, StoreError};
+use loupe::error::{Error, Result};
+use loupe::gpu::Cancel;
+use loupe::kernels::{Precision, encode};
+use loupe::lens::Options;
+use loupe::model::Keeping;
+use loupe::session::{Recipe, Session};
+use pollster::block_on;
+use safetensors::{Dtype, SafeTensors};
+use sha2::{Digest as _, Sha256};
+use support::golden::{Golden, halves};
+
+/// Bytes in memory, with room for so many.
+#[derive(Clone)]
+struct Memory {
+    bytes: Rc<RefCell<Vec<u8>>>,
+    room: usize,
+}
+
+impl Memory {
+    fn new() -> Memory {
+        Memory { bytes: Rc::default(), room: usize::MAX }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        self.bytes.borrow().clone()
+    }
+}
+
+impl Store for Memory {
+    fn size(&mut self) -> std::result::Result<u64, StoreError> {
+        Ok(self.bytes.borrow().len() as u64)
+    }
+
+    fn read(&mut self, at: u64, into: &mut [u8]) -> std::result::Result<usize, StoreError> {
+        let bytes = self.bytes.borrow();
+        let rest = bytes.get(at as usize..).unwrap_or_default();
+        let n = rest.len().min(into.len());
+        into[..n].copy_from_slice(&rest[..n]);
+        Ok(n)
+    }
+
+    fn write(&mut self, at: u64, new: &[u8]) -> std::result::Result<(), StoreError> {
+        let (at, mut bytes) = (at as usize, self.bytes.borrow_mut());
+        if at + new.len() > self.room {
+            let (name, message) = ("QuotaExceededError".into(), "the disk is full".into());
+            return Err(StoreError { name, message });
+        }
+        let length = bytes.len().max(at + new.len());
+        bytes.resize(length, 0);
+        bytes[at..at + new.len()].copy_from_slice(new);
+        Ok(())
+    }
+
+    fn truncate(&mut self, n: u64) -> std::result::Result<(), StoreError> {
+        self.bytes.borrow_mut().resize(n as usize, 0);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Loads files as the page does, into `store`; the connection is cut for good after `cut` bytes.
+/// Returns how many bytes of the files were asked for, and what became of it.
+async fn load(
+    session: &Session,
+    recipe: &Recipe<'_>,
+    files: &[Vec<u8>],
+    digests: bool,
+    store: &Memory,
+    cut: usize,
+) -> (usize, Result<Keeping>) {
+    let mut loading = session.load(recipe).await.expect("a load");
+    let mut asked = 0;
+    let filled = async {
+        let loader = &mut loading.loader;
+        let gpu = session.gpu();
+        let start = loader.keep(gpu, Box::new(store.clone()), true).await?;
+        for (index, file) in files.iter().enumerate().skip(start.file) {
+            let digest = digests.then(|| sha256(file));
+            loader.begin_file(index, digest.as_deref());
+            let mut from = 0;
+            if index == start.file && start.offset > 0 {
+                assert!(loader.push_header(gpu, &mut &file[..])?, "a whole header at once");
+                from = start.offset as usize;
+                if !loader.go_on_at(&start)? {
+                    loader.end_file()?;
+                    continue;
+                }
+            }
+            for piece in file[from..].chunks(997) {
+                asked += piece.len();
+                if asked > cut {
+                    return Err(Error::Network("the connection was reset".into()));
+                }
+                loader.push(gpu, piece).await?;
+            }
+            loader.end_file()?;
+        }
+        Ok(())
+    };
+    if let Err(error) = filled.await {
+        loading.loader.leave(&error);
+        return (asked, Err(error));
+    }
+    (asked, session.install(loading).await.map(|(_, keeping)| keeping))
+}
+
+/// The numbers of a tensor, each exactly.
+fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
+    match dtype {
+        Dtype::F32 => {
+            bytes.chunks(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Dtype::BF16 => bytes.chunks(2).map(|b| f32::from_le_bytes([0, 0, b[0], b[1]])).collect(),
+        other => panic!("the golden file has {other:?}"),
+    }
+}
+
+async fn bits(session: &Session, ids: &[u32]) -> Vec<u32> {
+    let lensed = session.read(ids, &Options::default(), &Cancel::default(), |_, _, _| Ok(())).await;
+    let reading = &lensed.expect("a reading").reading;
+    reading.stats.concat().iter().map(|v| v.to_bits()).collect()
+}
+
+fn recipe(golden: &Golden, precision: Precision) -> Recipe<'_> {
+    Recipe { precision, ..Recipe::new(golden.config, None) }
+}
+
+#[test]
+fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let source = SafeTensors::deserialize(golden.weights).expect("a golden file");
+        for precision in [Precision::F16, Precision::F32] {
+            let (recipe, store) = (recipe(&golden, precision), Memory::new());
+            let files = [golden.weights.to_vec()];
+            let (_, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            let keeping = keeping.expect("it loads");
+            let whole = bits(&session, &golden.ids()).await;
+            let kept = keeping.kept.expect("it was kept");
+            assert_eq!(keeping.refusal, None);
+
+            // By the format's own crate: the same tensors, matrices in f16 and all else in f32.
+            let bytes = store.bytes();
+            assert_eq!(kept.bytes, bytes.len() as u64);
+            let file = SafeTensors::deserialize(&bytes).expect("a standard file");
+            let (head, _) = SafeTensors::read_metadata(&bytes).expect("a header");
+            assert_eq!(kept.sha256, sha256(&bytes[8 + head..]));
+            assert!(file.names().contains(&"wte.weight"), "{:?}", file.names());
+            for name in file.names() {
+                let tensor = file.tensor(name).expect("it is listed");
+                let original = source
+                    .tensor(name)
+                    .or_else(|_| source.tensor(&format!("transformer.{name}")))
+                    .expect("the source has it");
+                assert_eq!(tensor.shape(), original.shape(), "{name}");
+                let values = numbers(original.dtype(), original.data());
+                let is_matrix = original.shape().len() == 2 && name != "wpe.weight";
+                let expected: Vec<u8> = match precision {
+                    Precision::F16 if is_matrix => {
+                        values.iter().flat_map(|&v| half::f16::from_f32(v).to_le_bytes()).collect()
+                    }
+                    _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+                };
+                assert!(tensor.data() == expected, "{name}");
+            }
+
+            // The same reader loads it, to the same bits; a damaged byte is noticed.
+            let none = Memory::new();
+            load(&session, &recipe, &[bytes.clone()], false, &none, usize::MAX)
+                .await
+                .1
+                .expect("ok");
+            assert_eq!(bits(&session, &golden.ids()).await, whole);
+            assert_eq!(none.bytes(), bytes, "a copy of a copy is the copy");
+            let mut damaged = bytes;
+            let last = damaged.len() - 1;
+            damaged[last] ^= 1;
+            let (_, result) = load(&session, &recipe, &[damaged], false, &none, usize::MAX).await;
+            assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
+            assert!(none.bytes().is_empty(), "nothing of it is kept");
+        }
+    });
+}
+
+#[test]
+fn a_load_that_was_cut_anywhere_is_gone_on_with() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        for files in [vec![golden.weights.to_vec()], halves(golden.weights).to_vec()] {
+            let total: usize = files.iter().map(Vec::len).sum();
+            let whole = Memory::new();
+            load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+            let expected = bits(&session, &golden.ids()).await;
+            for tenth in 0..=9 {
+                let (cut, store) = (total * tenth / 10, Memory::new());
+                let (_, result) = load(&session, &recipe, &files, true, &store, cut).await;
+                assert_eq!(result.map_err(|e| e.code()), Err("network"));
+                let (asked, keeping) =
+                    load(&session, &recipe, &files, true, &store, usize::MAX).await;
+                assert!(keeping.expect("it loads").kept.is_some());
+                assert_eq!(store.bytes(), whole.bytes(), "cut after {cut} of {total} bytes");
+                assert_eq!(bits(&session, &golden.ids()).await, expected);
+                assert!(asked + cut <= total + total / 3, "{asked} asked for after {cut}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let files = [golden.weights.to_vec()];
+        let whole = Memory::new();
+        load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+        let store = Memory::new();
+        let half = golden.weights.len() / 2;
+        let _ = load(&session, &recipe, &files, true, &store, half).await;
+        let beginning = store.bytes();
+        let head = 8 + u64::from_le_bytes(beginning[..8].try_into().expect("8 bytes")) as usize;
+        for damage in [0, 9, head, head + 100] {
+            store.bytes.replace(beginning.clone());
+            store.bytes.borrow_mut()[damage] ^= 0x10;
+            let (asked, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            assert!(keeping.expect("it loads").kept.is_some());
+            assert_eq!(asked, golden.weights.len(), "damage at {damage}: from the start");
+            assert_eq!(store.bytes(), whole.bytes());
+        }
+        let other = Golden::massive();
+        store.bytes.replace(beginning);
+        let files = [other.weights.to_vec()];
+        let recipe = self::recipe(&other, Precision::F16);
+        let (asked, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+        assert!(keeping.expect("it loads").kept.is_some());
+        assert_eq!(asked, other.weights.len());
+    });
+}
+
+#[test]
+fn a_source_is_held_to_its_digest_across_a_cut() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let good = golden.weights.to_vec();
+        let mut bad = good.clone();
+        let early = good.len() / 4;
+        bad[early] ^= 1;
+        // The first half came damaged, unnoticed; the rest is as it should be.
+        let store = Memory::new();
+        let mut loading = session.load(&recipe).await.expect("a load");
+        let half = good.len() / 2;
+        let gpu = session.gpu();
+        loading.loader.keep(gpu, Box::new(store.clone()), true).await.expect("a start");
+        loading.loader.begin_file(0, Some(&sha256(&good)));
+        loading.loader.push(gpu, &bad[..half]).await.expect("nothing to notice yet");
+        loading.loader.leave(&Error::Aborted);
+        drop(loading);
+        assert!(!store.bytes().is_empty());
+        let (_, result) = load(&session, &recipe, &[good.clone()], true, &store, usize::MAX).await;
+        assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
+        assert!(store.bytes().is_empty(), "what cannot be trusted is not gone on with");
+    });
+}
+
+#[test]
+fn a_store_that_refuses_does_not_fail_the_load() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let files = [golden.weights.to_vec()];
+        let whole = Memory::new();
+        load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+        let expected = bits(&session, &golden.ids()).await;
+        let size = whole.bytes().len();
+        for room in [0, size / 2, size - 1] {
+            let store = Memory { room, ..Memory::new() };
+            let (_, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            let keeping = keeping.expect("it loads all the same");
+            assert_eq!(keeping.kept, None);
+            let refusal = keeping.refusal.expect("a reason");
+            assert_eq!(
+                (&*refusal.name, &*refusal.message),
+                ("QuotaExceededError", "the disk is full")
+            );
+            assert!(store.bytes().is_empty(), "no room is taken by what can never be whole");
+            assert_eq!(bits(&session, &golden.ids()).await, expected);
+        }
+    });
+}
+
+#[test]
+fn a_missing_tensor_leaves_nothing_behind() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let store = Memory::new();
+        let first = [halves(golden.weights)[0].clone()];
+        let (_, result) = load(&session, &recipe, &first, true, &store, usize::MAX).await;
+        assert_eq!(result.map_err(|e| e.code()), Err("missing-tensor"));
+        assert!(store.bytes().is_empty());
+    });
+}
+
+/// IEEE 754's rounding to nearest, ties to even, by hand: 2049 lies between 2048 and 2050.
+#[test]
+fn halves_are_rounded_to_nearest_even() {
+    let stored = |value: f32| {
+        let mut out = Vec::new();
+        encode("w", Precision::F16, &[value], &mut out)
+            .map(|()| u16::from_le_bytes([out[0], out[1]]))
+    };
+    let cases = [
+        (2049.0, 0x6800),         // tie: down to the even 2048
+        (2051.0, 0x6802),         // tie: up to the even 2052
+        (2049.01, 0x6801),        // past the tie: 2050
+        (65519.99, 0x7bff),       // just below the tie with 65536: the largest, 65504
+        (2f32.powi(-24), 0x0001), // the smallest there is
+        (2f32.powi(-25), 0x0000), // a tie with nothing
+        (1.5 * 2f32.powi(-24), 0x0002),
+        (-0.0, 0x8000),
+    ];
+    for (value, expected) in cases {
+        assert_eq!(stored(value).ok(), Some(expected), "{value}");
+    }
+    for value in [65520.0, -65520.0, 1e6, f32::MAX] {
+        let error = stored(value).expect_err("it does not fit");
+        assert_eq!(error.code(), "bad-dtype", "{value}");
+        assert!(error.to_string().contains("Tensor w") && error.to_string().contains("f32"));
+    }
+    for value in [f32::INFINITY, f32::NAN] {
+        assert_eq!(stored(value).map_err(|e| e.code()), Err("corrupt"), "{value}");
+    }
+}
