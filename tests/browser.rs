@@ -3,68 +3,16 @@
 
 mod support;
 
-use js_sys::{Array, Float32Array, Function, Object, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Float32Array, Function, Promise};
 use loupe::web::{Loupe, Reading};
-use support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
+use support::golden::{TALES_WEIGHTS, halves};
+use support::script::{code, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::*;
 
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
-
-fn get(of: &JsValue, name: &str) -> JsValue {
-    Reflect::get(of, &name.into()).unwrap_or_default()
-}
-
-fn options(pairs: &[(&str, JsValue)]) -> JsValue {
-    let out = Object::new();
-    for (name, value) in pairs {
-        Reflect::set(&out, &(*name).into(), value).expect("a plain object");
-    }
-    out.into()
-}
-
-/// Evaluates an expression of script with one argument.
-fn script(expression: &str, argument: &JsValue) -> JsValue {
-    let function = Function::new_with_args("it", &format!("return ({expression});"));
-    function.call1(&JsValue::UNDEFINED, argument).expect("an expression")
-}
-
-fn stream(bytes: &[u8]) -> JsValue {
-    script("new Response(it).body", &Uint8Array::from(bytes))
-}
-
-async fn load(loupe: &Loupe, extra: &[(&str, JsValue)]) -> Result<JsValue, JsValue> {
-    let mut all = vec![
-        ("config", TALES_CONFIG.into()),
-        ("tokenizer", TALES_TOKENIZER.into()),
-        ("weights", stream(TALES_WEIGHTS)),
-    ];
-    all.extend(extra.iter().cloned());
-    JsFuture::from(loupe.load(options(&all))).await
-}
-
-async fn tales() -> Loupe {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
-    load(&loupe, &[]).await.expect("Tales loads");
-    loupe
-}
-
-/// The code of what a promise was rejected with; it must be a LoupeError with a message.
-async fn code(promise: Promise) -> String {
-    match JsFuture::from(promise).await {
-        Ok(_) => "fine".into(),
-        Err(e) => error_code(&e),
-    }
-}
-
-fn error_code(error: &JsValue) -> String {
-    assert!(error.is_instance_of::<js_sys::Error>(), "{error:?}");
-    assert_eq!(get(error, "name").as_string().as_deref(), Some("LoupeError"));
-    assert!(get(error, "message").as_string().is_some_and(|m| m.len() > 5));
-    get(error, "code").as_string().expect("a code")
-}
 
 async fn reading(promise: Promise) -> Reading {
     let value = JsFuture::from(promise).await.expect("a reading");

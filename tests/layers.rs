@@ -17,9 +17,10 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Outside crates that only one file (or module) may name.
-const OWNED: [(&str, &str); 5] = [
+const OWNED: [(&str, &str); 6] = [
     ("tokenizers", "tokenizer"),
     ("safetensors", "checkpoint"),
+    ("sha2", "checkpoint"),
     ("wgpu", "gpu"),
     ("wasm_bindgen", "web"),
     ("js_sys", "web"),

@@ -2,6 +2,8 @@
 #![allow(dead_code)] // each test file takes what it needs
 
 pub mod golden;
+#[cfg(target_arch = "wasm32")]
+pub mod script;
 
 use loupe::gpu::{Cancel, Gpu, Tensor};
 use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};

@@ -7,7 +7,7 @@ use crate::{build, tools};
 pub const PARTS: [&str; 4] = ["rust", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 4] = ["kernels", "lens_kernels", "golden", "browser"];
+const IN_BROWSERS: [&str; 5] = ["kernels", "lens_kernels", "golden", "browser", "loading"];
 
 #[derive(Default)]
 struct Count {
