@@ -1,7 +1,8 @@
-//! `cargo xtask serve | build | test [part] | bench`: sets up what is missing, then does it.
+//! `cargo xtask serve | build | test | bench | synth`: sets up what is missing, then does it.
 
 mod build;
 mod run;
+mod synth;
 mod test;
 mod tools;
 
@@ -11,7 +12,8 @@ const USAGE: &str = "\
 cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
 cargo xtask test [part]   run every test, or one part: rust, chromium, firefox, page
-cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)";
+cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
+cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +25,9 @@ fn main() -> ExitCode {
         ["test", part] if test::PARTS.contains(&part) => test::test(&[part]),
         ["bench"] => bench("kernels").and_then(|()| bench("page")),
         ["bench", part @ ("kernels" | "page")] => bench(part),
+        ["synth", name, out] if synth::names().any(|known| known == name) => {
+            synth::synth(name, std::path::Path::new(out))
+        }
         _ => Err(USAGE.into()),
     };
     match result {
