@@ -11,7 +11,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
-cargo xtask test [part]   run every test, or one part: rust, chromium, firefox, page
+cargo xtask test [part]   run every test, or one part: rust, fuzz, chromium, firefox, page
 cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 

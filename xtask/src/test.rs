@@ -1,10 +1,10 @@
-//! Every test: natively on Vulkan, in Chromium, in Firefox, and the built page.
+//! Every test: natively on Vulkan, hostile bytes, in Chromium, in Firefox, and the built page.
 
 use crate::run::{Outcome, Var, root, run, watch};
 use crate::{build, tools};
 
 /// The parts, in the order they run.
-pub const PARTS: [&str; 4] = ["rust", "chromium", "firefox", "page"];
+pub const PARTS: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
 const IN_BROWSERS: [&str; 5] = ["kernels", "lens_kernels", "golden", "browser", "loading"];
@@ -39,6 +39,7 @@ pub fn test(parts: &[&str]) -> Outcome {
         let before = count.passed;
         let result = match *part {
             "rust" => rust(&mut count),
+            "fuzz" => fuzz(&mut count),
             "chromium" => chromium(&mut count),
             "firefox" => firefox(&mut count),
             _ => page(&mut count),
@@ -68,6 +69,26 @@ fn rust(count: &mut Count) -> Outcome {
     }
     let args = ["test", "--workspace", "--no-fail-fast"];
     watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
+}
+
+/// So many inputs, the same on every run, in addition to the committed ones.
+const FUZZ_RUNS: &str = "-runs=300000";
+
+/// The checkpoint reader against hostile bytes. libFuzzer without a sanitizer needs no nightly compiler.
+fn fuzz(count: &mut Count) -> Outcome {
+    tools::cargo_fuzz()?;
+    run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;
+    // What it finds interesting goes here, not among the committed inputs, and is forgotten.
+    let found = root().join("target/fuzz-corpus");
+    let _ = std::fs::remove_dir_all(&found);
+    std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
+    let found = found.to_string_lossy();
+    let program = tools::tool("cargo-fuzz");
+    let target = ["fuzz", "run", "--sanitizer", "none", "checkpoint"];
+    let inputs = [&*found, "fuzz/corpus/checkpoint", "--", FUZZ_RUNS, "-seed=1", "-max_len=4096"];
+    run(&program.to_string_lossy(), &[&target[..], &inputs[..]].concat(), &[])?;
+    count.passed += 1;
+    Ok(())
 }
 
 fn chromium(count: &mut Count) -> Outcome {

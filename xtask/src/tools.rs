@@ -8,6 +8,8 @@ use crate::run::{Outcome, Var, output, root, run};
 
 /// The WebDriver of Firefox; Chromium's comes with it.
 const GECKODRIVER: &str = "0.37.1";
+/// The driver of libFuzzer.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// A tool installed into `.tools/bin`.
 pub fn tool(name: &str) -> PathBuf {
@@ -40,6 +42,11 @@ pub fn wasm_bindgen() -> Outcome {
 /// geckodriver, for the tests in Firefox.
 pub fn geckodriver() -> Outcome {
     cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked"])
+}
+
+/// cargo-fuzz, for the hostile bytes.
+pub fn cargo_fuzz() -> Outcome {
+    cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, &["--locked"])
 }
 
 fn cargo_tool(package: &str, program: &str, version: &str, extra: &[&str]) -> Outcome {
