@@ -3,6 +3,7 @@
 
 mod support;
 
+use loupe::checkpoint::Digest;
 use loupe::tokenizer::Tokenizer;
 use support::golden::TALES_TOKENIZER;
 
@@ -46,22 +47,76 @@ fn tokens_show_what_cannot_be_seen() {
     assert_eq!(tokenizer.token(4_000_000).shown, "#4000000");
 }
 
-/// GPT-2's own tokenizer, where it lies beside the repository: every byte of every token is right.
-#[test]
-fn gpt2s_tokenizer_round_trips() {
+/// GPT-2's own tokenizer, where it lies beside the repository.
+fn gpt2() -> Option<Tokenizer> {
     let path = "../shared/gpt2-small/tokenizer.json";
     let Ok(json) = std::fs::read_to_string(path) else {
-        println!("skipped: {path} is not on this machine");
-        return;
+        support::skip(&format!("{path} is not on this machine"));
+        return None;
     };
-    let tokenizer = Tokenizer::parse(&json).expect("a tokenizer");
-    assert_eq!(tokenizer.encode("Hello world").expect("ids"), [15496, 995]);
-    let text = "Déjà vu — 東京\u{200d}🏳️‍🌈\r\n\u{0}  tabs\t\t<|endoftext|> end";
-    let ids = tokenizer.encode(text).expect("ids");
-    let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token(id).bytes).collect();
-    assert_eq!(bytes, text.as_bytes());
-    // The 256 byte tokens are the first 256 ids, each of one byte, all different.
-    let mut single: Vec<u8> = (0..256).flat_map(|id| tokenizer.token(id).bytes).collect();
+    Some(Tokenizer::parse(&json).expect("a tokenizer"))
+}
+
+#[derive(serde::Deserialize)]
+struct Case {
+    text: String,
+    ids: Vec<u32>,
+}
+
+/// What transformers says of it; tests/golden/tokens.py.
+#[derive(serde::Deserialize)]
+struct Tokens {
+    n_tokens: u32,
+    table: String,
+    cases: Vec<Case>,
+}
+
+fn golden() -> Tokens {
+    serde_json::from_str(include_str!("golden/gpt2_tokens.json")).expect("a golden file")
+}
+
+#[test]
+fn gpt2s_texts_get_hugging_faces_ids() {
+    let Some(tokenizer) = gpt2() else { return };
+    let Tokens { cases, .. } = golden();
+    assert!(cases.len() >= 20);
+    for Case { text, ids } in cases {
+        assert_eq!(tokenizer.encode(&text).expect("ids"), ids, "{text:?}");
+        let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token(id).bytes).collect();
+        assert_eq!(bytes, text.as_bytes(), "{text:?} comes back");
+    }
+}
+
+#[test]
+fn every_token_of_gpt2_is_its_bytes() {
+    let Some(tokenizer) = gpt2() else { return };
+    let Tokens { n_tokens, table, .. } = golden();
+    let mut digest = Digest::default();
+    let (mut partial, mut single) = (0, Vec::new());
+    for id in 0..n_tokens {
+        let token = tokenizer.token(id);
+        digest.update(&(token.bytes.len() as u32).to_le_bytes());
+        digest.update(&token.bytes);
+        // What is no UTF-8 by itself shows its bytes, and nothing else does that way.
+        let hex: Vec<String> = token.bytes.iter().map(|b| format!("{b:02X}")).collect();
+        let as_bytes = format!("‹{}›", hex.join(" "));
+        let is_text = std::str::from_utf8(&token.bytes).is_ok();
+        let is_control = token.bytes.len() == 1 && token.bytes[0].is_ascii_control();
+        if !is_text {
+            partial += 1;
+            assert_eq!(token.shown, as_bytes, "{id}");
+            assert!(token.text.contains('\u{fffd}'), "{id}");
+        } else if !is_control {
+            assert_ne!(token.shown, as_bytes, "{id}");
+        }
+        // The lone bytes are the first 256 ids.
+        if id < 256 {
+            single.extend(token.bytes);
+        }
+    }
+    assert_eq!(digest.hex(), table);
+    assert!(partial > 128, "{partial} tokens are parts of characters");
     single.sort_unstable();
     assert_eq!(single, (0..=255).collect::<Vec<u8>>());
+    assert_eq!(tokenizer.token(n_tokens).shown, format!("#{n_tokens}"), "no such token");
 }
