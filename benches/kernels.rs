@@ -255,7 +255,7 @@ async fn reading() {
     let start = Instant::now();
     loading.loader.push(session.gpu(), &file("model.safetensors")).await.expect("a valid file");
     loading.loader.end_file().expect("a whole file");
-    let loaded = session.install(loading).await.expect("a whole model");
+    let (loaded, _) = session.install(loading).await.expect("a whole model");
     let seconds = start.elapsed().as_secs_f64();
     println!(
         "Tales: {:.0} ms to convert, {} bytes on the device",

@@ -13,6 +13,7 @@ cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
 cargo xtask test [part]   run every test, or one part: rust, fuzz, chromium, firefox, page
 cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
+cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
         ["test", part] if test::PARTS.contains(&part) => test::test(&[part]),
         ["bench"] => bench("kernels").and_then(|()| bench("page")),
         ["bench", part @ ("kernels" | "page")] => bench(part),
+        ["bench", "shape", name, lengths] if synth::names().any(|known| known == name) => {
+            bench_shape(name, lengths)
+        }
         ["synth", name, out] if synth::names().any(|known| known == name) => {
             synth::synth(name, std::path::Path::new(out))
         }
@@ -43,6 +47,17 @@ fn serve() -> run::Outcome {
     println!("\nLoupe is at http://127.0.0.1:8080/ (Ctrl+C ends it)");
     let args = ["vite", "preview", "--host", "127.0.0.1", "--port", "8080", "--strictPort"];
     run::run("npx", &[&["--no-install"], &args[..]].concat(), &[])
+}
+
+fn bench_shape(name: &str, lengths: &str) -> run::Outcome {
+    tools::vulkan()?;
+    let folder = run::root().join("target/synth").join(name);
+    if !folder.join("model.safetensors").exists() {
+        synth::synth(name, &folder)?;
+    }
+    let folder = folder.to_string_lossy();
+    let args = ["bench", "--bench", "shape", "--", &folder, lengths];
+    run::run("cargo", &args, &[tools::runtime_dir()?])
 }
 
 fn bench(part: &str) -> run::Outcome {

@@ -1,0 +1,110 @@
+//! A model of GPT-2's real shape on this machine's Vulkan: loaded from a file, kept, read. Times and peaks.
+//!
+//! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Instant;
+
+use loupe::checkpoint::{Store, StoreError};
+use loupe::gpu::Cancel;
+use loupe::lens::Options;
+use loupe::session::{Recipe, Session};
+use pollster::block_on;
+
+/// Bytes read from the file at once, as a network would bring them.
+const PIECE: usize = 1 << 20;
+
+/// A file on disk as the place where the copy is kept.
+struct Disk(File);
+
+fn told(error: std::io::Error) -> StoreError {
+    StoreError { name: "IoError".into(), message: error.to_string() }
+}
+
+impl Store for Disk {
+    fn size(&mut self) -> Result<u64, StoreError> {
+        self.0.metadata().map(|m| m.len()).map_err(told)
+    }
+    fn read(&mut self, at: u64, into: &mut [u8]) -> Result<usize, StoreError> {
+        self.0.seek(SeekFrom::Start(at)).map_err(told)?;
+        self.0.read(into).map_err(told)
+    }
+    fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        self.0.seek(SeekFrom::Start(at)).map_err(told)?;
+        self.0.write_all(bytes).map_err(told)
+    }
+    fn truncate(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.0.set_len(bytes).map_err(told)
+    }
+    fn flush(&mut self) -> Result<(), StoreError> {
+        self.0.flush().map_err(told)
+    }
+}
+
+/// Most memory this process has had, where Linux tells. Units: bytes.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+async fn measure(folder: &Path, lengths: &[usize]) {
+    let session = Session::open().await.expect("a WebGPU adapter");
+    println!("{:?}", session.gpu().info().name);
+    let config = std::fs::read_to_string(folder.join("config.json")).expect("a config");
+    let mut loading = session.load(&Recipe::new(&config, None)).await.expect("a load");
+    let before = peak_memory();
+    let kept = folder.join("kept.safetensors");
+    let open = File::options().read(true).write(true).create(true).truncate(true).open(&kept);
+    let store = Box::new(Disk(open.expect("a file to keep in")));
+    loading.loader.keep(session.gpu(), store, false).await.expect("a start");
+    let mut file = File::open(folder.join("model.safetensors")).expect("weights");
+    let (mut piece, start) = (vec![0; PIECE], Instant::now());
+    loop {
+        let n = file.read(&mut piece).expect("a readable file");
+        if n == 0 {
+            break;
+        }
+        loading.loader.push(session.gpu(), &piece[..n]).await.expect("a valid file");
+    }
+    loading.loader.end_file().expect("a whole file");
+    let (loaded, keeping) = session.install(loading).await.expect("a whole model");
+    println!(
+        "loaded, kept and verified in {:.1} s; {:.1} MB on the device; {:.1} MB kept; process {:.1} MB before, peak {:.1} MB",
+        start.elapsed().as_secs_f64(),
+        loaded.model.weight_bytes as f64 / 1e6,
+        keeping.kept.expect("it was kept").bytes as f64 / 1e6,
+        before as f64 / 1e6,
+        peak_memory() as f64 / 1e6,
+    );
+    std::fs::remove_file(&kept).expect("the copy is ours");
+    for &t in lengths {
+        let ids: Vec<u32> = (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect();
+        session.gpu().reset_peak();
+        let start = Instant::now();
+        let (options, cancel) = (Options::default(), Cancel::default());
+        let lensed = session.read(&ids, &options, &cancel, |_, _, _| Ok(())).await;
+        let lensed = lensed.map_err(|e| e.to_string()).expect("a reading");
+        let finite = lensed.reading.stats[0].iter().all(|v| v.is_finite());
+        assert!(finite, "a logsumexp that is no number");
+        println!(
+            "T={t:<4} {:.1} s; peak {:.1} MB above the weights; process peak {:.1} MB",
+            start.elapsed().as_secs_f64(),
+            (session.gpu().peak_bytes() - loaded.model.weight_bytes) as f64 / 1e6,
+            peak_memory() as f64 / 1e6,
+        );
+    }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [folder, lengths] = &args[..] else {
+        println!("usage: cargo bench --bench shape -- FOLDER T,T,…");
+        return;
+    };
+    let lengths: Vec<usize> = lengths.split(',').filter_map(|t| t.parse().ok()).collect();
+    block_on(measure(Path::new(folder), &lengths));
+}
