@@ -18,8 +18,9 @@ pub fn build() -> Outcome {
         fs::remove_dir_all(&dist).map_err(|e| format!("dist/ cannot be emptied: {e}"))?;
     }
     engine(&dist.join("loupe"))?;
-    run("npx", &["--no-install", "vite", "build", "--logLevel", "warn"], &[])?;
     copy(&root().join("www/models"), &dist.join("models"))?;
+    // Last, because its service worker lists everything that is there.
+    run("npx", &["--no-install", "vite", "build", "--logLevel", "warn"], &[])?;
     println!("dist/ is ready: a static site that works from any path of any host");
     Ok(())
 }
