@@ -42,7 +42,8 @@ fn source(bytes: &[u8], cut: usize) -> JsValue {
             return new ReadableStream({ pull: (c) => {
                 if (at >= it.cut) return c.error(new Error('the line went dead'));
                 if (at >= it.bytes.length) return c.close();
-                c.enqueue(it.bytes.slice(at, Math.min(at += 100_000, it.cut)));
+                this.last = it.bytes.slice(at, Math.min(at += 100_000, it.cut));
+                c.enqueue(this.last);
             } });
         },
     }";
@@ -81,6 +82,8 @@ async fn a_model_is_kept_in_the_origins_own_files_and_gone_on_with() {
     let from = opened.get(1).as_f64().expect("a second opening");
     assert!((4_000_000.0..=6_000_000.0).contains(&from), "gone on with at {from}");
     assert!(seen.get(0).as_f64() >= Some(from), "progress counts what was there already");
+    let left = get(&get(&rest, "last"), "byteLength");
+    assert_eq!(left.as_f64(), Some(0.0), "the memory of a piece is given back at once");
     let kept = get(&keeping, "kept");
     assert_eq!(get(&kept, "bytes"), script("it.getSize()", &handle));
     assert!(get(&keeping, "keep_error").is_null());

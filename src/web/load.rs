@@ -123,7 +123,7 @@ impl LoadOptions {
                 }
                 pieces = source.open(start.offset, &aborted, cancel).await?;
             }
-            let pumped = self.pump(session, loading, &pieces, &aborted, cancel).await;
+            let pumped = self.pump(session, loading, source, &pieces, &aborted, cancel).await;
             pieces.close().await;
             pumped?;
             loading.loader.end_file()?;
@@ -136,6 +136,7 @@ impl LoadOptions {
         &self,
         session: &Session,
         loading: &mut Loading,
+        source: &Source,
         pieces: &Pieces,
         aborted: &Aborted,
         cancel: &Cancel,
@@ -147,6 +148,7 @@ impl LoadOptions {
                 loading.loader.push(session.gpu(), &piece).await?;
                 self.report(loading);
             }
+            source.take_over(&bytes);
         }
         Ok(())
     }

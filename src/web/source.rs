@@ -1,6 +1,6 @@
 //! One file of weights: a stream, or something that opens one at any byte.
 
-use js_sys::{Function, Promise, Reflect};
+use js_sys::{Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{ReadableStream, ReadableStreamDefaultReader};
@@ -81,6 +81,17 @@ impl Source {
         Ok(Pieces { reader: stream.get_reader().unchecked_into() })
     }
 
+    /// Gives the memory of a piece back at once: a collector of garbage that sees no haste lets
+    /// a hundred megabytes of them gather. Only what `open` gives is ours to take.
+    pub(super) fn take_over(&self, piece: &Uint8Array) {
+        let buffer = piece.buffer();
+        let transfer = Reflect::get(&buffer, &"transfer".into()).unwrap_or_default();
+        if let (true, Some(transfer)) = (self.can_seek(), transfer.dyn_ref::<Function>()) {
+            // Into a buffer of no length; if that fails, the collector comes in time.
+            let _ = transfer.call1(&buffer, &JsValue::from(0));
+        }
+    }
+
     /// Lets go of a download that was never read.
     pub(super) async fn cancel(&self) {
         if let Source::Stream(stream) = self
@@ -105,7 +116,7 @@ impl Pieces {
         &self,
         aborted: &Aborted,
         cancel: &Cancel,
-    ) -> std::result::Result<Option<js_sys::Uint8Array>, super::Failure> {
+    ) -> std::result::Result<Option<Uint8Array>, super::Failure> {
         // A server that has stopped sending must not keep an abort waiting.
         let next = JsFuture::from(aborted.or(self.reader.read())).await;
         cancel.check()?;

@@ -57,7 +57,10 @@ export interface Progress {
 
 /** A file of weights that can be opened at any byte, and that is held to its digest. */
 export interface WeightsSource {
-  /** The bytes from `from` to the end. Called with 0, and once more where an earlier load left off. */
+  /**
+   * The bytes from `from` to the end. Called with 0, and once more where an earlier load left off. The pieces are
+   * taken over: once read, their buffers are given back (detached).
+   */
   open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
   /** SHA-256 of the whole file, 64 hexadecimal digits; another one is `corrupt`. */
   sha256?: string | null;
