@@ -5,10 +5,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use loupe::config::Activation;
 use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Embed, GatherDot, Kernels, LayerNorm, LensFold, LensMerge, Matmul, Matrix,
-    N_SLOTS, PARTS, Precision, References, Rows, Shard, TopK, TopKMerge, pad4,
+    N_SLOTS, PARTS, Precision, References, Rows, Shard, Subtract, TopK, TopKMerge, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{Recipe, Session};
@@ -90,7 +91,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
             weight: &mlp,
             columns4: None,
             bias: None,
-            gelu: true,
+            activation: Some(Activation::Gelu),
             residual: None,
             n_rows: rows,
             y: Rows::new(&wide, 0, hidden),
@@ -104,6 +105,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
         matrix: Matrix::outputs(gpu, "bench", c, v, precision),
         first_id: 0,
         first_column: 0,
+        bias: None,
     };
     let table = [table];
     let logits = tensor(2 * rows * pad4(v));
@@ -115,7 +117,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
             weight: &table[0].matrix,
             columns4: None,
             bias: None,
-            gelu: false,
+            activation: None,
             residual: None,
             n_rows: rows,
             y: Rows::new(&logits, 0, v),
@@ -129,8 +131,15 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     let ids = gpu.upload("ids", &ids);
     measure(gpu, &named("embed"), (rows * c) as f64, rows * c * (weight_bytes + 8), |rec| {
         let y = Rows::new(&y, 0, c);
-        let op =
-            Embed { ids: &ids, wte: &table, wpe: &residual, first_position: 0, n_rows: rows, y };
+        let op = Embed {
+            ids: &ids,
+            wte: &table,
+            wpe: &residual,
+            scale: 1.0,
+            first_position: 0,
+            n_rows: rows,
+            y,
+        };
         kernels.embed(rec, &op).expect("embed");
     })
     .await;
@@ -173,9 +182,16 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
             n_head: c / 64,
             head_dim: 64,
             scale: 0.125,
+            window: None,
             y: &y,
         };
         kernels.attention(rec, &op).expect("attention");
+    })
+    .await;
+    measure(gpu, "subtract", (rows * c) as f64, 3 * rows * c * 4, |rec| {
+        let at = |tensor| Rows::new(tensor, 0, c);
+        let op = Subtract { a: at(&x), b: at(&residual), n_rows: rows, y: at(&y) };
+        kernels.subtract(rec, &op).expect("subtract");
     })
     .await;
 

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::Path;
 
 use loupe::checkpoint::Element;
-use loupe::config::Config;
+use loupe::config::{Activation, Config};
 use loupe::reading::Statistic;
 use loupe::reference::{Columns, Moments, Weight, attention, embed, layer_norm, matmul, rank};
 use safetensors::{Dtype, SafeTensors};
@@ -62,25 +62,25 @@ impl Twin {
         name: &str,
         x: &[f32],
         n_in: usize,
-        gelu: bool,
+        activation: Option<Activation>,
         onto: Option<&[f32]>,
     ) -> Outcome<Vec<f32>> {
         let weight = self.tensor(&format!("{name}.weight"))?;
         let bias = self.tensor(&format!("{name}.bias"))?;
-        Ok(narrow(matmul(x, &weight, n_in, Some(&bias), gelu, onto)))
+        Ok(narrow(matmul(x, &weight, n_in, Some(&bias), activation, onto)))
     }
 
     /// The residual stream at every tap. Shapes: N × \[T, C\].
     fn taps(&self, ids: &[u32], wte: &[f32]) -> Outcome<Vec<Vec<f32>>> {
         let Config { n_embd: c, n_head, n_inner, n_layer, .. } = self.config;
-        let mut x = narrow(embed(ids, wte, &self.tensor("wpe.weight")?, c, 0));
+        let mut x = narrow(embed(ids, wte, &self.tensor("wpe.weight")?, 1.0, c, 0));
         let mut taps = vec![x.clone()];
         for i in 0..n_layer {
             let qkv = self.linear(
                 &format!("h.{i}.attn.c_attn"),
                 &self.norm(&format!("h.{i}.ln_1"), &x)?,
                 c,
-                false,
+                None,
                 None,
             )?;
             let part = |p: usize| {
@@ -93,17 +93,18 @@ impl Twin {
                 0,
                 n_head,
                 self.config.attention_scale(i),
+                None,
                 c,
             ));
-            let mid = self.linear(&format!("h.{i}.attn.c_proj"), &mixed, c, false, Some(&x))?;
+            let mid = self.linear(&format!("h.{i}.attn.c_proj"), &mixed, c, None, Some(&x))?;
             let hidden = self.linear(
                 &format!("h.{i}.mlp.c_fc"),
                 &self.norm(&format!("h.{i}.ln_2"), &mid)?,
                 c,
-                true,
+                Some(self.config.activation),
                 None,
             )?;
-            x = self.linear(&format!("h.{i}.mlp.c_proj"), &hidden, n_inner, false, Some(&mid))?;
+            x = self.linear(&format!("h.{i}.mlp.c_proj"), &hidden, n_inner, None, Some(&mid))?;
             taps.push(x.clone());
         }
         Ok(taps)

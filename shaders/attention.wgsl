@@ -1,4 +1,5 @@
-// out[t, h] = sum_j softmax_j(scale q[t, h] . k[j, h]) v[j, h] over j <= t (causal).
+// out[t, h] = sum_j softmax_j(scale q[t, h] . k[j, h]) v[j, h] over 0 <= t - j < window (causal, and local
+// where the window is shorter than the text).
 // Online softmax: the scores of a row are never stored, and keys come in the order j = 0, 1, ...,
 // so a row's bits do not depend on how many rows are computed.
 // Work: one invocation per query, head and TILE output channels; neighbours share keys.
@@ -13,6 +14,7 @@ struct Params {
   head_dim: u32,        // D
   stride: u32,          // C4
   scale: f32,
+  window: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<f32>;         // [rows, C4] f32
@@ -35,7 +37,8 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   var largest = NEG_HUGE;
   var mass = 0.0;
   var sum: array<f32, TILE>;
-  for (var j = 0u; j <= params.first_position + row; j++) {
+  let position = params.first_position + row;
+  for (var j = position + 1u - min(position + 1u, params.window); j <= position; j++) {
     let base = j * params.stride + head;
     var dot = 0.0;
     for (var d = 0u; d < params.head_dim; d++) {

@@ -1,7 +1,7 @@
-// The residual stream before any block: y[t] = wte[id(t)] + wpe[position(t)].
+// The residual stream before any block: y[t] = scale wte[id(t)] + wpe[position(t)].
 // Work: one invocation per four channels of one token. wte lies in shards of whole rows; a token
 // whose row is in another shard is left to that shard's dispatch.
-// Source: Radford et al. 2019, GPT-2.
+// Source: Radford et al. 2019, GPT-2 (scale 1); Keskar et al. 2019, CTRL (scale sqrt(C)).
 struct Params {
   n_rows: u32,
   n_in4: u32,          // C4 / 4
@@ -11,6 +11,7 @@ struct Params {
   n_ids: u32,
   stride_in: u32,
   stride_out: u32,
+  scale: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> ids: array<u32>;               // [T] u32
@@ -39,5 +40,5 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     weight4(g + 2u * params.stride_in)[lane],
     weight4(g + 3u * params.stride_in)[lane],
   );
-  y[(params.y_row + row) * params.n_in4 + c] = token + wpe[position * params.n_in4 + c];
+  y[(params.y_row + row) * params.n_in4 + c] = params.scale * token + wpe[position * params.n_in4 + c];
 }

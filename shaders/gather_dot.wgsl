@@ -1,4 +1,4 @@
-// y[row, j] = x[row] . W[:, target(row, j)]: the logits of a few chosen tokens.
+// y[row, j] = x[row] . W[:, target(row, j)] + bias[target(row, j)]: the logits of a few chosen tokens.
 // Work: one invocation per row and target; the fma chain of matmul.wgsl, so the bits agree with it.
 // A target outside this shard is left to that shard's dispatch (an absent one to nobody).
 struct Params {
@@ -11,12 +11,14 @@ struct Params {
   n_ids: u32,
   stride_in: u32,
   stride_out: u32,
+  has_bias: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;      // [rows, C4] f32
 // binding 2: weights                                              // [C4, rows4] f32 or f16
-@group(0) @binding(3) var<storage, read> targets: array<u32>;      // [period, J] u32
-@group(0) @binding(4) var<storage, read_write> y: array<f32>;      // [rows, J] f32
+@group(0) @binding(3) var<storage, read> bias: array<f32>;         // [rows4] f32
+@group(0) @binding(4) var<storage, read> targets: array<u32>;      // [period, J] u32
+@group(0) @binding(5) var<storage, read_write> y: array<f32>;      // [rows, J] f32
 
 @compute @workgroup_size(4, 16)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -40,6 +42,9 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       sum = fma(value[i], weight4(g)[lane], sum);
       g += params.stride_in;
     }
+  }
+  if (params.has_bias == 1u) {
+    sum += bias[column];
   }
   y[row * params.n_targets + j] = sum;
 }

@@ -1,4 +1,4 @@
-// y = gelu(x W + bias) + residual; bias, gelu and residual only where asked.
+// y = act(x W + bias) + residual; bias, activation and residual only where asked.
 // Work: one invocation per 4 rows x 4 columns, in registers, no barrier. Every element is one
 // chain of fma over k = 0, 1, ...: gather_dot.wgsl repeats it, so both give the same bits.
 // Layout of W: four neighbouring output columns of one input row are one vec4, at
@@ -17,7 +17,7 @@ struct Params {
   y_column: u32,       // first vec4 in a row of y
   residual_row: u32,
   has_bias: u32,
-  has_gelu: u32,
+  activation: u32,     // 0 none, 1 GELU, 2 ReLU
   has_residual: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -49,8 +49,10 @@ fn finish(row: u32, column: u32, sum: vec4<f32>) {
   if (params.has_bias == 1u) {
     value += bias[params.first_out4 + column];
   }
-  if (params.has_gelu == 1u) {
+  if (params.activation == 1u) {
     value = gelu(value);
+  } else if (params.activation == 2u) {
+    value = max(value, vec4<f32>(0.0));
   }
   if (params.has_residual == 1u) {
     value += residual[(params.residual_row + row) * params.y_stride + params.y_column + column];

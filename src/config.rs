@@ -9,15 +9,34 @@ use crate::error::{Error, Result};
 pub enum Family {
     /// GPT-2 and its retrainings (DistilGPT2 and others with `model_type: "gpt2"`).
     Gpt2,
+    /// GPT-Neo: some blocks attend locally, and q·k is not scaled.
+    GptNeo,
+    /// CTRL: sinusoidal positions, a bias on the logits.
+    Ctrl,
 }
 
 impl Family {
+    /// Every family.
+    pub const ALL: [Family; 3] = [Family::Gpt2, Family::GptNeo, Family::Ctrl];
+
     /// The name in `model_type`.
     pub fn name(self) -> &'static str {
         match self {
             Family::Gpt2 => "gpt2",
+            Family::GptNeo => "gpt_neo",
+            Family::Ctrl => "ctrl",
         }
     }
+}
+
+/// What stands between the two matrices of an MLP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Activation {
+    /// GELU in the tanh form (`gelu_new`).
+    Gelu = 1,
+    /// max(x, 0).
+    Relu = 2,
 }
 
 /// Sizes and switches of a model, in Hugging Face's words.
@@ -45,6 +64,11 @@ pub struct Config {
     pub scale_attn_by_inverse_layer_idx: bool,
     /// Whether unembedding uses `wte` (true) or `lm_head.weight`.
     pub tie_word_embeddings: bool,
+    /// Of every MLP.
+    pub activation: Activation,
+    /// How many positions a query of each block sees, itself included; none for all before it.
+    /// Shapes: \[L\].
+    pub windows: Vec<Option<usize>>,
 }
 
 /// The file as it stands; everything optional, so that a message can name what is missing.
@@ -52,9 +76,14 @@ pub struct Config {
 struct Raw {
     model_type: Option<String>,
     n_layer: Option<u64>,
+    num_layers: Option<u64>,
     n_head: Option<u64>,
+    num_heads: Option<u64>,
     n_embd: Option<u64>,
+    hidden_size: Option<u64>,
     n_inner: Option<u64>,
+    intermediate_size: Option<u64>,
+    dff: Option<u64>,
     n_positions: Option<u64>,
     n_ctx: Option<u64>,
     max_position_embeddings: Option<u64>,
@@ -65,6 +94,9 @@ struct Raw {
     scale_attn_by_inverse_layer_idx: Option<bool>,
     add_cross_attention: Option<bool>,
     tie_word_embeddings: Option<bool>,
+    attention_types: Option<Vec<(Vec<String>, u64)>>,
+    attention_layers: Option<Vec<String>>,
+    window_size: Option<u64>,
 }
 
 /// Largest accepted size of any one dimension but the vocabulary: far above any model, far below overflow.
@@ -77,44 +109,36 @@ impl Config {
     ///
     /// Errors: `bad-config` (not JSON, a size missing, zero, or inconsistent),
     /// `unsupported-model` (another architecture, or a switch that Loupe does not honour).
-    /// Source: `GPT2Config` of Hugging Face transformers, whose defaults apply where a switch is absent.
+    /// Source: `GPT2Config`, `GPTNeoConfig` and `CTRLConfig` of Hugging Face transformers, whose
+    /// defaults apply where a switch is absent.
     pub fn parse(text: &str) -> Result<Config> {
         let raw: Raw = serde_json::from_str(text)
             .map_err(|e| Error::BadConfig(format!("not the JSON that is expected: {e}")))?;
-        let family = match raw.model_type.as_deref() {
-            Some("gpt2") => Family::Gpt2,
-            Some(other) => {
-                return Err(Error::UnsupportedModel(format!(
-                    "model_type is \"{other}\", Loupe reads \"gpt2\""
-                )));
-            }
-            None => return Err(Error::BadConfig("model_type is missing".into())),
-        };
-        let n_embd = size("n_embd", raw.n_embd, MAX_DIM)?;
-        let n_head = size("n_head", raw.n_head, MAX_DIM)?;
+        let name = raw.model_type.as_deref();
+        let name = name.ok_or_else(|| Error::BadConfig("model_type is missing".into()))?;
+        let family = Family::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
+            let known = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
+            Error::UnsupportedModel(format!("model_type is \"{name}\", Loupe reads {known}"))
+        })?;
+        let n_layer = size("n_layer", raw.n_layer.or(raw.num_layers), 1024)?;
+        let n_embd = size("n_embd", raw.n_embd.or(raw.hidden_size), MAX_DIM)?;
+        let n_head = size("n_head", raw.n_head.or(raw.num_heads), MAX_DIM)?;
         if n_embd % n_head != 0 {
             return Err(Error::BadConfig(format!(
                 "n_embd ({n_embd}) is not a multiple of n_head ({n_head})"
             )));
         }
         let positions = raw.n_positions.or(raw.max_position_embeddings).or(raw.n_ctx);
-        let n_inner = match raw.n_inner {
+        let n_inner = match raw.n_inner.or(raw.intermediate_size).or(raw.dff) {
             Some(n) => size("n_inner", Some(n), 4 * MAX_DIM)?,
             None => 4 * n_embd,
         };
-        let epsilon = raw.layer_norm_epsilon.unwrap_or(1e-5);
+        let is_ctrl = family == Family::Ctrl;
+        let epsilon = raw.layer_norm_epsilon.unwrap_or(if is_ctrl { 1e-6 } else { 1e-5 });
         if !(epsilon > 0.0 && epsilon < 1.0) {
             return Err(Error::BadConfig(format!(
                 "layer_norm_epsilon is {epsilon}, expected a small positive number"
             )));
-        }
-        match raw.activation_function.as_deref().unwrap_or("gelu_new") {
-            "gelu_new" | "gelu_pytorch_tanh" => {}
-            other => {
-                return Err(Error::UnsupportedModel(format!(
-                    "activation_function is \"{other}\", Loupe has \"gelu_new\""
-                )));
-            }
         }
         if raw.add_cross_attention == Some(true) {
             return Err(Error::UnsupportedModel(
@@ -123,16 +147,26 @@ impl Config {
         }
         Ok(Config {
             family,
-            n_layer: size("n_layer", raw.n_layer, 1024)?,
+            n_layer,
             n_head,
             n_embd,
             n_inner,
             n_ctx: size("n_positions", positions, MAX_DIM)?,
             vocab_size: size("vocab_size", raw.vocab_size, MAX_VOCAB)?,
             layer_norm_epsilon: epsilon as f32,
-            scale_attn_weights: raw.scale_attn_weights.unwrap_or(true),
-            scale_attn_by_inverse_layer_idx: raw.scale_attn_by_inverse_layer_idx.unwrap_or(false),
+            scale_attn_weights: match family {
+                Family::Gpt2 => raw.scale_attn_weights.unwrap_or(true),
+                Family::GptNeo => false,
+                Family::Ctrl => true,
+            },
+            scale_attn_by_inverse_layer_idx: family == Family::Gpt2
+                && raw.scale_attn_by_inverse_layer_idx.unwrap_or(false),
             tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(true),
+            activation: activation(family, raw.activation_function.as_deref())?,
+            windows: match family {
+                Family::GptNeo => windows(&raw, n_layer)?,
+                Family::Gpt2 | Family::Ctrl => vec![None; n_layer],
+            },
         })
     }
 
@@ -156,8 +190,13 @@ impl Config {
     /// Number of parameters the forward pass uses.
     pub fn parameters(&self) -> u64 {
         let (c, inner) = (self.n_embd as u64, self.n_inner as u64);
-        let vectors = 4 * c + inner + c + 4 * c;
-        self.matrix_values() + self.n_ctx as u64 * c + self.n_layer as u64 * vectors + 2 * c
+        let projections = if self.family == Family::GptNeo { 1 } else { 4 };
+        let vectors = projections * c + inner + c + 4 * c;
+        let outside = match self.family {
+            Family::Gpt2 | Family::GptNeo => self.n_ctx as u64 * c,
+            Family::Ctrl => self.vocab_size as u64,
+        };
+        self.matrix_values() + outside + self.n_layer as u64 * vectors + 2 * c
     }
 
     /// Those of them that stand in matrices, which may be stored in f16.
@@ -167,6 +206,48 @@ impl Config {
         let block = 4 * c * c + 2 * c * inner;
         embeddings * self.vocab_size as u64 * c + self.n_layer as u64 * block
     }
+}
+
+/// Errors: `unsupported-model`.
+fn activation(family: Family, name: Option<&str>) -> Result<Activation> {
+    match (family, name) {
+        (Family::Ctrl, _) => Ok(Activation::Relu),
+        (_, None | Some("gelu_new" | "gelu_pytorch_tanh")) => Ok(Activation::Gelu),
+        (_, Some("relu")) => Ok(Activation::Relu),
+        (_, Some(other)) => Err(Error::UnsupportedModel(format!(
+            "activation_function is \"{other}\", Loupe has \"gelu_new\" and \"relu\""
+        ))),
+    }
+}
+
+/// How far each block of a GPT-Neo sees, from `attention_layers` or, spelt shorter, `attention_types`.
+///
+/// Errors: `bad-config`, `unsupported-model`.
+fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
+    let window = size("window_size", raw.window_size.or(Some(256)), MAX_DIM)?;
+    let spelt = |types: &Vec<(Vec<String>, u64)>| {
+        let run = |(kinds, n): &(Vec<String>, u64)| {
+            let n = (*n).min(n_layer as u64 + 1) as usize;
+            kinds.iter().cycle().take(kinds.len() * n).cloned().collect::<Vec<_>>()
+        };
+        types.iter().flat_map(run).collect::<Vec<_>>()
+    };
+    let kinds = raw.attention_layers.clone().or_else(|| raw.attention_types.as_ref().map(spelt));
+    let kinds = kinds.ok_or_else(|| Error::BadConfig("attention_types is missing".into()))?;
+    if kinds.len() != n_layer {
+        return Err(Error::BadConfig(format!(
+            "attention_types speaks of {} blocks, there are {n_layer}",
+            kinds.len()
+        )));
+    }
+    let kind = |name: &String| match name.as_str() {
+        "global" => Ok(None),
+        "local" => Ok(Some(window)),
+        other => Err(Error::UnsupportedModel(format!(
+            "attention_types has \"{other}\", Loupe has \"global\" and \"local\""
+        ))),
+    };
+    kinds.iter().map(kind).collect()
 }
 
 fn size(name: &str, value: Option<u64>, most: u64) -> Result<usize> {

@@ -7,12 +7,10 @@ use async_lock::{Mutex, MutexGuard};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
+use crate::gpu::{Cancel, Gpu, Tensor};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Lens, Line, Norm, Options, Room};
-use crate::model::{
-    DEFAULT_SHARD_BYTES, Keeping, Loader, Model, Needs, Scratch, Stream, forward, tap_names,
-};
+use crate::lens::{self, Depth, Extension, Lens, Line, Norm, Options, Room, Row, Traced};
+use crate::model::{DEFAULT_SHARD_BYTES, Keeping, Loader, Model, Needs, Scratch, Stream, forward};
 use crate::reading::{Reading, Track};
 use crate::tokenizer::{Token, Tokenizer};
 
@@ -99,6 +97,9 @@ pub struct Lensed {
     pub reading: Reading,
     loaded: Rc<Loaded>,
     stream: Stream,
+    rows: Vec<Row>,
+    /// What came out of the parts that the decoder borrowed, by row.
+    ends: Vec<Tensor>,
     options: Options,
     ids: Vec<u32>,
 }
@@ -257,31 +258,39 @@ impl Session {
         let model = &loaded.model;
         options.check(&model.config)?;
         let tokens = ids.iter().map(|&id| loaded.token(id)).collect::<Result<_>>()?;
-        let taps = tap_names(&model.config);
-        let n_taps = taps.len();
-        let is_model = options.norm == Norm::Affine;
-        let mut reading = Reading::empty(tokens, taps, options.top_k, &options.track, is_model);
+        let decoder = lens::borrowed(&options.decoder, &model.config)?;
         let block = lens::block_positions(model).min(ids.len());
         let allocate = || {
-            let stream = Stream::new(&self.gpu, &model.config, ids);
-            let scratch = Scratch::new(&self.gpu, &model.config, block);
-            let room = Room::new(&self.gpu, model, options, n_taps, block);
-            Ok((stream, scratch, room))
+            let (gpu, config) = (&self.gpu, &model.config);
+            let stream = Stream::new(gpu, config, ids, options.depth != Depth::Blocks);
+            let rows = lens::rows(config, &stream, options.depth, &decoder);
+            let scratch = Scratch::new(gpu, config, block);
+            let room = Room::new(gpu, model, options, rows.len(), block);
+            let extension = (!decoder.is_empty())
+                .then(|| Extension::new(gpu, model, decoder.clone(), rows.len(), ids.len(), block));
+            Ok((stream, rows, scratch, room, extension))
         };
         let mut made = self.gpu.allocate("this text", allocate).await;
         if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
             // What was kept of the last text may have been what was missing.
             made = self.gpu.allocate("this text", allocate).await;
         }
-        let (mut stream, scratch, room) = made?;
+        let (mut stream, rows, scratch, room, extension) = made?;
+        let names = rows.iter().map(|row| row.name.clone()).collect();
+        let is_model =
+            options.norm == Norm::Affine && lens::completes(&model.config, &rows, &decoder);
+        let mut reading = Reading::empty(tokens, names, options.top_k, &options.track, is_model);
         let mut rec = self.gpu.record(cancel);
 
         let mut computed = 0; // positions whose residual stream is there
         let mut read = 0; // positions whose columns are filled in
-        if let Some((earlier, n)) = self.shared_prefix(&loaded, ids) {
+        if let Some((earlier, n)) = self.shared_prefix(&loaded, ids)
+            && earlier.stream.has_halves == stream.has_halves
+        {
             stream.copy_prefix(&mut rec, &earlier.stream, n);
             computed = n;
-            if earlier.options == *options {
+            // What the borrowed parts had seen is not kept, so their rows begin anew.
+            if earlier.options == *options && extension.is_none() {
                 // The last shared position may have another true next token now.
                 read = n - 1;
                 reading.copy_prefix(&earlier.reading, read);
@@ -290,7 +299,16 @@ impl Session {
                 on_block(0, read, &reading)?;
             }
         }
-        let lens = Lens { model, stream: &stream, room: &room, options, ids };
+        let lens = Lens {
+            model,
+            stream: &stream,
+            rows: &rows,
+            extension: extension.as_ref(),
+            scratch: &scratch,
+            room: &room,
+            options,
+            ids,
+        };
         while read < ids.len() {
             let end = (read + block).min(ids.len());
             if computed < end {
@@ -303,12 +321,14 @@ impl Session {
             read = end;
         }
 
-        let is_kept = stream.bytes() <= KEPT_BYTES;
+        let ends = extension.map_or_else(Vec::new, Extension::into_ends);
+        let kept_bytes = stream.bytes() + ends.iter().map(Tensor::bytes).sum::<u64>();
+        let is_kept = kept_bytes <= KEPT_BYTES;
         if !is_kept {
             stream.drop_cache();
         }
-        let (options, ids) = (options.clone(), ids.to_vec());
-        let lensed = Rc::new(Lensed { reading, loaded: loaded.clone(), stream, options, ids });
+        let (options, ids, loaded) = (options.clone(), ids.to_vec(), loaded.clone());
+        let lensed = Rc::new(Lensed { reading, loaded, stream, rows, ends, options, ids });
         self.last.replace(is_kept.then(|| lensed.clone()));
         Ok(lensed)
     }
@@ -331,7 +351,8 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<Vec<Track>> {
         self.gpu.check()?;
-        let Lensed { loaded, stream, options, .. } = lensed;
-        lens::trace(&self.gpu, &loaded.model, stream, options.norm, ids, line, cancel).await
+        let Lensed { loaded, stream, rows, ends, options, .. } = lensed;
+        let from = Traced { model: &loaded.model, stream, rows, ends, norm: options.norm };
+        lens::trace(&self.gpu, &from, ids, line, cancel).await
     }
 }

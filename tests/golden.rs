@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
-use loupe::lens::{Line, Norm, Options};
+use loupe::lens::{Depth, Line, Norm, Options};
 use loupe::reading::{Reading, Statistic};
 use loupe::session::{Lensed, Recipe, Session};
 use support::golden::Golden;
@@ -19,6 +19,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
     several_chunks_and_groups long_text_has_the_bits_of_its_beginning
+    halves_and_borrowed_parts gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
     editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_place_on_to_the_same_bits
 }
@@ -46,7 +47,7 @@ async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Sess
 }
 
 async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc<Lensed> {
-    let options = Options { norm, top_k: golden.k(), track: golden.track() };
+    let options = Options { norm, top_k: golden.k(), track: golden.track(), ..Options::default() };
     session.read(ids, &options, &Cancel::default(), |_, _, _| Ok(())).await.expect("a reading")
 }
 
@@ -60,6 +61,67 @@ async fn check(golden: &Golden) {
             assert_eq!(lensed.reading.final_is_model, norm == Norm::Affine);
         }
     }
+}
+
+/// Compares every way in which a case of families.py was read.
+async fn check_views(golden: &Golden) {
+    for name in golden.precisions() {
+        for shard_bytes in [64 << 20, 1] {
+            let session = load(golden, precision(&name), shard_bytes).await;
+            let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
+            for key in golden.views().into_iter().filter(of_precision) {
+                check_view(golden, &session, &key).await;
+            }
+        }
+    }
+}
+
+async fn check_view(golden: &Golden, session: &Session, key: &str) {
+    let [_, rows, decoder, norm] = key.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+    let parts = decoder.split('+').filter(|part| *part != "none").map(String::from).collect();
+    let options = Options {
+        norm: Norm::from_name(norm).expect("a norm"),
+        depth: match rows {
+            "blocks" => Depth::Blocks,
+            "halves" => Depth::Halves,
+            _ => Depth::Contributions,
+        },
+        decoder: parts,
+        top_k: golden.k(),
+        track: golden.track(),
+    };
+    let cancel = Cancel::default();
+    let read = session.read(&golden.ids(), &options, &cancel, |_, _, _| Ok(())).await;
+    let lensed = read.expect("a reading");
+    let reading = &lensed.reading;
+    assert_eq!(reading.taps, golden.rows(&format!("{rows}/{decoder}")), "{} {key}", golden.name);
+    compare(golden, key, reading);
+    // Half of the last block is not what is missing after the block before it.
+    let is_half = rows == "blocks" && decoder.matches('.').count() > 1 && !decoder.contains('+');
+    assert_eq!(reading.final_is_model, norm == "affine" && !is_half, "{} {key}", golden.name);
+
+    // Traced along a row and along a position: the bits of the reading itself.
+    let (id, t) = (golden.track()[0], reading.n_tokens());
+    let tracked = &reading.tracked[0];
+    let last = reading.taps.len() - 1;
+    let row = session.trace(&lensed, &[id], Line::Tap(last), &cancel).await.expect("a trace");
+    assert_eq!(row[0].logit, tracked.logit[last * t..], "{} {key}", golden.name);
+    let column = session.trace(&lensed, &[id], Line::Position(t - 1), &cancel).await;
+    for (tap, logit) in column.expect("a trace")[0].logit.iter().enumerate() {
+        assert_eq!(*logit, tracked.logit[tap * t + t - 1], "{} {key} {tap}", golden.name);
+    }
+}
+
+async fn halves_and_borrowed_parts() {
+    check_views(&Golden::gpt2_halves()).await;
+}
+
+async fn gpt_neo_with_local_blocks() {
+    check_views(&Golden::neo()).await;
+}
+
+async fn ctrl_with_sinusoids_and_biases() {
+    check_views(&Golden::ctrl()).await;
 }
 
 fn compare(golden: &Golden, key: &str, reading: &Reading) {

@@ -3,8 +3,9 @@
 
 mod support;
 
+use loupe::config::Activation;
 use loupe::kernels::{
-    Attention, Embed, GatherDot, LayerNorm, Matmul, Precision, Rows, Shard, pad4,
+    Attention, Embed, GatherDot, LayerNorm, Matmul, Precision, Rows, Shard, Subtract, pad4,
 };
 use loupe::reference;
 use support::{Lab, Noise, assert_close, stored};
@@ -14,7 +15,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     embed layer_norm layer_norm_with_massive_activation matmul_f32 matmul_f16 matmul_columns
-    attention gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
+    attention subtract gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
     gelu_of_large_arguments empty_error_scope
 }
 
@@ -25,7 +26,7 @@ fn shards(lab: &Lab, table: &[f32], c: usize, rows: usize, precision: Precision)
     let mut first_column = 0;
     let cut = |(i, piece): (usize, &[f32])| {
         let matrix = lab.matrix(piece, c, precision, true);
-        let shard = Shard { first_id: i * rows, first_column, matrix };
+        let shard = Shard { first_id: i * rows, first_column, matrix, bias: None };
         first_column += pad4(shard.matrix.n_out);
         shard
     };
@@ -35,7 +36,9 @@ fn shards(lab: &Lab, table: &[f32], c: usize, rows: usize, precision: Precision)
 async fn embed() {
     for precision in BOTH {
         let lab = Lab::open(precision).await;
-        for (v, c, shard_rows) in [(7, 1, 7), (13, 5, 1), (23, 35, 7), (40, 64, 8)] {
+        for (v, c, shard_rows, scale) in
+            [(7, 1, 7, 1.0), (13, 5, 1, 2.3), (23, 35, 7, 1.0), (40, 64, 8, 8.0)]
+        {
             let mut noise = Noise::new(v as u64);
             let (wte, wpe) = (noise.values(v * c), noise.values(9 * c));
             let ids: Vec<u32> = (0..9).map(|_| noise.below(v) as u32).collect();
@@ -48,6 +51,7 @@ async fn embed() {
                     ids: &lab.gpu.upload("ids", &ids),
                     wte: &shards(&lab, &wte, c, shard_rows, precision),
                     wpe: &lab.rows(&wpe, c),
+                    scale,
                     first_position,
                     n_rows,
                     y: Rows::new(&y, first_position, c),
@@ -56,8 +60,8 @@ async fn embed() {
                 rec.submit().expect("submit");
             }
             let got = lab.read_rows(&y, 9, c).await;
-            let exact = reference::embed::<f64>(&ids, &wte, &wpe, c, 0);
-            let plain = reference::embed::<f32>(&ids, &wte, &wpe, c, 0);
+            let exact = reference::embed::<f64>(&ids, &wte, &wpe, scale, c, 0);
+            let plain = reference::embed::<f32>(&ids, &wte, &wpe, scale, c, 0);
             assert_close(&format!("embed {precision:?} V={v} C={c}"), &got, &exact, &plain);
         }
     }
@@ -123,9 +127,14 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
     let (bias, residual) = (noise.values(n_out), noise.values(n_rows * n_out));
     let x_tensor = lab.rows(&x, n_in);
     let (bias_tensor, residual_tensor) = (lab.rows(&bias, n_out), lab.rows(&residual, n_out));
-    for (with_bias, gelu, with_residual) in
-        [(false, false, false), (true, false, true), (true, true, false), (false, true, true)]
-    {
+    let (gelu, relu) = (Some(Activation::Gelu), Some(Activation::Relu));
+    for (with_bias, activation, with_residual) in [
+        (false, None, false),
+        (true, None, true),
+        (true, gelu, false),
+        (false, gelu, true),
+        (true, relu, true),
+    ] {
         let y = lab.gpu.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
         let mut rec = lab.gpu.record(&lab.cancel);
         let op = Matmul {
@@ -133,7 +142,7 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
             weight: &matrix,
             columns4: None,
             bias: with_bias.then_some(&bias_tensor),
-            gelu,
+            activation,
             residual: with_residual.then(|| Rows::new(&residual_tensor, 0, n_out)),
             n_rows,
             y: Rows::new(&y, 0, n_out),
@@ -144,10 +153,10 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
         let got = lab.read_rows(&y, n_rows, n_out).await;
         let bias = with_bias.then_some(&bias[..]);
         let residual = with_residual.then_some(&residual[..]);
-        let exact = reference::matmul::<f64>(&x, &weight, n_in, bias, gelu, residual);
-        let plain = reference::matmul::<f32>(&x, &weight, n_in, bias, gelu, residual);
+        let exact = reference::matmul::<f64>(&x, &weight, n_in, bias, activation, residual);
+        let plain = reference::matmul::<f32>(&x, &weight, n_in, bias, activation, residual);
         let what = format!(
-            "matmul {precision:?} outputs={outputs} {shape:?} bias={with_bias} gelu={gelu} residual={with_residual}"
+            "matmul {precision:?} outputs={outputs} {shape:?} bias={with_bias} activation={activation:?} residual={with_residual}"
         );
         assert_close(&what, &got, &exact, &plain);
     }
@@ -196,7 +205,7 @@ async fn matmul_columns() {
         weight: &lab.matrix(&weight, n_in, Precision::F32, false),
         columns4: Some(2..5),
         bias: None,
-        gelu: false,
+        activation: None,
         residual: None,
         n_rows: 4,
         y: Rows::new(&y, 3, 24),
@@ -205,7 +214,7 @@ async fn matmul_columns() {
     lab.kernels.matmul(&mut rec, &op).expect("matmul");
     rec.submit().expect("submit");
     let got = lab.read_rows(&y, 8, 24).await;
-    let exact = reference::matmul::<f64>(&x, &weight, n_in, None, false, None);
+    let exact = reference::matmul::<f64>(&x, &weight, n_in, None, None, None);
     for row in 0..8 {
         for column in 0..24 {
             let value = f64::from(got[row * 24 + column]);
@@ -223,10 +232,13 @@ async fn attention() {
         let mut noise = Noise::new((c + t) as u64);
         let [q, k, v] = [0, 0, 0].map(|_| noise.values(t * c));
         let scale = 3.0;
-        let exact = reference::attention::<f64>(&q, &k, &v, 0, n_head, scale, c);
-        let plain = reference::attention::<f32>(&q, &k, &v, 0, n_head, scale, c);
-        // The whole text at once, and its end as a second block over the cached keys.
-        for first_position in [0, t / 2] {
+        // The whole text at once, and its end as a second block over the cached keys; every key so
+        // far, one, a few, and more than there are.
+        let windows = [None, Some(1), Some(5), Some(t + 3)];
+        for (first_position, window) in [0, t / 2].into_iter().flat_map(|p| windows.map(|w| (p, w)))
+        {
+            let exact = reference::attention::<f64>(&q, &k, &v, 0, n_head, scale, window, c);
+            let plain = reference::attention::<f32>(&q, &k, &v, 0, n_head, scale, window, c);
             let n_rows = t - first_position;
             let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
             let mut rec = lab.gpu.record(&lab.cancel);
@@ -239,15 +251,41 @@ async fn attention() {
                 n_head,
                 head_dim,
                 scale,
+                window,
                 y: &y,
             };
             lab.kernels.attention(&mut rec, &op).expect("attention");
             rec.submit().expect("submit");
             let got = lab.read_rows(&y, n_rows, c).await;
             let from = first_position * c;
-            let what = format!("attention H={n_head} D={head_dim} T={t} from {first_position}");
+            let what =
+                format!("attention H={n_head} D={head_dim} T={t} from {first_position} {window:?}");
             assert_close(&what, &got, &exact[from..], &plain[from..]);
         }
+    }
+}
+
+async fn subtract() {
+    let lab = Lab::open(Precision::F32).await;
+    for (n_rows, c) in [(1, 1), (3, 5), (7, 67), (2, 260)] {
+        let mut noise = Noise::new(c as u64);
+        let [a, b] = [0, 0].map(|_| noise.values((n_rows + 2) * c));
+        let y = lab.gpu.tensor("y", (4 * (n_rows + 1) * pad4(c)) as u64);
+        let (a_tensor, b_tensor) = (lab.rows(&a, c), lab.rows(&b, c));
+        let mut rec = lab.gpu.record(&lab.cancel);
+        let op = Subtract {
+            a: Rows::new(&a_tensor, 2, c),
+            b: Rows::new(&b_tensor, 1, c),
+            n_rows,
+            y: Rows::new(&y, 1, c),
+        };
+        lab.kernels.subtract(&mut rec, &op).expect("subtract");
+        rec.submit().expect("submit");
+        let got = lab.read_rows(&y, n_rows + 1, c).await;
+        assert!(got[..c].iter().all(|&v| v == 0.0), "a row that is not its own was written");
+        let exact = reference::subtract::<f64>(&a[2 * c..], &b[c..]);
+        let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
+        assert_close("subtract", &got[c..], &exact[..n_rows * c], &plain[..n_rows * c]);
     }
 }
 
@@ -260,10 +298,14 @@ async fn gather_dot_has_the_bits_of_matmul() {
         let mut targets: Vec<u32> = (0..period * 5).map(|_| noise.below(v) as u32).collect();
         targets[3] = u32::MAX; // nobody's
         let x_tensor = lab.rows(&x, c);
-        let exact = reference::gather_dot::<f64>(&x, &table, c, &targets, period);
-        let plain = reference::gather_dot::<f32>(&x, &table, c, &targets, period);
-        for shard_rows in [1, 7, v] {
-            let unembed = shards(&lab, &table, c, shard_rows, precision);
+        let biases = noise.values(v);
+        for (shard_rows, bias) in [(1, None), (7, None), (v, None), (7, Some(&biases[..]))] {
+            let exact = reference::gather_dot::<f64>(&x, &table, bias, c, &targets, period);
+            let plain = reference::gather_dot::<f32>(&x, &table, bias, c, &targets, period);
+            let mut unembed = shards(&lab, &table, c, shard_rows, precision);
+            for (shard, piece) in unembed.iter_mut().zip(biases.chunks(shard_rows)) {
+                shard.bias = bias.map(|_| lab.rows(piece, piece.len()));
+            }
             let y = lab.gpu.tensor("y", (4 * n_rows * 5) as u64);
             let width = unembed.last().map_or(0, |s| s.first_column + pad4(s.matrix.n_out));
             let logits = lab.gpu.tensor("logits", (4 * n_rows * width) as u64);
@@ -283,8 +325,8 @@ async fn gather_dot_has_the_bits_of_matmul() {
                     x: Rows::new(&x_tensor, 0, c),
                     weight: &shard.matrix,
                     columns4: None,
-                    bias: None,
-                    gelu: false,
+                    bias: shard.bias.as_ref(),
+                    activation: None,
                     residual: None,
                     n_rows,
                     y: Rows::new(&logits, 0, width),
@@ -327,7 +369,7 @@ async fn rows_do_not_see_each_other() {
             weight: &matrix,
             columns4: None,
             bias: None,
-            gelu: true,
+            activation: Some(Activation::Gelu),
             residual: None,
             n_rows,
             y: Rows::new(&y, 0, n_out),
@@ -356,7 +398,7 @@ async fn gelu_of_large_arguments() {
         weight: &lab.matrix(&[1.0], 1, Precision::F32, false),
         columns4: None,
         bias: None,
-        gelu: true,
+        activation: Some(Activation::Gelu),
         residual: None,
         n_rows: 9,
         y: Rows::new(&y, 0, 1),

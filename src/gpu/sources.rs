@@ -47,10 +47,12 @@ pub static MATMUL_F32: Source = source!("matmul" + "weights_f32", [R, R, R, R, R
 pub static MATMUL_F16: Source = source!("matmul" + "weights_f16", [R, R, R, R, RW]);
 /// `attention`
 pub static ATTENTION: Source = source!("attention", [R, R, R, RW]);
+/// `subtract`
+pub static SUBTRACT: Source = source!("subtract", [R, R, RW]);
 /// `gather_dot` on f32 weights.
-pub static GATHER_DOT_F32: Source = source!("gather_dot" + "weights_f32", [R, R, R, RW]);
+pub static GATHER_DOT_F32: Source = source!("gather_dot" + "weights_f32", [R, R, R, R, RW]);
 /// `gather_dot` on f16 weights.
-pub static GATHER_DOT_F16: Source = source!("gather_dot" + "weights_f16", [R, R, R, RW]);
+pub static GATHER_DOT_F16: Source = source!("gather_dot" + "weights_f16", [R, R, R, R, RW]);
 /// `lens_fold`
 pub static LENS_FOLD: Source = source!("lens_fold" + "lens", [R, R, R, R, R, RW]);
 /// `lens_merge`
@@ -61,13 +63,14 @@ pub static TOP_K: Source = source!("top_k" + "lens", [R, RW]);
 pub static TOP_K_MERGE: Source = source!("top_k_merge" + "lens", [R, RW]);
 
 /// Every source there is.
-pub static ALL: [&Source; 12] = [
+pub static ALL: [&Source; 13] = [
     &EMBED_F32,
     &EMBED_F16,
     &LAYER_NORM,
     &MATMUL_F32,
     &MATMUL_F16,
     &ATTENTION,
+    &SUBTRACT,
     &GATHER_DOT_F32,
     &GATHER_DOT_F16,
     &LENS_FOLD,

@@ -19,6 +19,7 @@ pub(crate) struct Params {
     head_dim: u32,
     stride: u32,
     scale: f32,
+    window: u32,
 }
 
 /// Operands of [`Kernels::attention`]. `q` and `y` start at their row 0.
@@ -39,12 +40,14 @@ pub struct Attention<'a> {
     pub head_dim: usize,
     /// Factor on q·k.
     pub scale: f32,
+    /// Positions a query sees, itself included; none for all before it.
+    pub window: Option<usize>,
     /// The heads' outputs side by side. Shapes: \[rows, C4\].
     pub y: &'a Tensor,
 }
 
 impl Kernels {
-    /// Causal attention of a block of queries over all keys up to each.
+    /// Causal attention of a block of queries over the keys up to each, as far as the window goes.
     ///
     /// Errors: `bad-shape`.
     pub fn attention(&self, rec: &mut Recorder<'_>, op: &Attention<'_>) -> Result<()> {
@@ -61,10 +64,12 @@ impl Kernels {
             head_dim: op.head_dim as u32,
             stride: stride as u32,
             scale: op.scale,
+            window: op.window.map_or(u32::MAX, |w| w as u32),
         };
         let n_tiles = op.head_dim.div_ceil(TILE);
         let size = [groups(op.n_rows, 16), groups(op.n_head * n_tiles, 4), 1];
-        let flops = 4.0 * (op.n_rows * n_keys) as f64 * width as f64;
+        let seen = n_keys.min(op.window.unwrap_or(n_keys));
+        let flops = 4.0 * (op.n_rows * seen) as f64 * width as f64;
         rec.dispatch(&self.attention, params, &[op.q, op.k, op.v, op.y], size, flops);
         Ok(())
     }

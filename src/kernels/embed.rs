@@ -18,6 +18,7 @@ pub(crate) struct Params {
     n_ids: u32,
     stride_in: u32,
     stride_out: u32,
+    scale: f32,
 }
 
 /// Operands of [`Kernels::embed`].
@@ -28,6 +29,8 @@ pub struct Embed<'a> {
     pub wte: &'a [Shard],
     /// Shapes: \[n_ctx, C4\].
     pub wpe: &'a Tensor,
+    /// Factor on `wte`.
+    pub scale: f32,
     /// Position of the first row.
     pub first_position: usize,
     /// Rows to embed.
@@ -37,7 +40,7 @@ pub struct Embed<'a> {
 }
 
 impl Kernels {
-    /// y\[t\] = wte\[id(t)\] + wpe\[t\], one dispatch a shard.
+    /// y\[t\] = scale · wte\[id(t)\] + wpe\[t\], one dispatch a shard.
     ///
     /// Errors: `bad-shape`.
     pub fn embed(&self, rec: &mut Recorder<'_>, op: &Embed<'_>) -> Result<()> {
@@ -56,6 +59,7 @@ impl Kernels {
                 n_ids: matrix.n_out as u32,
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
+                scale: op.scale,
             };
             let size = [groups(op.y.width4, 64), op.n_rows as u32, 1];
             let tensors = [op.ids, &matrix.tensor, op.wpe, op.y.tensor];

@@ -19,6 +19,7 @@ pub(crate) struct Params {
     n_ids: u32,
     stride_in: u32,
     stride_out: u32,
+    has_bias: u32,
 }
 
 /// Operands of [`Kernels::gather_dot`].
@@ -59,8 +60,10 @@ impl Kernels {
                 n_ids: matrix.n_out as u32,
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
+                has_bias: shard.bias.is_some().into(),
             };
-            let tensors = [op.x.tensor, &matrix.tensor, op.targets, op.y];
+            let bias = shard.bias.as_ref().unwrap_or(&self.nothing);
+            let tensors = [op.x.tensor, &matrix.tensor, bias, op.targets, op.y];
             let size = [groups(op.n_targets, 4), groups(op.n_rows, 16), 1];
             let flops = 2.0 * (op.n_rows * op.n_targets * matrix.n_in) as f64;
             rec.dispatch(&self.gather_dot, params, &tensors, size, flops);

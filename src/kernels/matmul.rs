@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::config::Activation;
 use crate::error::Result;
 use crate::gpu::{Recorder, Tensor};
 
@@ -24,7 +25,7 @@ pub(crate) struct Params {
     y_column: u32,
     residual_row: u32,
     has_bias: u32,
-    has_gelu: u32,
+    activation: u32,
     has_residual: u32,
 }
 
@@ -38,8 +39,8 @@ pub struct Matmul<'a> {
     pub columns4: Option<Range<usize>>,
     /// Shapes: \[N4\].
     pub bias: Option<&'a Tensor>,
-    /// Whether GELU (tanh form) follows.
-    pub gelu: bool,
+    /// What follows.
+    pub activation: Option<Activation>,
     /// Added at the end; rows as long as those of `y`.
     pub residual: Option<Rows<'a>>,
     /// Rows to compute.
@@ -51,7 +52,7 @@ pub struct Matmul<'a> {
 }
 
 impl Kernels {
-    /// y = gelu(x W + bias) + residual.
+    /// y = activation(x W + bias) + residual.
     ///
     /// Errors: `bad-shape`.
     pub fn matmul(&self, rec: &mut Recorder<'_>, op: &Matmul<'_>) -> Result<()> {
@@ -78,7 +79,7 @@ impl Kernels {
             y_column: op.y_column4 as u32,
             residual_row: op.residual.map_or(0, |r| r.first as u32),
             has_bias: op.bias.is_some().into(),
-            has_gelu: op.gelu.into(),
+            activation: op.activation.map_or(0, |a| a as u32),
             has_residual: op.residual.is_some().into(),
         };
         let tensors = [

@@ -118,6 +118,8 @@ pub struct Shard {
     pub first_id: usize,
     /// Where its logits start in a row of all shards' logits; a multiple of four.
     pub first_column: usize,
+    /// Added to the logits of its tokens. Shapes: \[rows4\].
+    pub bias: Option<Tensor>,
 }
 
 /// Brings numbers into the form in which they are stored, at the end of `out`.

@@ -8,6 +8,7 @@ mod lens_fold;
 mod lens_merge;
 mod matmul;
 mod matrix;
+mod subtract;
 mod top_k;
 mod top_k_merge;
 
@@ -22,6 +23,7 @@ pub use lens_fold::{Chunk, LensFold, References};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Packer, Precision, Shard, encode};
+pub use subtract::Subtract;
 pub use top_k::TopK;
 pub use top_k_merge::TopKMerge;
 
@@ -65,6 +67,7 @@ pub struct Kernels {
     layer_norm: Kernel,
     matmul: Kernel,
     attention: Kernel,
+    subtract: Kernel,
     gather_dot: Kernel,
     lens_fold: Kernel,
     lens_merge: Kernel,
@@ -92,6 +95,7 @@ impl Kernels {
                 layer_norm: Kernel::new(gpu, &sources::LAYER_NORM),
                 matmul: Kernel::new(gpu, matmul),
                 attention: Kernel::new(gpu, &sources::ATTENTION),
+                subtract: Kernel::new(gpu, &sources::SUBTRACT),
                 gather_dot: Kernel::new(gpu, gather_dot),
                 lens_fold: Kernel::new(gpu, &sources::LENS_FOLD),
                 lens_merge: Kernel::new(gpu, &sources::LENS_MERGE),

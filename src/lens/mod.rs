@@ -4,23 +4,28 @@
 //! (the references), fetch the target tokens' logits, then stream every row over the vocabulary.
 
 mod decoder;
+mod extension;
 mod fold;
 mod options;
 mod room;
+mod rows;
 mod summary;
 mod trace;
 
 use crate::error::Result;
 use crate::gpu::Recorder;
-use crate::kernels::{GatherDot, N_SLOTS, Rows, pad4};
-use crate::model::{Model, Stream};
+use crate::gpu::Tensor;
+use crate::kernels::{GatherDot, N_SLOTS, Rows, Subtract, pad4};
+use crate::model::{Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
 
 use fold::{Group, Logits, OverVocabulary};
 
+pub use extension::Extension;
 pub use options::{MAX_TRACK, Norm, Options};
 pub use room::{Room, block_positions};
-pub use trace::{Line, trace};
+pub use rows::{Borrowed, Depth, From, Row, borrowed, completes, rows};
+pub use trace::{Line, Traced, trace};
 
 /// Targets that every position has before the tracked ones: the final top-1, the token that
 /// stands there, the true next token.
@@ -32,6 +37,12 @@ pub struct Lens<'a> {
     pub model: &'a Model,
     /// Its residual stream over the text, at least up to the block that is read.
     pub stream: &'a Stream,
+    /// The rows to read, by depth.
+    pub rows: &'a [Row],
+    /// Parts of the model that belong to the decoder.
+    pub extension: Option<&'a Extension>,
+    /// Room for those parts.
+    pub scratch: &'a Scratch,
     /// Where the work is done.
     pub room: &'a Room,
     /// How to read.
@@ -51,14 +62,19 @@ impl Lens<'_> {
         start: usize,
         reading: &mut Reading,
     ) -> Result<()> {
-        let Lens { model, stream, room, options, ids } = *self;
+        let Lens { model, stream, room, options, ids, .. } = *self;
         let n = (ids.len() - start).min(room.n_positions);
-        let n_taps = stream.taps.len();
+        let n_taps = self.rows.len();
         let gpu = rec.gpu();
 
-        for (tap, resid) in stream.taps.iter().enumerate() {
-            let resid = Rows::new(resid, start, model.config.n_embd);
-            decoder::decode(rec, model, options.norm, resid, room.rows(tap * n), n)?;
+        let pass = Pass { model, scratch: self.scratch, start, n };
+        for (tap, row) in self.rows.iter().enumerate() {
+            let mut x = row_of_stream(rec, model, stream, row.from, start, n, &room.step)?;
+            if let Some(extension) = self.extension {
+                x = extension.run(rec, &pass, tap, x)?;
+                rec.breathe().await?;
+            }
+            decoder::decode(rec, model, options.norm, x, room.rows(tap * n), n)?;
         }
 
         gpu.write(&room.targets, 0, &targets(ids, start, n, &options.track));
@@ -104,6 +120,28 @@ impl Lens<'_> {
             .await?;
         summary::fill(reading, &parts[0], &parts[1], &parts[2], start, n);
         Ok(())
+    }
+}
+
+/// `n` positions of a row as the stream has it; a difference of two taps is made in `step`.
+fn row_of_stream<'a>(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    stream: &'a Stream,
+    from: From,
+    start: usize,
+    n: usize,
+    step: &'a Tensor,
+) -> Result<Rows<'a>> {
+    let at = |tap: usize| Rows::new(&stream.taps[tap], start, model.config.n_embd);
+    match from {
+        From::Tap(tap) => Ok(at(tap)),
+        From::Step(before, after) => {
+            let y = Rows::new(step, 0, model.config.n_embd);
+            let op = Subtract { a: at(after), b: at(before), n_rows: n, y };
+            model.kernels.subtract(rec, &op)?;
+            Ok(y)
+        }
     }
 }
 

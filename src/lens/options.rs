@@ -4,6 +4,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::kernels::MAX_K;
 
+use super::rows::{Depth, borrowed};
+
 /// Most tokens one reading or trace follows.
 pub const MAX_TRACK: usize = 64;
 
@@ -40,6 +42,10 @@ impl Norm {
 pub struct Options {
     /// The norm of the decoder.
     pub norm: Norm,
+    /// Which rows there are.
+    pub depth: Depth,
+    /// Names of the parts of the model that belong to the decoder, in the model's order.
+    pub decoder: Vec<String>,
     /// K: tokens listed per cell, 1 to 20 and at most V.
     pub top_k: usize,
     /// Tokens to follow at every cell.
@@ -48,7 +54,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { norm: Norm::Affine, top_k: 10, track: Vec::new() }
+        Options {
+            norm: Norm::Affine,
+            depth: Depth::Blocks,
+            decoder: Vec::new(),
+            top_k: 10,
+            track: Vec::new(),
+        }
     }
 }
 
@@ -59,6 +71,12 @@ impl Options {
         if !(1..=most).contains(&self.top_k) {
             return Err(Error::BadOption(format!("top_k is {}, expected 1 to {most}", self.top_k)));
         }
+        if self.depth == Depth::Contributions && !self.decoder.is_empty() {
+            return Err(Error::BadOption(
+                "decoder is not [], contributions are decoded by norm and unembedding only".into(),
+            ));
+        }
+        borrowed(&self.decoder, config)?;
         check_track(&self.track, config)
     }
 }

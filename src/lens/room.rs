@@ -4,7 +4,7 @@ use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{N_SLOTS, PARTS, Rows, pad4};
 use crate::model::Model;
 
-use super::{N_FIXED, Options, logit_columns};
+use super::{Depth, N_FIXED, Options, logit_columns};
 
 /// Positions in a block, unless the vocabulary is tall.
 const BLOCK: usize = 64;
@@ -22,6 +22,8 @@ pub fn block_positions(model: &Model) -> usize {
 
 /// See ARCHITECTURE.md for the table of these buffers.
 pub struct Room {
+    /// What one half of a block adds. Shapes: \[n, C4\].
+    pub step: Tensor,
     /// Decoded rows, tap-major. Shapes: \[N·n, C4\].
     pub rows: Tensor,
     /// Logits of the final rows, then of the input rows. Shapes: \[2·n, V4\].
@@ -65,14 +67,18 @@ impl Room {
         n_positions: usize,
     ) -> Room {
         let n_targets = N_FIXED + options.track.len();
-        Room::sized(gpu, model, n_taps, n_positions, n_targets, options.top_k, 2 * n_positions)
+        let n_step = if options.depth == Depth::Contributions { n_positions } else { 0 };
+        let n_references = 2 * n_positions;
+        let top_k = options.top_k;
+        Room::sized(gpu, model, n_taps, n_positions, n_targets, top_k, n_references, n_step)
     }
 
     /// Room for tracing `n_targets` tokens in `n_rows` rows: no references, no lists.
     pub(super) fn for_trace(gpu: &Gpu, model: &Model, n_rows: usize, n_targets: usize) -> Room {
-        Room::sized(gpu, model, n_rows, 1, n_targets, 0, 0)
+        Room::sized(gpu, model, n_rows, 1, n_targets, 0, 0, n_rows)
     }
 
+    #[allow(clippy::too_many_arguments)] // one for each letter of the shapes
     fn sized(
         gpu: &Gpu,
         model: &Model,
@@ -81,6 +87,7 @@ impl Room {
         n_targets: usize,
         top_k: usize,
         n_references: usize,
+        n_step: usize,
     ) -> Room {
         let n_embd = model.config.n_embd;
         let n_rows = n_taps * n_positions;
@@ -91,6 +98,7 @@ impl Room {
         let chunk = logit_columns.min(CHUNK);
         let tensor = |label: &str, floats: usize| gpu.tensor(label, 4 * floats as u64);
         Room {
+            step: tensor("contribution", n_step * pad4(n_embd)),
             rows: tensor("decoded rows", n_rows * pad4(n_embd)),
             reference_logits: tensor("reference logits", n_references * logit_columns),
             reference_states: tensor("reference states", n_references * N_SLOTS),

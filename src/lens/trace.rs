@@ -1,14 +1,14 @@
 //! Any tokens along a line of cells, from the kept residual stream, without a second pass.
 
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
+use crate::gpu::{Cancel, Gpu, Tensor};
 use crate::kernels::{GatherDot, N_SLOTS, Rows};
 use crate::model::{Model, Stream};
 use crate::reading::Track;
 
 use super::fold::{Group, Logits, OverVocabulary};
 use super::options::check_track;
-use super::{Norm, Room, decoder, summary};
+use super::{Norm, Room, Row, decoder, row_of_stream, summary};
 
 /// A line of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +22,26 @@ pub enum Line {
 /// Rows traced together.
 const ROWS: usize = 256;
 
+/// What a reading leaves behind to trace from.
+pub struct Traced<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Its residual stream.
+    pub stream: &'a Stream,
+    /// The rows of the reading.
+    pub rows: &'a [Row],
+    /// What came out of the parts that the decoder borrowed, by row; empty if there were none.
+    pub ends: &'a [Tensor],
+    /// The norm of the decoder.
+    pub norm: Norm,
+}
+
 /// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
 ///
 /// Errors: `bad-option`, `bad-token`, `empty`, `aborted`, `device-lost`.
 pub async fn trace(
     gpu: &Gpu,
-    model: &Model,
-    stream: &Stream,
-    norm: Norm,
+    from: &Traced<'_>,
     ids: &[u32],
     line: Line,
     cancel: &Cancel,
@@ -37,8 +49,8 @@ pub async fn trace(
     if ids.is_empty() {
         return Err(Error::Empty);
     }
-    check_track(ids, &model.config)?;
-    let (n_taps, t) = (stream.taps.len(), stream.n_tokens);
+    check_track(ids, &from.model.config)?;
+    let (n_taps, t) = (from.rows.len(), from.stream.n_tokens);
     // Runs of rows that lie together: (tap, first position, rows).
     let runs: Vec<(usize, usize, usize)> = match line {
         Line::Position(p) if p < t => (0..n_taps).map(|tap| (tap, p, 1)).collect(),
@@ -53,7 +65,7 @@ pub async fn trace(
     // As many runs at once as fill the room: every tap of a position, or one stretch of a tap.
     let at_once = if matches!(line, Line::Tap(_)) { 1 } else { ROWS };
     for runs in runs.chunks(at_once) {
-        trace_rows(gpu, model, stream, norm, runs, &mut tracks, cancel).await?;
+        trace_rows(gpu, from, runs, &mut tracks, cancel).await?;
     }
     Ok(tracks)
 }
@@ -64,13 +76,12 @@ fn outside(what: &str, index: usize, n: usize) -> Error {
 
 async fn trace_rows(
     gpu: &Gpu,
-    model: &Model,
-    stream: &Stream,
-    norm: Norm,
+    from: &Traced<'_>,
     runs: &[(usize, usize, usize)],
     tracks: &mut [Track],
     cancel: &Cancel,
 ) -> Result<()> {
+    let Traced { model, stream, norm, .. } = *from;
     let (n, j) = (runs.iter().map(|run| run.2).sum(), tracks.len());
     let room = gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
     let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
@@ -78,8 +89,14 @@ async fn trace_rows(
     let mut rec = gpu.record(cancel);
     let mut row = 0;
     for &(tap, position, n_rows) in runs {
-        let from = Rows::new(&stream.taps[tap], position, model.config.n_embd);
-        decoder::decode(&mut rec, model, norm, from, room.rows(row), n_rows)?;
+        let x = match from.ends.get(tap) {
+            Some(end) => Rows::new(end, position, model.config.n_embd),
+            None => {
+                let source = from.rows[tap].from;
+                row_of_stream(&mut rec, model, stream, source, position, n_rows, &room.step)?
+            }
+        };
+        decoder::decode(&mut rec, model, norm, x, room.rows(row), n_rows)?;
         row += n_rows;
     }
     model.kernels.gather_dot(

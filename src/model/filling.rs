@@ -158,7 +158,8 @@ impl Filling {
         let n_packers = match &part.sink {
             Sink::Inputs(matrices) => matrices.len(),
             Sink::Outputs(shards) => shards.len(),
-            Sink::Vectors(_) | Sink::Table(_) => 0,
+            Sink::Linear(_) => 1,
+            Sink::Vectors(_) | Sink::Table(_) | Sink::ShardBiases(_) => 0,
         };
         let stored_in = part.stored_in(self.precision);
         self.copy.begin(name, element(stored_in), &part.shape);
@@ -231,6 +232,15 @@ impl Current {
                 let pieces = stored.chunks(stored.len() / matrices.len());
                 for ((packer, matrix), piece) in self.packers.iter_mut().zip(matrices).zip(pieces) {
                     packer.row(gpu, matrix, piece);
+                }
+            }
+            Sink::Linear(matrix) => self.packers[0].row(gpu, matrix, stored),
+            Sink::ShardBiases(shards) => {
+                for shard in shards.iter() {
+                    let (first, n) = (4 * shard.first_id, 4 * shard.matrix.n_out);
+                    if let Some(bias) = &shard.bias {
+                        gpu.write(bias, 0, &stored[first..first + n]);
+                    }
                 }
             }
             Sink::Outputs(shards) => {

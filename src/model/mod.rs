@@ -10,11 +10,12 @@ mod plan;
 mod taps;
 mod weights;
 
+pub(crate) use forward::Pass;
 pub use forward::forward;
 pub use loader::{Keeping, Loader, Progress};
 pub use needs::Needs;
 pub use plan::DEFAULT_SHARD_BYTES;
-pub use taps::{Scratch, Stream, tap_names};
+pub use taps::{Half, Scratch, Stream};
 pub use weights::{Block, Linear, Norm, Weights};
 
 use std::rc::Rc;

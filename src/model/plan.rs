@@ -23,6 +23,10 @@ pub(super) enum Sink {
     Inputs(Vec<Rc<Matrix>>),
     /// Rows are outputs, in shards.
     Outputs(Rc<Vec<Shard>>),
+    /// Rows are the outputs of one matrix.
+    Linear(Rc<Matrix>),
+    /// One row: the biases of the shards' tokens. f32.
+    ShardBiases(Rc<Vec<Shard>>),
 }
 
 impl Sink {
@@ -32,8 +36,14 @@ impl Sink {
             Sink::Table(tensor) => tensor.bytes(),
             Sink::Inputs(matrices) => matrices.iter().map(|m| m.tensor.bytes()).sum(),
             Sink::Outputs(shards) => shards.iter().map(|s| s.matrix.tensor.bytes()).sum(),
+            Sink::Linear(matrix) => matrix.tensor.bytes(),
+            Sink::ShardBiases(shards) => biases(shards).map(|b| b.bytes()).sum(),
         }
     }
+}
+
+fn biases(shards: &[Shard]) -> impl Iterator<Item = &Tensor> {
+    shards.iter().filter_map(|shard| shard.bias.as_ref())
 }
 
 /// Whether every tensor of a model, and a text of full length, fits one binding each. All later
@@ -59,8 +69,8 @@ impl Part {
     /// How its numbers are stored: only matrices come in less than f32.
     pub(super) fn stored_in(&self, precision: Precision) -> Precision {
         match self.sink {
-            Sink::Inputs(_) | Sink::Outputs(_) => precision,
-            Sink::Vectors(_) | Sink::Table(_) => Precision::F32,
+            Sink::Inputs(_) | Sink::Outputs(_) | Sink::Linear(_) => precision,
+            Sink::Vectors(_) | Sink::Table(_) | Sink::ShardBiases(_) => Precision::F32,
         }
     }
 }
@@ -74,16 +84,18 @@ pub(super) struct Plan<'a> {
     precision: Precision,
     shard_bytes: usize,
     pub(super) parts: HashMap<String, Part>,
+    /// Of tables that no file holds.
+    constant_bytes: u64,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(gpu: &'a Gpu, precision: Precision, shard_bytes: usize) -> Plan<'a> {
-        Plan { gpu, precision, shard_bytes, parts: HashMap::new() }
+        Plan { gpu, precision, shard_bytes, parts: HashMap::new(), constant_bytes: 0 }
     }
 
     /// Bytes of everything allocated. Units: bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.parts.values().map(|part| part.sink.bytes()).sum()
+        self.constant_bytes + self.parts.values().map(|part| part.sink.bytes()).sum::<u64>()
     }
 
     fn require(&mut self, name: String, shape: &[usize], sink: Sink) {
@@ -126,11 +138,70 @@ impl<'a> Plan<'a> {
         });
         self.require(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
         let biases = self.vectors::<P>(format!("{name}.bias"), n_out);
-        std::array::from_fn(|i| Linear { weight: matrices[i].clone(), bias: biases[i].clone() })
+        std::array::from_fn(|i| Linear {
+            weight: matrices[i].clone(),
+            bias: Some(biases[i].clone()),
+        })
     }
 
-    /// `name`, an embedding \[V, C\], in shards of whole rows.
-    pub(super) fn embedding(&mut self, name: &str, rows: usize, width: usize) -> Rc<Vec<Shard>> {
+    /// `name.weight` \[N, K\] and, if it has one, `name.bias` \[N\] (`Linear`).
+    pub(super) fn linear(
+        &mut self,
+        name: &str,
+        n_in: usize,
+        n_out: usize,
+        has_bias: bool,
+    ) -> Linear {
+        let file_name = format!("{name}.weight");
+        let matrix = Matrix::outputs(self.gpu, &file_name, n_in, n_out, self.precision);
+        let weight = Rc::new(matrix);
+        self.require(file_name, &[n_out, n_in], Sink::Linear(weight.clone()));
+        let bias = has_bias.then(|| {
+            let [bias] = self.vectors(format!("{name}.bias"), n_out);
+            bias
+        });
+        Linear { weight, bias }
+    }
+
+    /// A table that no file holds. Shapes: values \[rows, width\].
+    pub(super) fn constant(
+        &mut self,
+        name: &str,
+        rows: usize,
+        width: usize,
+        values: &[f32],
+    ) -> Rc<Tensor> {
+        let row_bytes = 4 * pad4(width) as u64;
+        let tensor = self.gpu.tensor(name, rows as u64 * row_bytes);
+        for (row, piece) in values.chunks(width).enumerate() {
+            self.gpu.write(&tensor, row as u64 * row_bytes, piece);
+        }
+        self.constant_bytes += tensor.bytes();
+        Rc::new(tensor)
+    }
+
+    /// The unembedding: `wte` if it is tied, else `lm_head.weight`; with `bias` on the logits.
+    pub(super) fn unembed(
+        &mut self,
+        config: &Config,
+        wte: &Rc<Vec<Shard>>,
+        bias: Option<&str>,
+    ) -> Rc<Vec<Shard>> {
+        match config.tie_word_embeddings {
+            true => Rc::clone(wte),
+            false => self.embedding("lm_head.weight", config.vocab_size, config.n_embd, bias),
+        }
+    }
+
+    /// `name`, an embedding \[V, C\], in shards of whole rows; if it unembeds with a bias on the
+    /// logits, that is `bias` \[V\].
+    pub(super) fn embedding(
+        &mut self,
+        name: &str,
+        rows: usize,
+        width: usize,
+        bias: Option<&str>,
+    ) -> Rc<Vec<Shard>> {
         let row_bytes = pad4(width) * self.precision.bytes();
         let most = (self.shard_bytes / row_bytes).clamp(1, MAX_SHARD_ROWS);
         // Whole groups of four rows, unless the limit (of a test) is smaller than that.
@@ -140,12 +211,16 @@ impl<'a> Plan<'a> {
         while first_id < rows {
             let n = most.min(rows - first_id);
             let matrix = Matrix::outputs(self.gpu, name, width, n, self.precision);
-            shards.push(Shard { matrix, first_id, first_column });
+            let bias = bias.map(|name| self.gpu.tensor(name, 4 * pad4(n) as u64));
+            shards.push(Shard { matrix, first_id, first_column, bias });
             first_id += n;
             first_column += pad4(n);
         }
         let shards = Rc::new(shards);
         self.require(name.into(), &[rows, width], Sink::Outputs(shards.clone()));
+        if let Some(bias) = bias {
+            self.require(bias.into(), &[rows], Sink::ShardBiases(shards.clone()));
+        }
         shards
     }
 }

@@ -4,17 +4,22 @@ use crate::config::Config;
 use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::pad4;
 
-/// Names of the taps by depth: `input`, then `h.i`, the *output* of block i.
-pub fn tap_names(config: &Config) -> Vec<String> {
-    std::iter::once("input".to_string())
-        .chain((0..config.n_layer).map(|i| format!("h.{i}")))
-        .collect()
+/// Half of a transformer block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Half {
+    /// x + attn(ln_1 x)
+    Attn,
+    /// x + mlp(ln_2 x)
+    Mlp,
 }
 
 /// The residual stream of one text at every tap, and its keys and values.
 pub struct Stream {
-    /// `input`, then `resid_post` of each block. Shapes: N × \[T, C4\].
+    /// `input`, then for each block `resid_mid` if half-blocks are kept, and `resid_post`.
+    /// Shapes: N × \[T, C4\].
     pub taps: Vec<Tensor>,
+    /// Whether half-blocks are kept.
+    pub has_halves: bool,
     /// Shapes: L × \[T, C4\].
     pub keys: Vec<Tensor>,
     /// Shapes: L × \[T, C4\].
@@ -27,13 +32,49 @@ pub struct Stream {
 
 impl Stream {
     /// Room for a text.
-    pub fn new(gpu: &Gpu, config: &Config, ids: &[u32]) -> Stream {
+    pub fn new(gpu: &Gpu, config: &Config, ids: &[u32], has_halves: bool) -> Stream {
         let bytes = (ids.len() * pad4(config.n_embd) * 4) as u64;
-        let per_block =
-            |label: &str| (0..config.n_layer).map(|_| gpu.tensor(label, bytes)).collect();
-        let taps = (0..=config.n_layer).map(|_| gpu.tensor("tap", bytes)).collect();
-        let (keys, values) = (per_block("keys"), per_block("values"));
-        Stream { taps, keys, values, ids: gpu.upload("ids", ids), n_tokens: ids.len() }
+        let tensors =
+            |label: &str, n: usize| (0..n).map(|_| gpu.tensor(label, bytes)).collect::<Vec<_>>();
+        let per_block = if has_halves { 2 } else { 1 };
+        Stream {
+            taps: tensors("tap", 1 + per_block * config.n_layer),
+            has_halves,
+            keys: tensors("keys", config.n_layer),
+            values: tensors("values", config.n_layer),
+            ids: gpu.upload("ids", ids),
+            n_tokens: ids.len(),
+        }
+    }
+
+    /// Where the tap after that half of block `i` is; none for a half that is not kept.
+    pub fn tap(&self, i: usize, half: Half) -> Option<usize> {
+        match (self.has_halves, half) {
+            (false, Half::Attn) => None,
+            (false, Half::Mlp) => Some(i + 1),
+            (true, Half::Attn) => Some(2 * i + 1),
+            (true, Half::Mlp) => Some(2 * i + 2),
+        }
+    }
+
+    /// Before any block.
+    pub fn input(&self) -> &Tensor {
+        &self.taps[0]
+    }
+
+    /// What goes into block `i`.
+    pub fn resid_pre(&self, i: usize) -> &Tensor {
+        &self.taps[if self.has_halves { 2 * i } else { i }]
+    }
+
+    /// Between the halves of block `i`, if that is kept.
+    pub fn resid_mid(&self, i: usize) -> Option<&Tensor> {
+        self.tap(i, Half::Attn).map(|tap| &self.taps[tap])
+    }
+
+    /// What comes out of block `i`.
+    pub fn resid_post(&self, i: usize) -> &Tensor {
+        self.resid_pre(i + 1)
     }
 
     /// Gives keys and values back once the pass is over; the taps stay.
@@ -47,7 +88,7 @@ impl Stream {
         self.tensors().map(Tensor::bytes).sum()
     }
 
-    /// Takes the first `n` positions over from a stream of the same model.
+    /// Takes the first `n` positions over from a stream of the same model with the same taps.
     pub fn copy_prefix(&self, rec: &mut Recorder<'_>, earlier: &Stream, n: usize) {
         for (from, to) in earlier.tensors().zip(self.tensors()) {
             let row_bytes = to.bytes() / self.n_tokens as u64;

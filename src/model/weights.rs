@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::config::Activation;
 use crate::gpu::Tensor;
 use crate::kernels::{Matrix, Shard};
 
@@ -18,7 +19,7 @@ pub struct Linear {
     /// W.
     pub weight: Rc<Matrix>,
     /// Shapes: \[N4\].
-    pub bias: Rc<Tensor>,
+    pub bias: Option<Rc<Tensor>>,
 }
 
 /// One transformer block: x + attn(ln_1 x), then x + mlp(ln_2 x).
@@ -35,10 +36,14 @@ pub struct Block {
     pub attn_out: Linear,
     /// Factor on q·k.
     pub attn_scale: f32,
+    /// Positions a query sees, itself included; none for all before it.
+    pub window: Option<usize>,
     /// Before the MLP.
     pub ln_2: Norm,
-    /// C to n_inner, followed by GELU.
+    /// C to n_inner.
     pub mlp_in: Linear,
+    /// What follows it.
+    pub activation: Activation,
     /// n_inner to C.
     pub mlp_out: Linear,
 }
@@ -47,6 +52,8 @@ pub struct Block {
 pub struct Weights {
     /// Token embeddings, in shards of whole rows.
     pub wte: Rc<Vec<Shard>>,
+    /// Factor on them.
+    pub wte_scale: f32,
     /// Position embeddings. Shapes: \[n_ctx, C4\] f32.
     pub wpe: Rc<Tensor>,
     /// The blocks in order.

@@ -2,9 +2,10 @@
 
 use super::Real;
 
-/// Causal attention of a block of queries over all keys up to each.
+/// Causal attention of a block of queries over the keys up to each, as far as the window goes.
 ///
 /// Shapes: q \[rows, C\], k and v \[T, C\] → \[rows, C\]; row r stands at `first_position + r`.
+#[allow(clippy::too_many_arguments)] // the kernel's operands
 pub fn attention<R: Real>(
     q: &[f32],
     k: &[f32],
@@ -12,15 +13,17 @@ pub fn attention<R: Real>(
     first_position: usize,
     n_head: usize,
     scale: f32,
+    window: Option<usize>,
     c: usize,
 ) -> Vec<R> {
     let d = c / n_head;
     let mut out = vec![R::zero(); q.len()];
     for (r, query) in q.chunks(c).enumerate() {
         let n_keys = first_position + r + 1;
+        let first_key = n_keys.saturating_sub(window.unwrap_or(n_keys));
         for head in 0..n_head {
             let part = head * d..(head + 1) * d;
-            let scores: Vec<R> = (0..n_keys)
+            let scores: Vec<R> = (first_key..n_keys)
                 .map(|j| {
                     let key = &k[j * c..][part.clone()];
                     let dot: R = query[part.clone()]
@@ -34,7 +37,7 @@ pub fn attention<R: Real>(
             let largest = scores.iter().copied().fold(R::neg_infinity(), R::max);
             let weights: Vec<R> = scores.iter().map(|&s| (s - largest).exp()).collect();
             let mass: R = weights.iter().copied().sum();
-            for (j, &w) in weights.iter().enumerate() {
+            for (j, &w) in (first_key..).zip(&weights) {
                 for (i, &value) in v[j * c..][part.clone()].iter().enumerate() {
                     out[r * c + part.start + i] += w / mass * R::of(value);
                 }

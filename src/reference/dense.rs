@@ -1,19 +1,26 @@
 //! Twins of embed, layer_norm, matmul and gather_dot.
 
+use crate::config::Activation;
+
 use super::Real;
 
-/// wte\[id\] + wpe\[position\] for each id. Shapes: ids \[T\], wte \[V, C\], wpe \[n_ctx, C\] → \[T, C\].
+/// scale · wte\[id\] + wpe\[position\] for each id. Shapes: ids \[T\], wte \[V, C\], wpe \[n_ctx, C\] → \[T, C\].
 pub fn embed<R: Real>(
     ids: &[u32],
     wte: &[f32],
     wpe: &[f32],
+    scale: f32,
     c: usize,
     first_position: usize,
 ) -> Vec<R> {
     let row = |t: usize, id: u32| {
         let token = &wte[id as usize * c..][..c];
         let place = &wpe[(first_position + t) * c..][..c];
-        token.iter().zip(place).map(|(&a, &b)| R::of(a) + R::of(b)).collect::<Vec<_>>()
+        token
+            .iter()
+            .zip(place)
+            .map(|(&a, &b)| R::of(scale) * R::of(a) + R::of(b))
+            .collect::<Vec<_>>()
     };
     ids.iter().enumerate().flat_map(|(t, &id)| row(t, id)).collect()
 }
@@ -42,6 +49,11 @@ pub fn layer_norm<R: Real>(
     out
 }
 
+/// a − b. Shapes: any two of the same length.
+pub fn subtract<R: Real>(a: &[f32], b: &[f32]) -> Vec<R> {
+    a.iter().zip(b).map(|(&a, &b)| R::of(a) - R::of(b)).collect()
+}
+
 /// GELU in the tanh form. Source: Hendrycks and Gimpel 2016; `gelu_new` of transformers.
 pub fn gelu<R: Real>(v: R) -> R {
     let inner =
@@ -49,7 +61,7 @@ pub fn gelu<R: Real>(v: R) -> R {
     R::constant(0.5) * v * (R::one() + inner.tanh())
 }
 
-/// x W + bias, GELU if asked, + residual.
+/// x W + bias, the activation if there is one, + residual.
 ///
 /// Shapes: x \[rows, K\], weight \[K, N\], bias \[N\], residual \[rows, N\] → \[rows, N\].
 pub fn matmul<R: Real>(
@@ -57,7 +69,7 @@ pub fn matmul<R: Real>(
     weight: &[f32],
     n_in: usize,
     bias: Option<&[f32]>,
-    with_gelu: bool,
+    activation: Option<Activation>,
     residual: Option<&[f32]>,
 ) -> Vec<R> {
     let n_out = weight.len() / n_in;
@@ -71,19 +83,24 @@ pub fn matmul<R: Real>(
         }
         for (n, sum) in sums.into_iter().enumerate() {
             let sum = sum + bias.map_or(R::zero(), |b| R::of(b[n]));
-            let value = if with_gelu { gelu(sum) } else { sum };
+            let value = match activation {
+                None => sum,
+                Some(Activation::Gelu) => gelu(sum),
+                Some(Activation::Relu) => sum.max(R::zero()),
+            };
             out.push(value + residual.map_or(R::zero(), |x| R::of(x[r * n_out + n])));
         }
     }
     out
 }
 
-/// x\[row\] · table\[target\] for the J targets of each row; those of row r stand at r % period.
+/// x\[row\] · table\[target\] + bias\[target\] for the J targets of each row; those of row r stand at r % period.
 ///
 /// Shapes: x \[rows, C\], table \[V, C\], targets \[period, J\] → \[rows, J\]; 0 for a target ≥ V.
 pub fn gather_dot<R: Real>(
     x: &[f32],
     table: &[f32],
+    bias: Option<&[f32]>,
     c: usize,
     targets: &[u32],
     period: usize,
@@ -93,7 +110,9 @@ pub fn gather_dot<R: Real>(
     for (r, row) in x.chunks(c).enumerate() {
         for &id in &targets[(r % period) * j..][..j] {
             let entry = table.chunks(c).nth(id as usize).unwrap_or(&[]);
-            out.push(row.iter().zip(entry).map(|(&a, &b)| R::of(a) * R::of(b)).sum());
+            let dot: R = row.iter().zip(entry).map(|(&a, &b)| R::of(a) * R::of(b)).sum();
+            let bias = bias.and_then(|bias| bias.get(id as usize));
+            out.push(dot + bias.map_or(R::zero(), |&b| R::of(b)));
         }
     }
     out

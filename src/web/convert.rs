@@ -82,6 +82,13 @@ pub(super) fn string(name: &str, value: &JsValue) -> Result<Option<String>> {
 }
 
 /// Errors: `bad-option`.
+fn strings(name: &str, value: &JsValue) -> Result<Vec<String>> {
+    let wrong = || Error::BadOption(format!("{name} is no array of strings"));
+    let list = value.dyn_ref::<Array>().ok_or_else(wrong)?;
+    list.iter().map(|v| v.as_string().ok_or_else(wrong)).collect()
+}
+
+/// Errors: `bad-option`.
 pub(super) fn function(name: &str, value: &JsValue) -> Result<Option<Function>> {
     match is_absent(value) {
         true => Ok(None),
@@ -217,22 +224,29 @@ pub(super) struct ReadOptions {
 impl ReadOptions {
     /// Errors: `bad-option`.
     pub(super) fn parse(value: &JsValue) -> Result<ReadOptions> {
-        let known = ["subblocks", "norm", "decoder", "top_k", "track", "signal", "onBlock"];
+        let known = [
+            "subblocks",
+            "contributions",
+            "norm",
+            "decoder",
+            "top_k",
+            "track",
+            "signal",
+            "onBlock",
+        ];
         let get = options(value, &known)?;
         let mut lens = lens::Options::default();
         if let Some(name) = string("norm", &get("norm"))? {
             lens.norm = lens::Norm::from_name(&name)?;
         }
-        if get("subblocks").is_truthy() {
-            return Err(Error::BadOption(
-                "subblocks is true, this version has block rows only".into(),
-            ));
-        }
+        lens.depth = match (get("subblocks").is_truthy(), get("contributions").is_truthy()) {
+            (false, false) => lens::Depth::Blocks,
+            (true, false) => lens::Depth::Halves,
+            (_, true) => lens::Depth::Contributions,
+        };
         let decoder = get("decoder");
-        if !is_absent(&decoder) && decoder.dyn_ref::<Array>().is_none_or(|d| d.length() > 0) {
-            return Err(Error::BadOption(
-                "decoder is not [], this version decodes by norm and unembedding only".into(),
-            ));
+        if !is_absent(&decoder) {
+            lens.decoder = strings("decoder", &decoder)?;
         }
         if let Some(k) = number("top_k", &get("top_k"))? {
             if k.fract() != 0.0 || k < 0.0 {

@@ -136,10 +136,15 @@ export interface Plan {
 export interface ReadOptions {
   /** "affine" (default): ln_f by the row's own statistics; "plain": without gain and bias; "none". */
   norm?: "affine" | "plain" | "none";
-  /** Not in this version: must be false or absent. */
-  subblocks?: false;
-  /** Not in this version: must be empty or absent. */
-  decoder?: [];
+  /** Rows between the halves of each block as well: "h.0.attn" is the stream after block 0's attention. */
+  subblocks?: boolean;
+  /** Instead of the stream, what each half adds to it: "h.0.attn_out", "h.0.mlp_out", …; then the final row. */
+  contributions?: boolean;
+  /**
+   * Parts of the model that belong to the decoder, in the model's order: "h.11", "h.11.attn", "h.11.mlp". Every row
+   * runs through them before norm and unembedding; rows that already have them are left out.
+   */
+  decoder?: string[];
   /** Tokens listed per cell, 1 to 20; 10 by default. */
   top_k?: number;
   /** At most 64 token ids to follow at every cell. */

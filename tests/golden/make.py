@@ -229,4 +229,5 @@ def main():
     tales_case("tales_bytes", "“Café”,\tsaid the 🦊;\n\nnaïve  ¼ ½…")
 
 
-main()
+if __name__ == "__main__":
+    main()

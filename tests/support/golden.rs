@@ -80,6 +80,18 @@ impl Golden {
         golden!("bare")
     }
 
+    pub fn gpt2_halves() -> Golden {
+        golden!("gpt2_halves")
+    }
+
+    pub fn neo() -> Golden {
+        golden!("neo")
+    }
+
+    pub fn ctrl() -> Golden {
+        golden!("ctrl")
+    }
+
     pub fn tales() -> [Golden; 3] {
         [tales!("tales_story"), tales!("tales_copy"), tales!("tales_bytes")]
     }
@@ -98,6 +110,16 @@ impl Golden {
 
     pub fn k(&self) -> usize {
         self.info["k"].as_u64().expect("k") as usize
+    }
+
+    /// Keys of the ways it was read: precision/rows/decoder/norm.
+    pub fn views(&self) -> Vec<String> {
+        self.info["off"].as_object().expect("off").keys().cloned().collect()
+    }
+
+    /// Names of the rows under "rows/decoder".
+    pub fn rows(&self, view: &str) -> Vec<String> {
+        serde_json::from_value(self.info["rows"][view].clone()).expect("rows")
     }
 
     pub fn precisions(&self) -> Vec<String> {

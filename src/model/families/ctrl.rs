@@ -1,0 +1,56 @@
+//! CTRL: scaled embeddings, sinusoidal positions, ReLU, a bias on the logits.
+
+use crate::config::Config;
+use crate::model::plan::Plan;
+use crate::model::weights::{Block, Weights};
+
+pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
+    let c = config.n_embd;
+    // Tied, so the bias of the logits lies on the shards of the embedding.
+    let bias = Some("lm_head.bias");
+    let tied_bias = bias.filter(|_| config.tie_word_embeddings);
+    let wte = plan.embedding("w.weight", config.vocab_size, c, tied_bias);
+    Weights {
+        wpe: plan.constant("positions", config.n_ctx, c, &sinusoids(config.n_ctx, c)),
+        wte_scale: (c as f64).sqrt() as f32,
+        blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
+        ln_f: plan.norm("layernorm", c),
+        unembed: plan.unembed(config, &wte, bias),
+        wte,
+    }
+}
+
+fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
+    let (c, inner) = (config.n_embd, config.n_inner);
+    let attention = |part: &str| format!("h.{i}.multi_head_attention.{part}");
+    Block {
+        ln_1: plan.norm(&format!("h.{i}.layernorm1"), c),
+        q: plan.linear(&attention("Wq"), c, c, true),
+        k: plan.linear(&attention("Wk"), c, c, true),
+        v: plan.linear(&attention("Wv"), c, c, true),
+        attn_out: plan.linear(&attention("dense"), c, c, true),
+        attn_scale: config.attention_scale(i),
+        window: config.windows[i],
+        ln_2: plan.norm(&format!("h.{i}.layernorm2"), c),
+        mlp_in: plan.linear(&format!("h.{i}.ffn.0"), c, inner, true),
+        activation: config.activation,
+        mlp_out: plan.linear(&format!("h.{i}.ffn.2"), inner, c, true),
+    }
+}
+
+/// sin(t / 10000^(2j/C)) for the channels of the first half, cos of the same for those of the second.
+/// Shapes: \[n_ctx, C\].
+///
+/// Source: Keskar et al. 2019, CTRL; unlike Vaswani et al. 2017 the two are not interleaved.
+fn sinusoids(n_ctx: usize, c: usize) -> Vec<f32> {
+    let angle = |t: usize, j: usize| t as f64 / 10000f64.powf(2.0 * j as f64 / c as f64);
+    let n_sines = c.div_ceil(2);
+    let value = |t: usize, i: usize| match i < n_sines {
+        true => angle(t, i).sin(),
+        false => angle(t, i - n_sines).cos(),
+    };
+    (0..n_ctx * c).map(|at| value(at / c, at % c) as f32).collect()
+}
+
+/// None: the mask is no tensor here.
+pub(super) const MASKS: [&str; 0] = [];

@@ -1,0 +1,39 @@
+//! GPT-Neo: separate projections stored as `Linear`, q, k and v without bias, blocks that see only a window.
+
+use crate::config::Config;
+use crate::model::plan::Plan;
+use crate::model::weights::{Block, Weights};
+
+pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
+    let c = config.n_embd;
+    let wte = plan.embedding("wte.weight", config.vocab_size, c, None);
+    Weights {
+        wpe: plan.table("wpe.weight", config.n_ctx, c),
+        wte_scale: 1.0,
+        blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
+        ln_f: plan.norm("ln_f", c),
+        unembed: plan.unembed(config, &wte, None),
+        wte,
+    }
+}
+
+fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
+    let (c, inner) = (config.n_embd, config.n_inner);
+    let attention = |part: &str| format!("h.{i}.attn.attention.{part}");
+    Block {
+        ln_1: plan.norm(&format!("h.{i}.ln_1"), c),
+        q: plan.linear(&attention("q_proj"), c, c, false),
+        k: plan.linear(&attention("k_proj"), c, c, false),
+        v: plan.linear(&attention("v_proj"), c, c, false),
+        attn_out: plan.linear(&attention("out_proj"), c, c, true),
+        attn_scale: config.attention_scale(i),
+        window: config.windows[i],
+        ln_2: plan.norm(&format!("h.{i}.ln_2"), c),
+        mlp_in: plan.linear(&format!("h.{i}.mlp.c_fc"), c, inner, true),
+        activation: config.activation,
+        mlp_out: plan.linear(&format!("h.{i}.mlp.c_proj"), inner, c, true),
+    }
+}
+
+/// Causal and local masks.
+pub(super) const MASKS: [&str; 2] = ["attn.attention.bias", "attn.attention.masked_bias"];
