@@ -1,13 +1,26 @@
 // @ts-check
-/** The main thread's side of the engine: one worker, calls that throw a LoupeError, readings that can be cancelled. */
+/** The main thread's side of the engine: one worker, calls that throw a LoupeError, jobs that can be cancelled. */
 import * as Comlink from "comlink";
 import { LoupeError, valueOf } from "./outcome.js";
 
-/** @typedef {Record<string, string | number | boolean>} Facts */
-/** @typedef {{ received: number, total: number | undefined, tensor: string }} Progress */
+/** @typedef {import("./worker.js").Facts} Facts */
+/** @typedef {import("./worker.js").InUseFacts} InUseFacts */
+/** @typedef {import("./worker.js").Plan} Plan */
+/** @typedef {import("./opening.js").Step} Step */
+/** @typedef {import("./gather.js").Source} Source */
 /** @typedef {ReturnType<typeof startEngine>} Engine */
 
-/** Starts a worker. It holds nothing yet; `load` fills it, `close` ends it. */
+/** Where downloads come from is said once, in index.html. @returns {import("./request.js").Hub} */
+function hubOfPage() {
+  const meta = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="loupe-hub"]'));
+  return {
+    base: (meta?.content ?? "https://huggingface.co").replace(/\/+$/, ""),
+    retry_ms: Number(meta?.dataset.retryMs ?? 1000),
+    stall_ms: Number(meta?.dataset.stallMs ?? 60_000),
+  };
+}
+
+/** Starts a worker. It holds no model yet; `load` fills it, `close` ends it. */
 export function startEngine() {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Comlink.Remote<import("./worker.js").EngineApi>} */
@@ -23,31 +36,56 @@ export function startEngine() {
   const answer = async (call) => valueOf(await /** @type {typeof call} */ (Promise.race([call, died])));
   let n_jobs = 0;
 
+  /** @template T @param {AbortSignal} signal @param {(job: number) => Promise<import("./outcome.js").Outcome<T>>} start @returns {Promise<T>} */
+  async function cancellable(signal, start) {
+    const job = n_jobs++;
+    const cancel = () => void remote.cancel(job);
+    signal.addEventListener("abort", cancel);
+    try {
+      return await answer(start(job));
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  void remote.begin({
+    engine_url: new URL("loupe/loupe.js", document.baseURI).href,
+    bundled_url: new URL("models/tales/", document.baseURI).href,
+    hub: hubOfPage(),
+  });
+
   return {
     /**
-     * @param {string} model_url @param {(progress: Progress) => void} onProgress
-     * @returns {Promise<{ model: Facts, adapter: Facts }>}
+     * @param {Source} source
+     * @param {{ precision: "f16" | "f32", keep: boolean, signal: AbortSignal, onStep: (step: Step) => void }} options
+     * @returns {Promise<InUseFacts & { refusal: import("./opening.js").Refusal | null }>}
      */
-    load: (model_url, onProgress) => answer(remote.load(
-      { engine_url: new URL("loupe/loupe.js", document.baseURI).href, model_url, precision: "f16" },
-      Comlink.proxy(onProgress),
-    )),
+    load: (source, { precision, keep, signal, onStep }) =>
+      cancellable(signal, (job) => remote.load(job, source, { precision, keep }, Comlink.proxy(onStep))),
+
+    /** The model in use, if there is one. @returns {Promise<InUseFacts | null>} */
+    current: () => answer(remote.current()),
+
+    /** @param {string} config @param {{ precision: "f16" | "f32", trial: boolean }} options @returns {Promise<Plan>} */
+    plan: (config, { precision, trial }) => answer(remote.plan(config, precision, trial)),
+
+    /** @param {import("./address.js").Address} address @param {{ signal: AbortSignal, onStep: (step: Step) => void }} options */
+    lookUp: (address, { signal, onStep }) =>
+      cancellable(signal, (job) => remote.lookUp(job, address, Comlink.proxy(onStep))),
+
+    /** @returns {Promise<import("./store.js").Kept[]>} */
+    list: () => answer(remote.list()),
+
+    /** @param {string} key @returns {Promise<void>} */
+    remove: (key) => answer(remote.remove(key)),
 
     /**
      * @param {string | Uint32Array} text_or_ids
      * @param {{ signal: AbortSignal, onBlock: (end: number) => void }} options
      * @returns {Promise<import("./reading.js").PlainReading>}
      */
-    async read(text_or_ids, { signal, onBlock }) {
-      const job = n_jobs++;
-      const cancel = () => void remote.cancel(job);
-      signal.addEventListener("abort", cancel);
-      try {
-        return await answer(remote.read(job, text_or_ids, Comlink.proxy(onBlock)));
-      } finally {
-        signal.removeEventListener("abort", cancel);
-      }
-    },
+    read: (text_or_ids, { signal, onBlock }) =>
+      cancellable(signal, (job) => remote.read(job, text_or_ids, Comlink.proxy(onBlock))),
 
     /** @param {string} text @returns {Promise<number>} */
     count: (text) => answer(remote.count(text)),

@@ -21,8 +21,28 @@ export function percent(value) {
   return `${hundredths.toFixed(hundredths < 1 ? 2 : 1)} %`;
 }
 
-/** @param {number} value */
-export const megabytes = (value) => `${(value / 1e6).toFixed(1)} MB`;
+/** Bytes in three digits or so, in the unit that fits. @param {number} value */
+export function bytes(value) {
+  const [scale, unit] = value >= 999.5e6 ? [1e9, "GB"] : value >= 999.5e3 ? [1e6, "MB"] : [1e3, "kB"];
+  const scaled = value / scale;
+  return `${scaled.toFixed(unit === "kB" ? 0 : scaled < 10 ? 2 : scaled < 100 ? 1 : 0)} ${unit}`;
+}
+
+/** How far something has come, in the unit of the whole. @param {number} done @param {number} total */
+export function bytesOf(done, total) {
+  const whole = bytes(total);
+  const part = done / (total / Number.parseFloat(whole));
+  const digits = whole.split(" ")[0].split(".")[1]?.length ?? 0;
+  return `${part.toFixed(digits)} of ${whole}`;
+}
+
+/** @param {number} ms */
+export function timeLeft(ms) {
+  const seconds = Math.max(1, Math.round(ms / 1000));
+  if (seconds < 60) return `${seconds} s left`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min left` : `${Math.floor(minutes / 60)} h ${minutes % 60} min left`;
+}
 
 /** @param {number} value */
 export const millions = (value) => (value >= 1e6 ? `${(value / 1e6).toFixed(value < 1e7 ? 1 : 0)} M` : integer(value));

@@ -4,7 +4,10 @@ import { byId } from "./dom.js";
 import { createControls } from "./controls.js";
 import { duration, integer } from "./format.js";
 import { showLegend } from "./legend.js";
-import { closeModelCard, showModel } from "./model.js";
+import { createModels } from "./models.js";
+import { createDrop } from "./drop.js";
+import { createOpenings } from "./openings.js";
+import { workOffline } from "./offline.js";
 import { codeOf } from "./outcome.js";
 import { applyTheme, onSystemTheme, readPalette, resolveTheme } from "./palette.js";
 import { createPicture, scaledValues } from "./picture.js";
@@ -12,11 +15,11 @@ import { adviceOn } from "./problems.js";
 import { createSession } from "./session.js";
 import { setState, showLoading, showPicture, showProblem } from "./stage.js";
 import { parseHash, saveState } from "./state.js";
+import { wantsKeeping } from "./storage.js";
 import { createStrip, spokenCell } from "./strip.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 
-const MODEL_URL = new URL("models/tales/", document.baseURI).href;
 const MAX_TITLE_CHARS = 48;
 
 let state = parseHash(location.hash);
@@ -33,20 +36,30 @@ const picture = createPicture({ canvas, scroller: byId("scroller"), track: byId(
   if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
 });
 
-const session = createSession(MODEL_URL, {
-  loading: () => {
+const openings = createOpenings({ session: () => session, changed: () => remember() });
+const models = createModels({ engine: () => session.engine(), isOpening: () => session.isOpening(), coming: openings.coming, open: openings.open });
+
+const session = createSession({
+  text: () => state.text,
+  opening: (source, is_first) => {
+    openings.opening(source, is_first);
+    models.draw();
+    if (!is_first) return;
     setState("loading");
     byId("status").textContent = "";
-    showLoading("Starting the engine");
+    showLoading();
   },
-  progress: (progress) => {
-    const arrived = progress.total !== undefined && progress.received >= progress.total;
-    showLoading(arrived ? "Preparing the model" : "Loading the weights of Tales", progress);
+  step: openings.step,
+  opened: (facts, refusal, source) => {
+    n_ctx = Number(facts.model.n_ctx);
+    openings.opened(facts, refusal, source);
+    models.show(facts);
+    picture.release();
+    remember();
   },
-  loaded: ({ model, adapter }) => {
-    n_ctx = Number(model.n_ctx);
-    showModel(model, adapter);
-    showLoading("Reading the text");
+  notOpened: (failure, source, how) => {
+    openings.notOpened(failure, source, how);
+    void models.refresh();
   },
   busy: () => setState(reading && !byId("picture").hidden ? "busy" : "loading"),
   block: (end) => {
@@ -60,7 +73,7 @@ const session = createSession(MODEL_URL, {
     byId("status").textContent =
       `${fresh.n_tokens} of ${n_ctx} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
     remember();
-    if (performance.getEntriesByName("loupe:first-picture").length === 0) performance.mark("loupe:first-picture");
+    if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
   },
   failure: showFailure,
 });
@@ -83,6 +96,16 @@ const controls = createControls({
   },
 });
 
+/** What can wait until there is something to see. */
+function afterFirstPicture() {
+  performance.mark("loupe:first-picture");
+  void workOffline((takeOver) => {
+    const button = byId("new-version");
+    button.addEventListener("click", takeOver, { once: true });
+    button.hidden = false;
+  });
+}
+
 /** Draws the newest reading through the present view and theme. @param {boolean} follow_end */
 function show(follow_end) {
   if (!reading || byId("picture").hidden) return;
@@ -100,6 +123,7 @@ function showTheme() {
 }
 
 function remember() {
+  state = { ...state, model: openings.model() };
   saveState(state);
   const start = state.text.trim().replace(/\s+/g, " ").slice(0, MAX_TITLE_CHARS);
   document.title = start ? `${start} · Loupe` : "Loupe";
@@ -119,7 +143,7 @@ function showFailure(code, message, loading) {
   picture.clear();
   setState(advice.quiet ? "ready" : "error");
   byId("status").textContent = n_ctx > 0 ? `up to ${n_ctx} tokens · nothing leaves this page` : "";
-  const retry = { label: "Try again", onClick: () => void session.start(() => state.text) };
+  const retry = { label: "Try again", onClick: () => openings.again() };
   showProblem(code, message, advice, advice.remedy === "retry" ? [retry] : advice.remedy === "keep" ? keepActions() : []);
   if (code === "too-long") void sayLength(state.text);
   if (!loading) remember();
@@ -141,7 +165,7 @@ function keepActions() {
     onClick: async () => {
       try {
         const kept = await session.engine().keep(text, n_ctx, which);
-      byId("text").focus();
+        byId("text").focus();
         setText(kept.text, kept.ids);
       } catch (error) {
         showFailure(codeOf(error), /** @type {Error} */ (error).message, false);
@@ -153,20 +177,25 @@ function keepActions() {
 addEventListener("hashchange", () => {
   const wanted = parseHash(location.hash);
   const same_text = wanted.text === state.text;
+  const same_model = wanted.model === state.model;
   state = wanted;
   controls.setView(state.view);
   controls.setTheme(state.theme);
   showTheme();
   if (!same_text) setText(state.text, state.text);
+  if (!same_model) void openings.follow(state.model);
 });
 onSystemTheme(() => show(false));
 
-closeModelCard();
+createDrop((name, files) => {
+  models.close();
+  void openings.open({ kind: "files", name, files }, { precision: "f16", keep: wantsKeeping() });
+});
 controls.setText(state.text);
 controls.setView(state.view);
 controls.setTheme(state.theme);
 showTheme();
-void session.start(() => state.text);
+void openings.begin(state.model);
 
 /**
  * The page's hook for tests and scripts. Rectangles are CSS pixels from the canvas's top left; a cell's fill can be

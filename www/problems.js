@@ -33,3 +33,39 @@ const ADVICE = {
 /** @param {string} code @param {boolean} loading whether the model was being loaded @returns {Advice} */
 export const adviceOn = (code, loading) =>
   ADVICE[code] ?? (loading ? { title: "The model could not be loaded", remedy: "retry" } : { title: "The text could not be read" });
+
+/**
+ * @typedef {object} OpeningAdvice
+ * @property {(name: string) => string} title
+ * @property {"retry" | "replace" | "f32"} [remedy]
+ * @property {boolean} [is_quiet] no failure, but what the person asked for
+ */
+
+/** What of a kept copy says that it is no longer what was stored. */
+const DAMAGE = ["corrupt", "truncated", "bad-header"];
+/** What another attempt may mend. */
+const PASSING = ["network", "corrupt", "truncated", "out-of-memory", "busy", "unexpected"];
+
+/**
+ * A model that was not opened, while another one is in use.
+ * @param {string} code @param {boolean} was_kept it was opened from the store @param {"f16" | "f32"} precision
+ * @returns {OpeningAdvice}
+ */
+export function adviceOnOpening(code, was_kept, precision) {
+  if (code === "aborted") return { title: (name) => `Opening ${name} was cancelled`, remedy: "retry", is_quiet: true };
+  if (was_kept && DAMAGE.includes(code)) return { title: (name) => `The kept copy of ${name} is damaged`, remedy: "replace" };
+  if (code === "bad-dtype" && precision === "f16") return { title: (name) => `${name} does not fit f16`, remedy: "f32" };
+  return { title: (name) => `${name} could not be opened`, remedy: PASSING.includes(code) ? "retry" : undefined };
+}
+
+/** @param {import("./opening.js").Refusal} refusal */
+export function whyNotKept({ name, message }) {
+  switch (name) {
+    case "QuotaExceededError": return "The browser has no more room for this site: delete another model, or free some of the disk.";
+    case "NoModificationAllowedError": return "Another tab is storing the same model now.";
+    case "SecurityError":
+    case "NotAllowedError":
+    case "TypeError": return "This browser does not let the page keep files, as in a private window.";
+    default: return message;
+  }
+}

@@ -1,73 +1,132 @@
 // @ts-check
 /**
- * Loading and reading, in time: the newest text wins. A newer text cancels the older reading, whose answer is
- * then ignored, whatever it is.
+ * Opening and reading, in time. One model is opened at once, beside the one in use, which can be read meanwhile. The
+ * newest text wins: it cancels the older reading, whose answer is then ignored, whatever it is.
  */
 import { startEngine } from "./engine.js";
 import { codeOf } from "./outcome.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
-/** @typedef {import("./engine.js").Facts} Facts */
+/** @typedef {import("./gather.js").Source} Source */
+/** @typedef {import("./engine.js").InUseFacts} InUseFacts */
+/** @typedef {{ precision: "f16" | "f32", keep: boolean }} How */
+/** @typedef {{ code: string, message: string }} Failure */
 
 const DEBOUNCE_MS = 150;
 
+/** With these no other model would open either. */
+const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "unexpected"];
+
 /**
- * @param {string} model_url
  * @param {object} on
- * @param {() => void} on.loading a fresh engine starts
- * @param {(progress: import("./engine.js").Progress) => void} on.progress
- * @param {(facts: { model: Facts, adapter: Facts }) => void} on.loaded
+ * @param {() => string} on.text the text to read once a model is there
+ * @param {(source: Source, is_first: boolean) => void} on.opening `is_first`: there is none to read with meanwhile
+ * @param {(step: import("./engine.js").Step) => void} on.step
+ * @param {(facts: InUseFacts, refusal: import("./opening.js").Refusal | null, source: Source) => void} on.opened
+ * @param {(failure: Failure, source: Source, how: How) => void} on.notOpened another model is in use or about to be
  * @param {() => void} on.busy
  * @param {(end: number) => void} on.block
  * @param {(reading: import("./reading.js").PlainReading) => void} on.reading
- * @param {(code: string, message: string, loading: boolean) => void} on.failure
+ * @param {(code: string, message: string, loading: boolean) => void} on.failure nothing can be read
  */
-export function createSession(model_url, on) {
-  /** @type {Engine} */
-  let engine;
+export function createSession(on) {
+  /** @type {Engine | null} */
+  let engine = null;
+  let is_fresh = false;
   let loaded = false;
   let asked_again = 0;
-  let current = new AbortController();
+  let reading = new AbortController();
+  /** @type {AbortController | null} */
+  let opening = null;
 
-  /** @param {unknown} error @param {boolean} loading */
-  const fail = (error, loading) => on.failure(codeOf(error), /** @type {Error} */ (error).message, loading);
+  /** @param {unknown} error @returns {Failure} */
+  const failureOf = (error) => ({ code: codeOf(error), message: /** @type {Error} */ (error).message });
+
+  /** The engine that runs, or a fresh one. */
+  function theEngine() {
+    if (!engine) [engine, is_fresh] = [startEngine(), true];
+    return engine;
+  }
 
   /** @param {string | Uint32Array} text_or_ids */
   async function readNow(text_or_ids) {
     clearTimeout(asked_again);
-    current.abort();
+    reading.abort();
     if (!loaded) return;
-    const mine = (current = new AbortController());
+    const mine = (reading = new AbortController());
     const { signal } = mine;
     if (text_or_ids.length === 0) return on.failure("empty", "", false);
     on.busy();
     try {
+      const engine = theEngine();
       const onBlock = (/** @type {number} */ end) => signal.aborted || on.block(end);
-      const reading = await engine.read(text_or_ids, { signal, onBlock: (end) => void onBlock(end) });
-      if (!signal.aborted) on.reading(reading);
+      const fresh = await engine.read(text_or_ids, { signal, onBlock: (end) => void onBlock(end) });
+      if (!signal.aborted) on.reading(fresh);
     } catch (error) {
-      if (!signal.aborted && codeOf(error) !== "aborted") fail(error, false);
+      const { code, message } = failureOf(error);
+      if (!signal.aborted && code !== "aborted") on.failure(code, message, false);
+    }
+  }
+
+  /**
+   * Opens a model in the engine that runs. Returns why it did not, if another one may; null where there is no more to do.
+   * @param {Source} source @param {How} how @returns {Promise<Failure | null>}
+   */
+  async function load(source, how) {
+    const [started, mine] = [theEngine(), new AbortController()];
+    [opening, is_fresh] = [mine, false];
+    on.opening(source, !loaded);
+    const isCurrent = () => engine === started && opening === mine;
+    try {
+      const onStep = (/** @type {import("./engine.js").Step} */ step) => void (isCurrent() && on.step(step));
+      const { refusal, ...facts } = await started.load(source, { ...how, signal: mine.signal, onStep });
+      if (!isCurrent()) return null;
+      [opening, loaded] = [null, true];
+      on.opened(facts, refusal, source);
+      await readNow(on.text());
+      return null;
+    } catch (error) {
+      if (!isCurrent()) return null;
+      loaded = (await started.current().catch(() => null)) !== null;
+      if (!isCurrent()) return null;
+      opening = null;
+      return mine.signal.aborted ? { code: "aborted", message: "" } : failureOf(error);
     }
   }
 
   return {
-    /** Starts over with a fresh engine and reads the text once it is loaded. @param {() => string} text */
-    async start(text) {
-      current.abort();
+    /**
+     * Starts over with a fresh engine and opens a model; where that fails, the bundled one.
+     * @param {Source} source @param {How} how
+     */
+    async start(source, how) {
+      reading.abort();
       loaded = false;
-      engine?.close();
-      const started = (engine = startEngine());
-      on.loading();
-      try {
-        const facts = await started.load(model_url, on.progress);
-        if (engine !== started) return;
-        loaded = true;
-        on.loaded(facts);
-        await readNow(text());
-      } catch (error) {
-        if (engine === started) fail(error, true);
+      if (!is_fresh) {
+        engine?.close();
+        engine = null;
       }
+      const failure = await load(source, how);
+      if (!failure) return;
+      if (source.kind === "bundled" || NO_DEVICE.includes(failure.code)) return on.failure(failure.code, failure.message, true);
+      on.notOpened(failure, source, how);
+      const second = await load({ kind: "bundled" }, how);
+      if (second) on.failure(second.code, second.message, true);
     },
+
+    /** Opens another model; should it fail, the one in use stays. @param {Source} source @param {How} how */
+    async open(source, how) {
+      if (opening) return;
+      const had_one = loaded;
+      const failure = await load(source, how);
+      if (!failure) return;
+      on.notOpened(failure, source, how);
+      if (had_one && !loaded) on.failure(failure.code, failure.message, true);
+    },
+
+    cancel: () => opening?.abort(),
+
+    isOpening: () => opening !== null,
 
     readNow,
 
@@ -77,6 +136,6 @@ export function createSession(model_url, on) {
       asked_again = window.setTimeout(readNow, DEBOUNCE_MS, text);
     },
 
-    engine: () => engine,
+    engine: theEngine,
   };
 }

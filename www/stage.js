@@ -1,7 +1,6 @@
 // @ts-check
 /** What stands where the picture is: the loading panel, a problem, or the picture itself. Never two of them. */
 import { button, byId } from "./dom.js";
-import { megabytes } from "./format.js";
 
 /** @typedef {"loading" | "ready" | "busy" | "error"} State */
 /** @typedef {{ label: string, onClick: () => void }} Action */
@@ -16,22 +15,6 @@ export function setState(state) {
 function only(id) {
   for (const each of ["loading", "problem", "picture"]) byId(each).hidden = each !== id;
   if (id !== "picture") byId("strip").hidden = true;
-}
-
-/** @param {string} title @param {{ received: number, total: number | undefined, tensor: string } | null} [progress] */
-export function showLoading(title, progress = null) {
-  /** @type {HTMLProgressElement} */
-  const bar = byId("progress");
-  only("loading");
-  byId("loading-title").textContent = title;
-  if (progress?.total) {
-    bar.max = progress.total;
-    bar.value = progress.received;
-    byId("loading-text").textContent = `${megabytes(progress.received)} of ${megabytes(progress.total)} · ${progress.tensor}`;
-  } else {
-    bar.removeAttribute("value");
-    byId("loading-text").textContent = progress ? `${megabytes(progress.received)} · ${progress.tensor}` : "";
-  }
 }
 
 /**
@@ -50,4 +33,5 @@ export function showProblem(code, message, advice, actions) {
   byId("problem-actions").replaceChildren(...actions.map(({ label, onClick }) => button("chip", label, onClick)));
 }
 
+export const showLoading = () => only("loading");
 export const showPicture = () => only("picture");

@@ -1,10 +1,11 @@
 // @ts-check
-/** What the address bar remembers: the text, the view and the theme, each only where it is not the default. */
+/** What the address bar remembers: the model, the text, the view and the theme, each only where it is not the default. */
+import { addressOf, addressText } from "./address.js";
 import { DEFAULT_TEXT } from "./examples.js";
 import { THEMES } from "./palette.js";
 import { viewNamed } from "./views.js";
 
-/** @typedef {{ text: string, view: import("./views.js").View, theme: import("./palette.js").ThemeChoice }} PageState */
+/** `model`: its address on the hub, null for the bundled one and for files. @typedef {{ model: string | null, text: string, view: import("./views.js").View, theme: import("./palette.js").ThemeChoice }} PageState */
 
 /** Chat programs and mailers cut longer addresses; a longer text stays on the page only. */
 const MAX_TEXT_CHARS = 2000;
@@ -13,7 +14,9 @@ const MAX_TEXT_CHARS = 2000;
 export function parseHash(hash) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const theme = /** @type {any} */ (fields.get("theme"));
+  const model = addressOf(fields.get("model"));
   return {
+    model: model && addressText(model),
     text: fields.get("text") ?? DEFAULT_TEXT,
     view: viewNamed(fields.get("view")),
     theme: THEMES.includes(theme) ? theme : "auto",
@@ -21,8 +24,9 @@ export function parseHash(hash) {
 }
 
 /** @param {PageState} state */
-export function formatHash({ text, view, theme }) {
+export function formatHash({ model, text, view, theme }) {
   const fields = new URLSearchParams();
+  if (model) fields.set("model", model);
   if (view !== viewNamed(null)) fields.set("view", view.name);
   if (theme !== "auto") fields.set("theme", theme);
   // A lone surrogate has no place in an address: it would come back as another character.

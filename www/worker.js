@@ -1,24 +1,60 @@
 // @ts-check
 /** The engine's worker: downloads start here, the GPU is driven from here, and only plain data leaves. */
 import * as Comlink from "comlink";
-import { fetchModel } from "./download.js";
 import { LoupeError, outcomeOf } from "./outcome.js";
+import { lookUp } from "./hub.js";
+import { openModel } from "./opening.js";
 import { buffersOf, plainReading } from "./plain.js";
+import { listKept, removeKept } from "./store.js";
 
-/** @type {any} the engine's Loupe, once it is open and holds a model */
+/** @typedef {import("./gather.js").Places & { engine_url: string }} Settings */
+/** @typedef {Record<string, string | number | boolean>} Facts */
+/** @typedef {{ n_layer: number, n_embd: number, n_ctx: number, parameters: number, file_bytes: number, kept_bytes: number, gpu_bytes: number, fits: boolean | null, problem: string | null }} Plan */
+/** @typedef {{ model: Facts, adapter: Facts, in_use: import("./opening.js").InUse }} InUseFacts */
+
+const STEP_MS = 100;
+
+/** @type {Settings} */
+let settings;
+/** @type {Promise<any> | null} the engine's Loupe, once somebody has asked for it */
+let opened = null;
+/** @type {any} the same, once it is there */
 let loupe = null;
+/** @type {import("./opening.js").InUse | null} */
+let in_use = null;
 
-/** Readings under way, by the page's job number. @type {Map<number, AbortController>} */
+/** What is under way and can be cancelled, by the page's job number. @type {Map<number, AbortController>} */
 const jobs = new Map();
 
-/** Imports and starts the engine, which is not part of the bundle so that articles can embed it too. @param {string} engine_url */
-async function openEngine(engine_url) {
-  const engine = await import(/* @vite-ignore */ engine_url)
+/** Imports and starts the engine, which is not part of the bundle so that articles can embed it too. */
+function engine() {
+  const { engine_url } = settings;
+  opened ??= import(/* @vite-ignore */ engine_url)
     .then(async (module) => (await module.default(), module))
     .catch((error) => {
       throw new LoupeError("network", `The engine could not be loaded from ${engine_url}: ${error.message}`);
-    });
-  return engine.Loupe.open();
+    })
+    .then(async (module) => (loupe = await module.Loupe.open()));
+  return opened;
+}
+
+/** @template T @param {number} job @param {(signal: AbortSignal) => T | Promise<T>} step */
+async function cancellable(job, step) {
+  const controller = new AbortController();
+  jobs.set(job, controller);
+  const outcome = await outcomeOf(() => step(controller.signal));
+  jobs.delete(job);
+  return outcome;
+}
+
+/** Passes on what changes what the bar says at once, and numbers ten times a second. @param {(step: import("./opening.js").Step) => void} onStep */
+function seldom(onStep) {
+  let [last, at] = ["", 0];
+  return (/** @type {import("./opening.js").Step} */ step) => {
+    if (step.step === last && step.step !== "wait" && performance.now() - at < STEP_MS) return;
+    [last, at] = [step.step, performance.now()];
+    onStep(step);
+  };
 }
 
 /** The bytes of these tokens as text; a character cut in half becomes U+FFFD. @param {Uint32Array} ids */
@@ -33,31 +69,69 @@ function textOf(ids) {
   return new TextDecoder().decode(bytes);
 }
 
+/** The model in use; null if there is none. @returns {InUseFacts | null} */
+const current = () =>
+  loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
+
 const api = {
+  /** Says where things are, and starts the engine. @param {Settings} given */
+  begin: (given) => {
+    settings = given;
+    engine().catch(() => {});
+  },
+
   /**
-   * Opens the engine and loads a model folder.
-   * @param {{ engine_url: string, model_url: string, precision: "f16" | "f32" }} what
-   * @param {(progress: { received: number, total: number | undefined, tensor: string }) => void} onProgress
+   * Opens a model. Should it fail, the one in use stays, or is opened again if it had to be let go of.
+   * @param {number} job
+   * @param {import("./gather.js").Source} source
+   * @param {{ precision: "f16" | "f32", keep: boolean }} how
+   * @param {(step: import("./opening.js").Step) => void} onStep
    */
-  load: ({ engine_url, model_url, precision }, onProgress) => outcomeOf(async () => {
-    const downloads = new AbortController();
+  load: (job, source, { precision, keep }, onStep) => cancellable(job, async (signal) => {
+    const before = in_use;
+    const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep) };
     try {
-      const [opened, files] = await Promise.all([openEngine(engine_url), fetchModel(model_url, downloads.signal)]);
-      await opened.load({
-        config: files.config,
-        tokenizer: files.tokenizer,
-        weights: files.weights,
-        precision,
-        onProgress: (/** @type {any} */ { received, total, tensor }) =>
-          onProgress({ received, total: total ?? files.weights_bytes, tensor }),
-      });
-      loupe = opened;
-      return { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter) };
+      const { in_use: now, refusal } = await openModel(engine(), source, how);
+      in_use = now;
+      return { ...(/** @type {InUseFacts} */ (current())), refusal };
     } catch (error) {
-      downloads.abort();
+      if (before && loupe && !loupe.model) {
+        in_use = null;
+        const again = { ...how, precision: before.precision, keep: false, in_use: null, signal: new AbortController().signal };
+        in_use = await openModel(engine(), before.source, again).then((result) => result.in_use, () => null);
+      }
       throw error;
     }
   }),
+
+  /** The model in use, or null. */
+  current: () => outcomeOf(current),
+
+  /** What a model costs. @param {string} config @param {"f16" | "f32"} precision @param {boolean} trial */
+  plan: (config, precision, trial) => outcomeOf(async () => {
+    /** @type {Plan} */
+    const plan = await (await engine()).plan({ config, precision, trial });
+    return plan;
+  }),
+
+  /**
+   * What the hub has of a model.
+   * @param {number} job @param {import("./address.js").Address} address
+   * @param {(step: import("./opening.js").Step) => void} onStep
+   */
+  lookUp: (job, address, onStep) => cancellable(job, async (signal) => {
+    const { id, revision, config, bytes, weights } = await lookUp(settings.hub, address, {
+      signal,
+      onWait: (wait) => onStep({ step: "wait", ...wait }),
+    });
+    return { id, revision, config, bytes, n_files: weights.length };
+  }),
+
+  /** What is kept in this browser. */
+  list: () => outcomeOf(listKept),
+
+  /** @param {string} key */
+  remove: (key) => outcomeOf(() => removeKept(key)),
 
   /**
    * Reads a text or ids. What comes back is transferred, not copied.
@@ -66,13 +140,11 @@ const api = {
    * @param {(end: number) => void} onBlock called with the number of positions read so far
    */
   read: async (job, text_or_ids, onBlock) => {
-    const controller = new AbortController();
-    jobs.set(job, controller);
-    const outcome = await outcomeOf(async () => {
+    const outcome = await cancellable(job, async (signal) => {
       const start = performance.now();
       const reading = await loupe.read(text_or_ids, {
         top_k: 10,
-        signal: controller.signal,
+        signal,
         onBlock: (/** @type {{ end: number, reading: { free(): void } }} */ { end, reading }) => {
           reading.free();
           onBlock(end);
@@ -82,11 +154,10 @@ const api = {
       reading.free();
       return plain;
     });
-    jobs.delete(job);
     return outcome.ok ? Comlink.transfer(outcome, buffersOf(outcome.value)) : outcome;
   },
 
-  /** Stops a reading; one that is already over is no longer known, which is fine. @param {number} job */
+  /** Stops a job; one that is already over is no longer known, which is fine. @param {number} job */
   cancel: (job) => jobs.get(job)?.abort(),
 
   /** How many tokens a text has. @param {string} text */
@@ -106,7 +177,7 @@ const api = {
 
 /** The plain values of an engine object, whose fields may be getters. @param {Record<string, unknown>} facts */
 function plainFacts(facts) {
-  /** @type {Record<string, string | number | boolean>} */
+  /** @type {Facts} */
   const plain = {};
   for (const key in facts) {
     const value = facts[key];

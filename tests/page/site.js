@@ -1,5 +1,6 @@
 // @ts-check
 /** Serves the built site under a sub-path, opens it, and watches that it stays at home and quiet. */
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { test as base, expect } from "@playwright/test";
 import sirv from "sirv";
@@ -9,18 +10,28 @@ export { expect };
 /** The site works from any path of any host, so it is tested from one that is not the root. */
 const PATH = "/a/b/";
 
-/** @returns {Promise<{ origin: string, close: () => void }>} */
-export async function serveSite() {
+/**
+ * @param {{ html?: (text: string) => string, worker?: string }} [changes] what becomes of index.html on its way; what stands before the engine's worker
+ * @param {string[]} [friends] other origins that the page may ask
+ * @returns {Promise<{ origin: string, friends: string[], close: () => void }>}
+ */
+export async function serveSite({ html, worker } = {}, friends = []) {
   const serve = sirv("dist", { dev: true, etag: true });
   const server = createServer((request, response) => {
     const notFound = () => response.writeHead(404).end("not found");
     if (!request.url?.startsWith(PATH)) return notFound();
     request.url = request.url.slice(PATH.length - 1);
+    if (html && request.url === "/") {
+      return response.setHeader("Content-Type", "text/html").end(html(readFileSync("dist/index.html", "utf8")));
+    }
+    if (worker && /^\/assets\/worker-[^/]*\.js$/.test(request.url)) {
+      return response.setHeader("Content-Type", "text/javascript").end(worker + readFileSync(`dist${request.url}`, "utf8"));
+    }
     serve(request, response, notFound);
   });
   await new Promise((done) => server.listen(0, "127.0.0.1", () => done(undefined)));
   const address = /** @type {import("node:net").AddressInfo} */ (server.address());
-  return { origin: `http://127.0.0.1:${address.port}`, close: () => server.close() };
+  return { origin: `http://127.0.0.1:${address.port}`, friends, close: () => server.close() };
 }
 
 /** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { server: Awaited<ReturnType<typeof serveSite>> }>} */
@@ -39,6 +50,7 @@ export const test = base.extend({
     const errors = /** @type {string[]} */ ([]);
     page.on("request", (request) => {
       const url = request.url();
+      if (server.friends.includes(new URL(url).origin)) return;
       if (!url.startsWith(server.origin + PATH) && !url.startsWith("blob:") && !url.startsWith("data:")) strayed.push(url);
     });
     page.on("pageerror", (error) => errors.push(String(error)));

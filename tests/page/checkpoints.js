@@ -1,0 +1,95 @@
+// @ts-check
+/** Small models for the fake hub, made from the bundled one: whole, in shards, wider, or with something wrong. */
+import { readFileSync } from "node:fs";
+
+/** @typedef {{ name: string, dtype: string, shape: number[], bytes: Buffer }} Tensor */
+/** @typedef {Record<string, Buffer>} Folder */
+
+const TALES = "www/models/tales";
+const read = (/** @type {string} */ name) => readFileSync(`${TALES}/${name}`);
+
+/** @param {Buffer} file @returns {Tensor[]} */
+function tensorsOf(file) {
+  const start = 8 + Number(file.readBigUInt64LE(0));
+  const { __metadata__, ...header } = JSON.parse(file.subarray(8, start).toString());
+  return Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => ({
+    name,
+    dtype,
+    shape,
+    bytes: file.subarray(start + from, start + to),
+  }));
+}
+
+/** @param {Tensor[]} tensors */
+function fileOf(tensors) {
+  let at = 0;
+  const header = Object.fromEntries(tensors.map(({ name, dtype, shape, bytes }) => {
+    const data_offsets = [at, (at += bytes.length)];
+    return [name, { dtype, shape, data_offsets }];
+  }));
+  const text = JSON.stringify(header);
+  const padded = Buffer.from(text + " ".repeat((8 - (text.length % 8)) % 8));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(padded.length));
+  return Buffer.concat([length, padded, ...tensors.map(({ bytes }) => bytes)]);
+}
+
+/** @returns {Folder} */
+export const tales = () => ({
+  "config.json": read("config.json"),
+  "tokenizer.json": read("tokenizer.json"),
+  "model.safetensors": read("model.safetensors"),
+});
+
+/** The same tensors in files of their own. @param {number} n @returns {Folder} */
+export function talesInShards(n) {
+  const { "model.safetensors": whole, ...rest } = tales();
+  const tensors = tensorsOf(whole);
+  const per_shard = Math.ceil(tensors.length / n);
+  /** @type {Folder} */
+  const folder = { ...rest };
+  /** @type {Record<string, string>} */
+  const weight_map = {};
+  for (let i = 0; i < n; i++) {
+    const name = `model-${String(i + 1).padStart(5, "0")}-of-${String(n).padStart(5, "0")}.safetensors`;
+    const part = tensors.slice(i * per_shard, (i + 1) * per_shard);
+    for (const tensor of part) weight_map[tensor.name] = name;
+    folder[name] = fileOf(part);
+  }
+  folder["model.safetensors.index.json"] = Buffer.from(JSON.stringify({ metadata: {}, weight_map }));
+  return folder;
+}
+
+/** One weight beyond what f16 can say. @returns {Folder} */
+export function talesBeyondF16() {
+  const folder = tales();
+  const tensors = tensorsOf(folder["model.safetensors"]).map((tensor) => {
+    if (!tensor.name.endsWith("h.3.mlp.c_fc.weight")) return tensor;
+    const bytes = Buffer.alloc(tensor.bytes.length * 2);
+    bytes.writeFloatLE(1e6, 0);
+    return { ...tensor, dtype: "F32", bytes };
+  });
+  return { ...folder, "model.safetensors": fileOf(tensors) };
+}
+
+/** A wider model of the same vocabulary, large enough to be killed in the middle; its weights are noise. @returns {Folder} */
+export function wide() {
+  const [n_layer, n_embd, n_head] = [6, 640, 8];
+  const folder = tales();
+  const config = { ...JSON.parse(folder["config.json"].toString()), n_layer, n_embd, n_head };
+  const shapes = Object.fromEntries(tensorsOf(folder["model.safetensors"]).map(({ name, shape }) => [name, shape]));
+  let seed = 1;
+  const tensors = Object.entries(shapes)
+    .filter(([name]) => !/h\.[67]\./.test(name))
+    .map(([name, shape]) => {
+      const wider = shape.map((n) => (n % 192 === 0 ? (n / 192) * n_embd : n));
+      const bytes = Buffer.alloc(wider.reduce((product, n) => product * n, 2));
+      for (let i = 0; i + 4 <= bytes.length; i += 4) {
+        seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+        // Two halves of about 0.02 each, signs and mantissas from the seed.
+        bytes.writeUInt32LE(((seed & 0x83ff83ff) | 0x24002400) >>> 0, i);
+      }
+      return { name, dtype: "F16", shape: wider, bytes };
+    });
+  return { ...folder, "config.json": Buffer.from(JSON.stringify(config)), "model.safetensors": fileOf(tensors) };
+}

@@ -1,0 +1,159 @@
+// @ts-check
+/**
+ * A hub in one process: the listing and the redirects on one origin, the files on another, both as huggingface.co
+ * answers, and every fault that a network has. It writes down what it was asked.
+ */
+import { createHash } from "node:crypto";
+import { createServer } from "node:http";
+
+/** @typedef {import("./checkpoints.js").Folder} Folder */
+
+/**
+ * What goes wrong with a model's weights, and with all of it where that says so.
+ * @typedef {object} Faults
+ * @property {number} [refuse] this status for everything of the model
+ * @property {{ status: number, retry_after?: string }[]} [busy] one for each of the next requests
+ * @property {number} [always] this status for every request for the weights
+ * @property {number[]} [cut] bytes after which the next answers break off
+ * @property {number} [stall] once: bytes after which nothing more comes
+ * @property {number} [drip] bytes of each piece, one every 20 ms
+ * @property {number} [flip] this byte is another one
+ * @property {number} [announce] the size in the listing
+ * @property {boolean} [no_listing]
+ * @property {boolean} [no_ranges]
+ * @property {boolean} [no_cors]
+ * @property {string} [etag]
+ */
+/** @typedef {{ method: string, id: string, file: string, range: string | null, at: number }} Asked `file`: "listing" for that */
+
+const EXPOSED = "ETag, Content-Range, Accept-Ranges, Retry-After";
+const sha256 = (/** @type {Buffer} */ bytes) => createHash("sha256").update(bytes).digest("hex");
+
+/** @param {import("node:http").RequestListener} listener @param {number} [port] */
+async function listen(listener, port = 0) {
+  const server = createServer(listener);
+  await new Promise((done) => server.listen(port, "127.0.0.1", () => done(undefined)));
+  const address = /** @type {import("node:net").AddressInfo} */ (server.address());
+  return { server, port: address.port, origin: `http://127.0.0.1:${address.port}` };
+}
+
+/** @param {Record<string, Folder>} models by id */
+export async function startHub(models) {
+  /** @type {Asked[]} */
+  let asked = [];
+  /** @type {Record<string, Faults>} */
+  let faults = {};
+  const commit = (/** @type {string} */ id) => createHash("sha1").update(id).digest("hex");
+
+  /** @param {Buffer} bytes @param {Faults} fault @param {import("node:http").ServerResponse} response */
+  function send(bytes, fault, response) {
+    const cut = fault.cut?.shift();
+    const stop = cut ?? fault.stall ?? Infinity;
+    const is_stalled = cut === undefined && fault.stall !== undefined;
+    if (is_stalled) delete fault.stall;
+    let at = 0;
+    const next = () => {
+      if (response.destroyed) return;
+      const end = Math.min(bytes.length, stop, at + (fault.drip ?? 1 << 20));
+      response.write(bytes.subarray(at, end), () => {
+        at = end;
+        if (at >= stop && is_stalled) return;
+        if (at >= stop) return setTimeout(() => response.destroy(), 60);
+        if (at >= bytes.length) return response.end();
+        setTimeout(next, fault.drip ? 20 : 0);
+      });
+    };
+    next();
+  }
+
+  /** The files' own origin. @type {import("node:http").RequestListener} */
+  const onFile = (request, response) => {
+    const [, id, file] = /** @type {RegExpExecArray} */ (/^\/blob\/(.+)\/([^/]+)$/.exec(decodeURIComponent(request.url ?? "")));
+    const fault = faults[id] ?? {};
+    const range = request.headers.range ?? null;
+    asked.push({ method: request.method ?? "", id, file, range, at: performance.now() });
+    if (!fault.no_cors) response.setHeader("Access-Control-Allow-Origin", "*");
+    response.setHeader("Access-Control-Expose-Headers", EXPOSED);
+    const is_weights = file.endsWith(".safetensors");
+    const busy = is_weights && request.method === "GET" ? fault.busy?.shift() : undefined;
+    if (busy?.retry_after) response.setHeader("Retry-After", busy.retry_after);
+    if (busy) return response.writeHead(busy.status).end();
+    if (is_weights && fault.always) return response.writeHead(fault.always).end();
+    let bytes = models[id][file];
+    if (is_weights && fault.flip !== undefined) {
+      bytes = Buffer.from(bytes);
+      bytes[fault.flip] ^= 0xff;
+    }
+    response.setHeader("ETag", fault.etag ?? `"${sha256(bytes)}"`);
+    const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
+    if (range && !fault.no_ranges) {
+      if (from >= bytes.length) return response.writeHead(416).end();
+      response.setHeader("Content-Range", `bytes ${from}-${bytes.length - 1}/${bytes.length}`);
+    }
+    const part = range && !fault.no_ranges ? bytes.subarray(from) : bytes;
+    response.writeHead(part === bytes ? 200 : 206, { "Content-Length": part.length });
+    if (request.method === "HEAD") return response.end();
+    send(part, is_weights ? fault : {}, response);
+  };
+
+  /** The listing, and where the files are. @type {import("node:http").RequestListener} */
+  const onFront = (request, response) => {
+    const url = new URL(request.url ?? "", "http://hub");
+    response.setHeader("Access-Control-Allow-Origin", "*");
+    response.setHeader("Access-Control-Expose-Headers", EXPOSED);
+    const listing = /^\/api\/models\/(.+)\/revision\/([^/]+)$/.exec(url.pathname);
+    const [, id, revision, file] = listing ? [...listing, "listing"] : /^\/(.+)\/resolve\/([^/]+)\/([^/]+)$/.exec(url.pathname) ?? [];
+    const not_found = () => response.writeHead(404).end("Entry not found");
+    if (!id) return not_found();
+    const fault = faults[id] ?? {};
+    if (listing) asked.push({ method: request.method ?? "", id, file, range: null, at: performance.now() });
+    if (fault.refuse) return response.writeHead(fault.refuse).end();
+    const model = models[id];
+    if (!model || !["main", commit(id)].includes(decodeURIComponent(revision))) return not_found();
+    if (!listing) {
+      return model[file] ? response.writeHead(302, { Location: `${files.origin}/blob/${id}/${file}` }).end() : not_found();
+    }
+    if (fault.no_listing || url.searchParams.get("blobs") !== "true") return not_found();
+    const siblings = Object.entries(model).map(([rfilename, bytes]) => {
+      if (!/\.(safetensors|bin)$/.test(rfilename)) return { rfilename, size: bytes.length, blobId: "0" };
+      const size = fault.announce ?? bytes.length;
+      return { rfilename, size, blobId: "0", lfs: { sha256: sha256(bytes), size } };
+    });
+    response.setHeader("Content-Type", "application/json").end(JSON.stringify({ id, sha: commit(id), siblings }));
+  };
+
+  let files = await listen(onFile);
+  let front = await listen(onFront);
+  const stop = async (/** @type {import("node:http").Server} */ server) => {
+    server.closeAllConnections();
+    await new Promise((done) => server.close(done));
+  };
+
+  return {
+    base: front.origin,
+    origins: [front.origin, files.origin],
+    /** Sets what goes wrong with a model, and forgets what was asked. @param {string} id @param {Faults} [fault] */
+    set(id, fault = {}) {
+      faults = { ...faults, [id]: fault };
+      asked = [];
+    },
+    reset() {
+      faults = {};
+      asked = [];
+    },
+    /** What was asked for. @param {string} [id] */
+    asked: (id) => asked.filter((each) => !id || each.id === id),
+    /** Requests for the weights' bytes, in order: the byte each began at. @param {string} id */
+    starts: (id) =>
+      asked
+        .filter((each) => each.id === id && each.method === "GET" && each.file.endsWith(".safetensors"))
+        .map(({ range }) => Number(/\d+/.exec(range ?? "0")?.[0])),
+    async close() {
+      await Promise.all([stop(front.server), stop(files.server)]);
+    },
+    async reopen() {
+      files = await listen(onFile, files.port);
+      front = await listen(onFront, front.port);
+    },
+  };
+}

@@ -1,0 +1,61 @@
+// @ts-check
+/** Files and folders from this computer: chosen in a picker, or dropped anywhere on the page. */
+import { byId } from "./dom.js";
+
+/** Folders may hold anything; a model lies flat or one folder down. */
+const MAX_DEPTH = 2;
+
+/** @param {FileSystemEntry} entry @param {number} depth @returns {Promise<File[]>} */
+async function filesIn(entry, depth) {
+  if (entry.isFile) {
+    return [await new Promise((done, failed) => /** @type {FileSystemFileEntry} */ (entry).file(done, failed))];
+  }
+  if (depth === 0) return [];
+  const reader = /** @type {FileSystemDirectoryEntry} */ (entry).createReader();
+  /** @type {FileSystemEntry[]} */
+  const entries = [];
+  for (;;) {
+    // A reader hands over a folder in portions; an empty one is the last.
+    const more = await new Promise((done, failed) => reader.readEntries(done, failed));
+    if (more.length === 0) break;
+    entries.push(...more);
+  }
+  return (await Promise.all(entries.map((each) => filesIn(each, depth - 1)))).flat();
+}
+
+/** @param {File[]} files @param {string} [folder] */
+const nameOf = (files, folder) => folder || files[0]?.webkitRelativePath.split("/")[0] || "Files of this computer";
+
+/** @param {(name: string, files: File[]) => void} onFiles */
+export function createDrop(onFiles) {
+  for (const id of ["files", "folder"]) {
+    const input = /** @type {HTMLInputElement} */ (byId(id));
+    byId(`pick-${id}`).addEventListener("click", () => input.click());
+    input.addEventListener("change", () => {
+      const files = [...(input.files ?? [])];
+      input.value = "";
+      if (files.length > 0) onFiles(nameOf(files), files);
+    });
+  }
+
+  const isFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes("Files") ?? false;
+  const mark = (/** @type {boolean} */ is_over) => document.documentElement.toggleAttribute("data-drop", is_over);
+  addEventListener("dragover", (event) => {
+    if (!isFiles(event)) return;
+    event.preventDefault();
+    mark(true);
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget === null && mark(false));
+  addEventListener("drop", async (event) => {
+    if (!isFiles(event)) return;
+    event.preventDefault();
+    mark(false);
+    // Entries are there only until this function waits.
+    const items = [...(event.dataTransfer?.items ?? [])].filter((item) => item.kind === "file");
+    const entries = items.map((item) => item.webkitGetAsEntry());
+    const plain = items.map((item) => item.getAsFile());
+    const files = await Promise.all(entries.map((entry, i) => (entry ? filesIn(entry, MAX_DEPTH) : plain[i] ? [plain[i]] : [])));
+    const folder = entries.length === 1 && entries[0]?.isDirectory ? entries[0].name : undefined;
+    onFiles(nameOf(files.flat(), folder), files.flat());
+  });
+}

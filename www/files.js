@@ -1,0 +1,49 @@
+// @ts-check
+/** Files that a person chose ─▶ the parts of one model, or a clear word on what is missing. */
+import { shardsOf } from "./hub.js";
+import { LoupeError } from "./outcome.js";
+
+const INDEX = "model.safetensors.index.json";
+const NUMBERED = /^(.*)-(\d{5})-of-(\d{5})\.safetensors$/;
+
+/** @param {File} file */
+const depth = ({ webkitRelativePath }) => webkitRelativePath.split("/").length;
+
+/** Every shard that the numbers in these names speak of. @param {string[]} names */
+function numbered(names) {
+  const [, stem, , count] = NUMBERED.exec(names[0]) ?? [];
+  if (stem === undefined) return names;
+  return Array.from({ length: Number(count) }, (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`);
+}
+
+/**
+ * Errors: `not-found` for what is missing, `bad-header`.
+ * @param {File[]} files
+ */
+export async function sortFiles(files) {
+  /** By name; of two with the same name the one nearer to the top. @type {Map<string, File>} */
+  const by_name = new Map();
+  for (const file of files.toSorted((a, b) => depth(b) - depth(a))) by_name.set(file.name, file);
+
+  const index = by_name.get(INDEX);
+  const found = [...by_name.keys()].filter((name) => name.endsWith(".safetensors")).sort();
+  const wanted = by_name.has("model.safetensors") ? ["model.safetensors"]
+    : index ? shardsOf(await index.text(), INDEX)
+    : found.length > 0 ? numbered(found) : ["model.safetensors"];
+  const missing = ["config.json", "tokenizer.json", ...wanted].filter((name) => !by_name.has(name));
+  if (missing.length > 0) {
+    const names = missing.length === 1 ? missing[0] : `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}`;
+    throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json and model.safetensors, or its shards with their index.`);
+  }
+  const weights = wanted.map((name) => /** @type {File} */ (by_name.get(name)));
+  const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
+  return { config: await text("config.json"), tokenizer: await text("tokenizer.json"), weights };
+}
+
+/** The same for the same files, without reading all of them. @param {string} config @param {File[]} weights */
+export async function filesKey(config, weights) {
+  const facts = weights.map(({ name, size, lastModified }) => `${name} ${size} ${lastModified}`);
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode([config, ...facts].join("\n")));
+  const hex = Array.from(new Uint8Array(digest).slice(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return `files-${hex}`;
+}

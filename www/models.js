@@ -1,0 +1,211 @@
+// @ts-check
+/**
+ * The Models panel: what there is to open and what each costs, any model of the hub, files from this computer, the
+ * storage, and the model in use. It decides nothing about loading: it asks, through `on`.
+ */
+import { parseAddress } from "./address.js";
+import { byId } from "./dom.js";
+import { showFacts } from "./facts.js";
+import { hubRow, isSame, keptOf, menuOf } from "./menu.js";
+import { rowElement } from "./row.js";
+import { createStorage, wantsKeeping } from "./storage.js";
+
+/** @typedef {import("./menu.js").Row} Row */
+/** @typedef {import("./engine.js").Plan} Plan */
+/** @typedef {import("./gather.js").Source} Source */
+/** @typedef {import("./session.js").How} How */
+
+/**
+ * @param {object} page
+ * @param {() => import("./engine.js").Engine} page.engine
+ * @param {() => boolean} page.isOpening
+ * @param {() => import("./address.js").Address | null} page.coming the hub's model that is being opened
+ * @param {(source: Source, how: How) => void} page.open
+ */
+export function createModels(page) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("models"));
+  const news = byId("news");
+  const home = /** @type {HTMLElement} */ (news.parentElement);
+  const storage = createStorage();
+  /** @type {import("./engine.js").InUseFacts | null} */
+  let in_use = null;
+  /** @type {import("./store.js").Kept[]} */
+  let kept = [];
+  /** What the hub said of a model that was looked up. @type {{ address: import("./address.js").Address, config: string, bytes: number | null } | null} */
+  let found = null;
+  /** @type {string | null} */
+  let chosen = null;
+  /** By config and precision; a text says why there is none. @type {Map<string, Plan | string>} */
+  const plans = new Map();
+  /** @type {Map<string, Plan | "trying">} */
+  const trials = new Map();
+  let looking = new AbortController();
+
+  const planKey = (/** @type {Row} */ { config, precision }) => `${precision} ${config}`;
+
+  /** Asks the engine what a row costs, and draws again once it has said so. @param {Row} row @param {boolean} trial */
+  async function plan(row, trial) {
+    const key = planKey(row);
+    if (row.config === null) return;
+    if (trial) trials.set(key, "trying");
+    const ask = (/** @type {boolean} */ tries) => page.engine().plan(/** @type {string} */ (row.config), { precision: row.precision, trial: tries });
+    try {
+      // What no adapter of this kind can hold is told apart from what there is no room for now.
+      if (!plans.has(key)) plans.set(key, await ask(false));
+      if (trial) trials.set(key, await ask(true));
+    } catch (error) {
+      trials.delete(key);
+      plans.set(key, /** @type {Error} */ (error).message);
+    }
+    draw();
+  }
+
+  /** @param {Row} row */
+  function choose(row) {
+    chosen = chosen === row.key ? null : row.key;
+    const limits = plans.get(planKey(row));
+    const is_worth_it = !row.is_in_use && !page.isOpening() && (!limits || (typeof limits !== "string" && !limits.problem));
+    if (chosen && is_worth_it) void plan(row, true);
+    draw();
+  }
+
+  /** @param {Source} source @param {"f16" | "f32"} precision */
+  function open(source, precision) {
+    close();
+    page.open(source, { precision, keep: wantsKeeping() });
+  }
+
+  /** @param {Row} row */
+  const elementOf = (row) => {
+    const key = planKey(row);
+    return rowElement(row, {
+      plan: plans.get(key) ?? null,
+      trial: trials.get(key) ?? null,
+      is_chosen: chosen === row.key,
+      is_busy: page.isOpening(),
+      is_coming: isSame(row.address, page.coming()),
+      beside: in_use?.in_use.name ?? "",
+      is_slow: Boolean(in_use?.adapter.fallback),
+    }, {
+      choose: () => choose(row),
+      open: () => open(row.kept ? { kind: "kept", key: row.kept.key } : { kind: "bundled" }, row.precision),
+      download: () => row.address && open({ kind: "hub", ...row.address }, row.precision),
+      remove: () => row.kept && void remove(row.kept.key),
+    });
+  };
+
+  /** The rows of the list, and that of a model that was looked up and is not in it. */
+  function rowsNow() {
+    const now = in_use?.in_use ?? null;
+    const listed = menuOf(kept, now);
+    if (!found) return { listed, other: [] };
+    const { address, config, bytes } = found;
+    const row = { ...hubRow(address, config, keptOf(kept, address), now), download_bytes: bytes };
+    const same = listed.find((each) => isSame(each.address, address));
+    if (same) same.download_bytes = bytes;
+    return { listed, other: same ? [] : [row] };
+  }
+
+  /** Draws the rows; the focus stays on the row that has it. */
+  function draw() {
+    if (!dialog.open) return;
+    const { listed, other } = rowsNow();
+    const focused = document.activeElement?.closest?.("[data-row]");
+    const key = focused instanceof HTMLElement ? focused.dataset.row : null;
+    byId("model-rows").replaceChildren(...listed.map(elementOf));
+    byId("hub-rows").replaceChildren(...other.map(elementOf));
+    const again = [...dialog.querySelectorAll("[data-row]")].find((row) => /** @type {HTMLElement} */ (row).dataset.row === key);
+    if (again) /** @type {HTMLElement | null} */ (again.querySelector(".row-head"))?.focus({ preventScroll: true });
+    for (const row of listed) {
+      if (!plans.has(planKey(row)) && !asked.has(planKey(row))) {
+        asked.add(planKey(row));
+        void plan(row, false);
+      }
+    }
+  }
+  const asked = new Set();
+
+  /** Reads the store again. */
+  async function refresh() {
+    kept = await page.engine().list().catch(() => []);
+    draw();
+    if (dialog.open) await storage.show(kept);
+  }
+
+  /** @param {string} key */
+  async function remove(key) {
+    byId("models-problem").textContent = await page.engine().remove(key).then(() => "", (/** @type {Error} */ error) => error.message);
+    await refresh();
+  }
+
+  async function lookUp() {
+    looking.abort();
+    const mine = (looking = new AbortController());
+    const say = (/** @type {string} */ words, is_bad = false) => {
+      if (mine.signal.aborted) return;
+      byId("hub-status").textContent = words;
+      byId("hub-status").classList.toggle("bad", is_bad);
+    };
+    found = null;
+    draw();
+    try {
+      const field = (/** @type {string} */ id) => /** @type {HTMLInputElement} */ (byId(id)).value;
+      const address = parseAddress(field("hub-id"), field("hub-revision"));
+      say("Looking it up …");
+      const onStep = (/** @type {any} */ step) => void (step.step === "wait" && say(`Waiting ${Math.max(1, Math.round(step.ms / 1000))} s to try again: ${step.reason}`));
+      const { id, revision, config, bytes, n_files } = await page.engine().lookUp(address, { signal: mine.signal, onStep });
+      kept = await page.engine().list().catch(() => kept);
+      if (mine.signal.aborted) return;
+      found = { address: { id, revision }, config, bytes };
+      const { listed, other } = rowsNow();
+      const row = other[0] ?? listed.find((each) => isSame(each.address, { id, revision }));
+      chosen = row.key;
+      const shards = n_files > 1 ? ` in ${n_files} shards` : "";
+      say(other[0] ? `Found${shards}.` : `Found${shards}: it is in the list above.`);
+      await plan(row, !page.isOpening() && !row.is_in_use);
+      dialog.querySelector(".row.chosen")?.scrollIntoView({ block: "nearest" });
+    } catch (error) {
+      say(/** @type {Error} */ (error).message, true);
+    }
+  }
+
+  function close() {
+    dialog.close();
+  }
+
+  byId("model-chip").addEventListener("click", () => {
+    dialog.showModal();
+    byId("models-news").append(news);
+    byId("models-problem").textContent = "";
+    byId("hub-status").textContent = "";
+    trials.clear();
+    draw();
+    void refresh();
+  });
+  byId("models-close").addEventListener("click", close);
+  // What Escape and the arrows do to the picture is not meant here.
+  dialog.addEventListener("keydown", (event) => event.stopPropagation());
+  // The dialog itself is hit only on its backdrop: its content covers the rest.
+  dialog.addEventListener("pointerdown", (event) => event.target === dialog && close());
+  dialog.addEventListener("close", () => {
+    home.insertBefore(news, byId("figure"));
+    chosen = null;
+  });
+  byId("hub-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    void lookUp();
+  });
+
+  return {
+    draw,
+    refresh,
+    close,
+
+    /** @param {import("./engine.js").InUseFacts} facts */
+    show(facts) {
+      in_use = facts;
+      showFacts(facts);
+      void refresh();
+    },
+  };
+}

@@ -1,0 +1,213 @@
+// @ts-check
+/**
+ * Which model is opened when: at the start, by a link, by a person; and what the page says when one is not opened,
+ * or not kept. A link alone never downloads anything: it asks.
+ */
+import { addressOf, addressText } from "./address.js";
+import { createBar } from "./bar.js";
+import { BUNDLED, CATALOGUE, modelName } from "./catalogue.js";
+import { byId } from "./dom.js";
+import { bytes } from "./format.js";
+import { memorise, recall } from "./memory.js";
+import { addressKept, keptOf } from "./menu.js";
+import { hideNotice, showNotice } from "./notice.js";
+import { adviceOnOpening, whyNotKept } from "./problems.js";
+import { wantsKeeping } from "./storage.js";
+
+/** @typedef {import("./gather.js").Source} Source */
+/** @typedef {import("./session.js").How} How */
+/** @typedef {import("./store.js").Kept} Kept */
+/** @typedef {import("./address.js").Address} Address */
+
+/** @param {string} prefix @param {string} bar */
+const barAt = (prefix, bar) =>
+  createBar({
+    title: byId(`${prefix}-title`),
+    text: byId(`${prefix}-text`),
+    bar: /** @type {HTMLProgressElement} */ (byId(bar)),
+    cancel: byId(`${prefix}-cancel`),
+  });
+
+/** @returns {How} */
+const plainly = () => ({ precision: "f16", keep: wantsKeeping() });
+
+/**
+ * @param {object} page
+ * @param {() => ReturnType<typeof import("./session.js").createSession>} page.session
+ * @param {() => void} page.changed what the address bar says of the model is another thing now
+ */
+export function createOpenings({ session, changed }) {
+  const [first_bar, later_bar] = [barAt("loading", "progress"), barAt("transfer", "transfer-bar")];
+  let bar = first_bar;
+  /** What is opened again after trouble. @type {Source} */
+  let wanted = { kind: "bundled" };
+  let [is_by_person, is_open] = [false, false];
+  /** A link's model that is not here. @type {Address | null} */
+  let offered = null;
+  /** The model in use, on the hub; and the one that is being opened. @type {Address | null} */
+  let in_use = null;
+  /** @type {Address | null} */
+  let coming = null;
+  /** As last listed: for what failed and may be gone since. @type {Kept[]} */
+  let kept = [];
+
+  const list = async () => (kept = await session().engine().list().catch(() => []));
+
+  for (const prefix of ["loading", "transfer"]) byId(`${prefix}-cancel`).addEventListener("click", () => session().cancel());
+
+  /** @param {Source} source @returns {{ name: string, address: Address | null }} */
+  function describe(source) {
+    switch (source.kind) {
+      case "bundled": return { name: BUNDLED.name, address: null };
+      case "files": return { name: source.name, address: null };
+      case "hub": return { name: modelName(source), address: { id: source.id, revision: source.revision } };
+      case "kept": {
+        const found = kept.find(({ key }) => key === source.key);
+        return found ? { name: found.about.name, address: addressKept(found) } : { name: "The kept model", address: null };
+      }
+    }
+  }
+
+  /** Opens what a person chose. @param {Source} source @param {How} how */
+  async function open(source, how) {
+    if (session().isOpening()) return showNotice({ title: "One model at a time", text: "Cancel the one that is being opened first." });
+    hideNotice();
+    await list();
+    is_by_person = true;
+    await session().open(source, how);
+  }
+
+  /** Asks whether a link's model is to be downloaded. @param {Address} address */
+  function offer(address) {
+    const name = modelName(address);
+    const partial = keptOf(kept, address);
+    const config = CATALOGUE.find(({ id }) => id === addressText(address))?.config;
+    offered = address;
+    changed();
+    const ask = (/** @type {string} */ cost) => showNotice({
+      title: `This link was made with ${name}${cost}`,
+      text: partial ? "Part of it is in this browser already." : "It is not in this browser yet.",
+      actions: [partial
+        ? { label: "Resume", is_main: true, onClick: () => void open({ kind: "kept", key: partial.key }, plainly()) }
+        : { label: "Download", is_main: true, onClick: () => void open({ kind: "hub", ...address }, plainly()) }],
+      dismiss: "Not now",
+      onDismiss: () => {
+        offered = null;
+        changed();
+      },
+    });
+    if (!config) return ask("");
+    session().engine().plan(config, { precision: "f16", trial: false })
+      .then(({ file_bytes }) => ask(` (${bytes(file_bytes)} to download)`), () => ask(""));
+  }
+
+  async function start() {
+    is_open = false;
+    // What was in use and would have to be downloaded again is offered.
+    if (wanted.kind === "bundled") offered ??= in_use;
+    await session().start(wanted, plainly());
+    if (offered && is_open) offer(offered);
+  }
+
+  /** @param {Source} source @param {How} how @param {import("./session.js").Failure} failure */
+  async function explain(source, how, { code, message }) {
+    const { name, address } = describe(source);
+    const was_whole = source.kind === "kept" && kept.find(({ key }) => key === source.key)?.about.state === "whole";
+    const advice = adviceOnOpening(code, was_whole, how.precision);
+    const left = (await list()).find((each) => each.about.state === "partial" && (source.kind === "kept"
+      ? each.key === source.key
+      : address !== null && each.about.precision === how.precision && addressText(addressKept(each) ?? { id: "", revision: "" }) === addressText(address)));
+    /** @type {Source} */
+    const again = left ? { kind: "kept", key: left.key } : source;
+    /** @type {import("./notice.js").Action[]} */
+    const actions = [];
+    const hub = address && /** @type {Source} */ ({ kind: "hub", ...address });
+    if (advice.remedy === "replace" && source.kind === "kept") {
+      actions.push({
+        label: hub ? "Delete and download again" : "Delete",
+        is_main: true,
+        onClick: async () => {
+          await session().engine().remove(source.key).catch(() => {});
+          if (hub) await open(hub, how);
+        },
+      });
+    } else if (advice.remedy === "f32") {
+      actions.push({ label: "Open in f32", is_main: true, onClick: () => void open(hub ?? source, { ...how, precision: "f32" }) });
+    } else if (advice.remedy === "retry") {
+      actions.push({ label: left ? "Resume" : "Try again", is_main: true, onClick: () => void open(again, how) });
+    }
+    showNotice({ title: advice.title(name), text: message, code: advice.is_quiet ? "" : code, actions });
+  }
+
+  return {
+    open,
+
+    /** At the start: the link's model if it is kept, else the one last used, else the bundled one. @param {string | null} model */
+    async begin(model) {
+      const address = addressOf(model);
+      const last = recall("model");
+      offered = address;
+      if (address || last) await list();
+      const found = address ? keptOf(kept, address) : kept.find(({ key }) => key === last);
+      if (found?.about.state === "whole") {
+        offered = null;
+        wanted = { kind: "kept", key: found.key };
+      }
+      await start();
+    },
+
+    /** Starts the engine again after it failed, with what was in use if that needs no download. */
+    again: () => void start(),
+
+    /** The address bar names another model. @param {string | null} model */
+    async follow(model) {
+      const address = addressOf(model);
+      if (address && in_use && addressText(address) === addressText(in_use)) return;
+      if (!address) return in_use ? open({ kind: "bundled" }, plainly()) : undefined;
+      await list();
+      const found = keptOf(kept, address);
+      if (found?.about.state === "whole") await open({ kind: "kept", key: found.key }, plainly());
+      else offer(address);
+    },
+
+    coming: () => (session().isOpening() ? coming : null),
+
+    /** What the address bar is to say. */
+    model: () => {
+      const address = offered ?? in_use;
+      return address && addressText(address);
+    },
+
+    /** @param {Source} source @param {boolean} is_first */
+    opening(source, is_first) {
+      bar = is_first ? first_bar : later_bar;
+      coming = describe(source).address;
+      bar.begin(is_first ? "Starting the engine" : `Opening ${describe(source).name}`, source.kind !== "bundled");
+      byId("transfer").hidden = is_first;
+    },
+
+    /** @param {import("./engine.js").Step} step */
+    step: (step) => bar.show(step),
+
+    /** @param {import("./engine.js").InUseFacts} facts @param {import("./opening.js").Refusal | null} refusal @param {Source} source */
+    opened(facts, refusal, source) {
+      const { source: now, address, name } = facts.in_use;
+      byId("transfer").hidden = true;
+      is_open = true;
+      in_use = address;
+      if (is_by_person || source.kind !== "bundled") offered = null;
+      // What would have to be downloaded again is not opened by itself.
+      wanted = now.kind === "hub" ? { kind: "bundled" } : now;
+      if (is_by_person && now.kind !== "hub" && now.kind !== "files") memorise("model", now.kind === "kept" ? now.key : "bundled");
+      is_by_person = false;
+      if (refusal) showNotice({ title: `${name} is open, but could not be kept`, text: whyNotKept(refusal), code: refusal.name });
+    },
+
+    /** @param {import("./session.js").Failure} failure @param {Source} source @param {How} how */
+    notOpened(failure, source, how) {
+      byId("transfer").hidden = true;
+      is_by_person = false;
+      void explain(source, how, failure);
+    },
+  };
+}

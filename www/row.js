@@ -1,0 +1,134 @@
+// @ts-check
+/** One model in the panel: its name, what it costs, its state; and once it is chosen, whether it fits and what can be done. */
+import { addressText } from "./address.js";
+import { button, element } from "./dom.js";
+import { bytes, integer, millions } from "./format.js";
+
+/** @typedef {import("./menu.js").Row} Row */
+/** @typedef {import("./engine.js").Plan} Plan */
+
+/**
+ * @typedef {object} Sight what is known around a row
+ * @property {Plan | string | null} plan a text: why there is none; null: not known yet
+ * @property {Plan | "trying" | null} trial
+ * @property {boolean} is_chosen
+ * @property {boolean} is_busy some model is being opened
+ * @property {boolean} is_coming this one is
+ * @property {string} beside the model in use
+ * @property {boolean} is_slow the adapter is a software one
+ */
+/**
+ * @typedef {object} RowActions
+ * @property {() => void} choose
+ * @property {() => void} open what is bundled or kept, or go on with what is unfinished
+ * @property {() => void} download
+ * @property {() => void} remove
+ */
+
+/** @param {Row} row */
+export const isWhole = ({ kept }) => kept?.about.state === "whole";
+
+/** @param {Row} row */
+const percentKept = ({ kept }) =>
+  kept ? Math.min(99, Math.floor((100 * kept.bytes) / Math.max(1, kept.about.bytes))) : 0;
+
+/** What it costs, each cost in its own column. @param {Row} row @param {Plan | string | null} plan */
+function costs(row, plan) {
+  if (typeof plan === "string") return [element("span", "cost-problem bad", plan)];
+  /** @param {"download" | "disk" | "gpu"} column @param {number | undefined} n @param {string} words */
+  const cost = (column, n, words) =>
+    n === undefined ? [] : [element("span", `cost ${column}`, element("span", "cost-value", bytes(n)), ` ${words}`)];
+  const gpu = cost("gpu", plan?.gpu_bytes, "on the GPU");
+  if (row.is_bundled) return [element("span", "cost download", "comes with the page"), ...gpu];
+  if (isWhole(row)) return [...cost("disk", row.kept?.bytes, "kept"), ...gpu];
+  if (row.kept) return [...cost("disk", row.kept.about.bytes, "to keep"), ...gpu];
+  return [...cost("download", row.download_bytes ?? plan?.file_bytes, "to download"), ...cost("disk", plan?.kept_bytes, "to keep"), ...gpu];
+}
+
+/** @param {Row} row @param {Sight} sight */
+function stateOf(row, { plan, is_coming }) {
+  if (is_coming) return element("span", "state", "being opened");
+  if (row.is_in_use) return element("span", "state in-use", row.is_bundled || isWhole(row) ? "in use" : "in use, not kept");
+  if (isWhole(row)) return element("span", "state", "kept");
+  if (row.kept) return element("span", "state warn", `unfinished ${percentKept(row)} %`);
+  if (plan && typeof plan !== "string" && plan.problem) return element("span", "state bad", "does not fit");
+  return element("span", "state", "");
+}
+
+/** @param {Row} row @param {Sight} sight */
+function verdict(row, { plan, trial, beside, is_slow }) {
+  const slow = is_slow ? " This is a software adapter: it will be slow." : "";
+  if (typeof plan === "string" || row.is_in_use) return element("p", "verdict", "");
+  if (trial === "trying" || !plan) return element("p", "verdict muted", "Checking whether it fits …");
+  const tried = trial ?? plan;
+  if (plan.problem) return element("p", "verdict bad", `Does not fit: ${plan.problem}`);
+  if (tried.problem) return element("p", "verdict bad", `Does not fit beside ${beside}: ${tried.problem}`);
+  return element("p", "verdict good", (tried.fits ? "Fits: there was room for it on the GPU just now." : "Within the limits of this adapter.") + slow);
+}
+
+/** @param {Row} row @param {Sight} sight @param {RowActions} on */
+function actionsOf(row, sight, on) {
+  const { plan, trial, is_busy } = sight;
+  const actions = element("div", "actions");
+  /** @param {string} label @param {() => void} onClick @param {string} [class_name] */
+  const add = (label, onClick, class_name = "chip main") => {
+    const made = button(class_name, label, onClick);
+    made.disabled = is_busy;
+    actions.append(made);
+    return made;
+  };
+  const is_known = plan !== null && typeof plan !== "string";
+  if (!row.is_in_use && (row.is_bundled || isWhole(row))) add("Open", on.open);
+  else if (row.kept && row.address) add("Resume", on.open);
+  else if (row.kept) actions.append(element("span", "muted", "Its files went away half-way: choose them again below."));
+  else if (row.is_in_use && row.address) add("Download again to keep it", on.download, "chip");
+  else if (row.address && is_known) {
+    const download = row.download_bytes ?? plan.file_bytes;
+    const has_no_room = trial !== null && trial !== "trying" && trial.problem !== null;
+    const made = has_no_room ? add("Download anyway", on.download, "chip") : add(`Download ${bytes(download)}`, on.download);
+    made.disabled = is_busy || plan.problem !== null || trial === "trying";
+  }
+  if (row.kept) {
+    const { kept } = row;
+    const ask = () => actions.replaceChildren(
+      element("span", "", `Delete ${bytes(kept.bytes)} from this browser?`),
+      button("chip danger", "Delete", on.remove),
+      button("chip", "Keep it", () => actions.replaceWith(actionsOf(row, sight, on))),
+    );
+    add("Delete", () => (ask(), /** @type {HTMLElement} */ (actions.lastElementChild).focus()), "chip");
+  }
+  return actions;
+}
+
+/** @param {Row} row @param {Plan | string | null} plan */
+function details(row, plan) {
+  const address = row.address ? addressText(row.address) : "";
+  const parts = [address === row.name ? "" : address];
+  if (plan && typeof plan !== "string") {
+    parts.push(`${millions(plan.parameters)} parameters`);
+    parts.push(`${plan.n_layer} blocks, n_embd ${plan.n_embd}, ${integer(plan.n_ctx)} tokens`);
+  }
+  parts.push(`stored as ${row.precision}`);
+  return element("p", "details muted", parts.filter(Boolean).join(" · "));
+}
+
+/** @param {Row} row @param {Sight} sight @param {RowActions} on */
+export function rowElement(row, sight, on) {
+  const { plan, is_chosen } = sight;
+  const head = button("row-head", "", on.choose);
+  head.setAttribute("aria-expanded", String(is_chosen));
+  head.append(
+    element("span", "row-name", row.name),
+    stateOf(row, sight),
+    element("span", "row-costs muted", ...costs(row, plan)),
+  );
+  const made = element("li", is_chosen ? "row chosen" : "row", head);
+  made.dataset.row = row.key;
+  if (!is_chosen && !row.is_in_use && (row.is_bundled || isWhole(row))) {
+    const quick = button("chip", "Open", on.open);
+    quick.disabled = sight.is_busy;
+    made.append(quick);
+  }
+  if (is_chosen) made.append(element("div", "row-body", details(row, plan), verdict(row, sight), actionsOf(row, sight, on)));
+  return made;
+}

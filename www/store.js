@@ -1,0 +1,181 @@
+// @ts-check
+/**
+ * Kept models: one folder each in the origin-private file system, with config.json, tokenizer.json,
+ * model.safetensors as the engine wrote it, and about.json, which says "whole" only once all of it is on the disk.
+ * So a crash or a closed tab leaves at most an unfinished model, and never a broken one.
+ */
+import { LoupeError } from "./outcome.js";
+
+/**
+ * @typedef {object} HubOrigin
+ * @property {"hub"} kind
+ * @property {string} id
+ * @property {string} revision
+ * @property {string | null} commit
+ * @property {(string | null)[]} etags of the weights, where there is no commit
+ */
+/** @typedef {{ kind: "files", names: string[] }} FilesOrigin */
+
+/**
+ * @typedef {object} About
+ * @property {1} version
+ * @property {"partial" | "whole"} state
+ * @property {string} name
+ * @property {HubOrigin | FilesOrigin} source
+ * @property {"f16" | "f32"} precision
+ * @property {number} parameters
+ * @property {number | null} source_bytes of the files that it is made from
+ * @property {number} bytes of the kept weights: planned while partial
+ * @property {string | null} sha256 of the kept weights' data, once whole
+ * @property {string} changed_at ISO date
+ */
+/** `bytes`: on the disk now. @typedef {{ key: string, about: About, config: string | null, bytes: number }} Kept */
+
+/** Handles that block, as only workers have. @typedef {{ read(into: Uint8Array, options: { at: number }): number, write(bytes: Uint8Array, options: { at: number }): number, getSize(): number, truncate(size: number): void, flush(): void, close(): void }} SyncHandle */
+
+const [CONFIG, TOKENIZER, WEIGHTS, ABOUT] = ["config.json", "tokenizer.json", "model.safetensors", "about.json"];
+
+/** Folder names must hold no slash. @param {import("./address.js").Address} address @param {string} precision */
+export const hubKey = ({ id, revision }, precision) =>
+  `${encodeURIComponent(id)}@${encodeURIComponent(revision)}.${precision}`;
+
+async function modelsFolder() {
+  const root = await navigator.storage.getDirectory();
+  return (await root.getDirectoryHandle("loupe", { create: true })).getDirectoryHandle("models", { create: true });
+}
+
+/** @param {FileSystemDirectoryHandle} folder @param {string} name @returns {Promise<SyncHandle>} */
+const lock = async (folder, name) =>
+  /** @type {any} */ (await folder.getFileHandle(name, { create: true })).createSyncAccessHandle();
+
+/** Writes by a blocking handle, which every engine has in workers. @param {FileSystemDirectoryHandle} folder @param {string} name @param {string} text */
+async function writeText(folder, name, text) {
+  const handle = await lock(folder, name);
+  try {
+    const bytes = new TextEncoder().encode(text);
+    handle.truncate(0);
+    if (handle.write(bytes, { at: 0 }) !== bytes.length) throw new DOMException(`${name} was not written whole`, "QuotaExceededError");
+    handle.flush();
+  } finally {
+    handle.close();
+  }
+}
+
+/** @param {FileSystemDirectoryHandle} folder @param {string} name */
+const fileIn = async (folder, name) => (await folder.getFileHandle(name)).getFile();
+
+/** @param {FileSystemDirectoryHandle} folder @returns {Promise<About | null>} */
+async function readAbout(folder) {
+  try {
+    const about = JSON.parse(await (await fileIn(folder, ABOUT)).text());
+    return about.version === 1 && ["partial", "whole"].includes(about.state) && about.source ? about : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Every model here, unfinished ones too; none where the browser offers no storage. @returns {Promise<Kept[]>} */
+export async function listKept() {
+  const models = await modelsFolder().catch(() => null);
+  if (!models) return [];
+  const kept = [];
+  for await (const [key, folder] of /** @type {any} */ (models).entries()) {
+    const about = await readAbout(folder);
+    const file = await fileIn(folder, WEIGHTS).catch(() => null);
+    const config = await fileIn(folder, CONFIG).then((found) => found.text(), () => null);
+    if (about && file) kept.push({ key, about, config, bytes: file.size });
+    // Nobody can tell what this was. Another tab may be writing it: then it is locked and stays.
+    else await models.removeEntry(key, { recursive: true }).catch(() => {});
+  }
+  return kept.sort((a, b) => a.about.name.localeCompare(b.about.name, "en", { numeric: true }));
+}
+
+/** @param {string} key @returns {Promise<Kept | null>} */
+export const findKept = async (key) => (await listKept()).find((kept) => kept.key === key) ?? null;
+
+/** @param {string} key */
+export async function removeKept(key) {
+  const models = await modelsFolder();
+  try {
+    await models.removeEntry(key, { recursive: true });
+  } catch (error) {
+    const { name } = /** @type {DOMException} */ (error);
+    if (name === "NotFoundError") return;
+    if (name === "NoModificationAllowedError") throw new LoupeError("busy", "This model is being stored, perhaps in another tab. Cancel that first.");
+    throw error;
+  }
+}
+
+/**
+ * What `load` takes of a kept model. Errors: `not-found`.
+ * @param {string} key
+ */
+export async function openKept(key) {
+  try {
+    const folder = await (await modelsFolder()).getDirectoryHandle(key);
+    const about = /** @type {About} */ (await readAbout(folder));
+    const [config, tokenizer, weights] = await Promise.all([CONFIG, TOKENIZER, WEIGHTS].map((name) => fileIn(folder, name)));
+    return { about, config: await config.text(), tokenizer: await tokenizer.text(), weights };
+  } catch {
+    throw new LoupeError("not-found", "This model is no longer kept in this browser.");
+  }
+}
+
+/** Whether what an earlier load left is the beginning of the same model. @param {About | null} before @param {About} now */
+function goesOn(before, now) {
+  if (before?.state !== "partial" || before.source.kind !== now.source.kind) return false;
+  if (before.source.kind !== "hub" || now.source.kind !== "hub") return true;
+  if (now.source.commit) return before.source.commit === now.source.commit;
+  const { etags } = before.source;
+  return !before.source.commit && etags.length === now.source.etags.length &&
+    now.source.etags.every((etag, i) => etag !== null && etag === etags[i]);
+}
+
+/**
+ * Makes a place for a model that is about to stream in, or takes up the one that was left; whoever has it locks it.
+ * Errors: DOMExceptions of the file system.
+ * @param {string} key @param {About} about @param {{ config: string, tokenizer: string }} texts
+ */
+export async function startKeeping(key, about, texts) {
+  const models = await modelsFolder();
+  const folder = await models.getDirectoryHandle(key, { create: true });
+  const file = await lock(folder, WEIGHTS);
+  let is_open = true;
+  const close = () => {
+    if (is_open) file.close();
+    is_open = false;
+  };
+  const drop = async () => {
+    close();
+    await models.removeEntry(key, { recursive: true }).catch(() => {});
+  };
+  try {
+    const goes_on = goesOn(await readAbout(folder), about);
+    await writeText(folder, ABOUT, JSON.stringify(about));
+    if (!goes_on) file.truncate(0);
+    await writeText(folder, CONFIG, texts.config);
+    await writeText(folder, TOKENIZER, texts.tokenizer);
+  } catch (error) {
+    await drop();
+    throw error;
+  }
+  return {
+    file,
+    drop,
+    /** Declares it whole. @param {{ bytes: number, sha256: string }} kept */
+    async finish({ bytes, sha256 }) {
+      file.flush();
+      close();
+      const { size } = await fileIn(folder, WEIGHTS);
+      if (size !== bytes) throw new DOMException(`${size} of ${bytes} bytes are on the disk`, "DataError");
+      const changed_at = new Date().toISOString();
+      await writeText(folder, ABOUT, JSON.stringify({ ...about, state: "whole", bytes, sha256, changed_at }));
+    },
+    /** Leaves the beginning for another time, if there is one. */
+    async leave() {
+      const is_empty = file.getSize() === 0;
+      close();
+      if (is_empty) await drop();
+    },
+  };
+}
