@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use async_lock::{Mutex, MutexGuard};
 
-use crate::config::Config;
+use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu, Tensor};
 use crate::kernels::{Kernels, Precision};
@@ -57,12 +57,41 @@ impl Loaded {
     }
 }
 
+/// A tokenizer as its files have it.
+#[derive(Clone, Copy)]
+pub enum TokenizerText<'a> {
+    /// `tokenizer.json`.
+    Json(&'a str),
+    /// `vocab.json` and `merges.txt`, which mean what the family makes of them.
+    Merges {
+        /// Text of `vocab.json`.
+        vocab: &'a str,
+        /// Text of `merges.txt`.
+        merges: &'a str,
+    },
+}
+
+impl TokenizerText<'_> {
+    /// Errors: `bad-tokenizer`.
+    fn parse(self, family: Family) -> Result<Tokenizer> {
+        match (self, family) {
+            (TokenizerText::Json(text), _) => Tokenizer::parse(text),
+            (TokenizerText::Merges { vocab, merges }, Family::Ctrl) => {
+                Tokenizer::of_words(vocab, merges)
+            }
+            (TokenizerText::Merges { vocab, merges }, Family::Gpt2 | Family::GptNeo) => {
+                Tokenizer::of_bytes(vocab, merges)
+            }
+        }
+    }
+}
+
 /// What to load, apart from the weights' bytes.
 pub struct Recipe<'a> {
     /// Text of `config.json`.
     pub config: &'a str,
-    /// Text of `tokenizer.json`.
-    pub tokenizer: Option<&'a str>,
+    /// The tokenizer's files.
+    pub tokenizer: Option<TokenizerText<'a>>,
     /// Storage of the 2-D weights.
     pub precision: Precision,
     /// Largest shard of the embedding. Units: bytes.
@@ -76,7 +105,7 @@ impl<'a> Recipe<'a> {
     pub fn new(config: &'a str, tokenizer: Option<&'a str>) -> Recipe<'a> {
         Recipe {
             config,
-            tokenizer,
+            tokenizer: tokenizer.map(TokenizerText::Json),
             precision: Precision::F16,
             shard_bytes: DEFAULT_SHARD_BYTES,
             release: false,
@@ -176,7 +205,7 @@ impl Session {
     pub async fn load(&self, recipe: &Recipe<'_>) -> Result<Loading> {
         let _turn = self.turn().await;
         let config = Config::parse(recipe.config)?;
-        let tokenizer = recipe.tokenizer.map(Tokenizer::parse).transpose()?;
+        let tokenizer = recipe.tokenizer.map(|text| text.parse(config.family)).transpose()?;
         let precision = recipe.precision;
         let kernels = self.kernels(precision).await?;
         let start = async || {

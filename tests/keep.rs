@@ -183,7 +183,7 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
 
             // The same reader loads it, to the same bits; a damaged byte is noticed.
             let none = Memory::new();
-            load(&session, &recipe, &[bytes.clone()], false, &none, usize::MAX)
+            load(&session, &recipe, std::slice::from_ref(&bytes), false, &none, usize::MAX)
                 .await
                 .1
                 .expect("ok");
@@ -278,7 +278,8 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
         loading.loader.leave(&Error::Aborted);
         drop(loading);
         assert!(!store.bytes().is_empty());
-        let (_, result) = load(&session, &recipe, &[good.clone()], true, &store, usize::MAX).await;
+        let (_, result) =
+            load(&session, &recipe, std::slice::from_ref(&good), true, &store, usize::MAX).await;
         assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
         assert!(store.bytes().is_empty(), "what cannot be trusted is not gone on with");
     });

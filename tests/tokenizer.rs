@@ -120,3 +120,63 @@ fn every_token_of_gpt2_is_its_bytes() {
     assert_eq!(single, (0..=255).collect::<Vec<u8>>());
     assert_eq!(tokenizer.token(n_tokens).shown, format!("#{n_tokens}"), "no such token");
 }
+
+#[derive(serde::Deserialize)]
+struct WordCase {
+    text: String,
+    ids: Vec<u32>,
+    tokens: Vec<String>,
+}
+
+/// A toy vocabulary of CTRL's conventions, against transformers' own CTRLTokenizer
+/// (tests/golden/ctrl_tokens.py).
+#[test]
+fn ctrls_words_get_hugging_faces_ids() {
+    let vocab = include_str!("golden/ctrl_tokens/vocab.json");
+    let merges = include_str!("golden/ctrl_tokens/merges.txt");
+    let tokenizer = Tokenizer::of_words(vocab, merges).expect("a tokenizer");
+    let cases: Vec<WordCase> =
+        serde_json::from_str(include_str!("golden/ctrl_tokens/expected.json")).expect("JSON");
+    assert!(cases.len() > 5);
+    for WordCase { text, ids, tokens } in cases {
+        assert_eq!(tokenizer.encode(&text).expect("ids"), ids, "{text:?}: {tokens:?}");
+        for (&id, name) in ids.iter().zip(&tokens) {
+            let token = tokenizer.token(id);
+            let expected = match name.strip_suffix("@@") {
+                _ if token.text == "<unk>" => continue,
+                Some(start) => start.to_string(),
+                None if name == "\n" => name.clone(),
+                None => format!("{name} "),
+            };
+            assert_eq!(token.text, expected, "{name:?}");
+        }
+    }
+    assert_eq!(tokenizer.token(9999).shown, "#9999", "the library's own ids are nobody's");
+    let no_unknown = Tokenizer::of_words("{\"a\": 0}", merges).err();
+    assert_eq!(no_unknown.map(|e| e.code()), Some("bad-tokenizer"));
+    assert_eq!(Tokenizer::of_words("[", merges).err().map(|e| e.code()), Some("bad-tokenizer"));
+}
+
+/// Files without a tokenizer.json: the same tokenizer from its two older files.
+#[test]
+fn a_vocabulary_and_merges_are_the_same_tokenizer() {
+    let json: serde_json::Value = serde_json::from_str(TALES_TOKENIZER).expect("JSON");
+    let vocab = json["model"]["vocab"].to_string();
+    let line = |merge: &serde_json::Value| match merge {
+        serde_json::Value::String(line) => line.clone(),
+        pair => {
+            format!("{} {}", pair[0].as_str().expect("a part"), pair[1].as_str().expect("a part"))
+        }
+    };
+    let merges = json["model"]["merges"].as_array().expect("merges").iter().map(line);
+    let merges = format!("#version: 0.2\n{}\n", merges.collect::<Vec<_>>().join("\n"));
+    let whole = Tokenizer::parse(TALES_TOKENIZER).expect("a tokenizer");
+    let older = Tokenizer::of_bytes(&vocab, &merges).expect("a tokenizer");
+    for text in ["Once upon a time, “Café”\n\n🦊  it's", "<|endoftext|> don't\tstop", ""] {
+        let ids = whole.encode(text).expect("ids");
+        assert_eq!(older.encode(text).expect("ids"), ids, "{text:?}");
+        for id in ids {
+            assert_eq!(older.token(id), whole.token(id));
+        }
+    }
+}

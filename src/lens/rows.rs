@@ -91,7 +91,8 @@ pub fn rows(config: &Config, stream: &Stream, depth: Depth, decoder: &[Borrowed]
             };
             before = tap;
             // A tap behind a borrowed part already has it.
-            if !taken(Half::Attn) && !(half == Half::Mlp && taken(Half::Mlp)) {
+            let has_part = taken(Half::Attn) || half == Half::Mlp && taken(Half::Mlp);
+            if !has_part {
                 rows.push(Row { name, from });
             }
         }

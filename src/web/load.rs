@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
 use crate::model::Keeping;
-use crate::session::{Loading, Recipe, Session};
+use crate::session::{Loading, Recipe, Session, TokenizerText};
 
 use super::convert::{self, Aborted, object, set};
 use super::keep::{Handle, KeptFile};
@@ -25,7 +25,7 @@ type Outcome<V> = std::result::Result<V, Failure>;
 /// What `load` is given.
 pub(super) struct LoadOptions {
     config: String,
-    tokenizer: Option<String>,
+    tokenizer: Option<TokenizerFiles>,
     weights: Vec<Source>,
     precision: Precision,
     total: Option<f64>,
@@ -58,7 +58,7 @@ impl LoadOptions {
         let keep = get("keep");
         Ok(LoadOptions {
             config: config(&get("config"))?,
-            tokenizer: convert::string("tokenizer", &get("tokenizer"))?,
+            tokenizer: TokenizerFiles::parse(&get("tokenizer"))?,
             weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
             precision: precision(&get("precision"))?,
             total: convert::number("total", &get("total"))?,
@@ -86,7 +86,8 @@ impl LoadOptions {
     async fn load_sources(&self, session: &Session) -> Outcome<Keeping> {
         let cancel = cancel_by(self.signal.clone());
         cancel.check()?;
-        let mut recipe = Recipe::new(&self.config, self.tokenizer.as_deref());
+        let mut recipe = Recipe::new(&self.config, None);
+        recipe.tokenizer = self.tokenizer.as_ref().map(TokenizerFiles::text);
         (recipe.precision, recipe.release) = (self.precision, self.release);
         let mut loading = session.load(&recipe).await?;
         match self.fill(session, &mut loading, &cancel).await {
@@ -182,6 +183,38 @@ impl LoadOptions {
         set(&event, "tensor", progress.tensor);
         // A page's own trouble with drawing a bar must not break a download.
         let _ = callback.call1(&JsValue::UNDEFINED, &event);
+    }
+}
+
+/// The text of `tokenizer.json`, or those of `vocab.json` and `merges.txt`.
+enum TokenizerFiles {
+    Json(String),
+    Merges { vocab: String, merges: String },
+}
+
+impl TokenizerFiles {
+    /// Errors: `bad-option`.
+    fn parse(value: &JsValue) -> Result<Option<TokenizerFiles>> {
+        if let Some(text) = value.as_string() {
+            return Ok(Some(TokenizerFiles::Json(text)));
+        }
+        if value.is_undefined() || value.is_null() {
+            return Ok(None);
+        }
+        let get = convert::options(value, &["vocab", "merges"])?;
+        let text = |name: &str| {
+            let wrong =
+                || Error::BadOption("tokenizer is neither a text nor { vocab, merges }".into());
+            convert::string(name, &get(name))?.ok_or_else(wrong)
+        };
+        Ok(Some(TokenizerFiles::Merges { vocab: text("vocab")?, merges: text("merges")? }))
+    }
+
+    fn text(&self) -> TokenizerText<'_> {
+        match self {
+            TokenizerFiles::Json(text) => TokenizerText::Json(text),
+            TokenizerFiles::Merges { vocab, merges } => TokenizerText::Merges { vocab, merges },
+        }
     }
 }
 

@@ -78,8 +78,11 @@ export interface Keep {
 export interface LoadOptions {
   /** Text of config.json. */
   config: string;
-  /** Text of tokenizer.json, or null: then read() takes ids only. */
-  tokenizer?: string | null;
+  /**
+   * Text of tokenizer.json, or those of vocab.json and merges.txt, as CTRL and older models have them; or null: then
+   * read() takes ids only.
+   */
+  tokenizer?: string | { vocab: string; merges: string } | null;
   /** One model.safetensors, or its shards. */
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */

@@ -1,6 +1,8 @@
-//! Text ⇄ ids, a token's bytes and its shown form. The only file that names `tokenizers`.
+//! Text ⇄ ids, a token's bytes and its shown form. The only module that names `tokenizers`.
 
-use std::collections::HashSet;
+mod merges;
+
+use std::collections::{HashMap, HashSet};
 
 use tokenizers::DecoderWrapper;
 
@@ -27,11 +29,20 @@ impl Token {
     }
 }
 
-/// A `tokenizer.json`, read the way Hugging Face reads it.
+/// How a vocabulary writes its entries.
+enum Spelling {
+    /// As themselves.
+    Plain,
+    /// Bytes, by GPT-2's stand-in characters.
+    Bytes,
+    /// Words of CTRL: entries by id; ids from `known` on are the library's, and mean `unknown`.
+    Words { names: HashMap<u32, String>, known: u32, unknown: u32 },
+}
+
+/// A tokenizer, read the way Hugging Face reads it.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// Whether the vocabulary spells bytes by GPT-2's stand-in characters.
-    byte_level: bool,
+    spelling: Spelling,
     /// Ids of added tokens, which stand for themselves.
     added: HashSet<u32>,
 }
@@ -46,9 +57,16 @@ impl Tokenizer {
         // What a training run cut or filled up is no business of a reader.
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
-        let byte_level = matches!(inner.get_decoder(), Some(DecoderWrapper::ByteLevel(_)));
+        let spelling = match inner.get_decoder() {
+            Some(DecoderWrapper::ByteLevel(_)) => Spelling::Bytes,
+            _ => Spelling::Plain,
+        };
+        Ok(Tokenizer::new(inner, spelling))
+    }
+
+    fn new(inner: tokenizers::Tokenizer, spelling: Spelling) -> Tokenizer {
         let added = inner.get_added_tokens_decoder().into_keys().collect();
-        Ok(Tokenizer { inner, byte_level, added })
+        Tokenizer { inner, spelling, added }
     }
 
     /// The ids of a text. Nothing is prepended: what a model sees first is the person's choice.
@@ -57,13 +75,21 @@ impl Tokenizer {
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         let encoding =
             self.inner.encode_fast(text, false).map_err(|e| Error::BadTokenizer(e.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let mut ids = encoding.get_ids().to_vec();
+        if let Spelling::Words { known, unknown, .. } = self.spelling {
+            ids.iter_mut().filter(|id| **id >= known).for_each(|id| *id = unknown);
+        }
+        Ok(ids)
     }
 
     /// What is known of one id; an id without an entry is unnamed.
     pub fn token(&self, id: u32) -> Token {
-        let Some(entry) = self.inner.id_to_token(id) else { return Token::unnamed(id) };
-        let bytes = match self.byte_level && !self.added.contains(&id) {
+        let entry = match &self.spelling {
+            Spelling::Words { names, .. } => names.get(&id).map(|entry| merges::text_of(entry)),
+            Spelling::Plain | Spelling::Bytes => self.inner.id_to_token(id),
+        };
+        let Some(entry) = entry else { return Token::unnamed(id) };
+        let bytes = match matches!(self.spelling, Spelling::Bytes) && !self.added.contains(&id) {
             true => entry.chars().map(byte_of).collect::<Option<Vec<u8>>>(),
             false => None,
         };
