@@ -95,8 +95,10 @@ async fn bad_input_gets_its_code_and_the_loupe_stays_usable() {
         "({top_k: 0})",
         "({top_k: 2.5})",
         "({top_k: 21})",
-        "({subblocks: true})",
-        "({decoder: ['h.7']})",
+        "({contributions: true, decoder: ['h.7']})",
+        "({decoder: 'h.7'})",
+        "({decoder: [7]})",
+        "({decoder: ['h.8']})",
         "({signal: 1})",
         "({onBlock: 1})",
         "({track: 'a'})",
@@ -236,4 +238,34 @@ async fn a_throwing_callback_is_heard() {
     let error = result.expect_err("it was thrown");
     assert_eq!(get(&error, "message").as_string().as_deref(), Some("mine"));
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
+}
+
+#[wasm_bindgen_test]
+async fn sub_blocks_contributions_and_a_borrowed_block() {
+    let loupe = tales().await;
+    let taps = async |how: &str| {
+        let options = script(how, &JsValue::UNDEFINED);
+        let reading = reading(loupe.read("Once upon a time".into(), options)).await;
+        let taps: Vec<String> = reading.taps().iter().filter_map(|t| t.as_string()).collect();
+        let trace = reading
+            .trace(script("[11]", &JsValue::UNDEFINED), script("({tap: 1})", &JsValue::UNDEFINED));
+        let traced = JsFuture::from(trace).await.expect("a trace");
+        let n = get(&get(&get(&traced, "0"), "logit"), "length").as_f64();
+        assert_eq!(n, Some(reading.n_tokens() as f64));
+        (taps, reading.final_is_model())
+    };
+    let (halves, is_model) = taps("({subblocks: true})").await;
+    assert_eq!(halves.len(), 17);
+    assert_eq!(halves[..4], ["input", "h.0.attn", "h.0", "h.1.attn"]);
+    assert!(is_model);
+    let (parts, _) = taps("({contributions: true})").await;
+    assert_eq!(parts.len(), 18);
+    assert_eq!(parts[..3], ["input", "h.0.attn_out", "h.0.mlp_out"]);
+    assert_eq!(parts[17], "h.7");
+    let (borrowed, is_model) = taps("({subblocks: true, decoder: ['h.7.mlp']})").await;
+    assert_eq!(borrowed.last().map(String::as_str), Some("h.7.attn"));
+    assert!(is_model);
+    let (half, is_model) = taps("({decoder: ['h.7.mlp']})").await;
+    assert_eq!(half.last().map(String::as_str), Some("h.6"));
+    assert!(!is_model, "block 7's attention is in neither");
 }
