@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Colour maps. Each is one hue of blue whose CIE lightness changes linearly, so equal steps look equal and
+ * Colour maps. Each but `diverging` is one hue of blue whose CIE lightness changes linearly, so equal steps look equal and
  * readers with protanopia, deuteranopia or tritanopia lose nothing: lightness alone carries the value.
  * In both themes the far end melts into the page and the strong end stands out from it.
  */
@@ -58,6 +58,22 @@ const MAPS = {
     light: ramp({ far: 97, strong: 27, chroma: 50, peak: 0.75, hue: [255, 282], end: 40 }),
     dark: ramp({ far: 13, strong: 88, chroma: 50, peak: 0.52, hue: [284, 255], end: 16 }),
   },
+};
+
+/** Two ramps back to back: the first one's strong end, the common far end, the second one's strong end. @param {Swatch[]} low @param {Swatch[]} high */
+const backToBack = (low, high) =>
+  Array.from({ length: N_STEPS }, (_, i) => (i < N_STEPS / 2 ? low[N_STEPS - 1 - 2 * i] : high[2 * i - N_STEPS + 1]));
+
+/** Orange below zero, blue above: a pair that every kind of colour vision tells apart. */
+MAPS.diverging = {
+  light: backToBack(
+    ramp({ far: 97, strong: 42, chroma: 66, peak: 0.85, hue: [72, 48], end: 60 }),
+    ramp({ far: 97, strong: 32, chroma: 50, peak: 0.85, hue: [255, 278], end: 46 }),
+  ),
+  dark: backToBack(
+    ramp({ far: 14, strong: 78, chroma: 60, peak: 0.85, hue: [48, 68], end: 54 }),
+    ramp({ far: 14, strong: 80, chroma: 44, peak: 0.85, hue: [278, 255], end: 40 }),
+  ),
 };
 
 /**

@@ -1,9 +1,8 @@
 // @ts-check
-/** What a person can set: the text, an example, the view, the theme. */
+/** What a person can set above the picture: the text, an example, the view, the theme. */
 import { button, byId, element } from "./dom.js";
-import { EXAMPLES } from "./examples.js";
-import { THEMES } from "./palette.js";
-import { VIEWS } from "./views.js";
+import { THEMES } from "./state.js";
+import { FAVOURITES, VIEWS, viewNamed } from "./views.js";
 
 /** @typedef {import("./views.js").View} View */
 /** @typedef {import("./palette.js").ThemeChoice} ThemeChoice */
@@ -11,37 +10,16 @@ import { VIEWS } from "./views.js";
 const THEME_NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
 
 /** Grows the box with its text; the style sheet says how far. @param {HTMLTextAreaElement} box */
-function fitHeight(box) {
+export function fitHeight(box) {
   box.style.height = "auto";
   box.style.height = `${box.scrollHeight + 2}px`;
 }
 
-/**
- * @param {object} on
- * @param {(text: string) => void} on.text
- * @param {(text: string) => void} on.example
- * @param {(view: View) => void} on.view
- * @param {(theme: ThemeChoice) => void} on.theme
- */
-export function createControls(on) {
-  const box = /** @type {HTMLTextAreaElement} */ (byId("text"));
-  const theme_button = byId("theme");
-  /** @type {ThemeChoice} */
-  let theme = "auto";
-
-  box.addEventListener("input", () => {
-    fitHeight(box);
-    on.text(box.value);
-  });
-  addEventListener("resize", () => fitHeight(box));
-
-  byId("examples").replaceChildren(
-    element("span", "muted", "Try"),
-    ...EXAMPLES.map(({ name, text }) => button("chip small", name, () => on.example(text))),
-  );
-
-  const segments = VIEWS.map((view) => {
-    const segment = button("segment", view.button, () => choose(view));
+/** Four views have a button each, the others stand in one menu, so that the row stays short. @param {(view: View) => void} onView */
+function createChooser(onView) {
+  const favourites = FAVOURITES.map(viewNamed);
+  const segments = favourites.map((view) => {
+    const segment = button("segment", view.button, () => onView(view));
     segment.setAttribute("role", "radio");
     segment.dataset.view = view.name;
     return segment;
@@ -52,32 +30,64 @@ export function createControls(on) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const now = segments.findIndex((segment) => segment.getAttribute("aria-checked") === "true");
-    const index = (now + step + VIEWS.length) % VIEWS.length;
+    const now = Math.max(0, segments.findIndex((segment) => segment.getAttribute("aria-checked") === "true"));
+    const index = (now + step + segments.length) % segments.length;
     segments[index].focus();
-    choose(VIEWS[index]);
+    onView(favourites[index]);
   });
+
+  const more = /** @type {HTMLSelectElement} */ (byId("more-views"));
+  const placeholder = element("option", "", "more views");
+  [placeholder.value, placeholder.hidden] = ["", true];
+  const others = VIEWS.filter((view) => !favourites.includes(view));
+  const groups = [...new Set(others.map(({ group }) => group))].map((name) => {
+    const group = element("optgroup", "");
+    group.label = name;
+    group.append(...others.filter((view) => view.group === name).map((view) => {
+      const option = element("option", "", view.is_tracked ? `${view.button} of the tracked token` : view.button);
+      option.value = view.name;
+      return option;
+    }));
+    return group;
+  });
+  more.replaceChildren(placeholder, ...groups);
+  more.addEventListener("change", () => onView(viewNamed(more.value)));
+
+  return (/** @type {View} */ view) => {
+    const is_favourite = favourites.includes(view);
+    segments.forEach((segment, i) => {
+      segment.setAttribute("aria-checked", String(favourites[i] === view));
+      segment.tabIndex = favourites[i] === view || (!is_favourite && i === 0) ? 0 : -1;
+    });
+    more.value = is_favourite ? "" : view.name;
+    more.classList.toggle("chosen", !is_favourite);
+    byId("explain").textContent = view.explain;
+  };
+}
+
+/**
+ * @param {object} on
+ * @param {(text: string) => void} on.text
+ * @param {(view: View) => void} on.view
+ * @param {(theme: ThemeChoice) => void} on.theme
+ */
+export function createControls(on) {
+  const box = /** @type {HTMLTextAreaElement} */ (byId("text"));
+  const theme_button = byId("theme");
+  /** @type {ThemeChoice} */
+  let theme = "auto";
+  const setView = createChooser(on.view);
+
+  box.addEventListener("input", () => {
+    fitHeight(box);
+    on.text(box.value);
+  });
+  addEventListener("resize", () => fitHeight(box));
 
   theme_button.addEventListener("click", () => {
     setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length]);
     on.theme(theme);
   });
-
-  /** @param {View} view */
-  function setView(view) {
-    for (const segment of segments) {
-      const checked = segment.dataset.view === view.name;
-      segment.setAttribute("aria-checked", String(checked));
-      segment.tabIndex = checked ? 0 : -1;
-    }
-    byId("explain").textContent = view.explain;
-  }
-
-  /** @param {View} view */
-  function choose(view) {
-    setView(view);
-    on.view(view);
-  }
 
   /** @param {ThemeChoice} choice */
   function setTheme(choice) {

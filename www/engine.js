@@ -81,11 +81,23 @@ export function startEngine() {
 
     /**
      * @param {string | Uint32Array} text_or_ids
-     * @param {{ signal: AbortSignal, onBlock: (end: number) => void }} options
+     * @param {{ asked: import("./reading.js").Asked, track: number[], is_second: boolean, signal: AbortSignal, onBlock: (end: number) => void }} options
      * @returns {Promise<import("./reading.js").PlainReading>}
      */
-    read: (text_or_ids, { signal, onBlock }) =>
-      cancellable(signal, (job) => remote.read(job, text_or_ids, Comlink.proxy(onBlock))),
+    read: (text_or_ids, { asked, track, is_second, signal, onBlock }) =>
+      cancellable(signal, (job) => remote.read(job, text_or_ids, { asked, track, is_second }, Comlink.proxy(onBlock))),
+
+    /**
+     * @param {number} serial @param {number[]} ids @param {{ position: number } | { tap: number }} line @param {AbortSignal} signal
+     * @returns {Promise<import("./reading.js").Track[]>}
+     */
+    trace: (serial, ids, line, signal) => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
+
+    /** @param {number[]} ids @returns {Promise<import("./reading.js").Token[]>} */
+    tokens: (ids) => answer(remote.tokens(ids)),
+
+    /** @param {string} text @returns {Promise<import("./reading.js").Token[]>} */
+    encode: (text) => answer(remote.encode(text)),
 
     /** @param {string} text @returns {Promise<number>} */
     count: (text) => answer(remote.count(text)),

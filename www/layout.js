@@ -1,29 +1,37 @@
 // @ts-check
 /**
  * The picture's geometry, in CSS pixels, with the origin at the canvas's top left. Pure: nothing here draws.
- * The canvas is as wide as its frame; columns further right are reached by `scroll_x`.
+ * Positions run along the axis that scrolls (to the right, or downwards when transposed), rows across it. The canvas
+ * is as long as its frame; positions further along are reached by `scroll`.
  */
 
 const MIN_CELL = 56;
 const MAX_CELL = 92;
 const LABEL_CHARS = 11;
 const SLANT = Math.SQRT1_2;
+const STRIP = 26;
 
 /**
  * @typedef {object} Layout
+ * @property {boolean} transposed
  * @property {number} width of the canvas
  * @property {number} height of the canvas
- * @property {number} content_width of all columns with what stands beside them
- * @property {number} gutter left of the columns, for the row labels
+ * @property {number} content of all positions with what stands beside them, along the axis that scrolls
+ * @property {number} lead where the positions begin on that axis
+ * @property {number} end where the frame ends on that axis
+ * @property {number} pitch of one position on that axis
+ * @property {number} gutter left of the cells
  * @property {number} grid_top
  * @property {number} grid_bottom
+ * @property {number} grid_right of the rows when transposed, else of the frame
  * @property {number} cell_width
  * @property {number} cell_height
  * @property {number} n_rows
- * @property {number} n_columns
+ * @property {number} n_columns positions in the window
  * @property {number} cell_font in pixels
  * @property {number} label_font in pixels
- * @property {number} label_length the longest a tilted label may be
+ * @property {number} label_length the longest a token's label may be
+ * @property {number} strip thickness of the decision strip
  */
 
 /** @typedef {{ x: number, y: number, width: number, height: number }} Rect */
@@ -32,84 +40,115 @@ const SLANT = Math.SQRT1_2;
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
- * @param {{ width: number, n_columns: number, n_rows: number, n_taps: number }} size n_taps fixes the height, so that
- *   hiding a row between views makes the others taller instead of moving what is below
+ * @param {object} size
+ * @param {number} size.width of the frame
+ * @param {number} size.height that a transposed picture may take
+ * @param {number} size.n_columns @param {number} size.n_rows
+ * @param {number} size.n_taps fixes the height, so that hiding a row between views makes the others taller instead of
+ *   moving what is below
+ * @param {number} [size.font] 1 is the usual size of type
+ * @param {1 | 2} [size.lines] lines of text in a cell
+ * @param {number} [size.tap_chars] the longest name of a row
+ * @param {boolean} [size.transposed]
  * @returns {Layout}
  */
-export function layoutOf({ width, n_columns, n_rows, n_taps }) {
+export function layoutOf({ width, height, n_columns, n_rows, n_taps, font = 1, lines = 1, tap_chars = 5, transposed = false }) {
   const narrow = width < 560;
-  const gutter = narrow ? 44 : 78;
-  const cell_width = clamp(Math.floor((width - gutter - 2) / n_columns), narrow ? 44 : MIN_CELL, MAX_CELL);
-  const base_height = clamp(Math.round(cell_width * 0.56), 27, 40);
-  const label_font = cell_width >= 60 ? 13 : 12;
+  const label_font = Math.round((narrow ? 12 : 13) * font);
   const label_length = LABEL_CHARS * label_font * 0.61;
   const slanted = Math.ceil(label_length * SLANT);
-  const grid_top = slanted + 18;
+  const tap_width = Math.ceil(tap_chars * 7.3);
+  const shared = { transposed, n_rows, n_columns, label_font, label_length, strip: STRIP };
+  const cellFont = (/** @type {number} */ cell_width) => Math.round((cell_width >= 72 * font ? 13 : cell_width >= 54 * font ? 12 : 11) * font);
+
+  if (transposed) {
+    const gutter = Math.ceil(label_length) + 14;
+    const right = STRIP + gutter;
+    const cell_width = clamp(Math.floor((width - gutter - right) / n_rows), Math.ceil(50 * font), Math.ceil(120 * font));
+    const cell_height = Math.round((lines === 2 ? 40 : 27) * font);
+    const grid_top = 18 + (tap_width + 4 > cell_width ? Math.ceil(tap_width * SLANT) + 8 : 18);
+    const content = grid_top + n_columns * cell_height + 8;
+    const whole = Math.min(content, Math.max(280, height));
+    const grid_right = gutter + n_rows * cell_width;
+    return {
+      ...shared, gutter, grid_top, grid_right, cell_width, cell_height, content,
+      width: Math.max(width, grid_right + right), height: whole, lead: grid_top, end: whole, pitch: cell_height,
+      grid_bottom: whole, cell_font: cellFont(cell_width),
+    };
+  }
+
+  const gutter = Math.max(narrow ? 44 : 78, tap_width + (narrow ? 12 : 42));
+  const min_cell = Math.ceil((narrow ? 44 : MIN_CELL) * font);
+  const cell_width = clamp(Math.floor((width - gutter - 2) / n_columns), min_cell, Math.ceil(MAX_CELL * font));
+  const base_height = Math.round(clamp(Math.round(cell_width * 0.56), 27 * font, 40 * font)) + (lines === 2 ? Math.round(11 * font) : 0);
+  const grid_top = slanted + 18 + STRIP;
   const cell_height = Math.floor((n_taps * base_height) / n_rows);
   const grid_bottom = grid_top + n_taps * base_height;
   // The last column has no true next token, so only the label before it can stick out on the right.
   const right = Math.max(4, slanted + 6 - Math.round(cell_width * 1.5));
   return {
-    width,
+    ...shared, width, gutter, grid_top, grid_bottom, grid_right: width, cell_width, cell_height,
     height: grid_bottom + slanted + 14,
-    content_width: gutter + n_columns * cell_width + right,
-    gutter, grid_top, grid_bottom, cell_width, cell_height, n_rows, n_columns,
-    cell_font: cell_width >= 72 ? 13 : cell_width >= 54 ? 12 : 11,
-    label_font,
-    label_length,
+    content: gutter + n_columns * cell_width + right,
+    lead: gutter, end: width, pitch: cell_width, cell_font: cellFont(cell_width),
   };
 }
 
-/** How far the columns can be scrolled. @param {Layout} layout */
-export const maxScroll = ({ content_width, width }) => Math.max(0, content_width - width);
+/** How far the positions can be scrolled. @param {Layout} layout */
+export const maxScroll = ({ content, end }) => Math.max(0, content - end);
 
 /**
  * The painted part of a cell: two pixels of page stay free between neighbours.
- * @param {Layout} layout @param {number} row counted from the top @param {number} column @param {number} scroll_x
+ * @param {Layout} layout @param {number} row counted from the top, or from the left when transposed
+ * @param {number} column counted from the window's first position @param {number} scroll
  * @returns {Rect}
  */
-export const cellRect = ({ gutter, grid_top, cell_width, cell_height }, row, column, scroll_x) => ({
-  x: gutter + column * cell_width - scroll_x + 1,
-  y: grid_top + row * cell_height + 1,
+export const cellRect = ({ transposed, gutter, grid_top, cell_width, cell_height }, row, column, scroll) => ({
+  x: gutter + (transposed ? row * cell_width : column * cell_width - scroll) + 1,
+  y: grid_top + (transposed ? column * cell_height - scroll : row * cell_height) + 1,
   width: cell_width - 2,
   height: cell_height - 2,
 });
 
 /**
  * The columns of which at least one pixel can be seen: [first, end).
- * @param {Layout} layout @param {number} scroll_x
+ * @param {Layout} layout @param {number} scroll
  */
-export const visibleColumns = ({ gutter, cell_width, n_columns, width }, scroll_x) => ({
-  first: clamp(Math.floor(scroll_x / cell_width), 0, n_columns),
-  end: clamp(Math.ceil((scroll_x + width - gutter) / cell_width), 0, n_columns),
+export const visibleColumns = ({ lead, pitch, n_columns, end }, scroll) => ({
+  first: clamp(Math.floor(scroll / pitch), 0, n_columns),
+  end: clamp(Math.ceil((scroll + end - lead) / pitch), 0, n_columns),
 });
 
 /**
  * The cell under a point, or null.
- * @param {Layout} layout @param {number} x @param {number} y @param {number} scroll_x
+ * @param {Layout} layout @param {number} x @param {number} y @param {number} scroll
  * @returns {{ row: number, column: number } | null}
  */
-export function cellAt({ gutter, grid_top, cell_width, cell_height, n_rows, n_columns }, x, y, scroll_x) {
-  if (x < gutter) return null;
-  const row = Math.floor((y - grid_top) / cell_height);
-  const column = Math.floor((x - gutter + scroll_x) / cell_width);
-  return row >= 0 && row < n_rows && column >= 0 && column < n_columns ? { row, column } : null;
+export function cellAt({ transposed, gutter, grid_top, cell_width, cell_height, n_rows, n_columns }, x, y, scroll) {
+  if (x < gutter || y < grid_top) return null;
+  const across = Math.floor((x - gutter + (transposed ? 0 : scroll)) / cell_width);
+  const down = Math.floor((y - grid_top + (transposed ? scroll : 0)) / cell_height);
+  const [row, column] = transposed ? [across, down] : [down, across];
+  return row < n_rows && column < n_columns ? { row, column } : null;
 }
 
-/** The last column that is wholly in view. @param {Layout} layout @param {number} scroll_x */
-export const lastWholeColumn = ({ gutter, cell_width, n_columns, width }, scroll_x) =>
-  clamp(Math.floor((scroll_x + width - gutter) / cell_width) - 1, 0, n_columns - 1);
+/** How many columns are wholly in view. @param {Layout} layout */
+export const wholeColumns = ({ lead, end, pitch }) => Math.max(1, Math.floor((end - lead) / pitch));
+
+/** The last column that is wholly in view. @param {Layout} layout @param {number} scroll */
+export const lastWholeColumn = ({ lead, end, pitch, n_columns }, scroll) =>
+  clamp(Math.floor((scroll + end - lead) / pitch) - 1, 0, n_columns - 1);
 
 /**
- * The scroll position nearest to `scroll_x` at which a column is wholly in view; the first and the last
+ * The scroll position nearest to `scroll` at which a column is wholly in view; the first and the last
  * column take what is beyond them along, so that no edge fades over them.
- * @param {Layout} layout @param {number} column @param {number} scroll_x
+ * @param {Layout} layout @param {number} column @param {number} scroll
  */
-export function scrollTo(layout, column, scroll_x) {
-  const { gutter, cell_width, width, n_columns } = layout;
+export function scrollTo(layout, column, scroll) {
+  const { lead, pitch, end, n_columns } = layout;
   if (column === 0) return 0;
   if (column === n_columns - 1) return maxScroll(layout);
-  const left = column * cell_width;
-  const nearest = clamp(scroll_x, left + cell_width - (width - gutter), left);
+  const start = column * pitch;
+  const nearest = clamp(scroll, start + pitch - (end - lead), start);
   return clamp(nearest, 0, maxScroll(layout));
 }

@@ -1,46 +1,70 @@
 // @ts-check
-/** Wires the page together: what a person does ─▶ session ─▶ Reading ─▶ picture, legend, strip. */
+/** Wires the page together: what a person does ─▶ session ─▶ Reading ─▶ picture, legend, strip, panels. */
 import { byId } from "./dom.js";
 import { createControls } from "./controls.js";
-import { duration, integer } from "./format.js";
-import { showLegend } from "./legend.js";
-import { createModels } from "./models.js";
+import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
-import { createOpenings } from "./openings.js";
+import { createExamples } from "./examplebar.js";
+import { duration, integer } from "./format.js";
+import { createModels } from "./models.js";
 import { workOffline } from "./offline.js";
+import { createOpenings } from "./openings.js";
 import { codeOf } from "./outcome.js";
-import { applyTheme, onSystemTheme, readPalette, resolveTheme } from "./palette.js";
-import { createPicture, scaledValues } from "./picture.js";
+import { applyTheme, onSystemTheme } from "./palette.js";
+import { createPanel } from "./panel.js";
 import { adviceOn } from "./problems.js";
 import { createSession } from "./session.js";
+import { createShow } from "./show.js";
 import { setState, showLoading, showPicture, showProblem } from "./stage.js";
 import { parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
-import { createStrip, spokenCell } from "./strip.js";
+import { readOptions } from "./switches.js";
+import { viewBeside } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./state.js").PageState} PageState */
 
 const MAX_TITLE_CHARS = 48;
 
-let state = parseHash(location.hash);
-let n_ctx = 0;
+let state = await parseHash(location.hash);
+/** @type {import("./engine.js").InUseFacts | null} */
+let facts = null;
 /** @type {PlainReading | null} the newest reading, kept while a problem hides it */
 let reading = null;
+const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
+const n_layer = () => Number(facts?.model.n_layer ?? 1);
 
-const fillStrip = createStrip(byId("strip"));
-const canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap"));
-const picture = createPicture({ canvas, scroller: byId("scroller"), track: byId("track") }, ({ cell, pinned, by_key }) => {
-  const shown = picture.reading();
-  if (!shown) return;
-  fillStrip(shown, cell, pinned);
-  if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+const show = createShow({
+  state: () => state,
+  select: (cell, pinned) => {
+    const pin = pinned && reading ? { tap: reading.taps[cell.tap], position: cell.position } : null;
+    const is_other = pin?.tap !== state.pin?.tap || pin?.position !== state.pin?.position;
+    // What the address pins may lie beyond what is shown now: only a person lets go of it.
+    if (is_other) change({ pin });
+    deep.cell(cell, pinned);
+  },
+  span: (span) => changeSwitches({ ...state.switches, span }),
+});
+
+const deep = createDeep({
+  state: () => state,
+  engine: () => session.engine(),
+  change: (part) => {
+    change(part);
+    if (part.view) controls.setView(part.view);
+    if (part.groups || part.tracked !== undefined) void followTracked();
+  },
 });
 
 const openings = createOpenings({ session: () => session, changed: () => remember() });
 const models = createModels({ engine: () => session.engine(), isOpening: () => session.isOpening(), coming: openings.coming, open: openings.open });
 
+/** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. @returns {number[]} */
+const trackedGroup = () => state.groups[state.tracked] ?? show.defaultGroup(reading);
+
 const session = createSession({
   text: () => state.text,
+  options: () => ({ asked: readOptions(state.switches, n_layer()), track: state.view.is_tracked ? [...new Set(trackedGroup())] : [] }),
   opening: (source, is_first) => {
     openings.opening(source, is_first);
     models.draw();
@@ -50,11 +74,15 @@ const session = createSession({
     showLoading();
   },
   step: openings.step,
-  opened: (facts, refusal, source) => {
-    n_ctx = Number(facts.model.n_ctx);
-    openings.opened(facts, refusal, source);
-    models.show(facts);
-    picture.release();
+  opened: (now, refusal, source) => {
+    const is_other = facts !== null;
+    facts = now;
+    openings.opened(now, refusal, source);
+    models.show(now);
+    if (is_other) {
+      show.release();
+      state = { ...state, pin: null, groups: [], tracked: 0 };
+    }
     remember();
   },
   notOpened: (failure, source, how) => {
@@ -67,11 +95,16 @@ const session = createSession({
   },
   reading: (fresh) => {
     reading = fresh;
+    // Drawing selects a cell, and what is selected becomes the state's pin.
+    const { pin } = state;
     showPicture();
-    show(controls.caretIsAtEnd());
+    redraw(controls.caretIsAtEnd());
+    const tap = pin ? fresh.taps.indexOf(pin.tap) : -1;
+    if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });
+    deep.reading(fresh);
     setState("ready");
     byId("status").textContent =
-      `${fresh.n_tokens} of ${n_ctx} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
+      `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
     remember();
     if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
   },
@@ -83,18 +116,48 @@ const controls = createControls({
     state = { ...state, text };
     session.readSoon(text);
   },
-  example: (text) => setText(text, text),
-  view: (view) => {
-    state = { ...state, view };
-    show(false);
-    remember();
-  },
+  view: setView,
   theme: (theme) => {
-    state = { ...state, theme };
+    change({ theme });
     showTheme();
-    remember();
   },
 });
+
+const panel = createPanel(changeSwitches);
+createExamples((text) => setText(text, text));
+
+/** @param {Partial<PageState>} part */
+function change(part) {
+  state = { ...state, ...part };
+  remember();
+}
+
+/** @param {import("./views.js").View} view */
+function setView(view) {
+  controls.setView(view);
+  change({ view });
+  void followTracked();
+}
+
+/** Shows the view; where it follows a token that was not asked for yet, reads again for it, from the kept stream. */
+async function followTracked() {
+  if (reading && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id])) await session.readNow(idsOf(reading));
+  else redraw(false);
+}
+
+/** @param {PlainReading} of */
+const idsOf = (of) => Uint32Array.from(of.tokens, ({ id }) => id);
+
+/** @param {import("./switches.js").Switches} switches */
+function changeSwitches(switches) {
+  const before = JSON.stringify(readOptions(state.switches, n_layer()));
+  change({ switches });
+  showSwitches();
+  if (JSON.stringify(readOptions(switches, n_layer())) === before) redraw(false);
+  else if (reading) void session.readNow(idsOf(reading));
+}
+
+const showSwitches = () => panel.show(state.switches, { n_layer: n_layer(), n_tokens: reading?.n_tokens ?? 1 });
 
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
@@ -106,33 +169,30 @@ function afterFirstPicture() {
   });
 }
 
-/** Draws the newest reading through the present view and theme. @param {boolean} follow_end */
-function show(follow_end) {
+/** Draws the newest reading under the present state. @param {boolean} follow_end */
+function redraw(follow_end) {
   if (!reading || byId("picture").hidden) return;
-  const { view } = state;
-  const theme = resolveTheme(state.theme);
-  const scale = view.scale(scaledValues(reading, view));
-  picture.show({ reading, view, theme, palette: readPalette() }, scale, follow_end);
-  showLegend(view, scale, theme);
-  canvas.setAttribute("aria-label", `${view.quantity} (${view.unit}): ${reading.taps.length} rows by ${reading.n_tokens} positions`);
+  show.reading(reading, trackedGroup(), follow_end);
+  showSwitches();
 }
 
 function showTheme() {
   applyTheme(state.theme);
-  show(false);
+  redraw(false);
+  deep.redraw();
 }
 
 function remember() {
   state = { ...state, model: openings.model() };
-  saveState(state);
+  void saveState(state);
   const start = state.text.trim().replace(/\s+/g, " ").slice(0, MAX_TITLE_CHARS);
   document.title = start ? `${start} · Loupe` : "Loupe";
 }
 
 /** Puts a text in the box and reads it, or the ids that it stands for. @param {string} text @param {string | Uint32Array} text_or_ids */
 function setText(text, text_or_ids) {
-  state = { ...state, text };
-  picture.release();
+  state = { ...state, text, pin: null, switches: { ...state.switches, span: null } };
+  show.release();
   controls.setText(text);
   void session.readNow(text_or_ids);
 }
@@ -140,9 +200,9 @@ function setText(text, text_or_ids) {
 /** @param {string} code @param {string} message @param {boolean} loading */
 function showFailure(code, message, loading) {
   const advice = adviceOn(code, loading);
-  picture.clear();
+  show.clear();
   setState(advice.quiet ? "ready" : "error");
-  byId("status").textContent = n_ctx > 0 ? `up to ${n_ctx} tokens · nothing leaves this page` : "";
+  byId("status").textContent = n_ctx() > 0 ? `up to ${n_ctx()} tokens · nothing leaves this page` : "";
   const retry = { label: "Try again", onClick: () => openings.again() };
   showProblem(code, message, advice, advice.remedy === "retry" ? [retry] : advice.remedy === "keep" ? keepActions() : []);
   if (code === "too-long") void sayLength(state.text);
@@ -153,7 +213,7 @@ function showFailure(code, message, loading) {
 async function sayLength(text) {
   const n_tokens = await session.engine().count(text).catch(() => null);
   if (n_tokens !== null && text === state.text) {
-    byId("status").textContent = `${integer(n_tokens)} tokens, ${n_ctx} fit · nothing leaves this page`;
+    byId("status").textContent = `${integer(n_tokens)} tokens, ${n_ctx()} fit · nothing leaves this page`;
   }
 }
 
@@ -161,10 +221,10 @@ async function sayLength(text) {
 function keepActions() {
   const { text } = state;
   return /** @type {const} */ (["first", "last"]).map((which) => ({
-    label: `Keep the ${which} ${n_ctx} tokens`,
+    label: `Keep the ${which} ${n_ctx()} tokens`,
     onClick: async () => {
       try {
-        const kept = await session.engine().keep(text, n_ctx, which);
+        const kept = await session.engine().keep(text, n_ctx(), which);
         byId("text").focus();
         setText(kept.text, kept.ids);
       } catch (error) {
@@ -174,18 +234,23 @@ function keepActions() {
   }));
 }
 
-addEventListener("hashchange", () => {
-  const wanted = parseHash(location.hash);
-  const same_text = wanted.text === state.text;
-  const same_model = wanted.model === state.model;
+addEventListener("hashchange", async () => {
+  const [before, wanted] = [state, await parseHash(location.hash)];
   state = wanted;
   controls.setView(state.view);
   controls.setTheme(state.theme);
-  showTheme();
-  if (!same_text) setText(state.text, state.text);
-  if (!same_model) void openings.follow(state.model);
+  applyTheme(state.theme);
+  if (wanted.text !== before.text) setText(state.text, state.text);
+  else if (reading) void session.readNow(idsOf(reading));
+  if (wanted.model !== before.model) void openings.follow(state.model);
 });
-onSystemTheme(() => show(false));
+onSystemTheme(() => showTheme());
+
+addEventListener("keydown", (event) => {
+  const at = /** @type {HTMLElement} */ (event.target);
+  if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
+  if (event.key === "[" || event.key === "]") setView(viewBeside(state.view, event.key === "[" ? -1 : 1));
+});
 
 createDrop((name, files) => {
   models.close();
@@ -195,6 +260,7 @@ controls.setText(state.text);
 controls.setView(state.view);
 controls.setTheme(state.theme);
 showTheme();
+showSwitches();
 void openings.begin(state.model);
 
 /**
@@ -203,12 +269,23 @@ void openings.begin(state.model);
  */
 /** @type {any} */ (window).loupePage = {
   /** The plain Reading that is shown, or null. */
-  reading: () => picture.reading(),
-  cellRect: picture.cellRect,
-  cellColour: picture.cellColour,
-  cellInk: picture.cellInk,
-  outlined: picture.outlined,
+  reading: () => show.picture.reading(),
+  cellRect: show.picture.cellRect,
+  cellColour: show.picture.cellColour,
+  cellInk: show.picture.cellInk,
+  outlined: show.picture.outlined,
   view: () => state.view.name,
+  state: () => state,
+  /** What the picture is drawn from: rows, values, scale, window. */
+  shown: () => show.picture.shown(),
+  /** Cells in the last frame, and frames so far. */
+  drawn: () => show.picture.drawn(),
+  /** Shows a reading from elsewhere, as if the engine had read it. @param {PlainReading} other */
+  show: (other) => {
+    reading = other;
+    showPicture();
+    redraw(false);
+  },
   /** The engine behind the page: `load`, `read`, `count`, `keep`, `close`. */
   get engine() {
     return session.engine();

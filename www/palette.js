@@ -1,9 +1,9 @@
 // @ts-check
 /** The theme, and the page's own colours as the canvas needs them. The style sheet is their only source. */
 
-/** @typedef {"auto" | "light" | "dark"} ThemeChoice */
+/** @typedef {import("./state.js").PageState["theme"]} ThemeChoice */
 
-export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
+
 
 const dark_system = matchMedia("(prefers-color-scheme: dark)");
 
@@ -19,9 +19,9 @@ export function applyTheme(choice) {
   else document.documentElement.dataset.theme = choice;
 }
 
-/** These are registered properties, so the browser answers with plain rgb(). @returns {import("./heatmap.js").Palette} */
+/** These are registered properties, so the browser answers with plain rgb(). @returns {import("./scene.js").Palette} */
 export function readPalette() {
   const style = getComputedStyle(document.documentElement);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
-  return { ink: colour("--ink"), muted: colour("--muted"), accent: colour("--accent"), surface: colour("--surface") };
+  return { ink: colour("--ink"), muted: colour("--muted"), quiet: colour("--quiet"), accent: colour("--accent"), surface: colour("--surface") };
 }

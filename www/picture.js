@@ -1,27 +1,74 @@
 // @ts-check
 /** The heatmap as a thing on the page: its size, its scrolling, the selected cell, pointer and keys. */
 import { MISSING, swatch } from "./colour.js";
-import { drawHeatmap } from "./heatmap.js";
-import { cellAt, cellRect, lastWholeColumn, layoutOf, maxScroll, scrollTo } from "./layout.js";
-import { agrees, finalTap, statAt } from "./reading.js";
+import { cellAt, cellRect, lastWholeColumn, layoutOf, maxScroll, scrollTo, wholeColumns } from "./layout.js";
+import { paint } from "./paint.js";
+import { agrees, finalTap } from "./reading.js";
+import { cellCount, sceneOf } from "./scene.js";
 import { strength } from "./views.js";
 
 /** @typedef {import("./reading.js").Cell} Cell */
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
-/** @typedef {import("./views.js").View} View */
-/** @typedef {{ reading: PlainReading, view: View, theme: import("./colour.js").Theme, palette: import("./heatmap.js").Palette }} Shown */
 /** @typedef {ReturnType<typeof createPicture>} Picture */
 
-/** The taps that a view shows, from the top row down. @param {PlainReading} reading @param {View} view */
-export const rowsOf = (reading, view) =>
-  reading.taps.map((_, tap) => tap).filter((tap) => view.shows_input || tap > 0).reverse();
+/**
+ * @typedef {object} Shown
+ * @property {PlainReading} reading
+ * @property {import("./views.js").View} view
+ * @property {Float32Array} values of the view, [N·T]
+ * @property {import("./scales.js").Scale} scale
+ * @property {number[]} rows
+ * @property {{ start: number, end: number }} span the window of positions
+ * @property {import("./filters.js").Printing} printing
+ * @property {boolean} transposed
+ * @property {number} font
+ * @property {import("./colour.js").Theme} theme
+ * @property {import("./scene.js").Palette} palette
+ */
 
-/** The view's statistic in the rows that set its scale: all but `input`, which would squeeze the rest. @param {PlainReading} reading @param {View} view */
-export const scaledValues = (reading, view) => reading.stats[view.stat].subarray(reading.n_tokens);
+/** The share of the window's height that a transposed picture may take. */
+const TRANSPOSED_SHARE = 0.62;
 
 const MOVES = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -Infinity], End: [0, Infinity],
 });
+
+/** Two rows that hide `input` keep the height of three. @param {Shown} shown */
+const heightRows = ({ reading, rows }) => rows.length + (reading.taps[0] === "input" && !rows.includes(0) ? 1 : 0);
+
+/**
+ * The frame of a picture at one scroll position; all it takes is in `shown`.
+ * @param {Shown} shown @param {import("./layout.js").Layout} layout @param {number} scroll
+ * @param {Cell | null} selected @param {boolean} pinned
+ * @returns {import("./scene.js").Frame}
+ */
+export function frameOf(shown, layout, scroll, selected, pinned) {
+  const { reading, view, values, scale, rows, span, printing, theme, palette } = shown;
+  const value = (/** @type {Cell} */ { tap, position }) => values[tap * reading.n_tokens + position];
+  // An absent rank is 0, any other absent number is not finite.
+  const is_missing = (/** @type {number} */ number) => !Number.isFinite(number) || (view.kind === "rank" && number < 1);
+  return {
+    layout, reading, rows, printing, view, palette, scroll, selected, pinned, value,
+    start: span.start,
+    swatch: (cell) => {
+      const number = value(cell);
+      return is_missing(number) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(number)));
+    },
+  };
+}
+
+/** The layout of a picture in a frame of this width. @param {Shown} shown @param {number} width @param {number} height */
+export const layoutFor = (shown, width, height) =>
+  layoutOf({
+    width, height,
+    n_columns: shown.span.end - shown.span.start,
+    n_rows: shown.rows.length,
+    n_taps: heightRows(shown),
+    font: shown.font,
+    lines: shown.printing.prints === "both" ? 2 : 1,
+    tap_chars: Math.max(...shown.reading.taps.map((tap) => tap.length)),
+    transposed: shown.transposed,
+  });
 
 /**
  * @param {{ canvas: HTMLCanvasElement, scroller: HTMLElement, track: HTMLElement }} elements
@@ -31,10 +78,6 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   /** @type {Shown | null} */
   let shown = null;
-  /** @type {import("./views.js").Scale} */
-  let scale;
-  /** @type {number[]} */
-  let rows = [];
   /** @type {import("./layout.js").Layout} */
   let layout;
   /** @type {Cell} */
@@ -43,14 +86,16 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   /** The selection stays at the end of the text until a person chooses a cell. */
   let chosen = false;
   let frame_asked = false;
+  /** For tests: cells in the last frame, frames so far. */
+  let drawn = { cells: 0, frames: 0 };
 
-  const scrollX = () => Math.min(scroller.scrollLeft, maxScroll(layout));
+  const scroll = () => Math.min(layout.transposed ? scroller.scrollTop : scroller.scrollLeft, maxScroll(layout));
+  const frame = () => frameOf(/** @type {Shown} */ (shown), layout, scroll(), selected, pinned);
 
-  /** @param {Cell} cell */
-  function swatchOf(cell) {
-    const { reading, view, theme } = /** @type {Shown} */ (shown);
-    const value = statAt(reading, view.stat, cell);
-    return Number.isNaN(value) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(value)));
+  /** @param {number} to */
+  function scrollToPixel(to) {
+    if (layout.transposed) scroller.scrollTop = to;
+    else scroller.scrollLeft = to;
   }
 
   function draw() {
@@ -60,9 +105,10 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
     const [width, height] = [Math.round(layout.width * ratio), Math.round(layout.height * ratio)];
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    drawHeatmap(ctx, {
-      layout, rows, selected, pinned, reading: shown.reading, palette: shown.palette, swatch: swatchOf, scroll_x: scrollX(),
-    });
+    ctx.clearRect(0, 0, layout.width, layout.height);
+    const now = frame();
+    paint(ctx, sceneOf(now));
+    drawn = { cells: cellCount(now), frames: drawn.frames + 1 };
   }
 
   function askFrame() {
@@ -72,11 +118,13 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
 
   function measure() {
     if (!shown || scroller.clientWidth === 0) return;
-    const { reading } = shown;
-    layout = layoutOf({ width: scroller.clientWidth, n_columns: reading.n_tokens, n_rows: rows.length, n_taps: reading.taps.length });
+    layout = layoutFor(shown, scroller.clientWidth, Math.round(innerHeight * TRANSPOSED_SHARE));
     canvas.style.width = `${layout.width}px`;
     canvas.style.height = `${layout.height}px`;
-    track.style.width = `${Math.max(layout.content_width, layout.width)}px`;
+    scroller.classList.toggle("transposed", layout.transposed);
+    scroller.style.maxHeight = layout.transposed ? `${layout.height + 16}px` : "";
+    track.style.width = layout.transposed ? `${layout.width}px` : `${Math.max(layout.content, layout.width)}px`;
+    track.style.height = layout.transposed ? `${Math.max(layout.content, layout.height)}px` : "";
   }
 
   /** @param {Cell} cell @param {boolean} [by_key] */
@@ -89,8 +137,8 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   /** @param {MouseEvent} event @returns {Cell | null} */
   function cellUnder(event) {
     if (!shown) return null;
-    const found = cellAt(layout, event.offsetX, event.offsetY, scrollX());
-    return found && { tap: rows[found.row], position: found.column };
+    const found = cellAt(layout, event.offsetX, event.offsetY, scroll());
+    return found && { tap: shown.rows[found.row], position: shown.span.start + found.column };
   }
 
   /** @param {Cell} a @param {Cell} b */
@@ -113,17 +161,21 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   });
 
   canvas.addEventListener("focus", () => {
-    if (shown) scroller.scrollLeft = scrollTo(layout, selected.position, scrollX());
+    if (shown) scrollToPixel(scrollTo(layout, selected.position - shown.span.start, scroll()));
   });
 
   canvas.addEventListener("keydown", (event) => {
     if (!shown || event.altKey || event.ctrlKey || event.metaKey) return;
-    const move = MOVES[event.key];
+    const page = event.key === "PageUp" ? -1 : event.key === "PageDown" ? 1 : 0;
+    const move = page !== 0 ? [0, page * wholeColumns(layout)] : MOVES[event.key];
     if (move) {
-      const row = Math.min(rows.length - 1, Math.max(0, rows.indexOf(selected.tap) + move[0]));
-      const position = Math.min(layout.n_columns - 1, Math.max(0, selected.position + move[1]));
+      const { rows, span } = shown;
+      const is_sideways = layout.transposed && event.key.startsWith("Arrow");
+      const [down, along] = is_sideways ? [move[1], move[0]] : move;
+      const row = Math.min(rows.length - 1, Math.max(0, rows.indexOf(selected.tap) + down));
+      const position = Math.min(span.end - 1, Math.max(span.start, selected.position + along));
       chosen = true;
-      scroller.scrollLeft = scrollTo(layout, position, scrollX());
+      scrollToPixel(scrollTo(layout, position - span.start, scroll()));
       select({ tap: rows[row], position }, true);
     } else if (event.key === "Enter" || event.key === " ") {
       pinned = !pinned;
@@ -135,7 +187,7 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !pinned || !shown) return;
+    if (event.key !== "Escape" || !pinned || !shown || document.querySelector("dialog[open]")) return;
     pinned = false;
     select(selected, true);
   });
@@ -148,33 +200,34 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
   }).observe(scroller);
 
   return {
-    /**
-     * Shows a reading through a view, with the scale of that view over the shown cells.
-     * @param {Shown} what
-     * @param {import("./views.js").Scale} its_scale
-     * @param {boolean} follow_end scroll to the last position, for text that grows at its end
-     */
-    show(what, its_scale, follow_end) {
+    /** @param {Shown} what @param {boolean} follow_end scroll to the last position, for text that grows at its end */
+    show(what, follow_end) {
       shown = what;
-      scale = its_scale;
-      rows = rowsOf(what.reading, what.view);
+      const { rows, span, reading } = what;
       measure();
-      const last = { tap: finalTap(what.reading), position: what.reading.n_tokens - 1 };
+      if (!layout) return;
+      const last = { tap: finalTap(reading), position: span.end - 1 };
       // Until a person chooses a cell: the end of a text that grows there, else the last column in view.
-      if (!chosen) selected = follow_end ? last : { ...last, position: Math.min(last.position, lastWholeColumn(layout, scrollX())) };
-      const cell = {
-        tap: Math.min(last.tap, Math.max(selected.tap, rows[rows.length - 1])),
-        position: Math.min(last.position, selected.position),
-      };
-      if (follow_end) scroller.scrollLeft = maxScroll(layout);
-      select(cell);
+      if (!chosen) selected = follow_end ? last : { ...last, position: Math.min(last.position, span.start + lastWholeColumn(layout, scroll())) };
+      if (follow_end) scrollToPixel(maxScroll(layout));
+      // The nearest row and position that this picture has.
+      const nearest = rows.reduce((best, tap) => (Math.abs(tap - selected.tap) < Math.abs(best - selected.tap) ? tap : best), rows[0]);
+      select({ tap: nearest, position: Math.min(last.position, Math.max(span.start, selected.position)) });
       draw();
+    },
+
+    /** Pins a cell, as a click would. @param {Cell} cell */
+    pin(cell) {
+      [selected, pinned, chosen] = [cell, true, true];
+      if (!shown || !layout) return;
+      scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
+      select(cell);
     },
 
     /** Starts clean for another text: nothing pinned, nothing chosen, scrolled to its beginning. */
     release() {
       pinned = chosen = false;
-      scroller.scrollLeft = 0;
+      scroller.scrollLeft = scroller.scrollTop = 0;
     },
 
     /** Forgets the reading: nothing can be pointed at until the next one. */
@@ -184,15 +237,20 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
     },
 
     reading: () => shown?.reading ?? null,
+    shown: () => shown,
+    drawn: () => drawn,
+    /** Whether not all positions fit. */
+    scrolls: () => layout !== undefined && maxScroll(layout) > 0,
 
-    /** Where a cell is painted, in CSS pixels from the canvas's top left; null for a row that the view leaves out. @param {number} tap @param {number} position */
-    cellRect: (tap, position) => (rows.includes(tap) ? cellRect(layout, rows.indexOf(tap), position, scrollX()) : null),
+    /** Where a cell is painted, in CSS pixels from the canvas's top left; null for one that is not in the picture. @param {number} tap @param {number} position */
+    cellRect: (tap, position) =>
+      shown?.rows.includes(tap) ? cellRect(layout, shown.rows.indexOf(tap), position - shown.span.start, scroll()) : null,
 
     /** The fill of a cell, as css. @param {number} tap @param {number} position */
-    cellColour: (tap, position) => swatchOf({ tap, position }).css,
+    cellColour: (tap, position) => frame().swatch({ tap, position }).css,
 
     /** The colour of a cell's text and outline, as css. @param {number} tap @param {number} position */
-    cellInk: (tap, position) => swatchOf({ tap, position }).ink,
+    cellInk: (tap, position) => frame().swatch({ tap, position }).ink,
 
     /** Whether a cell is outlined. @param {number} tap @param {number} position */
     outlined: (tap, position) => shown !== null && agrees(shown.reading, { tap, position }),

@@ -14,14 +14,17 @@ const owned = (array) =>
   array.byteLength === array.buffer.byteLength ? array : /** @type {A} */ (array.slice());
 
 /** @param {import("./reading.js").Token} token */
-const plainToken = ({ id, text, bytes, shown }) => ({ id, text, bytes: owned(bytes), shown });
+export const plainToken = ({ id, text, bytes, shown }) => ({ id, text, bytes: owned(bytes), shown });
+
+/** @param {import("./reading.js").Track} track */
+export const plainTrack = ({ id, logit, logprob, rank }) => ({ id, logit: owned(logit), logprob: owned(logprob), rank: owned(rank) });
 
 /**
  * @param {any} reading the engine's Reading
- * @param {number} read_ms
+ * @param {{ asked: import("./reading.js").Asked, track: number[], serial: number, read_ms: number }} about
  * @returns {PlainReading}
  */
-export function plainReading(reading, read_ms) {
+export function plainReading(reading, { asked, track, serial, read_ms }) {
   return {
     tokens: reading.tokens.map(plainToken),
     taps: [...reading.taps],
@@ -32,11 +35,17 @@ export function plainReading(reading, read_ms) {
     top_logits: owned(reading.top_logits),
     top_tokens: reading.top_tokens.map(plainToken),
     final_is_model: reading.final_is_model,
+    tracked: Object.fromEntries(track.map((id) => [id, plainTrack(reading.tracked(id))])),
+    asked,
+    serial,
     read_ms,
   };
 }
 
+/** @param {import("./reading.js").Track} track */
+const arraysOf = ({ logit, logprob, rank }) => [logit, logprob, rank];
+
 /** The buffers to hand over instead of copying: the large ones; a token's few bytes are cheaper to copy. @param {PlainReading} reading */
 export const buffersOf = (reading) => [
-  ...new Set([...Object.values(reading.stats), reading.top_ids, reading.top_logits].map((array) => array.buffer)),
+  ...new Set([...Object.values(reading.stats), ...Object.values(reading.tracked).flatMap(arraysOf), reading.top_ids, reading.top_logits].map((array) => array.buffer)),
 ];

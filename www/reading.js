@@ -17,17 +17,25 @@
  * @property {Float32Array} top_logits [N·T·K]
  * @property {Token[]} top_tokens the distinct tokens of `top_ids`
  * @property {boolean} final_is_model whether the final row is the model's own output
+ * @property {Record<number, Track>} tracked by token id: those that were asked for
+ * @property {Asked} asked
+ * @property {number} serial the worker's number for it, for tracing
  * @property {number} read_ms what the engine took, in milliseconds
  */
 
+/** @typedef {{ id: number, logit: Float32Array, logprob: Float32Array, rank: Float32Array }} Track */
+/** What the engine was asked for. @typedef {{ norm: "affine" | "plain" | "none", subblocks: boolean, contributions: boolean, decoder: string[] }} Asked */
 /** @typedef {{ tap: number, position: number }} Cell */
 /** @typedef {{ token: Token, logit: number, probability: number }} Candidate */
 
-/** The statistics that the page asks the engine for. */
+/** The statistics of the engine: all of them, which for the longest text is less than its top-k. */
 export const STATS = /** @type {const} */ ([
-  "logsumexp", "entropy", "logit_final", "prob_final", "rank_final",
-  "rank_input", "rank_next", "kl_final",
+  "logsumexp", "entropy", "logit_final", "prob_final", "rank_final", "logprob_input", "rank_input",
+  "logprob_next", "rank_next", "kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse",
 ]);
+
+/** Candidates per cell: as many as the panel of a pinned cell lists, and filters choose among. */
+export const TOP_K = 20;
 
 /** @type {WeakMap<PlainReading, Map<number, Token>>} */
 const tokens_by_id = new WeakMap();

@@ -20,6 +20,7 @@ const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "unexpected"];
 /**
  * @param {object} on
  * @param {() => string} on.text the text to read once a model is there
+ * @param {() => { asked: import("./reading.js").Asked, track: number[] }} on.options how to read
  * @param {(source: Source, is_first: boolean) => void} on.opening `is_first`: there is none to read with meanwhile
  * @param {(step: import("./engine.js").Step) => void} on.step
  * @param {(facts: InUseFacts, refusal: import("./opening.js").Refusal | null, source: Source) => void} on.opened
@@ -60,7 +61,7 @@ export function createSession(on) {
     try {
       const engine = theEngine();
       const onBlock = (/** @type {number} */ end) => signal.aborted || on.block(end);
-      const fresh = await engine.read(text_or_ids, { signal, onBlock: (end) => void onBlock(end) });
+      const fresh = await engine.read(text_or_ids, { ...on.options(), is_second: false, signal, onBlock: (end) => void onBlock(end) });
       if (!signal.aborted) on.reading(fresh);
     } catch (error) {
       const { code, message } = failureOf(error);
@@ -94,7 +95,23 @@ export function createSession(on) {
     }
   }
 
+  let second = new AbortController();
+
   return {
+    /** A second text under the same options, beside the first one; null if it was overtaken. @param {string} text */
+    async readSecond(text) {
+      second.abort();
+      if (!loaded) return null;
+      const { signal } = (second = new AbortController());
+      try {
+        const fresh = await theEngine().read(text, { ...on.options(), is_second: true, signal, onBlock: () => {} });
+        return signal.aborted ? null : fresh;
+      } catch (error) {
+        if (signal.aborted || codeOf(error) === "aborted") return null;
+        throw error;
+      }
+    },
+
     /**
      * Starts over with a fresh engine and opens a model; where that fails, the bundled one.
      * @param {Source} source @param {How} how

@@ -1,39 +1,94 @@
 // @ts-check
-/** What the address bar remembers: the model, the text, the view and the theme, each only where it is not the default. */
+/**
+ * What the address bar remembers, each part only where it is not as usual: the model, the text or texts, the view, the
+ * switches, the pinned cell, the followed tokens, and the theme.
+ */
 import { addressOf, addressText } from "./address.js";
 import { DEFAULT_TEXT } from "./examples.js";
-import { THEMES } from "./palette.js";
+import { pack, unpack } from "./packing.js";
+import { parseSwitches, writeSwitches } from "./switches.js";
 import { viewNamed } from "./views.js";
 
-/** `model`: its address on the hub, null for the bundled one and for files. @typedef {{ model: string | null, text: string, view: import("./views.js").View, theme: import("./palette.js").ThemeChoice }} PageState */
+export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
-/** Chat programs and mailers cut longer addresses; a longer text stays on the page only. */
-const MAX_TEXT_CHARS = 2000;
+/**
+ * @typedef {object} PageState
+ * @property {string | null} model its address on the hub, null for the bundled one and for files
+ * @property {string} text
+ * @property {string | null} second the text to compare with
+ * @property {"beside" | "difference"} compare
+ * @property {import("./views.js").View} view
+ * @property {import("./switches.js").Switches} switches
+ * @property {{ tap: string, position: number } | null} pin
+ * @property {number[][]} groups followed tokens, each group as one
+ * @property {number} tracked which of the groups the tracked views show
+ * @property {typeof THEMES[number]} theme
+ */
 
-/** @param {string} hash @returns {PageState} */
-export function parseHash(hash) {
+/** Longer ones are packed. */
+const MAX_PLAIN_CHARS = 400;
+
+/** @param {string | null} text @returns {number[][]} */
+export const parseGroups = (text) =>
+  (text ?? "").split("_").map((group) => group.split(".").filter((id) => /^\d{1,9}$/.test(id)).map(Number)).filter((group) => group.length > 0);
+
+/** @param {number[][]} groups */
+export const formatGroups = (groups) => groups.map((group) => group.join(".")).join("_");
+
+/** @param {string} hash @returns {Promise<PageState>} */
+export async function parseHash(hash) {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
   const theme = /** @type {any} */ (fields.get("theme"));
   const model = addressOf(fields.get("model"));
+  const textOf = async (/** @type {string} */ plain, /** @type {string} */ packed) => {
+    const squeezed = fields.get(packed);
+    return fields.get(plain) ?? (squeezed === null ? null : await unpack(squeezed));
+  };
+  const [, position, tap] = /^(\d{1,6})@([\w.]{1,20})$/.exec(fields.get("pin") ?? "") ?? [];
+  const groups = parseGroups(fields.get("tokens"));
   return {
     model: model && addressText(model),
-    text: fields.get("text") ?? DEFAULT_TEXT,
+    text: (await textOf("text", "packed")) ?? DEFAULT_TEXT,
+    second: await textOf("second", "packed2"),
+    compare: fields.get("compare") === "beside" ? "beside" : "difference",
     view: viewNamed(fields.get("view")),
+    switches: parseSwitches(fields),
+    pin: tap === undefined ? null : { tap, position: Number(position) },
+    groups,
+    tracked: Math.min(Math.max(0, groups.length - 1), Number(fields.get("tracked")) || 0),
     theme: THEMES.includes(theme) ? theme : "auto",
   };
 }
 
 /** @param {PageState} state */
-export function formatHash({ model, text, view, theme }) {
+export async function formatHash({ model, text, second, compare, view, switches, pin, groups, tracked, theme }) {
   const fields = new URLSearchParams();
+  const putText = async (/** @type {string} */ plain, /** @type {string} */ packed, /** @type {string} */ value) => {
+    // A lone surrogate has no place in an address: it would come back as another character.
+    if (!value.isWellFormed()) return;
+    if (value.length <= MAX_PLAIN_CHARS) fields.set(plain, value);
+    else fields.set(packed, await pack(value));
+  };
   if (model) fields.set("model", model);
   if (view !== viewNamed(null)) fields.set("view", view.name);
+  writeSwitches(switches, fields);
+  if (groups.length > 0) fields.set("tokens", formatGroups(groups));
+  if (tracked > 0) fields.set("tracked", String(tracked));
+  if (pin) fields.set("pin", `${pin.position}@${pin.tap}`);
   if (theme !== "auto") fields.set("theme", theme);
-  // A lone surrogate has no place in an address: it would come back as another character.
-  if (text !== DEFAULT_TEXT && text.length <= MAX_TEXT_CHARS && text.isWellFormed()) fields.set("text", text);
+  if (text !== DEFAULT_TEXT) await putText("text", "packed", text);
+  if (second !== null) {
+    if (compare === "beside") fields.set("compare", compare);
+    await putText("second", "packed2", second);
+  }
   return fields.size > 0 ? `#${fields}` : "";
 }
 
-/** Replaces, so that the Back button leaves the page instead of undoing letters. @param {PageState} state */
-export const saveState = (state) =>
-  history.replaceState(null, "", location.pathname + location.search + formatHash(state));
+let n_saves = 0;
+
+/** Replaces, so that the Back button leaves the page instead of undoing letters. Of several calls the last one counts. @param {PageState} state */
+export async function saveState(state) {
+  const mine = ++n_saves;
+  const hash = await formatHash(state);
+  if (mine === n_saves) history.replaceState(null, "", location.pathname + location.search + hash);
+}

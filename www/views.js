@@ -1,134 +1,152 @@
 // @ts-check
 /**
- * The views, as data: which statistic a view colours, what it is called, how its values become colour.
+ * The views, as data: which quantity a view colours, what it is called, how it becomes colour and number.
  * The stronger the colour, the more there is of the quantity; a rank is strongest at 1.
  */
-import { extent, quantileSorted } from "d3-array";
-import { scaleLinear, scaleLog } from "d3-scale";
-import { decimal } from "./format.js";
+import { decimal, rank } from "./format.js";
+import { klGain, lossNext, ownTopLogit, trackedValues } from "./quantities.js";
 
-/**
- * @typedef {object} Scale
- * @property {(value: number) => number} place 0…1 along the legend, clipped at both ends
- * @property {{ at: number, label: string }[]} ticks
- */
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
 
 /**
  * @typedef {object} View
  * @property {string} name as in the URL and in `data-view`
  * @property {string} button
- * @property {string} stat the engine's name
+ * @property {string} group
  * @property {string} quantity
  * @property {string} unit
  * @property {string} explain
  * @property {boolean} shows_input whether the row `input` is in the picture
  * @property {string} map
  * @property {"high" | "low"} strong which end of the quantity has the strong colour
- * @property {(values: Float32Array) => Scale} scale
+ * @property {import("./scales.js").Kind} kind
+ * @property {number} [cap] where a rank's scale ends
+ * @property {boolean} [is_tracked] it follows a token that a person chose
+ * @property {(reading: PlainReading, group: number[]) => Float32Array} values [N·T]; `group` is the tracked token
  */
 
-const RANK_CAP = 100;
-const KL_CAP = 30;
-
-/** Linear between two percentiles of the shown cells, so that a few extreme cells do not wash out the rest. @param {number} low @param {number} high */
-const percentiles = (low, high) => (/** @type {Float32Array} */ values) => {
-  const sorted = Array.from(values.filter(Number.isFinite).sort());
-  const from = quantileSorted(sorted, low) ?? 0;
-  const to = quantileSorted(sorted, high) ?? 1;
-  const place = scaleLinear([from, to === from ? from + 1 : to], [0, 1]).clamp(true);
-  return {
-    place,
-    ticks: [
-      { at: 0, label: `≤ ${decimal(from, 1)}` },
-      ...place.ticks(4).map((value) => ({ at: place(value), label: decimal(value, 0) })).filter(({ at }) => at > 0.22 && at < 0.78),
-      { at: 1, label: `≥ ${decimal(to, 1)}` },
-    ],
-  };
+/** @type {Record<import("./scales.js").Kind, (value: number) => string>} */
+const NUMBERS = {
+  logit: (value) => decimal(value, 1),
+  probability: (value) => decimal(value, 2),
+  rank: (value) => (value >= 10_000 ? `${decimal(value / 1000, 0)}k` : rank(value)),
+  kl: (value) => decimal(value, value < 9.95 ? 2 : 1),
+  nats: (value) => decimal(value, 2),
+  change: (value) => decimal(value, 2),
 };
 
-/** @param {number} to */
-const fromZeroTo = (to) => () => {
-  const place = scaleLinear([0, to], [0, 1]).clamp(true);
-  return { place, ticks: [0, 0.25, 0.5, 0.75, 1].map((at) => ({ at, label: String(at * to) })) };
-};
+/** A value as a cell prints it. @param {{ kind: import("./scales.js").Kind }} view @param {number} value */
+export const numberIn = ({ kind }, value) => NUMBERS[kind](value);
 
-/** Logarithmic from rank 1; every rank beyond the cap looks like the cap. @param {number} cap */
-const logRanksTo = (cap) => () => {
-  const place = scaleLog([1, cap], [0, 1]).clamp(true);
-  return {
-    place,
-    ticks: [1, 3, 10, 30].map((value) => ({ at: place(value), label: String(value) })).concat({ at: 1, label: `≥ ${cap}` }),
-  };
-};
+/** @param {string} name */
+const stat = (name) => (/** @type {PlainReading} */ reading) => reading.stats[name];
 
-/** From 0 to the largest value of the scaled rows, never beyond the cap; what lies further looks like the end. @param {number} cap */
-const fromZeroCappedAt = (cap) => (/** @type {Float32Array} */ values) => {
-  const largest = extent(Array.from(values).filter(Number.isFinite))[1] ?? 1;
-  const capped = largest >= cap;
-  const place = capped ? scaleLinear([0, cap], [0, 1]) : scaleLinear([0, Math.max(largest, 0.1)], [0, 1]).nice(4);
-  place.clamp(true);
-  const [, to] = place.domain();
-  const inner = place.ticks(4).filter((value) => value < to);
-  return {
-    place,
-    ticks: [...inner.map((value) => ({ at: place(value), label: String(value) })), { at: 1, label: `≥ ${to}` }],
-  };
-};
+/** What each kind of quantity has in common. */
+const LOGIT = /** @type {const} */ ({ kind: "logit", unit: "logits", map: "kbw", strong: "high", shows_input: false });
+const PROBABILITY = /** @type {const} */ ({ kind: "probability", unit: "", map: "blues", strong: "high", shows_input: true });
+const RANK = /** @type {const} */ ({ kind: "rank", unit: "1 is best", map: "blues", strong: "low", shows_input: false });
+const KL = /** @type {const} */ ({ kind: "kl", unit: "nats", map: "kbw", strong: "high", shows_input: true });
+const NATS = /** @type {const} */ ({ kind: "nats", unit: "nats", map: "kbw", strong: "high", shows_input: true });
+const CHANGE = /** @type {const} */ ({ kind: "change", unit: "nats", map: "diverging", strong: "high", shows_input: false });
 
 /** @type {View[]} */
 export const VIEWS = [
   {
-    name: "logit",
-    button: "logit",
-    stat: "logit_final",
-    quantity: "logit of the final top-1",
-    unit: "logits, 5th–95th percentile",
+    ...LOGIT, name: "logit", button: "logit", group: "Final top-1",
+    quantity: "logit of the final top-1", values: stat("logit_final"),
     explain: "How high each row scores the token that the final row puts first.",
-    shows_input: false,
-    map: "kbw",
-    strong: "high",
-    scale: percentiles(0.05, 0.95),
   },
   {
-    name: "probability",
-    button: "probability",
-    stat: "prob_final",
-    quantity: "probability of the final top-1",
-    unit: "0 to 1",
+    ...PROBABILITY, name: "probability", button: "probability", group: "Final top-1",
+    quantity: "probability of the final top-1", values: stat("prob_final"),
     explain: "How much probability each row gives the token that the final row puts first.",
-    shows_input: true,
-    map: "blues",
-    strong: "high",
-    scale: fromZeroTo(1),
   },
   {
-    name: "rank",
-    button: "rank",
-    stat: "rank_final",
-    quantity: "rank of the final top-1",
-    unit: "1 is best, log scale",
+    ...RANK, name: "rank", button: "rank", group: "Final top-1", cap: 100,
+    quantity: "rank of the final top-1", values: stat("rank_final"),
     explain: "Where the token that the final row puts first stands in each row’s own order.",
-    shows_input: false,
-    map: "blues",
-    strong: "low",
-    scale: logRanksTo(RANK_CAP),
   },
   {
-    name: "kl_final",
-    button: "KL(final‖row)",
-    stat: "kl_final",
-    quantity: "KL(final ‖ row)",
-    unit: "nats",
+    ...LOGIT, name: "logit_top", button: "logit of the row’s own top-1", group: "Final top-1",
+    quantity: "logit of the row’s own top-1", values: ownTopLogit,
+    explain: "How high each row scores the token that it puts first itself, as in the post’s text.",
+  },
+  {
+    ...KL, name: "kl_final", button: "KL(final‖row)", group: "Distance from final",
+    quantity: "KL(final ‖ row)", values: stat("kl_final"),
     explain: "How far each row’s whole distribution still is from the final one.",
-    shows_input: true,
-    map: "kbw",
-    strong: "high",
-    scale: fromZeroCappedAt(KL_CAP),
+  },
+  {
+    ...KL, name: "kl_final_reverse", button: "KL(row‖final)", group: "Distance from final",
+    quantity: "KL(row ‖ final)", values: stat("kl_final_reverse"),
+    explain: "The other direction: how surprising the row’s own guesses would be to the final row.",
+  },
+  {
+    ...CHANGE, name: "kl_gain", button: "ΔKL: step towards final", group: "Distance from final",
+    quantity: "KL(final ‖ row below) − KL(final ‖ row)", values: klGain,
+    explain: "How much nearer to the final distribution this block, or half-block, brought the row. Below zero it led away.",
+  },
+  {
+    ...KL, name: "kl_input", button: "KL(input‖row)", group: "What is kept of the input",
+    quantity: "KL(input ‖ row)", values: stat("kl_input"),
+    explain: "How far each row’s distribution has gone from that of the input row.",
+  },
+  {
+    ...KL, name: "kl_input_reverse", button: "KL(row‖input)", group: "What is kept of the input",
+    quantity: "KL(row ‖ input)", values: stat("kl_input_reverse"),
+    explain: "The other direction: how surprising the row’s guesses would be to the input row.",
+  },
+  {
+    ...RANK, name: "rank_input", button: "rank of the input token", group: "What is kept of the input", cap: 1000,
+    quantity: "rank of the input token", values: stat("rank_input"),
+    explain: "Where the token that stands at the position is in each row’s order: is the input still there?",
+  },
+  {
+    ...NATS, name: "loss_next", button: "−log p of the true next", group: "True next token", strong: "low",
+    quantity: "−log p(true next token)", values: lossNext,
+    explain: "The loss of each row, were it the last: strong colour where it expects what comes.",
+  },
+  {
+    ...RANK, name: "rank_next", button: "rank of the true next", group: "True next token", cap: 100,
+    quantity: "rank of the true next token", values: stat("rank_next"),
+    explain: "Where the token that really comes next stands in each row’s order.",
+  },
+  {
+    ...NATS, name: "entropy", button: "entropy", group: "Certainty",
+    quantity: "entropy of the row", values: stat("entropy"),
+    explain: "How spread out each row’s guesses are: 0 is certain.",
+  },
+  {
+    ...LOGIT, name: "tracked_logit", button: "logit", group: "Tracked token", is_tracked: true,
+    quantity: "logit of the tracked token", values: (reading, group) => trackedValues(reading, group, "logit"),
+    explain: "How high each row scores the token that you track.",
+  },
+  {
+    ...PROBABILITY, name: "tracked_probability", button: "probability", group: "Tracked token", is_tracked: true,
+    quantity: "probability of the tracked token", values: (reading, group) => trackedValues(reading, group, "probability"),
+    explain: "How much probability each row gives the token that you track.",
+  },
+  {
+    ...RANK, name: "tracked_rank", button: "rank", group: "Tracked token", cap: 1000, is_tracked: true,
+    quantity: "rank of the tracked token", values: (reading, group) => trackedValues(reading, group, "rank"),
+    explain: "Where the token that you track stands in each row’s order.",
   },
 ];
 
+/** Those with a button of their own. */
+export const FAVOURITES = ["logit", "probability", "rank", "kl_final"];
+
 /** The view of that name, or the first one. @param {string | null} name @returns {View} */
 export const viewNamed = (name) => VIEWS.find((view) => view.name === name) ?? VIEWS[0];
+
+/** The view before or after another one, around the end. @param {View} view @param {1 | -1} step */
+export const viewBeside = (view, step) => VIEWS[(VIEWS.indexOf(view) + step + VIEWS.length) % VIEWS.length];
+
+/** The same view of the difference of two texts. @param {View} view @returns {View} */
+export const differenceOf = (view) => ({
+  ...view, kind: "change", map: "diverging", strong: "high", unit: view.unit || "difference",
+  quantity: `${view.quantity}: second text − first`,
+});
 
 /** Colour strength in 0…1 from a place on the legend. @param {View} view @param {number} place */
 export const strength = (view, place) => (view.strong === "high" ? place : 1 - place);

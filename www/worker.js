@@ -4,7 +4,8 @@ import * as Comlink from "comlink";
 import { LoupeError, outcomeOf } from "./outcome.js";
 import { lookUp } from "./hub.js";
 import { openModel } from "./opening.js";
-import { buffersOf, plainReading } from "./plain.js";
+import { buffersOf, plainReading, plainToken, plainTrack } from "./plain.js";
+import { TOP_K } from "./reading.js";
 import { listKept, removeKept } from "./store.js";
 
 /** @typedef {import("./gather.js").Places & { engine_url: string }} Settings */
@@ -13,6 +14,8 @@ import { listKept, removeKept } from "./store.js";
 /** @typedef {{ model: Facts, adapter: Facts, in_use: import("./opening.js").InUse }} InUseFacts */
 
 const STEP_MS = 100;
+/** As many tokens as the engine follows in one call. */
+const MAX_TRACED = 64;
 
 /** @type {Settings} */
 let settings;
@@ -22,6 +25,10 @@ let opened = null;
 let loupe = null;
 /** @type {import("./opening.js").InUse | null} */
 let in_use = null;
+
+/** The engine's newest reading of the page's first text: tokens are traced in it. @type {{ serial: number, reading: any } | null} */
+let live = null;
+let n_readings = 0;
 
 /** What is under way and can be cancelled, by the page's job number. @type {Map<number, AbortController>} */
 const jobs = new Map();
@@ -73,6 +80,12 @@ function textOf(ids) {
 const current = () =>
   loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
 
+/** Frees the reading that could be traced. */
+function letGo() {
+  live?.reading.free();
+  live = null;
+}
+
 const api = {
   /** Says where things are, and starts the engine. @param {Settings} given */
   begin: (given) => {
@@ -93,6 +106,7 @@ const api = {
     try {
       const { in_use: now, refusal } = await openModel(engine(), source, how);
       in_use = now;
+      letGo();
       return { ...(/** @type {InUseFacts} */ (current())), refusal };
     } catch (error) {
       if (before && loupe && !loupe.model) {
@@ -137,25 +151,56 @@ const api = {
    * Reads a text or ids. What comes back is transferred, not copied.
    * @param {number} job the page's number for this reading, for `cancel`
    * @param {string | Uint32Array} text_or_ids
+   * @param {{ asked: import("./reading.js").Asked, track: number[], is_second: boolean }} options a second text's reading cannot be traced
    * @param {(end: number) => void} onBlock called with the number of positions read so far
    */
-  read: async (job, text_or_ids, onBlock) => {
+  read: async (job, text_or_ids, { asked, track, is_second }, onBlock) => {
     const outcome = await cancellable(job, async (signal) => {
       const start = performance.now();
       const reading = await loupe.read(text_or_ids, {
-        top_k: 10,
+        ...asked,
+        track,
+        top_k: TOP_K,
         signal,
         onBlock: (/** @type {{ end: number, reading: { free(): void } }} */ { end, reading }) => {
           reading.free();
           onBlock(end);
         },
       });
-      const plain = plainReading(reading, performance.now() - start);
-      reading.free();
+      const serial = n_readings++;
+      const plain = plainReading(reading, { asked, track, serial, read_ms: performance.now() - start });
+      if (is_second) {
+        reading.free();
+      } else {
+        letGo();
+        live = { serial, reading };
+      }
       return plain;
     });
     return outcome.ok ? Comlink.transfer(outcome, buffersOf(outcome.value)) : outcome;
   },
+
+  /**
+   * Follows tokens along one position or one row of a reading, without reading again.
+   * @param {number} job @param {number} serial of the reading; one that is no longer there is `aborted`
+   * @param {number[]} ids @param {{ position: number } | { tap: number }} line
+   */
+  trace: (job, serial, ids, line) => cancellable(job, async (signal) => {
+    /** @type {import("./reading.js").Track[]} */
+    const tracks = [];
+    for (let from = 0; from < ids.length; from += MAX_TRACED) {
+      if (live?.serial !== serial) throw new LoupeError("aborted", "This reading is no longer there.");
+      const some = await live.reading.trace(ids.slice(from, from + MAX_TRACED), { ...line, signal });
+      tracks.push(...some.map(plainTrack));
+    }
+    return tracks;
+  }),
+
+  /** Tokens by their ids. @param {number[]} ids */
+  tokens: (ids) => outcomeOf(() => ids.map((id) => plainToken(loupe.token(id)))),
+
+  /** The tokens of a text. @param {string} text */
+  encode: (text) => outcomeOf(() => Array.from(loupe.encode(text), (id) => plainToken(loupe.token(id)))),
 
   /** Stops a job; one that is already over is no longer known, which is fine. @param {number} job */
   cancel: (job) => jobs.get(job)?.abort(),

@@ -1,0 +1,219 @@
+// @ts-check
+/** Reading deeper into one cell: its twenty likeliest tokens, and trajectories through it. */
+import { button, byId, element } from "./dom.js";
+import { decimal, integer, percent } from "./format.js";
+import { defaultIds, linesFrom, measured, rankChange } from "./paths.js";
+import { candidates, finalTap, tokenById } from "./reading.js";
+import { viewNamed } from "./views.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./reading.js").Cell} Cell */
+/** @typedef {import("./reading.js").Token} Token */
+/** @typedef {import("./reading.js").Track} Track */
+
+const CONTEXT_TOKENS = 9;
+
+/** @param {Token} token */
+const bytesOf = ({ bytes }) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join(" ");
+
+/** A change of rank with an arrow, a word for those who hear it. @param {number} change */
+function changeCell(change) {
+  const cell = element("td", change > 0 ? "up" : change < 0 ? "down" : "");
+  if (Number.isNaN(change)) cell.textContent = "–";
+  else if (change === 0) cell.textContent = "=";
+  else cell.append(element("span", "", change > 0 ? "↑" : "↓"), integer(Math.abs(change)));
+  return cell;
+}
+
+/**
+ * @param {object} page
+ * @param {() => import("./state.js").PageState} page.state
+ * @param {() => import("./engine.js").Engine} page.engine
+ * @param {(part: Partial<import("./state.js").PageState>) => void} page.change
+ */
+export function createDeep(page) {
+  /** @type {PlainReading | null} */
+  let reading = null;
+  /** @type {Cell} */
+  let cell = { tap: 0, position: 0 };
+  let is_pinned = false;
+  /** Tokens that are in no top-k of the reading, by id. @type {Map<number, Token>} */
+  const others = new Map();
+  let tracing = new AbortController();
+  const measure = /** @type {HTMLSelectElement} */ (byId("paths-measure"));
+  const along = /** @type {HTMLSelectElement} */ (byId("paths-line"));
+
+  const tokenOf = (/** @type {PlainReading} */ from, /** @type {number} */ id) => others.get(id) ?? tokenById(from, id);
+  const nameOf = (/** @type {PlainReading} */ from, /** @type {number[]} */ group) => group.map((id) => tokenOf(from, id).shown).join(" | ");
+
+  /** Draws the panel; what has to be traced comes a moment later. */
+  async function update() {
+    if (!reading) return;
+    tracing.abort();
+    const { signal } = (tracing = new AbortController());
+    const [of, at] = [reading, cell];
+    showHead(of, at);
+    showTable(of, at, null);
+    showFollowed(of);
+    const { groups } = page.state();
+    const way = /** @type {import("./paths.js").Along} */ (along.value);
+    const mine = defaultIds(of, at, way);
+    const listed = candidates(of, at).map(({ token }) => token.id);
+    try {
+      await learn(groups.flat());
+      const trace = async (/** @type {number[]} */ ids, /** @type {{ position: number } | { tap: number }} */ line) =>
+        new Map((await page.engine().trace(of.serial, [...new Set(ids)], line, signal)).map((track) => [track.id, track]));
+      const column = await trace([...listed, ...(way === "taps" ? [...mine, ...groups.flat()] : [])], { position: at.position });
+      if (signal.aborted) return;
+      showTable(of, at, column);
+      const tracks = way === "taps" ? column : await trace([...groups.flat(), ...mine], { tap: at.tap });
+      if (signal.aborted) return;
+      showFollowed(of);
+      await showPaths(of, at, way, tracks, mine, signal);
+    } catch (error) {
+      const { code, message } = /** @type {any} */ (error);
+      if (!signal.aborted && code !== "aborted") byId("paths-note").textContent = message;
+    }
+  }
+
+  /** Gets to know tokens that the reading does not name. @param {number[]} ids */
+  async function learn(ids) {
+    const unknown = ids.filter((id) => !others.has(id));
+    if (unknown.length > 0) for (const token of await page.engine().tokens(unknown)) others.set(token.id, token);
+  }
+
+  /** @param {PlainReading} of @param {Cell} at */
+  function showHead(of, at) {
+    const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
+    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : ""}${row}, position ${at.position}`;
+    const before = of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1).map(({ text }) => text).join("");
+    const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
+    byId("cell-context").textContent = is_pinned ? context : `${context} · click a cell to pin it here`;
+  }
+
+  /** @param {PlainReading} of @param {Cell} at @param {Map<number, Track> | null} column */
+  function showTable(of, at, column) {
+    const heads = [["token", ""], ["id", ""], ["bytes", "left"], ["prob.", ""], ["log p", ""], ["logit", ""], ["vs below", ""]];
+    const head = element("tr", "", ...heads.map(([name, place]) => {
+      const cell = element("th", place, name);
+      cell.scope = "col";
+      if (name === "vs below") cell.title = "places gained or lost against the row below";
+      return cell;
+    }));
+    const rows = candidates(of, at).map(({ token, logit, probability }) => {
+      const follow = button("token-button token", token.shown, () => followGroup([token.id]));
+      follow.title = `follow ${token.shown}`;
+      const track = column?.get(token.id);
+      return element("tr", "",
+        element("td", "token", follow),
+        element("td", "muted", String(token.id)),
+        element("td", "bytes", bytesOf(token)),
+        element("td", "", percent(probability)),
+        element("td", "muted", decimal(Math.log(probability))),
+        element("td", "muted", decimal(logit)),
+        track ? changeCell(rankChange(track, at.tap)) : element("td", "", ""));
+    });
+    byId("cell-table").replaceChildren(element("thead", "", head), element("tbody", "", ...rows));
+  }
+
+  /** @param {PlainReading} of */
+  function showFollowed(of) {
+    const { groups, tracked, view } = page.state();
+    byId("followed").replaceChildren(...groups.map((group, i) => {
+      const name = nameOf(of, group);
+      const show = button("", name, () => page.change({ tracked: i, ...(view.is_tracked ? {} : { view: viewNamed("tracked_rank") }) }));
+      show.title = "show it in the heatmap";
+      const drop = button("", "×", () => {
+        page.change({ groups: groups.filter((_, j) => j !== i), tracked: 0 });
+        void update();
+      });
+      drop.setAttribute("aria-label", `stop following ${name}`);
+      return element("li", view.is_tracked && tracked === i ? "chosen" : "", show, drop);
+    }));
+  }
+
+  /**
+   * @param {PlainReading} of @param {Cell} at @param {import("./paths.js").Along} way
+   * @param {Map<number, Track>} tracks @param {number[]} mine @param {AbortSignal} signal
+   */
+  async function showPaths(of, at, way, tracks, mine, signal) {
+    const charts = await import("./charts.js");
+    if (signal.aborted) return;
+    const what = /** @type {import("./paths.js").Measure} */ (measure.value);
+    const { lines, n_left_out } = linesFrom(tracks, page.state().groups, mine);
+    const is_taps = way === "taps";
+    const xs = is_taps ? of.taps.map((_, tap) => tap) : of.tokens.map((_, position) => position);
+    const x_tick = (/** @type {number} */ x) => (is_taps ? of.taps[x] : String(x));
+    const points = lines.flatMap(({ ids, track }, series) =>
+      xs.map((x) => ({ x, y: measured(what, track, x), series, title: `${nameOf(of, ids)} at ${is_taps ? of.taps[x] : `position ${x}`}: rank ${integer(track.rank[x])}, ${percent(Math.exp(track.logprob[x]))}, logit ${decimal(track.logit[x])}` })));
+    const box = byId("paths-chart");
+    const axis = { width: Math.max(260, box.clientWidth || 360), xs, x_tick, x_label: is_taps ? `rows at position ${at.position}` : `positions at row ${of.taps[at.tap]}` };
+    const legend = element("ul", "series", ...lines.map(({ ids }, series) => {
+      const key = element("span", "series-key");
+      key.style.background = charts.colourOf(series);
+      return element("li", "", key, element("span", "token", nameOf(of, ids)));
+    }));
+    box.replaceChildren(charts.pathsChart(points, what, axis, is_taps ? at.tap : at.position), legend);
+    byId("paths-note").textContent = [
+      page.state().groups.length === 0 ? `Tokens that are top-1 in some ${is_taps ? "row of this position" : "position of this row"}.` : "",
+      n_left_out > 0 ? `${n_left_out} less likely ones are left out.` : "",
+    ].filter(Boolean).join(" ");
+  }
+
+  /** @param {number[]} group */
+  function followGroup(group) {
+    const { groups } = page.state();
+    const is_there = groups.some((each) => each.join() === group.join());
+    if (!is_there) page.change({ groups: [...groups, group], tracked: groups.length });
+    void update();
+  }
+
+  byId("follow").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const input = /** @type {HTMLInputElement} */ (byId("follow-text"));
+    const say = (/** @type {string} */ words) => void (byId("follow-problem").textContent = words);
+    say("");
+    if (input.value === "") return;
+    try {
+      const group = [];
+      for (const piece of input.value.split("|").filter(Boolean)) {
+        const [, id] = /^#(\d{1,9})$/.exec(piece) ?? [];
+        const tokens = id === undefined ? await page.engine().encode(piece) : await page.engine().tokens([Number(id)]);
+        if (tokens.length !== 1) return say(`“${piece}” is ${tokens.length} tokens (${tokens.map(({ shown }) => shown).join(" ")}): follow one of them, or several with | between them.`);
+        others.set(tokens[0].id, tokens[0]);
+        group.push(tokens[0].id);
+      }
+      input.value = "";
+      followGroup([...new Set(group)]);
+    } catch (error) {
+      say(/** @type {Error} */ (error).message);
+    }
+  });
+  for (const select of [measure, along]) select.addEventListener("change", () => void update());
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (Math.abs(contentRect.width - width) < 2) return;
+    const is_first = width === 0;
+    width = contentRect.width;
+    if (!is_first) void update();
+  }).observe(byId("paths-chart"));
+
+  return {
+    /** @param {PlainReading} fresh */
+    reading(fresh) {
+      reading = fresh;
+      byId("side").hidden = false;
+      if (!is_pinned) cell = { tap: finalTap(fresh), position: fresh.n_tokens - 1 };
+      cell = { tap: Math.min(cell.tap, finalTap(fresh)), position: Math.min(cell.position, fresh.n_tokens - 1) };
+      void update();
+    },
+    /** A pinned cell is read in depth; until one is, that of the last guess. @param {Cell} at @param {boolean} pinned */
+    cell(at, pinned) {
+      const wanted = pinned || !reading ? at : { tap: finalTap(reading), position: reading.n_tokens - 1 };
+      if (pinned === is_pinned && wanted.tap === cell.tap && wanted.position === cell.position) return;
+      [cell, is_pinned] = [wanted, pinned];
+      void update();
+    },
+    redraw: () => void update(),
+  };
+}

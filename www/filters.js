@@ -1,0 +1,72 @@
+// @ts-check
+/**
+ * What a cell prints. Filters choose among a cell's likeliest tokens which one is printed; they change no rank, colour
+ * or outline, and a token that is not the row's first says which place it has.
+ */
+import { tokenById } from "./reading.js";
+import { numberIn } from "./views.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./reading.js").Cell} Cell */
+/** @typedef {"token" | "number" | "both" | "change"} Prints */
+/** @typedef {{ prints: Prints, words_only: boolean, hide_prompt: boolean }} Printing */
+
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/** Letters, with a space before them or not. @param {string} text */
+export const isWordLike = (text) => /^\s?\p{L}[\p{L}\p{M}’'-]*$/u.test(text);
+
+/** @param {number} place */
+const superscript = (place) => [...String(place)].map((digit) => SUPERSCRIPTS[Number(digit)]).join("");
+
+/**
+ * The place, from 0, of the token that a cell prints among its likeliest; −1 if the filters leave none.
+ * @param {PlainReading} reading @param {Cell} cell @param {Printing} printing
+ */
+export function printedPlace(reading, { tap, position }, { words_only, hide_prompt }) {
+  if (!words_only && !hide_prompt) return 0;
+  const start = (tap * reading.n_tokens + position) * reading.top_k;
+  const is_in_prompt = (/** @type {number} */ id) => {
+    for (let i = 0; i <= position; i++) if (reading.tokens[i].id === id) return true;
+    return false;
+  };
+  for (let place = 0; place < reading.top_k; place++) {
+    const id = reading.top_ids[start + place];
+    if (words_only && !isWordLike(tokenById(reading, id).text)) continue;
+    if (hide_prompt && is_in_prompt(id)) continue;
+    return place;
+  }
+  return -1;
+}
+
+/** @param {PlainReading} reading @param {Cell} cell @param {Printing} printing */
+export function printedId(reading, cell, printing) {
+  const place = printedPlace(reading, cell, printing);
+  return place < 0 ? null : reading.top_ids[(cell.tap * reading.n_tokens + cell.position) * reading.top_k + place];
+}
+
+/**
+ * The lines of text in a cell, one or two.
+ * @param {PlainReading} reading @param {Cell} cell @param {Printing} printing
+ * @param {{ kind: import("./scales.js").Kind }} view @param {number} value of the view at the cell
+ * @param {number | null} deeper_tap the shown row that is next towards final; null at the last one
+ * @returns {string[]}
+ */
+export function linesOf(reading, cell, printing, view, value, deeper_tap) {
+  const { prints } = printing;
+  if (prints === "number") return [numberIn(view, value)];
+  const place = printedPlace(reading, cell, printing);
+  const id = printedId(reading, cell, printing);
+  const token = id === null ? "·" : tokenById(reading, id).shown + (place > 0 ? superscript(place + 1) : "");
+  if (prints === "both") return [token, numberIn(view, value)];
+  const is_repeated = prints === "change" && deeper_tap !== null && printedId(reading, { tap: deeper_tap, position: cell.position }, printing) === id;
+  return [is_repeated ? "" : token];
+}
+
+/** The filters in words, for the legend; empty if there are none. @param {Printing} printing */
+export const filterWords = ({ prints, words_only, hide_prompt }) =>
+  [
+    prints === "change" ? "token only where the next row’s differs" : "",
+    prints !== "number" && words_only ? "word-like tokens only" : "",
+    prints !== "number" && hide_prompt ? "tokens of the prompt hidden" : "",
+  ].filter(Boolean).join(" · ") + (prints !== "number" && (words_only || hide_prompt) ? " · ranks count all tokens, a raised number is the place" : "");

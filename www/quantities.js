@@ -1,0 +1,87 @@
+// @ts-check
+/** Numbers per cell that the page works out from a Reading: what is not a statistic of the engine by itself. */
+import { topId } from "./reading.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** Several tokens that count as one. @typedef {number[]} Group */
+
+/** @type {WeakMap<PlainReading, Map<string, Float32Array>>} */
+const known = new WeakMap();
+
+/** Works a quantity out once per reading. @param {PlainReading} reading @param {string} name @param {() => Float32Array} compute */
+export function once(reading, name, compute) {
+  let by_name = known.get(reading);
+  if (!by_name) known.set(reading, (by_name = new Map()));
+  let values = by_name.get(name);
+  if (!values) by_name.set(name, (values = compute()));
+  return values;
+}
+
+/** The logit of each row's own top-1. @param {PlainReading} reading */
+export const ownTopLogit = (reading) =>
+  once(reading, "logit_top", () => Float32Array.from({ length: reading.taps.length * reading.n_tokens }, (_, i) => reading.top_logits[i * reading.top_k]));
+
+/**
+ * How much a row moved towards the final one: KL(final ‖ row below) − KL(final ‖ row). The lowest row has none below.
+ * @param {PlainReading} reading
+ */
+export const klGain = (reading) =>
+  once(reading, "kl_gain", () => {
+    const { n_tokens, stats: { kl_final } } = reading;
+    return kl_final.map((value, i) => (i < n_tokens ? NaN : kl_final[i - n_tokens] - value));
+  });
+
+/** Loss of the true next token. @param {PlainReading} reading */
+export const lossNext = (reading) => once(reading, "loss_next", () => reading.stats.logprob_next.map((value) => -value));
+
+/**
+ * Several tracks as one: probabilities add up, the rank is the best member's, the logit is the log of the sum of
+ * exponentials, so that logit − log-probability stays what it is for a single token.
+ * @param {{ logit: Float32Array, logprob: Float32Array, rank: Float32Array }[]} tracks
+ */
+export function joined(tracks) {
+  const sum = (/** @type {"logit" | "logprob"} */ what) =>
+    tracks[0][what].map((_, i) => {
+      const largest = Math.max(...tracks.map((track) => track[what][i]));
+      return largest + Math.log(tracks.reduce((total, track) => total + Math.exp(track[what][i] - largest), 0));
+    });
+  if (tracks.length === 1) return tracks[0];
+  return { logit: sum("logit"), logprob: sum("logprob"), rank: tracks[0].rank.map((_, i) => Math.min(...tracks.map(({ rank }) => rank[i]))) };
+}
+
+/** A tracked group's numbers at every cell; NaN until they are there. @param {PlainReading} reading @param {Group} group @param {"logit" | "probability" | "rank"} what */
+export function trackedValues(reading, group, what) {
+  const tracks = group.map((id) => reading.tracked[id]);
+  const n = reading.taps.length * reading.n_tokens;
+  if (tracks.length === 0 || tracks.some((track) => !track)) return new Float32Array(n).fill(NaN);
+  return once(reading, `${what} ${group.join("+")}`, () => {
+    const { logit, logprob, rank } = joined(tracks);
+    return what === "logit" ? logit : what === "rank" ? rank : logprob.map(Math.exp);
+  });
+}
+
+/** How many leading tokens two readings share. @param {PlainReading} a @param {PlainReading} b */
+export function sharedPrefix(a, b) {
+  const n = Math.min(a.n_tokens, b.n_tokens);
+  for (let i = 0; i < n; i++) if (a.tokens[i].id !== b.tokens[i].id) return i;
+  return n;
+}
+
+/**
+ * Second minus first, cell by cell, in the first one's shape; NaN where the second has no such position or row. Where
+ * neither has a value (an absent rank is 0) there is none either.
+ * @param {PlainReading} first @param {PlainReading} second
+ * @param {(reading: PlainReading) => Float32Array} values
+ */
+export function difference(first, second, values) {
+  const [a, b] = [values(first), values(second)];
+  return a.map((value, i) => {
+    const [tap, position] = [Math.floor(i / first.n_tokens), i % first.n_tokens];
+    const same_tap = second.taps.indexOf(first.taps[tap]);
+    return position < second.n_tokens && same_tap >= 0 ? b[same_tap * second.n_tokens + position] - value : NaN;
+  });
+}
+
+/** The distinct tokens that are top-1 in any row of a column, deepest row first. @param {PlainReading} reading @param {number} position */
+export const topOfColumn = (reading, position) =>
+  [...new Set(reading.taps.map((_, tap) => topId(reading, { tap, position })).reverse())];

@@ -1,0 +1,120 @@
+// @ts-check
+/**
+ * From a quantity's values to places on its legend. Each kind of quantity has its own natural limits; a person may
+ * ask for others. Values are never clipped, only colours are, and a clipped end is marked in the legend.
+ */
+import { extent, quantileSorted } from "d3-array";
+import { scaleLinear, scaleLog } from "d3-scale";
+import { decimal, integer } from "./format.js";
+
+/**
+ * @typedef {object} Scale
+ * @property {(value: number) => number} place 0…1 along the legend, clipped at both ends
+ * @property {{ at: number, label: string }[]} ticks
+ * @property {string} rule how the limits came about, in words
+ */
+
+/** @typedef {"logit" | "probability" | "rank" | "kl" | "nats" | "change"} Kind what a quantity is, for its scale */
+/** "own": as fits the quantity; "auto": the middle nine tenths of the shown cells; "shared": own, over all views of a kind. @typedef {"own" | "auto" | "shared" | "fixed"} Limits */
+
+export const KL_CAP = 30;
+const PERCENTILES = [0.05, 0.95];
+const CHANGE_PERCENTILE = 0.86;
+
+/** @param {Float32Array} values */
+const finite = (values) => values.filter(Number.isFinite);
+
+/** @param {Float32Array} values @returns {[number, number]} */
+function middle(values) {
+  const sorted = Array.from(finite(values).sort());
+  return [quantileSorted(sorted, PERCENTILES[0]) ?? 0, quantileSorted(sorted, PERCENTILES[1]) ?? 1];
+}
+
+/** As few decimals as tell the ends apart. @param {number} from @param {number} to */
+const digitsFor = (from, to) => Math.min(6, Math.max(0, 1 - Math.floor(Math.log10(Math.abs(to - from) || 1))));
+
+/**
+ * @param {number} from @param {number} to @param {string} rule
+ * @param {{ low?: boolean, high?: boolean }} [clipped] which ends stand for everything beyond them
+ * @returns {Scale}
+ */
+function linear(from, to, rule, { low = true, high = true } = {}) {
+  const place = scaleLinear([from, to > from ? to : from + 1], [0, 1]).clamp(true);
+  const [start, end] = place.domain();
+  // Longer labels at the ends need more room.
+  const margin = low || high ? 0.2 : 0.08;
+  const inner = place.ticks(4).filter((value) => place(value) > margin && place(value) < 1 - margin);
+  const digits = digitsFor(start, end);
+  const digits_inner = inner.every(Number.isInteger) ? 0 : digits;
+  return {
+    place,
+    rule,
+    ticks: [
+      { at: 0, label: `${low ? "≤ " : ""}${decimal(start, Number.isInteger(start) ? 0 : digits)}` },
+      ...inner.map((value) => ({ at: place(value), label: decimal(value, digits_inner) })),
+      { at: 1, label: `${high ? "≥ " : ""}${decimal(end, Number.isInteger(end) ? 0 : digits)}` },
+    ],
+  };
+}
+
+/** Logarithmic from one rank to another; every rank beyond looks like the end. @param {number} from @param {number} to @returns {Scale} */
+function ranks(from, to) {
+  const [start, end] = [Math.max(1, from), Math.max(to, Math.max(1, from) * 1.5)];
+  const place = scaleLog([start, end], [0, 1]).clamp(true);
+  const steps = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000].filter((rank) => rank > start && place(rank) < 0.85);
+  const spread = steps.filter((rank) => steps.length < 6 || String(rank).startsWith("1"));
+  return {
+    place,
+    rule: "log scale",
+    ticks: [
+      { at: 0, label: `${start > 1 ? "≤ " : ""}${integer(start)}` },
+      ...spread.map((rank) => ({ at: place(rank), label: integer(rank) })).filter(({ at }) => at > 0.08),
+      { at: 1, label: `≥ ${integer(end)}` },
+    ],
+  };
+}
+
+/** A round number that is no less. @param {number} value */
+const roundUp = (value) => scaleLinear().domain([0, value]).nice(4).domain()[1];
+
+/** From zero to the largest value, never beyond the cap. @param {Float32Array} values @param {number} cap @returns {Scale} */
+function fromZero(values, cap) {
+  const largest = extent(Array.from(finite(values)))[1] ?? 1;
+  const to = largest >= cap ? cap : Math.min(cap, roundUp(Math.max(largest, 0.1)));
+  return linear(0, to, cap < Infinity ? `capped at ${cap}` : "from 0", { low: false });
+}
+
+/**
+ * As far to either side, so that zero stays in the middle. A seventh of the cells may lie beyond: the first block alone
+ * moves its row further than all others together.
+ * @param {Float32Array} values @returns {Scale}
+ */
+function bothWays(values) {
+  const sorted = Array.from(finite(values).map(Math.abs).sort());
+  const to = roundUp(Math.max(quantileSorted(sorted, CHANGE_PERCENTILE) ?? 1, 1e-3));
+  return linear(-to, to, "zero in the middle");
+}
+
+/**
+ * @param {{ kind: Kind, cap?: number }} view
+ * @param {Float32Array} values that set the limits
+ * @param {{ limits: Limits, from: number | null, to: number | null }} wish
+ * @returns {Scale}
+ */
+export function scaleOf({ kind, cap }, values, { limits, from, to }) {
+  if (limits === "fixed" && from !== null && to !== null && to > from) {
+    return kind === "rank" ? ranks(from, to) : linear(from, to, "fixed limits");
+  }
+  if (limits === "auto" && kind !== "change") {
+    const [low, high] = middle(values);
+    return kind === "rank" ? { ...ranks(low, high), rule: "log scale, 5th–95th percentile" } : linear(low, high, "5th–95th percentile");
+  }
+  switch (kind) {
+    case "logit": return linear(...middle(values), "5th–95th percentile");
+    case "probability": return linear(0, 1, "0 to 1", { low: false, high: false });
+    case "rank": return ranks(1, cap ?? 100);
+    case "kl": return fromZero(values, KL_CAP);
+    case "nats": return fromZero(values, Infinity);
+    case "change": return bothWays(values);
+  }
+}

@@ -1,0 +1,100 @@
+// @ts-check
+/** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
+import { byId } from "./dom.js";
+import { showLegend } from "./legend.js";
+import { createOverview } from "./overview.js";
+import { readPalette, resolveTheme } from "./palette.js";
+import { createPicture } from "./picture.js";
+import { finalTap, topId } from "./reading.js";
+import { rowsOf, scaledValues } from "./rows.js";
+import { scaleOf } from "./scales.js";
+import { createStrip, spokenCell } from "./strip.js";
+import { spanOf } from "./switches.js";
+import { VIEWS } from "./views.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./reading.js").Cell} Cell */
+/** @typedef {import("./picture.js").Shown} Shown */
+/** @typedef {import("./state.js").PageState} PageState */
+
+/**
+ * The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. The
+ * views of KL always share, so that they can be compared.
+ * @param {PlainReading} reading @param {import("./views.js").View} view @param {number[]} group
+ * @param {import("./scales.js").Limits} limits @param {number[]} rows @param {{ start: number, end: number }} span
+ */
+export function limitingValues(reading, view, group, limits, rows, span) {
+  if (limits === "shared" || (view.kind === "kl" && limits === "own")) {
+    const alike = VIEWS.filter(({ kind }) => kind === view.kind);
+    return Float32Array.from(alike.flatMap(({ values }) => Array.from(scaledValues(reading, values(reading, group)))));
+  }
+  const values = view.values(reading, group);
+  if (limits !== "auto") return scaledValues(reading, values);
+  const shown = rows.filter((tap) => reading.taps[tap] !== "input");
+  return Float32Array.from(shown.flatMap((tap) => Array.from(values.subarray(tap * reading.n_tokens + span.start, tap * reading.n_tokens + span.end))));
+}
+
+/**
+ * All that a picture is drawn from.
+ * @param {PlainReading} reading @param {PageState} state @param {number[]} group
+ * @returns {Shown}
+ */
+export function shownOf(reading, { view, switches, theme }, group) {
+  const span = spanOf(switches.span, reading.n_tokens);
+  const rows = rowsOf(reading, view, switches);
+  const { prints, words_only, hide_prompt, transposed, font, limits } = switches;
+  return {
+    reading, view, rows, span, transposed, font,
+    values: view.values(reading, group),
+    scale: scaleOf(view, limitingValues(reading, view, group, limits, rows, span), switches),
+    printing: { prints, words_only, hide_prompt },
+    theme: resolveTheme(theme),
+    palette: readPalette(),
+  };
+}
+
+/**
+ * @param {object} page
+ * @param {() => PageState} page.state
+ * @param {(cell: Cell, pinned: boolean) => void} page.select
+ * @param {(span: { start: number, end: number } | null) => void} page.span
+ */
+export function createShow(page) {
+  const fillStrip = createStrip(byId("strip"));
+  const canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap"));
+  const picture = createPicture({ canvas, scroller: byId("scroller"), track: byId("track") }, ({ cell, pinned, by_key }) => {
+    const reading = picture.reading();
+    if (!reading) return;
+    fillStrip(reading, cell, pinned);
+    if (by_key) byId("spoken").textContent = spokenCell(reading, cell, pinned);
+    page.select(cell, pinned);
+  });
+  const overview = createOverview({
+    root: byId("overview"),
+    canvas: /** @type {HTMLCanvasElement} */ (byId("overview-canvas")),
+    svg: /** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("overview-brush"))),
+  }, page.span);
+
+  return {
+    picture,
+
+    /** @param {PlainReading} reading @param {number[]} group the tracked token @param {boolean} follow_end */
+    reading(reading, group, follow_end) {
+      const shown = shownOf(reading, page.state(), group);
+      const { view, scale, rows, span } = shown;
+      picture.show(shown, follow_end);
+      overview.show(shown, page.state().switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+      showLegend(shown);
+      byId("not-model").hidden = reading.final_is_model;
+      const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";
+      canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);
+    },
+
+    /** What is followed until somebody chooses: what the final row puts first at the end. @param {PlainReading | null} reading @returns {number[]} */
+    defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })] : []),
+
+    pin: picture.pin,
+    release: picture.release,
+    clear: picture.clear,
+  };
+}
