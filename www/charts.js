@@ -122,7 +122,7 @@ export const keptChart = (tokens, width) =>
     marginBottom: 36,
     marginTop: 24,
     x: { nice: true },
-    y: { type: "log", reverse: true },
+    y: { type: "log", reverse: true, domain: [1, Math.max(10, ...tokens.map(({ kept }) => kept))] },
     color: { type: "identity" },
     marks: [
       gridY({ ticks: powers(Math.max(...tokens.map(({ kept }) => kept), 10)) }),

@@ -1,20 +1,10 @@
 // @ts-check
 /** The legend: quantity, unit, and a bar that runs from low on the left to high on the right. */
-import { swatch } from "./colour.js";
 import { byId, element } from "./dom.js";
 import { filterWords } from "./filters.js";
-import { strength } from "./views.js";
+import { legendStops, unitOf } from "./legendwords.js";
 
-const N_STOPS = 24;
-
-/** @param {import("./views.js").View} view @param {import("./scales.js").Scale} scale */
-export const unitOf = (view, scale) => [view.unit, scale.rule].filter(Boolean).join(", ");
-
-/** The colours along the legend's bar, from its left end to its right one. @param {import("./views.js").View} view @param {import("./colour.js").Theme} theme */
-export const legendStops = (view, theme) =>
-  Array.from({ length: N_STOPS }, (_, i) => swatch(view.map, theme, strength(view, i / (N_STOPS - 1))).css);
-
-/** @param {import("./picture.js").Shown} shown */
+/** @param {import("./frame.js").Shown} shown */
 export function showLegend({ view, scale, theme, printing }) {
   byId("legend-quantity").textContent = view.quantity;
   byId("legend-unit").textContent = `(${unitOf(view, scale)})`;

@@ -5,6 +5,7 @@ import { createControls } from "./controls.js";
 import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
 import { createExamples } from "./examplebar.js";
+import { createExports } from "./exports.js";
 import { duration, integer } from "./format.js";
 import { createModels } from "./models.js";
 import { workOffline } from "./offline.js";
@@ -12,6 +13,7 @@ import { createOpenings } from "./openings.js";
 import { codeOf } from "./outcome.js";
 import { applyTheme, onSystemTheme } from "./palette.js";
 import { createPanel } from "./panel.js";
+import { createPassage } from "./passage.js";
 import { adviceOn } from "./problems.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
@@ -54,6 +56,15 @@ const deep = createDeep({
     if (part.view) controls.setView(part.view);
     if (part.groups || part.tracked !== undefined) void followTracked();
   },
+});
+
+const passage = createPassage(() => state);
+
+createExports({
+  shown: () => show.picture.shown(),
+  width: () => byId("scroller").clientWidth,
+  now: () => ({ state, group: trackedGroup(), facts }),
+  kept: () => session.engine().list(),
 });
 
 const openings = createOpenings({ session: () => session, changed: () => remember() });
@@ -102,6 +113,7 @@ const session = createSession({
     const tap = pin ? fresh.taps.indexOf(pin.tap) : -1;
     if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });
     deep.reading(fresh);
+    passage.reading(fresh);
     setState("ready");
     byId("status").textContent =
       `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
@@ -151,8 +163,10 @@ const idsOf = (of) => Uint32Array.from(of.tokens, ({ id }) => id);
 /** @param {import("./switches.js").Switches} switches */
 function changeSwitches(switches) {
   const before = JSON.stringify(readOptions(state.switches, n_layer()));
+  const is_other_window = JSON.stringify(switches.span) !== JSON.stringify(state.switches.span);
   change({ switches });
   showSwitches();
+  if (is_other_window) passage.again();
   if (JSON.stringify(readOptions(switches, n_layer())) === before) redraw(false);
   else if (reading) void session.readNow(idsOf(reading));
 }

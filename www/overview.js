@@ -37,7 +37,7 @@ export function createOverview({ root, canvas, svg }, onSpan) {
   new ResizeObserver(place).observe(root);
 
   return {
-    /** Shown where there is more text than the picture has room for. @param {import("./picture.js").Shown} shown @param {{ start: number, end: number } | null} span @param {boolean} is_needed */
+    /** Shown where there is more text than the picture has room for. @param {import("./frame.js").Shown} shown @param {{ start: number, end: number } | null} span @param {boolean} is_needed */
     show({ reading, rows, values, view, scale, theme }, span, is_needed) {
       root.hidden = !is_needed;
       if (!is_needed) return;

@@ -1,30 +1,14 @@
 // @ts-check
 /** The heatmap as a thing on the page: its size, its scrolling, the selected cell, pointer and keys. */
-import { MISSING, swatch } from "./colour.js";
-import { cellAt, cellRect, lastWholeColumn, layoutOf, maxScroll, scrollTo, wholeColumns } from "./layout.js";
+import { frameOf, layoutFor } from "./frame.js";
+import { cellAt, cellRect, lastWholeColumn, maxScroll, scrollTo, wholeColumns } from "./layout.js";
 import { paint } from "./paint.js";
 import { agrees, finalTap } from "./reading.js";
 import { cellCount, sceneOf } from "./scene.js";
-import { strength } from "./views.js";
 
 /** @typedef {import("./reading.js").Cell} Cell */
-/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./frame.js").Shown} Shown */
 /** @typedef {ReturnType<typeof createPicture>} Picture */
-
-/**
- * @typedef {object} Shown
- * @property {PlainReading} reading
- * @property {import("./views.js").View} view
- * @property {Float32Array} values of the view, [N·T]
- * @property {import("./scales.js").Scale} scale
- * @property {number[]} rows
- * @property {{ start: number, end: number }} span the window of positions
- * @property {import("./filters.js").Printing} printing
- * @property {boolean} transposed
- * @property {number} font
- * @property {import("./colour.js").Theme} theme
- * @property {import("./scene.js").Palette} palette
- */
 
 /** The share of the window's height that a transposed picture may take. */
 const TRANSPOSED_SHARE = 0.62;
@@ -32,43 +16,6 @@ const TRANSPOSED_SHARE = 0.62;
 const MOVES = /** @type {Record<string, [number, number]>} */ ({
   ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0], Home: [0, -Infinity], End: [0, Infinity],
 });
-
-/** Two rows that hide `input` keep the height of three. @param {Shown} shown */
-const heightRows = ({ reading, rows }) => rows.length + (reading.taps[0] === "input" && !rows.includes(0) ? 1 : 0);
-
-/**
- * The frame of a picture at one scroll position; all it takes is in `shown`.
- * @param {Shown} shown @param {import("./layout.js").Layout} layout @param {number} scroll
- * @param {Cell | null} selected @param {boolean} pinned
- * @returns {import("./scene.js").Frame}
- */
-export function frameOf(shown, layout, scroll, selected, pinned) {
-  const { reading, view, values, scale, rows, span, printing, theme, palette } = shown;
-  const value = (/** @type {Cell} */ { tap, position }) => values[tap * reading.n_tokens + position];
-  // An absent rank is 0, any other absent number is not finite.
-  const is_missing = (/** @type {number} */ number) => !Number.isFinite(number) || (view.kind === "rank" && number < 1);
-  return {
-    layout, reading, rows, printing, view, palette, scroll, selected, pinned, value,
-    start: span.start,
-    swatch: (cell) => {
-      const number = value(cell);
-      return is_missing(number) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(number)));
-    },
-  };
-}
-
-/** The layout of a picture in a frame of this width. @param {Shown} shown @param {number} width @param {number} height */
-export const layoutFor = (shown, width, height) =>
-  layoutOf({
-    width, height,
-    n_columns: shown.span.end - shown.span.start,
-    n_rows: shown.rows.length,
-    n_taps: heightRows(shown),
-    font: shown.font,
-    lines: shown.printing.prints === "both" ? 2 : 1,
-    tap_chars: Math.max(...shown.reading.taps.map((tap) => tap.length)),
-    transposed: shown.transposed,
-  });
 
 /**
  * @param {{ canvas: HTMLCanvasElement, scroller: HTMLElement, track: HTMLElement }} elements

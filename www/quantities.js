@@ -22,13 +22,14 @@ export const ownTopLogit = (reading) =>
   once(reading, "logit_top", () => Float32Array.from({ length: reading.taps.length * reading.n_tokens }, (_, i) => reading.top_logits[i * reading.top_k]));
 
 /**
- * How much a row moved towards the final one: KL(final ‖ row below) − KL(final ‖ row). The lowest row has none below.
+ * How much a row moved towards the final one: KL(final ‖ row below) − KL(final ‖ row). The lowest row has none below, and
+ * contributions are no stream that could move.
  * @param {PlainReading} reading
  */
 export const klGain = (reading) =>
   once(reading, "kl_gain", () => {
     const { n_tokens, stats: { kl_final } } = reading;
-    return kl_final.map((value, i) => (i < n_tokens ? NaN : kl_final[i - n_tokens] - value));
+    return kl_final.map((value, i) => (i < n_tokens || reading.asked.contributions ? NaN : kl_final[i - n_tokens] - value));
   });
 
 /** Loss of the true next token. @param {PlainReading} reading */

@@ -105,6 +105,8 @@ function decisions({ layout, reading, start, palette, scroll }, { first, end }) 
   const { transposed, strip, cell_width, cell_height, gutter, grid_top, grid_right } = layout;
   const length = strip - 8;
   const deepest = Math.max(1, finalTap(reading));
+  // Contributions are no stream that could settle.
+  if (reading.asked.contributions) return [];
   return decisionsOf(reading).slice(start + first, start + end).flatMap((decision, i) => {
     const column = first + i;
     const [settled, reached] = [decision.settled, decision.first].map((tap) => Math.max(1.5, (length * tap) / deepest));

@@ -14,7 +14,7 @@ import { VIEWS } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {import("./reading.js").Cell} Cell */
-/** @typedef {import("./picture.js").Shown} Shown */
+/** @typedef {import("./frame.js").Shown} Shown */
 /** @typedef {import("./state.js").PageState} PageState */
 
 /**

@@ -1,0 +1,138 @@
+// @ts-check
+/** What leaves the page as a file or over the clipboard. Nothing is sent anywhere. */
+import { button, byId } from "./dom.js";
+import { cut, fontOf, paint } from "./paint.js";
+import { posterOf } from "./poster.js";
+import { pythonOf } from "./python.js";
+import { svgOf } from "./svg.js";
+import { csvOf, jsonOf } from "./tables.js";
+
+const PNG_SCALE = 2;
+/** What browsers can hold in one canvas, in pixels along a side. */
+const MAX_SIDE = 16_384;
+
+/** @param {string} name @param {BlobPart} content @param {string} type */
+function save(name, content, type) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+/**
+ * @param {object} page
+ * @param {() => import("./frame.js").Shown | null} page.shown
+ * @param {() => number} page.width of the picture
+ * @param {() => { state: import("./state.js").PageState, group: number[], facts: import("./engine.js").InUseFacts | null }} page.now
+ * @param {() => Promise<import("./store.js").Kept[]>} page.kept
+ */
+export function createExports(page) {
+  const menu = /** @type {HTMLDetailsElement} */ (byId("export"));
+  const say = (/** @type {string} */ words) => void (byId("export-words").textContent = words);
+  const ruler = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(1, 1).getContext("2d"));
+
+  const nameOf = () => page.now().facts?.in_use.name ?? "";
+  const fileName = (/** @type {string} */ end) => `loupe ${nameOf()} ${page.now().state.view.name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
+
+  function poster() {
+    const shown = page.shown();
+    if (!shown) return null;
+    const { asked, final_is_model, n_tokens } = shown.reading;
+    const { start, end } = shown.span;
+    const words = [
+      `${nameOf()} · norm ${asked.norm}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
+      end - start < n_tokens ? `positions ${start} to ${end - 1} of ${n_tokens}; the model read them all` : `${n_tokens} tokens`,
+    ];
+    return { shown, ...posterOf(shown, { frame_width: page.width(), words }) };
+  }
+
+  async function origin() {
+    const { facts } = page.now();
+    if (!facts) throw new Error("no model is open");
+    const { in_use, model, adapter } = facts;
+    const kept = in_use.source.kind === "kept" ? (await page.kept()).find(({ key }) => in_use.source.kind === "kept" && key === in_use.source.key) : null;
+    return {
+      made_by: "Loupe, the logit lens in a web page",
+      model: { name: in_use.name, id: in_use.address?.id ?? null, revision: in_use.address?.revision ?? null, sha256: kept?.about.sha256 ?? null, ...model },
+      adapter,
+    };
+  }
+
+  const actions = {
+    png: async () => {
+      const sheet = poster();
+      if (!sheet) return;
+      const scale = Math.min(PNG_SCALE, MAX_SIDE / sheet.width, MAX_SIDE / sheet.height);
+      const canvas = new OffscreenCanvas(Math.floor(sheet.width * scale), Math.floor(sheet.height * scale));
+      const ctx = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+      ctx.scale(scale, scale);
+      ctx.fillStyle = sheet.shown.palette.surface;
+      ctx.fillRect(0, 0, sheet.width, sheet.height);
+      paint(ctx, sheet.marks);
+      save(fileName("png"), await canvas.convertToBlob({ type: "image/png" }), "image/png");
+      say(scale < PNG_SCALE ? `Saved at ${scale.toFixed(1)}× only: a browser draws no larger picture. The SVG has every detail; a window of positions makes the PNG sharper.` : "Saved.");
+    },
+    svg: async () => {
+      const sheet = poster();
+      if (!sheet) return;
+      const cutText = (/** @type {import("./scene.js").TextMark} */ mark) => {
+        ruler.font = fontOf(mark);
+        return cut(ruler, mark.text, mark.max_width);
+      };
+      save(fileName("svg"), svgOf(sheet.marks, { ...sheet, background: sheet.shown.palette.surface, cutText }), "image/svg+xml");
+      say("Saved.");
+    },
+    csv: async () => {
+      const shown = page.shown();
+      if (!shown) return;
+      // Spreadsheets take a file for UTF-8 only if it says so.
+      save(fileName("csv"), `\ufeff${csvOf(shown.reading, await origin())}`, "text/csv");
+      say("Saved.");
+    },
+    json: async () => {
+      const shown = page.shown();
+      if (!shown) return;
+      save(fileName("json"), jsonOf(shown.reading, await origin()), "application/json");
+      say("Saved.");
+    },
+    link: async () => {
+      const { facts } = page.now();
+      await navigator.clipboard.writeText(location.href);
+      const is_files = facts?.in_use.source.kind === "files" || (facts?.in_use.source.kind === "kept" && !facts.in_use.address);
+      say(is_files ? "Copied. A model from files cannot be in a link: the other person opens the same files." : "Copied: text, model, view, pins and window are in it.");
+    },
+    python: async () => {
+      const shown = page.shown();
+      if (!shown) return;
+      const { state, group, facts } = page.now();
+      const source = facts?.in_use.address?.id ?? "path/to/the/model";
+      byId("python-code").textContent = pythonOf(shown.reading, state.view.name, group, { family: String(facts?.model.family), source });
+      /** @type {HTMLDialogElement} */ (byId("python")).showModal();
+    },
+  };
+
+  const labels = { png: "PNG, 2×", svg: "SVG", csv: "CSV of the reading", json: "JSON of the reading", link: "Copy link", python: "The same in Python" };
+  byId("export-actions").replaceChildren(...Object.entries(labels).map(([name, label]) => {
+    const made = button("menu-item", label, () => {
+      say("");
+      actions[/** @type {keyof typeof actions} */ (name)]().catch((error) => say(`That failed: ${error.message}`));
+    });
+    made.dataset.export = name;
+    return made;
+  }));
+  const close = () => void (menu.open = false);
+  document.addEventListener("pointerdown", (event) => !menu.contains(/** @type {Node} */ (event.target)) && close());
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    close();
+    menu.querySelector("summary")?.focus();
+  });
+  menu.addEventListener("toggle", () => say(""));
+  byId("python-close").addEventListener("click", () => /** @type {HTMLDialogElement} */ (byId("python")).close());
+  byId("python-copy").addEventListener("click", async () => {
+    await navigator.clipboard.writeText(byId("python-code").textContent ?? "");
+    byId("python-copy").textContent = "Copied";
+  });
+  return { poster };
+}

@@ -1,0 +1,50 @@
+// @ts-check
+/** Whether a position still knows its own token: every occurrence of a token, and all tokens of a text. Pure. */
+import { tokenById } from "./reading.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+
+/** The distinct tokens of a text, those that occur most first, then in the order of the text. @param {PlainReading} reading */
+export function occurrencesOf({ tokens }) {
+  /** @type {Map<number, number[]>} */
+  const positions = new Map();
+  tokens.forEach(({ id }, position) => positions.set(id, [...(positions.get(id) ?? []), position]));
+  return [...positions].map(([id, at]) => ({ id, positions: at })).sort((a, b) => b.positions.length - a.positions.length);
+}
+
+/** A statistic of the input token along the rows at one position. @param {PlainReading} reading @param {"rank_input" | "kl_input"} stat @param {number} position */
+export const alongRows = (reading, stat, position) =>
+  reading.taps.map((_, tap) => reading.stats[stat][tap * reading.n_tokens + position]);
+
+/**
+ * How well each distinct token is kept: the geometric mean of the rank of the input token over all rows but `input`
+ * and over all of its occurrences.
+ * @param {PlainReading} reading
+ */
+export const keptOf = (reading) =>
+  occurrencesOf(reading).map(({ id, positions }) => {
+    const logs = positions.flatMap((position) => alongRows(reading, "rank_input", position).slice(1).map(Math.log));
+    return { id, token: tokenById(reading, id), n: positions.length, kept: Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length) };
+  });
+
+/** Ranks with ties averaged. @param {number[]} values */
+function averageRanks(values) {
+  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
+  /** @type {number[]} */
+  const ranks = new Array(values.length);
+  for (let i = 0; i < order.length; ) {
+    let end = i + 1;
+    while (end < order.length && values[order[end]] === values[order[i]]) end++;
+    for (let j = i; j < end; j++) ranks[order[j]] = (i + end - 1) / 2;
+    i = end;
+  }
+  return ranks;
+}
+
+/** Spearman's correlation; NaN where one side does not vary. @param {number[]} a @param {number[]} b */
+export function spearman(a, b) {
+  const [x, y] = [averageRanks(a), averageRanks(b)];
+  const middle = (a.length - 1) / 2;
+  const sum = (/** @type {(i: number) => number} */ of) => a.reduce((total, _, i) => total + of(i), 0);
+  return sum((i) => (x[i] - middle) * (y[i] - middle)) / Math.sqrt(sum((i) => (x[i] - middle) ** 2) * sum((i) => (y[i] - middle) ** 2));
+}

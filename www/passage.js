@@ -1,0 +1,113 @@
+// @ts-check
+/** Charts over the whole window: where it decides, loss by depth, whether the input is kept. Each says its result in words. */
+import { median } from "d3-array";
+import { decisionsOf, histogramOf, lossByDepth } from "./decisions.js";
+import { byId, element } from "./dom.js";
+import { decimal, integer } from "./format.js";
+import { alongRows, keptOf, occurrencesOf, spearman } from "./kept.js";
+import { spanOf } from "./switches.js";
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+
+/** Overlaid occurrences that one can still tell apart. */
+const MAX_OCCURRENCES = 8;
+/** A correlation of fewer tokens says nothing. */
+const MIN_TOKENS = 5;
+
+const ordinal = (/** @type {number} */ n) => `${n}${["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] ?? "th"}`;
+
+/** @param {() => import("./state.js").PageState} stateNow */
+export function createPassage(stateNow) {
+  /** @type {PlainReading | null} */
+  let reading = null;
+  let is_seen = false;
+  let is_stale = true;
+  const picked = /** @type {HTMLSelectElement} */ (byId("kept-token"));
+  const measure = /** @type {HTMLSelectElement} */ (byId("kept-measure"));
+
+  async function draw() {
+    if (!reading || !is_seen || !is_stale) return;
+    const charts = await import("./charts.js");
+    const of = reading;
+    is_stale = false;
+    const span = spanOf(stateNow().switches.span, of.n_tokens);
+    const widthOf = (/** @type {string} */ id) => Math.max(260, byId(id).clientWidth);
+    const axisOf = (/** @type {string} */ id) => ({ width: widthOf(id), xs: of.taps.map((_, tap) => tap), x_tick: (/** @type {number} */ x) => of.taps[x], x_label: "row" });
+
+    const counts = histogramOf(of, span).map((count, index) => ({ ...count, index }));
+    byId("decisions-chart").replaceChildren(charts.histogramChart(counts, axisOf("decisions-chart")));
+    const settled = median(decisionsOf(of).slice(span.start, span.end), (decision) => decision.settled) ?? 0;
+    byId("decisions-words").textContent = `Half of the ${span.end - span.start} positions have settled by row ${of.taps[Math.round(settled)]}.`;
+
+    const losses = lossByDepth(of, span);
+    const has_loss = losses[0].n > 0;
+    byId("loss-chart").replaceChildren(...(has_loss ? [charts.lossChart(losses, axisOf("loss-chart"))] : []));
+    const last = losses[losses.length - 1];
+    byId("loss-words").textContent = has_loss
+      ? `Mean over ${last.n} true next tokens, with a 95 % interval. Stopping at ${losses[losses.length - 2]?.tap ?? last.tap} costs ${decimal((losses[losses.length - 2] ?? last).loss - last.loss)} nats over the final row’s ${decimal(last.loss)}.`
+      : "One token has no true next token.";
+    drawKept(charts, of, axisOf("kept-chart"));
+
+    const kept = keptOf(of);
+    const correlation = spearman(kept.map(({ id }) => id), kept.map((each) => each.kept));
+    byId("scatter-chart").replaceChildren(charts.keptChart(kept.map(({ id, token, n, kept }) =>
+      ({ id, kept, is_chosen: id === Number(picked.value), title: `${token.shown} (id ${id}), ${n} times: typical rank ${integer(kept)}` })), widthOf("scatter-chart")));
+    byId("scatter-words").textContent = kept.length >= MIN_TOKENS && Number.isFinite(correlation)
+      ? `Typical rank: the geometric mean over all rows but input. Spearman’s correlation with the id, over ${kept.length} tokens: ${decimal(correlation)}${correlation < 0 ? " (higher ids are kept better here)" : ""}.`
+      : "Too few different tokens to correlate.";
+  }
+
+  /** @param {typeof import("./charts.js")} charts @param {PlainReading} of @param {{ width: number, xs: number[], x_tick: (x: number) => string, x_label: string }} axis */
+  function drawKept(charts, of, axis) {
+    const all = occurrencesOf(of);
+    const { id, positions } = all.find((each) => each.id === Number(picked.value)) ?? all[0];
+    const shown = positions.slice(0, MAX_OCCURRENCES);
+    const stat = measure.value === "rank" ? "rank_input" : "kl_input";
+    const points = shown.flatMap((position, series) => alongRows(of, stat, position).map((y, x) =>
+      ({ x, y, series, title: `${ordinal(series + 1)} ${of.tokens[position].shown} (position ${position}) at ${of.taps[x]}: ${stat === "rank_input" ? `rank ${integer(y)}` : `${decimal(y)} nats`}` })));
+    const legend = element("ul", "series", ...shown.map((position, series) => {
+      const key = element("span", "series-key");
+      key.style.background = charts.colourOf(series);
+      return element("li", "", key, `${ordinal(series + 1)}, position ${position}`);
+    }));
+    byId("kept-chart").replaceChildren(charts.pathsChart(points, stat === "rank_input" ? "rank" : "kl", axis, null), legend);
+    const ends = shown.map((position) => alongRows(of, "rank_input", position)[of.taps.length - 1]);
+    byId("kept-words").textContent =
+      `${of.tokens[positions[0]].shown} stands at ${positions.length === 1 ? "one position" : `${positions.length} positions`}` +
+      `${positions.length > shown.length ? `, the first ${shown.length} are drawn` : ""}; its rank in the final row: ${ends.map(integer).join(", ")}.`;
+    picked.value = String(id);
+  }
+
+  const again = () => {
+    is_stale = true;
+    void draw();
+  };
+  for (const select of [picked, measure]) select.addEventListener("change", again);
+  new IntersectionObserver(([{ isIntersecting }]) => {
+    is_seen = isIntersecting;
+    void draw();
+  }, { rootMargin: "200px" }).observe(byId("passage"));
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (Math.abs(contentRect.width - width) > 2) again();
+    width = contentRect.width;
+  }).observe(byId("passage"));
+
+  return {
+    /** @param {PlainReading} fresh */
+    reading(fresh) {
+      reading = fresh;
+      byId("passage").hidden = false;
+      const chosen = picked.value;
+      picked.replaceChildren(...occurrencesOf(fresh).map(({ id, positions }) => {
+        const option = element("option", "", `${fresh.tokens[positions[0]].shown}${positions.length > 1 ? ` (${positions.length} times)` : ""}`);
+        option.value = String(id);
+        return option;
+      }));
+      picked.value = chosen;
+      again();
+    },
+    /** Another window. */
+    again,
+  };
+}

@@ -1,0 +1,53 @@
+// @ts-check
+/** The whole window as one sheet for export: title, picture with axes, legend, and where it comes from. Pure. */
+import { filterWords } from "./filters.js";
+import { legendStops, unitOf } from "./legendwords.js";
+import { frameOf, layoutFor } from "./frame.js";
+import { sceneOf } from "./scene.js";
+
+/** @typedef {import("./scene.js").Mark} Mark */
+
+const MARGIN = 20;
+const HEAD = 34;
+const FOOT = 92;
+const BAR = 300;
+
+/**
+ * @param {import("./frame.js").Shown} shown
+ * @param {{ frame_width: number, words: string[] }} about the width of the picture on the page; what is said below it
+ * @returns {{ marks: Mark[], width: number, height: number, title: string }}
+ */
+export function posterOf(shown, { frame_width, words }) {
+  const { view, scale, theme, palette, printing } = shown;
+  const tight = layoutFor(shown, frame_width, Infinity);
+  const layout = shown.transposed ? tight : layoutFor(shown, Math.max(frame_width, tight.content), Infinity);
+  const inner = Math.max(layout.width, BAR + 40);
+  const [width, height] = [Math.ceil(inner + 2 * MARGIN), Math.ceil(layout.height + HEAD + FOOT + 2 * MARGIN)];
+  const picture = sceneOf(frameOf(shown, layout, 0, null, false)).filter(({ kind }) => kind !== "fade");
+
+  const text = (/** @type {Partial<import("./scene.js").TextMark>} */ mark) => /** @type {import("./scene.js").TextMark} */ ({ kind: "text", size: 12, mono: false, bold: false, align: "left", tilt: false, max_width: Infinity, fill: palette.muted, ...mark });
+  const title = `${view.quantity} (${unitOf(view, scale)})`;
+  const top = MARGIN + HEAD + layout.height + 14;
+  const left = MARGIN;
+  const stops = legendStops(view, theme);
+  /** @type {Mark[]} */
+  const legend = [
+    text({ x: left, y: top, text: title, fill: palette.ink }),
+    ...stops.map((fill, i) => /** @type {Mark} */ ({ kind: "rect", x: left + (i * BAR) / stops.length, y: top + 11, width: BAR / stops.length + 0.5, height: 10, r: 0, fill })),
+    ...scale.ticks.map(({ at, label }) => text({ x: left + at * BAR, y: top + 32, text: label, size: 11, align: at === 0 ? "left" : at === 1 ? "right" : "center" })),
+    ...["* final top-1 is the true next token · outlined: same top-1 as final · h.i: output of block i", ...[filterWords(printing)].filter(Boolean), ...words].map((line, i) =>
+      text({ x: left + BAR + 28, y: top + i * 16, text: line, size: 11, max_width: Math.max(120, inner - BAR - 28) })),
+  ];
+  return {
+    width, height, title,
+    marks: [
+      text({ x: left, y: MARGIN + 8, text: title, size: 15, bold: true, fill: palette.ink }),
+      ...shifted(picture, MARGIN, MARGIN + HEAD),
+      ...legend,
+    ],
+  };
+}
+
+/** @param {Mark[]} marks @param {number} dx @param {number} dy @returns {Mark[]} */
+const shifted = (marks, dx, dy) =>
+  marks.map((mark) => ({ ...mark, x: mark.x + dx, y: mark.y + dy, ...(mark.kind === "clip" ? { marks: shifted(mark.marks, dx, dy) } : {}) }));
