@@ -202,7 +202,6 @@ export function createDeep(page) {
     /** @param {PlainReading} fresh */
     reading(fresh) {
       reading = fresh;
-      byId("side").hidden = false;
       if (!is_pinned) cell = { tap: finalTap(fresh), position: fresh.n_tokens - 1 };
       cell = { tap: Math.min(cell.tap, finalTap(fresh)), position: Math.min(cell.position, fresh.n_tokens - 1) };
       void update();

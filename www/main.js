@@ -109,6 +109,7 @@ const session = createSession({
     // Drawing selects a cell, and what is selected becomes the state's pin.
     const { pin } = state;
     showPicture();
+    byId("side").hidden = false;
     redraw(controls.caretIsAtEnd());
     const tap = pin ? fresh.taps.indexOf(pin.tap) : -1;
     if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });

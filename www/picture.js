@@ -20,8 +20,9 @@ const MOVES = /** @type {Record<string, [number, number]>} */ ({
 /**
  * @param {{ canvas: HTMLCanvasElement, scroller: HTMLElement, track: HTMLElement }} elements
  * @param {(selection: { cell: Cell, pinned: boolean, by_key: boolean }) => void} onSelect
+ * @param {() => void} [onResize]
  */
-export function createPicture({ canvas, scroller, track }, onSelect) {
+export function createPicture({ canvas, scroller, track }, onSelect, onResize = () => {}) {
   const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   /** @type {Shown | null} */
   let shown = null;
@@ -144,6 +145,7 @@ export function createPicture({ canvas, scroller, track }, onSelect) {
     measure();
     // At once: waiting for the next frame would show the old picture stretched.
     draw();
+    onResize();
   }).observe(scroller);
 
   return {

@@ -68,12 +68,19 @@ export function createShow(page) {
     fillStrip(reading, cell, pinned);
     if (by_key) byId("spoken").textContent = spokenCell(reading, cell, pinned);
     page.select(cell, pinned);
-  });
+  }, showOverview);
   const overview = createOverview({
     root: byId("overview"),
     canvas: /** @type {HTMLCanvasElement} */ (byId("overview-canvas")),
     svg: /** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("overview-brush"))),
   }, page.span);
+
+  function showOverview() {
+    const shown = picture.shown();
+    if (!shown) return;
+    const { span, reading } = shown;
+    overview.show(shown, page.state().switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+  }
 
   return {
     picture,
@@ -83,7 +90,7 @@ export function createShow(page) {
       const shown = shownOf(reading, page.state(), group);
       const { view, scale, rows, span } = shown;
       picture.show(shown, follow_end);
-      overview.show(shown, page.state().switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+      showOverview();
       showLegend(shown);
       byId("not-model").hidden = reading.final_is_model;
       const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";

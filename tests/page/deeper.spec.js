@@ -1,0 +1,320 @@
+// @ts-check
+/** Views, switches, the pinned cell, trajectories and exports, against the numbers of the API. */
+import { readFile } from "node:fs/promises";
+import { expect, readText, test, waitForState } from "./site.js";
+
+/** @typedef {import("@playwright/test").Page} Page */
+
+/**
+ * Reads the page's text once more, through the embeddable module alone, and gives back plain values.
+ * @param {Page} page @param {Record<string, any>} options @param {number[]} [traced]
+ */
+const readByApi = (page, options, traced = []) =>
+  page.evaluate(async ({ options, traced }) => {
+    const scope = /** @type {any} */ (window);
+    if (!scope.testLoupe) {
+      const { default: init, Loupe } = await import(new URL("loupe/loupe.js", document.baseURI).href);
+      await init();
+      scope.testLoupe = await Loupe.open();
+      const get = (/** @type {string} */ name) => fetch(`models/tales/${name}`);
+      await scope.testLoupe.load({
+        config: await (await get("config.json")).text(),
+        tokenizer: await (await get("tokenizer.json")).text(),
+        weights: (await get("model.safetensors")).body,
+      });
+    }
+    const text = /** @type {HTMLTextAreaElement} */ (document.getElementById("text")).value;
+    const reading = await scope.testLoupe.read(text, { top_k: 20, ...options });
+    const names = ["logsumexp", "entropy", "logit_final", "prob_final", "rank_final", "logprob_input", "rank_input", "logprob_next", "rank_next", "kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse"];
+    const track = (/** @type {any} */ { id, logit, logprob, rank }) => ({ id, logit: [...logit], logprob: [...logprob], rank: [...rank] });
+    const plain = {
+      taps: [...reading.taps], n_tokens: reading.n_tokens, final_is_model: reading.final_is_model,
+      top_ids: [...reading.top_ids], top_logits: [...reading.top_logits],
+      stats: Object.fromEntries(names.map((name) => [name, [...reading.stat(name)]])),
+      tracked: (options.track ?? []).map((/** @type {number} */ id) => track(reading.tracked(id))),
+      column: traced.length > 0 ? (await reading.trace(traced, { position: reading.n_tokens - 1 })).map(track) : [],
+    };
+    reading.free();
+    return plain;
+  }, { options, traced });
+
+/** What the picture is drawn from. @param {Page} page */
+const shownByPage = (page) =>
+  page.evaluate(() => {
+    const { rows, values, reading, span, view, scale } = /** @type {any} */ (window).loupePage.shown();
+    return {
+      rows, span, taps: [...reading.taps], values: [...values], name: view.name, final_is_model: reading.final_is_model,
+      top_ids: [...reading.top_ids], ends: [scale.ticks[0].label, scale.ticks[scale.ticks.length - 1].label],
+    };
+  });
+
+/** @param {number[]} actual @param {number[]} expected @param {string} what */
+function expectSame(actual, expected, what) {
+  expect(actual.length, what).toBe(expected.length);
+  const bad = actual.findIndex((value, i) => !Object.is(value, Math.fround(expected[i])) && !(Number.isNaN(value) && Number.isNaN(expected[i])));
+  expect(bad, `${what}: ${actual[bad]} for ${expected[bad]}`).toBe(-1);
+}
+
+/** Chooses a view, by its button or in the menu. @param {Page} page @param {string} name */
+async function chooseView(page, name) {
+  const segment = page.locator(`[data-view="${name}"]`);
+  if ((await segment.count()) > 0) await segment.click();
+  else await page.locator("#more-views").selectOption(name);
+  await page.waitForFunction((wanted) => {
+    const { shown } = /** @type {any} */ (window).loupePage;
+    return document.documentElement.dataset.state === "ready" && shown().view.name === wanted && shown().values.some((/** @type {number} */ value) => !Number.isNaN(value));
+  }, name);
+}
+
+/** Sets a switch, and waits for what it asks the engine for. @param {Page} page @param {string} name @param {string | boolean} value */
+async function setSwitch(page, name, value) {
+  if (!(await page.locator("#switches").isVisible())) await page.locator("#switches-toggle").click();
+  const field = page.locator(`#switches [name="${name}"]`);
+  if (typeof value === "boolean") await field.setChecked(value);
+  else if ((await field.evaluate((element) => element.tagName)) === "SELECT") await field.selectOption(value);
+  else await field.fill(value);
+  await waitForState(page, "ready");
+}
+
+test("every view colours the API's numbers", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const api = await readByApi(page, {});
+  const { stats, n_tokens } = api;
+  const id = api.top_ids[api.top_ids.length - 20];
+  const { tracked: [tracked] } = await readByApi(page, { track: [id] });
+  const gain = stats.kl_final.map((value, i) => (i < n_tokens ? NaN : Math.fround(stats.kl_final[i - n_tokens] - value)));
+  const wanted = /** @type {Record<string, number[]>} */ ({
+    logit: stats.logit_final, probability: stats.prob_final, rank: stats.rank_final,
+    logit_top: api.top_logits.filter((_, i) => i % 20 === 0),
+    kl_final: stats.kl_final, kl_final_reverse: stats.kl_final_reverse, kl_gain: gain,
+    kl_input: stats.kl_input, kl_input_reverse: stats.kl_input_reverse, rank_input: stats.rank_input,
+    loss_next: stats.logprob_next.map((value) => -value), rank_next: stats.rank_next, entropy: stats.entropy,
+    tracked_logit: tracked.logit, tracked_probability: tracked.logprob.map(Math.exp), tracked_rank: tracked.rank,
+  });
+  const scales = /** @type {Record<string, string[]>} */ ({});
+  for (const [name, values] of Object.entries(wanted)) {
+    await chooseView(page, name);
+    const shown = await shownByPage(page);
+    expectSame(shown.values, values, name);
+    scales[name] = shown.ends;
+    await expect(page.locator("#legend-quantity")).not.toBeEmpty();
+    await expect(page.locator("#explain")).not.toBeEmpty();
+    const has_input = await page.evaluate(() => /** @type {any} */ (window).loupePage.cellRect(0, 0) !== null);
+    expect(has_input, `row input in ${name}`).toBe(!/logit|rank|gain/.test(name));
+  }
+  for (const name of ["kl_final_reverse", "kl_input", "kl_input_reverse"]) expect(scales[name], "all KL views share a scale").toEqual(scales.kl_final);
+  expect(scales.rank[1]).toBe("≥ 100");
+  expect(scales.rank_input[1]).toBe("≥ 1,000");
+
+  // The brackets walk through them.
+  await page.locator("#heatmap").focus();
+  await page.keyboard.press("[");
+  await expect.poll(async () => (await shownByPage(page)).name).toBe("tracked_probability");
+  await page.keyboard.press("]");
+  await expect.poll(async () => (await shownByPage(page)).name).toBe("tracked_rank");
+});
+
+test("half-blocks, contributions, norms and decoders are the API's own", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await chooseView(page, "kl_final");
+  const check = async (/** @type {string} */ what, /** @type {Record<string, any>} */ options) => {
+    const api = await readByApi(page, options);
+    await expect.poll(async () => (await shownByPage(page)).taps, what).toEqual(api.taps);
+    const shown = await shownByPage(page);
+    expectSame(shown.values, api.stats.kl_final, what);
+    expect(shown.top_ids, what).toEqual(api.top_ids);
+    expect(shown.final_is_model).toBe(api.final_is_model);
+    await expect(page.locator("#not-model")).toBeVisible({ visible: !api.final_is_model });
+  };
+  await setSwitch(page, "row_kind", "subblocks");
+  await check("half-blocks", { subblocks: true });
+  await page.screenshot({ path: "test-results/half-blocks.png" });
+  await setSwitch(page, "borrowed", "1");
+  await check("half-blocks, last block in the decoder", { subblocks: true, decoder: ["h.7"] });
+  await setSwitch(page, "part", "mlp");
+  await check("the last mlp in the decoder", { subblocks: true, decoder: ["h.7.mlp"] });
+  await setSwitch(page, "part", "attn");
+  await check("the last attn in the decoder", { subblocks: true, decoder: ["h.7.attn"] });
+  await setSwitch(page, "row_kind", "blocks");
+  await setSwitch(page, "borrowed", "3");
+  await check("three blocks in the decoder", { decoder: ["h.5", "h.6", "h.7"] });
+  await setSwitch(page, "borrowed", "0");
+  await setSwitch(page, "norm", "plain");
+  await check("plain norm", { norm: "plain" });
+  await setSwitch(page, "norm", "affine");
+  await setSwitch(page, "row_kind", "contributions");
+  await check("contributions", { contributions: true });
+});
+
+test("what is only shown differently changes no number", async ({ page, site }) => {
+  await page.goto(`${site}#view=probability`);
+  await waitForState(page, "ready");
+  const before = await shownByPage(page);
+  await setSwitch(page, "step", "3");
+  let shown = await shownByPage(page);
+  expect(shown.rows.map((tap) => shown.taps[tap])).toEqual(["h.7", "h.4", "h.1", "input"]);
+  await setSwitch(page, "final_on", "bottom");
+  shown = await shownByPage(page);
+  expect(shown.rows.map((tap) => shown.taps[tap])).toEqual(["input", "h.1", "h.4", "h.7"]);
+  const rect = (/** @type {number} */ tap, /** @type {number} */ position) => page.evaluate(([tap, position]) => /** @type {any} */ (window).loupePage.cellRect(tap, position), [tap, position]);
+  expect((await rect(8, 0)).y).toBeGreaterThan((await rect(0, 0)).y);
+  await setSwitch(page, "transposed", true);
+  expect((await rect(8, 3)).y).toBeGreaterThan((await rect(8, 2)).y);
+  expect((await rect(8, 3)).x).not.toBe((await rect(0, 3)).x);
+  await setSwitch(page, "start", "4");
+  await setSwitch(page, "end", "11");
+  shown = await shownByPage(page);
+  expect(shown.span).toEqual({ start: 4, end: 12 });
+  await setSwitch(page, "words_only", true);
+  await setSwitch(page, "hide_prompt", true);
+  await setSwitch(page, "prints", "both");
+  await expect(page.locator("#filters")).toContainText("word-like tokens only");
+  await setSwitch(page, "limits", "fixed");
+  await setSwitch(page, "from", "0.1");
+  await setSwitch(page, "to", "0.2");
+  shown = await shownByPage(page);
+  expect(shown.ends.map((label) => Number(label.replace(/[^\d.]/g, "")))).toEqual([0.1, 0.2]);
+  expect(shown.values).toEqual(before.values);
+  expect(shown.top_ids).toEqual(before.top_ids);
+  await page.screenshot({ path: "test-results/switches.png" });
+  const outlined = await page.evaluate(() => /** @type {any} */ (window).loupePage.outlined(8, 5));
+  expect(outlined).toBe(true);
+
+  // The address brings all of it back.
+  await page.reload();
+  await waitForState(page, "ready");
+  const again = await shownByPage(page);
+  expect(again).toEqual(shown);
+  await expect(page.locator("#filters")).toContainText("tokens of the prompt hidden");
+});
+
+test("a window is dragged over the overview strip", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const box = /** @type {any} */ (await page.locator("#overview").boundingBox());
+  await page.mouse.move(box.x + box.width * 0.25, box.y + 8);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.75, box.y + 8, { steps: 4 });
+  await page.mouse.up();
+  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 5, end: 15 });
+  await expect.poll(() => new URL(page.url()).hash).toContain("window=5-15");
+  await page.locator("#switches-toggle").click();
+  await page.locator("#whole-text").click();
+  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 0, end: 20 });
+});
+
+test("a pinned cell lists its twenty tokens, and followed tokens draw what trace says", async ({ page, site }) => {
+  await page.goto(`${site}#pin=19@h.5`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#cell-title")).toHaveText("Pinned: h.5, position 19");
+  const api = await readByApi(page, {});
+  const tap = api.taps.indexOf("h.5");
+  const at = (tap * api.n_tokens + 19) * 20;
+  const ids = api.top_ids.slice(at, at + 20);
+  const { column } = await readByApi(page, {}, ids);
+  const rows = page.locator("#cell-table tbody tr");
+  await expect(rows).toHaveCount(20);
+  await expect(rows.last().locator("td").last()).not.toBeEmpty();
+  for (const [place, id] of ids.entries()) {
+    const cells = await rows.nth(place).locator("td").allInnerTexts();
+    const { logit, logprob, rank } = column[place];
+    expect(cells[1]).toBe(String(id));
+    expect(Number(cells[5].replace("−", "-"))).toBeCloseTo(logit[tap], 2);
+    expect(Number(cells[4].replace("−", "-"))).toBeCloseTo(logprob[tap], 2);
+    const change = rank[tap - 1] - rank[tap];
+    expect(cells[6].replace(/\s/g, ""), `rank change of ${id}`).toBe(change === 0 ? "=" : `${change > 0 ? "↑" : "↓"}${Math.abs(change).toLocaleString("en")}`);
+  }
+
+  await page.locator("#follow-text").fill(" house| door");
+  await page.getByRole("button", { name: "Follow", exact: true }).click();
+  await expect(page.locator("#followed li")).toHaveCount(1);
+  await expect(page.locator("#followed")).toContainText("␣house | ␣door");
+  const dots = page.locator("#paths-chart svg circle, #paths-chart svg [aria-label=dot] *");
+  await expect(dots.first()).toBeAttached();
+  const [house, door] = await page.evaluate(async () => (await Promise.all([" house", " door"].map((text) => /** @type {any} */ (window).loupePage.engine.encode(text)))).map(([{ id }]) => id));
+  const { column: traced } = await readByApi(page, {}, [house, door]);
+  const titles = await page.locator("#paths-chart title").allTextContents();
+  const final = titles.find((title) => title.startsWith("␣house | ␣door at h.7"));
+  const [first, second] = traced.map(({ rank }) => rank[rank.length - 1]);
+  expect(final).toContain(`rank ${Math.min(first, second).toLocaleString("en")},`);
+  const sum = traced.reduce((total, { logprob }) => total + Math.exp(logprob[logprob.length - 1]), 0);
+  expect(final).toContain(`${(sum * 100).toFixed(1)} %`);
+
+  // The same group in the heatmap, and several words are refused with a reason.
+  await page.locator("#followed button").first().click();
+  await expect.poll(async () => (await shownByPage(page)).name).toBe("tracked_rank");
+  await expect.poll(async () => (await shownByPage(page)).values.at(-1)).toBe(Math.min(first, second));
+  await page.locator("#follow-text").fill("several words here");
+  await page.getByRole("button", { name: "Follow", exact: true }).click();
+  await expect(page.locator("#follow-problem")).toContainText("tokens");
+  await page.screenshot({ path: "test-results/pinned.png", fullPage: true });
+  await page.locator("#paths-line").selectOption("positions");
+  await expect(page.locator("#paths-chart")).toContainText("positions at row h.5");
+});
+
+test("SVG, PNG, CSV and JSON hold what the page shows; hostile text stays text", async ({ page, site }) => {
+  const text = 'He said: <img src=x onerror="alert(1)"> </script> =cmd|calc & "so"';
+  await page.goto(`${site}#view=kl_final&cells=both&text=${encodeURIComponent(text)}`);
+  await waitForState(page, "ready");
+  const api = await readByApi(page, {});
+  const save = async (/** @type {string} */ what) => {
+    if (!(await page.locator("#export").evaluate((menu) => /** @type {HTMLDetailsElement} */ (menu).open))) await page.locator("#export summary").click();
+    const coming = page.waitForEvent("download");
+    await page.locator(`[data-export="${what}"]`).click();
+    return readFile(await (await coming).path());
+  };
+  const svg = (await save("svg")).toString();
+  const parsed = await page.evaluate((svg) => {
+    const sheet = new DOMParser().parseFromString(svg, "image/svg+xml");
+    return {
+      error: sheet.querySelector("parsererror")?.textContent ?? null,
+      names: [...new Set([...sheet.querySelectorAll("*")].map(({ localName }) => localName))].sort(),
+      texts: [...sheet.querySelectorAll("text")].map(({ textContent }) => textContent),
+      fills: [...sheet.querySelectorAll('rect[rx="3"]')].map((rect) => rect.getAttribute("fill")),
+    };
+  }, svg);
+  expect(parsed.error).toBe(null);
+  expect(parsed.names).toEqual(["circle", "g", "rect", "svg", "text", "title"]);
+  for (const tap of api.taps) expect(parsed.texts).toContain(tap);
+  for (const value of api.stats.kl_final) expect(parsed.texts).toContain(value.toFixed(value < 9.95 ? 2 : 1).replace(/^-(?=0\.00$)/, "").replace("-", "−"));
+  const colours = await page.evaluate(() => {
+    const hook = /** @type {any} */ (window).loupePage;
+    const { rows, reading } = hook.shown();
+    return rows.flatMap((/** @type {number} */ tap) => Array.from({ length: reading.n_tokens }, (_, position) => hook.cellColour(tap, position)));
+  });
+  expect(parsed.fills).toEqual(colours);
+
+  const png = await save("png");
+  expect(png.subarray(1, 4).toString()).toBe("PNG");
+  const [, width, height] = /** @type {RegExpExecArray} */ (/<svg [^>]*width="(\d+)" height="(\d+)"/.exec(svg));
+  expect([png.readUInt32BE(16), png.readUInt32BE(20)]).toEqual([2 * Number(width), 2 * Number(height)]);
+
+  const json = JSON.parse((await save("json")).toString());
+  expect(json.statistics.kl_final.flat().map(Math.fround)).toEqual(api.stats.kl_final);
+  expect(json.top_ids.flat(2)).toEqual(api.top_ids);
+  expect(json.model).toMatchObject({ name: "Tales", family: "gpt2", precision: "f16" });
+  const csv = (await save("csv")).toString();
+  const cells = csv.split("\r\n").filter((line) => /^(input|h\.)/.test(line));
+  expect(cells.length).toBe(api.taps.length * api.n_tokens);
+  expect(csv).not.toMatch(/,"[=+\-@]/);
+
+  await page.locator('[data-export="python"]').click();
+  await expect(page.locator("#python-code")).toContainText("kl(F, logp)");
+  expect(await page.evaluate(() => document.querySelectorAll("img").length)).toBe(0);
+});
+
+test("a long text, its view, pin and window come back from the address alone", async ({ page, site, context }) => {
+  await page.goto(`${site}#view=entropy&window=20-60&pin=33@h.4`);
+  await waitForState(page, "ready");
+  const text = "The old king sat upon his throne and the queen sat beside him. ".repeat(12).trim();
+  await readText(page, text);
+  await page.locator("#more-views").selectOption("kl_input");
+  await expect.poll(() => new URL(page.url()).hash).toContain("packed=");
+  const other = await context.newPage();
+  await other.goto(page.url());
+  await waitForState(other, "ready");
+  expect(await other.locator("#text").inputValue()).toBe(text);
+  expect(await shownByPage(other)).toEqual(await shownByPage(page));
+});
