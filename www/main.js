@@ -15,6 +15,7 @@ import { applyTheme, onSystemTheme } from "./palette.js";
 import { createPanel } from "./panel.js";
 import { createPassage } from "./passage.js";
 import { adviceOn } from "./problems.js";
+import { createSecond } from "./second.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
 import { setState, showLoading, showPicture, showProblem } from "./stage.js";
@@ -56,6 +57,13 @@ const deep = createDeep({
     if (part.view) controls.setView(part.view);
     if (part.groups || part.tracked !== undefined) void followTracked();
   },
+});
+
+const second = createSecond({
+  state: () => state,
+  change,
+  read: (text) => session.readSecond(text),
+  redraw: () => redraw(false),
 });
 
 const passage = createPassage(() => state);
@@ -115,6 +123,7 @@ const session = createSession({
     if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });
     deep.reading(fresh);
     passage.reading(fresh);
+    second.first(fresh);
     setState("ready");
     byId("status").textContent =
       `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
@@ -137,7 +146,7 @@ const controls = createControls({
 });
 
 const panel = createPanel(changeSwitches);
-createExamples((text) => setText(text, text));
+createExamples((text) => setText(text, text), second.toggle);
 
 /** @param {Partial<PageState>} part */
 function change(part) {
@@ -187,7 +196,7 @@ function afterFirstPicture() {
 /** Draws the newest reading under the present state. @param {boolean} follow_end */
 function redraw(follow_end) {
   if (!reading || byId("picture").hidden) return;
-  show.reading(reading, trackedGroup(), follow_end);
+  show.reading(reading, second.reading(), trackedGroup(), follow_end);
   showSwitches();
 }
 
@@ -255,6 +264,7 @@ addEventListener("hashchange", async () => {
   controls.setView(state.view);
   controls.setTheme(state.theme);
   applyTheme(state.theme);
+  second.show();
   if (wanted.text !== before.text) setText(state.text, state.text);
   else if (reading) void session.readNow(idsOf(reading));
   if (wanted.model !== before.model) void openings.follow(state.model);
@@ -274,6 +284,7 @@ createDrop((name, files) => {
 controls.setText(state.text);
 controls.setView(state.view);
 controls.setTheme(state.theme);
+second.show();
 showTheme();
 showSwitches();
 void openings.begin(state.model);
@@ -295,6 +306,8 @@ void openings.begin(state.model);
   shown: () => show.picture.shown(),
   /** Cells in the last frame, and frames so far. */
   drawn: () => show.picture.drawn(),
+  /** The same of the second text's picture. */
+  second: () => ({ reading: second.reading(), shown: show.beside.shown() }),
   /** Shows a reading from elsewhere, as if the engine had read it. @param {PlainReading} other */
   show: (other) => {
     reading = other;

@@ -10,7 +10,8 @@ import { rowsOf, scaledValues } from "./rows.js";
 import { scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
 import { spanOf } from "./switches.js";
-import { VIEWS } from "./views.js";
+import { difference } from "./quantities.js";
+import { VIEWS, differenceOf } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {import("./reading.js").Cell} Cell */
@@ -37,16 +38,18 @@ export function limitingValues(reading, view, group, limits, rows, span) {
 /**
  * All that a picture is drawn from.
  * @param {PlainReading} reading @param {PageState} state @param {number[]} group
+ * @param {PlainReading | null} minuend another reading, of which this one is taken
  * @returns {Shown}
  */
-export function shownOf(reading, { view, switches, theme }, group) {
+export function shownOf(reading, { view: asked, switches, theme }, group, minuend = null) {
+  const view = minuend ? differenceOf(asked) : asked;
+  const values = minuend ? difference(reading, minuend, (of) => asked.values(of, group)) : asked.values(reading, group);
   const span = spanOf(switches.span, reading.n_tokens);
   const rows = rowsOf(reading, view, switches);
   const { prints, words_only, hide_prompt, transposed, font, limits } = switches;
   return {
-    reading, view, rows, span, transposed, font,
-    values: view.values(reading, group),
-    scale: scaleOf(view, limitingValues(reading, view, group, limits, rows, span), switches),
+    reading, view, rows, span, transposed, font, values,
+    scale: scaleOf(view, minuend ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span), switches),
     printing: { prints, words_only, hide_prompt },
     theme: resolveTheme(theme),
     palette: readPalette(),
@@ -75,6 +78,15 @@ export function createShow(page) {
     svg: /** @type {SVGSVGElement} */ (/** @type {unknown} */ (byId("overview-brush"))),
   }, page.span);
 
+  const second_canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap-second"));
+  const beside = createPicture({ canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") }, ({ cell, pinned, by_key }) => {
+    const reading = beside.reading();
+    // It draws itself before anybody points at it; only then does it fill the strip.
+    if (!reading || !(second_canvas.matches(":hover") || document.activeElement === second_canvas)) return;
+    fillStrip(reading, cell, pinned);
+    if (by_key) byId("spoken").textContent = spokenCell(reading, cell, pinned);
+  });
+
   function showOverview() {
     const shown = picture.shown();
     if (!shown) return;
@@ -85,9 +97,18 @@ export function createShow(page) {
   return {
     picture,
 
-    /** @param {PlainReading} reading @param {number[]} group the tracked token @param {boolean} follow_end */
-    reading(reading, group, follow_end) {
-      const shown = shownOf(reading, page.state(), group);
+    /**
+     * @param {PlainReading} reading @param {PlainReading | null} other of the second text
+     * @param {number[]} group the tracked token @param {boolean} follow_end
+     */
+    reading(reading, other, group, follow_end) {
+      const state = page.state();
+      const shown = shownOf(reading, state, group, other && state.compare === "difference" ? other : null);
+      const is_beside = other !== null && state.compare === "beside";
+      byId("second-picture").hidden = !is_beside;
+      // One scale for both, so that the same colour is the same number.
+      if (is_beside) beside.show({ ...shownOf(other, { ...state, switches: { ...state.switches, span: null } }, group), scale: shown.scale }, false);
+      else beside.clear();
       const { view, scale, rows, span } = shown;
       picture.show(shown, follow_end);
       showOverview();
@@ -100,6 +121,7 @@ export function createShow(page) {
     /** What is followed until somebody chooses: what the final row puts first at the end. @param {PlainReading | null} reading @returns {number[]} */
     defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })] : []),
 
+    beside,
     pin: picture.pin,
     release: picture.release,
     clear: picture.clear,

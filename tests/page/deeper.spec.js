@@ -318,3 +318,45 @@ test("a long text, its view, pin and window come back from the address alone", a
   expect(await other.locator("#text").inputValue()).toBe(text);
   expect(await shownByPage(other)).toEqual(await shownByPage(page));
 });
+
+test("two texts: the difference of a shared prefix is exactly zero, and what follows is the API's", async ({ page, site }) => {
+  const [first, second] = ["The old king sat upon his throne and spoke", "The old king sat upon his horse and rode away"];
+  await page.goto(`${site}#view=kl_final&text=${encodeURIComponent(first)}&second=${encodeURIComponent(second)}`);
+  await waitForState(page, "ready");
+  await page.waitForFunction(() => /** @type {any} */ (window).loupePage.second().reading !== null);
+  await expect(page.locator("#legend-quantity")).toHaveText("KL(final ‖ row): second text − first");
+  const ids = await page.evaluate(() => {
+    const hook = /** @type {any} */ (window).loupePage;
+    return [hook.reading(), hook.second().reading].map(({ tokens }) => tokens.map((/** @type {any} */ { id }) => id));
+  });
+  const n_shared = ids[0].findIndex((/** @type {number} */ id, /** @type {number} */ i) => id !== ids[1][i]);
+  expect(n_shared).toBeGreaterThan(3);
+  const a = await readByApi(page, {});
+  await page.evaluate((text) => void (/** @type {HTMLTextAreaElement} */ (document.getElementById("text")).value = text), second);
+  const b = await readByApi(page, {});
+  for (const view of ["kl_final", "logit", "kl_input", "entropy", "rank_next"]) {
+    await chooseView(page, view);
+    const { values } = await shownByPage(page);
+    const stat = { logit: "logit_final" }[view] ?? view;
+    for (let tap = 0; tap < a.taps.length; tap++) {
+      for (let position = 0; position < Math.min(a.n_tokens, b.n_tokens) - 1; position++) {
+        const value = values[tap * a.n_tokens + position];
+        // The true next token of the last shared position is another one.
+        if (position < n_shared - (view === "rank_next" ? 1 : 0)) expect(value, `${view} at ${tap}, ${position}`).toBe(0);
+        else expect(value).toBe(Math.fround(b.stats[stat][tap * b.n_tokens + position] - a.stats[stat][tap * a.n_tokens + position]));
+      }
+    }
+  }
+  await page.screenshot({ path: "test-results/two-texts.png" });
+  await page.locator("#compare").selectOption("beside");
+  await expect(page.locator("#heatmap-second")).toBeVisible();
+  const beside = await page.evaluate(() => {
+    const { second, shown } = /** @type {any} */ (window).loupePage;
+    return { values: [...second().shown.values], same_scale: second().shown.scale === shown().scale };
+  });
+  expect(beside.values).toEqual(b.stats.rank_next);
+  expect(beside.same_scale).toBe(true);
+  await page.screenshot({ path: "test-results/two-texts-beside.png", fullPage: true });
+  await page.getByRole("button", { name: "Close the second text" }).click();
+  await expect(page.locator("#heatmap-second")).toBeHidden();
+});
