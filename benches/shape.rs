@@ -10,6 +10,7 @@ use std::time::Instant;
 use loupe::checkpoint::{Store, StoreError};
 use loupe::gpu::Cancel;
 use loupe::lens::Options;
+use loupe::model::RestoreWatch;
 use loupe::session::{Recipe, Session};
 use pollster::block_on;
 
@@ -60,7 +61,9 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     let kept = folder.join("kept.safetensors");
     let open = File::options().read(true).write(true).create(true).truncate(true).open(&kept);
     let store = Box::new(Disk(open.expect("a file to keep in")));
-    loading.loader.keep(session.gpu(), store, false).await.expect("a start");
+    let watch =
+        RestoreWatch { can_go_on: &|_| false, cancel: &Cancel::default(), on_progress: &|_| {} };
+    loading.loader.keep(session.gpu(), store, &watch).await.expect("a start");
     let mut file = File::open(folder.join("model.safetensors")).expect("weights");
     let (mut piece, start) = (vec![0; PIECE], Instant::now());
     loop {

@@ -225,22 +225,27 @@ fn activation(family: Family, name: Option<&str>) -> Result<Activation> {
 /// Errors: `bad-config`, `unsupported-model`.
 fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
     let window = size("window_size", raw.window_size.or(Some(256)), MAX_DIM)?;
-    let spelt = |types: &Vec<(Vec<String>, u64)>| {
-        let run = |(kinds, n): &(Vec<String>, u64)| {
-            let n = (*n).min(n_layer as u64 + 1) as usize;
-            kinds.iter().cycle().take(kinds.len() * n).cloned().collect::<Vec<_>>()
-        };
-        types.iter().flat_map(run).collect::<Vec<_>>()
+    // Only as many as can be right, and one more: a file may claim any number.
+    let most = n_layer + 1;
+    let kinds: Vec<&str> = match (&raw.attention_layers, &raw.attention_types) {
+        (Some(layers), _) => layers.iter().take(most).map(String::as_str).collect(),
+        (None, Some(types)) => types
+            .iter()
+            .flat_map(|(kinds, n)| {
+                let n = kinds.len().saturating_mul((*n).min(most as u64) as usize);
+                kinds.iter().cycle().take(n)
+            })
+            .take(most)
+            .map(String::as_str)
+            .collect(),
+        (None, None) => return Err(Error::BadConfig("attention_types is missing".into())),
     };
-    let kinds = raw.attention_layers.clone().or_else(|| raw.attention_types.as_ref().map(spelt));
-    let kinds = kinds.ok_or_else(|| Error::BadConfig("attention_types is missing".into()))?;
     if kinds.len() != n_layer {
         return Err(Error::BadConfig(format!(
-            "attention_types speaks of {} blocks, there are {n_layer}",
-            kinds.len()
+            "attention_types speaks of another number of blocks than {n_layer}"
         )));
     }
-    let kind = |name: &String| match name.as_str() {
+    let kind = |name: &&str| match *name {
         "global" => Ok(None),
         "local" => Ok(Some(window)),
         other => Err(Error::UnsupportedModel(format!(

@@ -3,7 +3,7 @@
 //! text ─ [`tokenizer`] ─▶ ids ─ [`model`] ─▶ taps (residual stream) ─ [`lens`] ─▶ [`reading`].
 //! Bytes of a checkpoint come through [`checkpoint`] into the model's weights on the [`gpu`];
 //! [`kernels`] are the project's own WGSL, each with a CPU twin in [`mod@reference`].
-//! [`session`] owns all of it; the `web` module shows it to JavaScript.
+//! [`atlas`] looks at the weights by themselves. [`session`] owns all of it; the `web` module shows it to JavaScript.
 //!
 //! Shape letters, used in every comment and shader: T tokens, C = n_embd, H heads, D = C/H,
 //! L = n_layer, V = vocab_size, N taps, K top-k, J targets. C4 is C rounded up to a multiple of 4.
@@ -19,6 +19,7 @@ pub mod tokenizer;
 pub mod gpu;
 pub mod reference;
 
+pub mod atlas;
 pub mod kernels;
 pub mod lens;
 pub mod model;

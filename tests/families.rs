@@ -58,6 +58,13 @@ fn configs_of_every_family_are_read_or_refused_by_name() {
     json["attention_layers"] = json!(["local", "sparse", "local"]);
     assert_eq!(code(&json), "unsupported-model");
     json["attention_layers"] = json!(["local", "local", "local"]);
+    // Claims of more blocks than there are cost nothing, however large.
+    json.as_object_mut().expect("an object").remove("attention_layers");
+    for types in [json!([[["local"], u64::MAX]]), json!([[[], u64::MAX]])] {
+        json["attention_types"] = types;
+        assert_eq!(code(&json), "bad-config");
+    }
+    json["attention_types"] = json!([[["local"], 3]]);
     json["window_size"] = json!(0);
     assert_eq!(code(&json), "bad-config");
     let unknown = Config::parse(r#"{"model_type": "gpt_j"}"#).expect_err("another family");
@@ -70,13 +77,15 @@ fn configs_of_every_family_are_read_or_refused_by_name() {
 #[test]
 fn a_missing_tensor_of_each_family_is_named_and_extra_ones_are_listed() {
     block_on(async {
-        for (golden, prefix) in [(Golden::neo(), "h."), (Golden::ctrl(), "")] {
+        let (neo, ctrl) = (Golden::neo(), Golden::ctrl());
+        let missing = [(neo, "h.0.attn.attention.out_proj.bias"), (ctrl, "h.0.ffn.0.bias")];
+        for (golden, name) in missing {
             let session = Session::open().await.expect("a WebGPU adapter");
             let recipe = Recipe::new(golden.config, None);
             let [half, _] = halves(golden.weights);
             let error = load(&session, &recipe, &half).await.expect_err("half a file");
             assert_eq!(error.code(), "missing-tensor");
-            assert!(error.to_string().contains(prefix), "{error}");
+            assert!(error.to_string().contains(&format!("the tensor {name}.")), "{error}");
             // The whole, with a tensor that nobody knows and a mask that everybody does.
             let file = with_extra(golden.weights);
             load(&session, &recipe, &file).await.expect("it loads all the same");

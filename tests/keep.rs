@@ -11,7 +11,7 @@ use loupe::error::{Error, Result};
 use loupe::gpu::Cancel;
 use loupe::kernels::{Precision, encode};
 use loupe::lens::Options;
-use loupe::model::Keeping;
+use loupe::model::{Keeping, RestoreWatch};
 use loupe::session::{Recipe, Session};
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
@@ -89,7 +89,14 @@ async fn load(
     let filled = async {
         let loader = &mut loading.loader;
         let gpu = session.gpu();
-        let start = loader.keep(gpu, Box::new(store.clone()), true).await?;
+        let watch = RestoreWatch {
+            can_go_on: &|position| {
+                position.offset == 0 || position.digest.is_some() == digests || position.file > 9
+            },
+            cancel: &Cancel::default(),
+            on_progress: &|_| {},
+        };
+        let start = loader.keep(gpu, Box::new(store.clone()), &watch).await?;
         for (index, file) in files.iter().enumerate().skip(start.file) {
             let digest = digests.then(|| sha256(file));
             loader.begin_file(index, digest.as_deref());
@@ -114,7 +121,10 @@ async fn load(
         Ok(())
     };
     if let Err(error) = filled.await {
-        loading.loader.leave(&error);
+        match error {
+            Error::Network(_) => loading.loader.save(),
+            _ => loading.loader.discard(),
+        }
         return (asked, Err(error));
     }
     (asked, session.install(loading).await.map(|(_, keeping)| keeping))
@@ -189,6 +199,7 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
                 .expect("ok");
             assert_eq!(bits(&session, &golden.ids()).await, whole);
             assert_eq!(none.bytes(), bytes, "a copy of a copy is the copy");
+            let none = Memory::new();
             let mut damaged = bytes;
             let last = damaged.len() - 1;
             damaged[last] ^= 1;
@@ -222,6 +233,65 @@ fn a_load_that_was_cut_anywhere_is_gone_on_with() {
                 assert!(asked + cut <= total + total / 3, "{asked} asked for after {cut}");
             }
         }
+    });
+}
+
+/// A tab that closes between the last byte and the page's own note of it.
+#[test]
+fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let files = [golden.weights.to_vec()];
+        let store = Memory::new();
+        let first = load(&session, &recipe, &files, true, &store, usize::MAX).await.1;
+        let (bytes, expected) = (store.bytes(), bits(&session, &golden.ids()).await);
+        let (asked, again) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+        assert_eq!(asked, 0, "nothing is downloaded again");
+        assert_eq!(again.expect("it loads"), first.expect("it loaded"));
+        assert_eq!(store.bytes(), bytes);
+        assert_eq!(bits(&session, &golden.ids()).await, expected);
+    });
+}
+
+#[test]
+fn a_beginning_in_another_precision_is_not_gone_on_with() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let files = [golden.weights.to_vec()];
+        let (f16, f32) = (recipe(&golden, Precision::F16), recipe(&golden, Precision::F32));
+        let store = Memory::new();
+        let half = golden.weights.len() * 3 / 4;
+        let _ = load(&session, &f16, &files, true, &store, half).await;
+        assert!(!store.bytes().is_empty());
+        let (asked, keeping) = load(&session, &f32, &files, true, &store, usize::MAX).await;
+        assert!(keeping.expect("it loads").kept.is_some());
+        assert_eq!(asked, golden.weights.len(), "from the start");
+        let bytes = store.bytes();
+        let file = SafeTensors::deserialize(&bytes).expect("a standard file");
+        assert!(file.tensors().iter().all(|(_, tensor)| tensor.dtype() == Dtype::F32));
+    });
+}
+
+#[test]
+fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
+    block_on(async {
+        let golden = Golden::untied();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = recipe(&golden, Precision::F16);
+        let files = [golden.weights.to_vec()];
+        let store = Memory::new();
+        let _ = load(&session, &recipe, &files, true, &store, golden.weights.len() / 2).await;
+        let beginning = store.bytes();
+        let mut loading = session.load(&recipe).await.expect("a load");
+        let cancel = Cancel::when(|| true);
+        let watch = RestoreWatch { can_go_on: &|_| true, cancel: &cancel, on_progress: &|_| {} };
+        let taken = loading.loader.keep(session.gpu(), Box::new(store.clone()), &watch).await;
+        assert_eq!(taken.map(|_| ()).map_err(|e| e.code()), Err("aborted"));
+        loading.loader.save();
+        assert_eq!(store.bytes(), beginning);
     });
 }
 
@@ -272,10 +342,12 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
         let mut loading = session.load(&recipe).await.expect("a load");
         let half = good.len() / 2;
         let gpu = session.gpu();
-        loading.loader.keep(gpu, Box::new(store.clone()), true).await.expect("a start");
+        let watch =
+            RestoreWatch { can_go_on: &|_| true, cancel: &Cancel::default(), on_progress: &|_| {} };
+        loading.loader.keep(gpu, Box::new(store.clone()), &watch).await.expect("a start");
         loading.loader.begin_file(0, Some(&sha256(&good)));
         loading.loader.push(gpu, &bad[..half]).await.expect("nothing to notice yet");
-        loading.loader.leave(&Error::Aborted);
+        loading.loader.save();
         drop(loading);
         assert!(!store.bytes().is_empty());
         let (_, result) =

@@ -5,7 +5,7 @@ mod support;
 
 use loupe::config::Activation;
 use loupe::kernels::{
-    Attention, Embed, GatherDot, LayerNorm, Matmul, Precision, Rows, Shard, Subtract, pad4,
+    Attention, Embed, GatherDot, Gram, LayerNorm, Matmul, Precision, Rows, Shard, Subtract, pad4,
 };
 use loupe::reference;
 use support::{Lab, Noise, assert_close, stored};
@@ -15,7 +15,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     embed layer_norm layer_norm_with_massive_activation matmul_f32 matmul_f16 matmul_columns
-    attention subtract gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
+    attention subtract gram gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
     gelu_of_large_arguments empty_error_scope
 }
 
@@ -286,6 +286,31 @@ async fn subtract() {
         let exact = reference::subtract::<f64>(&a[2 * c..], &b[c..]);
         let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
         assert_close("subtract", &got[c..], &exact[..n_rows * c], &plain[..n_rows * c]);
+    }
+}
+
+async fn gram() {
+    for precision in BOTH {
+        let lab = Lab::open(precision).await;
+        for (v, c, from) in [(1, 1, 0), (7, 5, 0), (29, 35, 3), (131, 67, 20)] {
+            let mut noise = Noise::new((v + c) as u64);
+            let w = stored(&noise.values(v * c), precision);
+            let mut counts: Vec<f32> = noise.values(v).iter().map(|s| s.abs()).collect();
+            // Groups of four before `from` are left out.
+            let matrix = lab.matrix(&w, c, precision, true);
+            let y = lab.gpu.tensor("y", (4 * pad4(c) * pad4(c)) as u64);
+            let counts_tensor = lab.rows(&counts, v);
+            let mut rec = lab.gpu.record(&lab.cancel);
+            let groups = from..pad4(v) / 4;
+            let op = Gram { weight: &matrix, counts: &counts_tensor, groups, y: &y };
+            lab.kernels.gram(&mut rec, &op).expect("gram");
+            rec.submit().expect("submit");
+            let got = lab.read_rows(&y, c, c).await;
+            counts.iter_mut().take(4 * from).for_each(|s| *s = 0.0);
+            let exact = reference::gram::<f64>(&w, &counts, c);
+            let plain = reference::gram::<f32>(&w, &counts, c);
+            assert_close(&format!("gram {precision:?} V={v} C={c}"), &got, &exact, &plain);
+        }
     }
 }
 

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Modules of the crate by layer, lowest first.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["error"],
     &["config", "tokenizer", "checkpoint", "reading"],
     &["gpu", "reference"],
     &["kernels"],
     &["model"],
-    &["lens", "atlas"],
+    &["lens"],
+    &["atlas"],
     &["session"],
     &["web"],
 ];

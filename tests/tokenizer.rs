@@ -154,6 +154,8 @@ fn ctrls_words_get_hugging_faces_ids() {
     assert_eq!(tokenizer.token(9999).shown, "#9999", "the library's own ids are nobody's");
     let no_unknown = Tokenizer::of_words("{\"a\": 0}", merges).err();
     assert_eq!(no_unknown.map(|e| e.code()), Some("bad-tokenizer"));
+    let overflow = Tokenizer::of_words(r#"{"<unk>": 4294967295}"#, merges).err();
+    assert_eq!(overflow.map(|e| e.code()), Some("bad-tokenizer"));
     assert_eq!(Tokenizer::of_words("[", merges).err().map(|e| e.code()), Some("bad-tokenizer"));
 }
 

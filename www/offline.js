@@ -10,11 +10,11 @@ export async function workOffline(onNewVersion) {
   // Not in a browser's private mode of some makers, nor on a page that is not secure.
   if (!("serviceWorker" in navigator)) return;
   const workbox = new Workbox(new URL("sw.js", document.baseURI).href);
-  workbox.addEventListener("waiting", () =>
-    onNewVersion(() => {
-      workbox.addEventListener("controlling", () => location.reload());
-      workbox.messageSkipWaiting();
-    }));
+  workbox.addEventListener("waiting", () => onNewVersion(() => workbox.messageSkipWaiting()));
+  // Wherever the new version was let in: it takes over under every tab, and its files do not fit an older page.
+  workbox.addEventListener("controlling", ({ isUpdate, isExternal }) => {
+    if (isUpdate || isExternal) location.reload();
+  });
   try {
     await workbox.register({ immediate: true });
   } catch {

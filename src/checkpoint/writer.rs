@@ -8,8 +8,10 @@ use super::header::{Element, Header, MAX_HEADER, MAX_OFFSET, TensorInfo};
 use super::reader::DATA_DIGEST;
 use crate::error::Result as Checked;
 
-/// Where the sources are to be gone on with: there only while the file is unfinished.
+/// Where the sources are to be gone on with.
 const NEXT: &str = "loupe.next";
+/// What stands there once nothing of them is wanted any more.
+const END: &str = "end";
 /// Bytes after which the header is brought up to date.
 const SAVE_BYTES: u64 = 32 << 20;
 /// Bytes gathered before a write.
@@ -54,7 +56,15 @@ pub struct Position {
 }
 
 impl Position {
+    /// Behind the last byte of the last file.
+    fn end() -> Position {
+        Position { file: usize::MAX, ..Position::default() }
+    }
+
     fn parse(text: &str) -> Option<Position> {
+        if text == END {
+            return Some(Position::end());
+        }
         let mut words = text.split(' ');
         let file = words.next()?.parse().ok()?;
         let offset = words.next()?.parse().ok()?;
@@ -81,7 +91,7 @@ pub struct Kept {
     pub sha256: String,
 }
 
-/// What an unfinished file holds.
+/// What a file that may be unfinished holds.
 #[derive(Debug)]
 pub struct Beginning {
     header: Header,
@@ -222,17 +232,17 @@ impl Writer {
     pub fn save(&mut self) -> Result<(), StoreError> {
         self.write_staged()?;
         let mark = self.mark.clone();
-        let next = (NEXT.to_string(), mark.position.text());
-        self.write_header(&mark, next)?;
+        self.write_header(&mark, mark.position.text())?;
         self.saved = mark.data_bytes;
         self.store.flush()
     }
 
-    /// Makes it the finished file. Every tensor begun must have ended.
+    /// Makes it the finished file. Every tensor begun must have ended. It can still be found as a
+    /// beginning, of which nothing is missing: so a crash before its owner knows loses nothing.
     pub fn finish(&mut self) -> Result<Kept, StoreError> {
         self.write_staged()?;
         let mark = self.mark.clone();
-        self.write_header(&mark, ("format".into(), "pt".into()))?;
+        self.write_header(&mark, END.into())?;
         let bytes = self.head + mark.data_bytes;
         self.store.truncate(bytes)?;
         self.store.flush()?;
@@ -259,10 +269,11 @@ impl Writer {
         Ok(())
     }
 
-    fn write_header(&mut self, mark: &Mark, more: (String, String)) -> Result<(), StoreError> {
-        let digest = (DATA_DIGEST.to_string(), mark.digest.hex());
+    fn write_header(&mut self, mark: &Mark, next: String) -> Result<(), StoreError> {
+        let metadata = [("format", "pt".into()), (DATA_DIGEST, mark.digest.hex()), (NEXT, next)];
+        let metadata = metadata.map(|(name, value)| (name.to_string(), value)).into();
         let tensors = self.tensors[..mark.n_tensors].to_vec();
-        let header = Header { tensors, metadata: [digest, more].into() };
+        let header = Header { tensors, metadata };
         let failed = |message: String| StoreError { name: "HeaderError".into(), message };
         let json = header.json().map_err(|e| failed(e.to_string()))?;
         let mut bytes = (self.head - 8).to_le_bytes().to_vec();

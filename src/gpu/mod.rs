@@ -6,6 +6,7 @@ pub mod sources;
 mod tensor;
 
 use std::cell::Cell;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
@@ -202,15 +203,28 @@ impl Gpu {
     ///
     /// Errors: `device-lost`, `out-of-memory`.
     pub async fn read(&self, parts: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
-        let total: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        let parts: Vec<_> = parts.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
+        self.read_ranges(&parts).await
+    }
+
+    /// Reads ranges of bytes of tensors, each a multiple of four: one staging buffer, one map.
+    ///
+    /// Errors: `device-lost`, `out-of-memory`.
+    pub async fn read_ranges<V: bytemuck::Pod>(
+        &self,
+        parts: &[(&Tensor, Range<u64>)],
+    ) -> Result<Vec<Vec<V>>> {
+        let length = |range: &Range<u64>| range.end - range.start;
+        let total: u64 = parts.iter().map(|(_, range)| length(range)).sum();
         let allocate = || Ok(Tensor::staging(&self.device, &self.allocated, total));
         let staging = self.allocate("the answer", allocate).await?;
         let staging = staging.buffer();
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut at = 0;
-        for (tensor, bytes) in parts {
-            encoder.copy_buffer_to_buffer(tensor.buffer(), 0, staging, at, Some(*bytes));
-            at += bytes;
+        for (tensor, range) in parts {
+            let n = length(range);
+            encoder.copy_buffer_to_buffer(tensor.buffer(), range.start, staging, at, Some(n));
+            at += n;
         }
         self.queue.submit([encoder.finish()]);
         self.count(|c| c.read_bytes += total);
@@ -231,8 +245,8 @@ impl Gpu {
             .map_err(|e| Error::DeviceLost(format!("its answer cannot be read: {e}")))?;
         let mut at = 0;
         let mut out = Vec::with_capacity(parts.len());
-        for (_, bytes) in parts {
-            let end = at + *bytes as usize;
+        for (_, range) in parts {
+            let end = at + length(range) as usize;
             out.push(bytemuck::pod_collect_to_vec(&view[at..end]));
             at = end;
         }

@@ -49,6 +49,10 @@ pub static MATMUL_F16: Source = source!("matmul" + "weights_f16", [R, R, R, R, R
 pub static ATTENTION: Source = source!("attention", [R, R, R, RW]);
 /// `subtract`
 pub static SUBTRACT: Source = source!("subtract", [R, R, RW]);
+/// `gram` on f32 weights.
+pub static GRAM_F32: Source = source!("gram" + "weights_f32", [R, R, RW]);
+/// `gram` on f16 weights.
+pub static GRAM_F16: Source = source!("gram" + "weights_f16", [R, R, RW]);
 /// `gather_dot` on f32 weights.
 pub static GATHER_DOT_F32: Source = source!("gather_dot" + "weights_f32", [R, R, R, R, RW]);
 /// `gather_dot` on f16 weights.
@@ -63,7 +67,7 @@ pub static TOP_K: Source = source!("top_k" + "lens", [R, RW]);
 pub static TOP_K_MERGE: Source = source!("top_k_merge" + "lens", [R, RW]);
 
 /// Every source there is.
-pub static ALL: [&Source; 13] = [
+pub static ALL: [&Source; 15] = [
     &EMBED_F32,
     &EMBED_F16,
     &LAYER_NORM,
@@ -71,6 +75,8 @@ pub static ALL: [&Source; 13] = [
     &MATMUL_F16,
     &ATTENTION,
     &SUBTRACT,
+    &GRAM_F32,
+    &GRAM_F16,
     &GATHER_DOT_F32,
     &GATHER_DOT_F16,
     &LENS_FOLD,

@@ -110,6 +110,33 @@ impl Matrix {
     }
 }
 
+impl Matrix {
+    /// Bytes of four file rows of order `Outputs`, which lie together.
+    pub fn four_rows_bytes(&self) -> usize {
+        pad4(self.n_in) * 4 * self.precision.bytes()
+    }
+
+    /// File rows from what four of them each are packed to. Shapes: whole fours → \[4·fours, K\].
+    pub fn unpack(&self, packed: &[u8]) -> Vec<f32> {
+        let size = self.precision.bytes();
+        let mut rows = Vec::with_capacity(packed.len() / size);
+        for four in packed.chunks_exact(self.four_rows_bytes()) {
+            for lane in 0..4 {
+                rows.extend(four.chunks_exact(4 * size).take(self.n_in).map(|group| {
+                    let value = &group[lane * size..][..size];
+                    match self.precision {
+                        Precision::F16 => f16::from_le_bytes([value[0], value[1]]).to_f32(),
+                        Precision::F32 => {
+                            f32::from_le_bytes([value[0], value[1], value[2], value[3]])
+                        }
+                    }
+                }));
+            }
+        }
+        rows
+    }
+}
+
 /// Whole rows of `wte`: one matrix with as many outputs as it has tokens.
 pub struct Shard {
     /// The rows as output columns.

@@ -3,6 +3,7 @@
 mod attention;
 mod embed;
 mod gather_dot;
+mod gram;
 mod layer_norm;
 mod lens_fold;
 mod lens_merge;
@@ -18,6 +19,7 @@ use crate::gpu::{Gpu, Kernel, Tensor, sources};
 pub use attention::Attention;
 pub use embed::Embed;
 pub use gather_dot::GatherDot;
+pub use gram::Gram;
 pub use layer_norm::LayerNorm;
 pub use lens_fold::{Chunk, LensFold, References};
 pub use lens_merge::LensMerge;
@@ -69,6 +71,7 @@ pub struct Kernels {
     attention: Kernel,
     subtract: Kernel,
     gather_dot: Kernel,
+    gram: Kernel,
     lens_fold: Kernel,
     lens_merge: Kernel,
     top_k: Kernel,
@@ -85,9 +88,10 @@ impl Kernels {
     /// Errors: `device-lost` when a shader or a layout is refused as invalid, with the words of
     /// the refusal.
     pub async fn new(gpu: &Gpu, precision: Precision) -> Result<Kernels> {
-        let (embed, matmul, gather_dot) = match precision {
-            Precision::F32 => (&sources::EMBED_F32, &sources::MATMUL_F32, &sources::GATHER_DOT_F32),
-            Precision::F16 => (&sources::EMBED_F16, &sources::MATMUL_F16, &sources::GATHER_DOT_F16),
+        use sources as s;
+        let (embed, matmul, gather_dot, gram) = match precision {
+            Precision::F32 => (&s::EMBED_F32, &s::MATMUL_F32, &s::GATHER_DOT_F32, &s::GRAM_F32),
+            Precision::F16 => (&s::EMBED_F16, &s::MATMUL_F16, &s::GATHER_DOT_F16, &s::GRAM_F16),
         };
         gpu.allocate("the kernels", || {
             Ok(Kernels {
@@ -97,6 +101,7 @@ impl Kernels {
                 attention: Kernel::new(gpu, &sources::ATTENTION),
                 subtract: Kernel::new(gpu, &sources::SUBTRACT),
                 gather_dot: Kernel::new(gpu, gather_dot),
+                gram: Kernel::new(gpu, gram),
                 lens_fold: Kernel::new(gpu, &sources::LENS_FOLD),
                 lens_merge: Kernel::new(gpu, &sources::LENS_MERGE),
                 top_k: Kernel::new(gpu, &sources::TOP_K),

@@ -7,6 +7,7 @@ mod decoder;
 mod extension;
 mod fold;
 mod options;
+mod ranked;
 mod room;
 mod rows;
 mod summary;
@@ -23,6 +24,7 @@ use fold::{Group, Logits, OverVocabulary};
 
 pub use extension::Extension;
 pub use options::{MAX_TRACK, Norm, Options};
+pub use ranked::{Found, Ranked};
 pub use room::{Room, block_positions};
 pub use rows::{Borrowed, Depth, From, Row, borrowed, completes, rows};
 pub use trace::{Line, Traced, trace};

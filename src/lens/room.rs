@@ -78,6 +78,11 @@ impl Room {
         Room::sized(gpu, model, n_rows, 1, n_targets, 0, 0, n_rows)
     }
 
+    /// Room for rows that have one target each: no references, no lists.
+    pub(super) fn for_targets(gpu: &Gpu, model: &Model, n_rows: usize) -> Room {
+        Room::sized(gpu, model, 1, n_rows, 1, 0, 0, 0)
+    }
+
     #[allow(clippy::too_many_arguments)] // one for each letter of the shapes
     fn sized(
         gpu: &Gpu,

@@ -128,6 +128,24 @@ impl Filling {
         })
     }
 
+    /// Checks the header of a kept beginning: its numbers must be those that would be kept now.
+    ///
+    /// Errors: `bad-dtype`.
+    pub(super) fn check_kept(&self, header: &Header) -> Result<()> {
+        let same = |tensor: &TensorInfo| {
+            let part = self.parts.get(&tensor.name);
+            let stored = part.map(|part| element(part.stored_in(self.precision)));
+            stored.is_none_or(|stored| tensor.element == Ok(stored))
+        };
+        match header.tensors.iter().find(|tensor| !same(tensor)) {
+            None => Ok(()),
+            Some(tensor) => Err(Error::BadDtype {
+                name: tensor.name.clone(),
+                reason: "it was kept in another precision".into(),
+            }),
+        }
+    }
+
     /// Takes what the reader hands over; true once a tensor is complete that the model needs.
     ///
     /// Errors: those of [`Filling::announce`], `bad-dtype`, `corrupt`.

@@ -7,7 +7,7 @@ use crate::checkpoint::{
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
+use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
 
 use super::filling::Filling;
@@ -28,6 +28,16 @@ pub struct Progress {
     pub file_bytes: Option<u64>,
     /// The tensor that is coming in; empty between files.
     pub tensor: String,
+}
+
+/// How what an earlier load left is taken up.
+pub struct RestoreWatch<'a> {
+    /// Whether the files can go on there.
+    pub can_go_on: &'a dyn Fn(&Position) -> bool,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+    /// Told how far it has come.
+    pub on_progress: &'a dyn Fn(Progress),
 }
 
 /// What became of the copy that was to be kept.
@@ -106,18 +116,19 @@ impl Loader {
     }
 
     /// Keeps a copy in `store`, in the storage precision, while the files come in. If the store
-    /// holds the beginning of one, and the files `can_seek`, its tensors are loaded from there.
-    /// Returns where the files go on.
+    /// holds the beginning of one in this precision, and the files can go on from there, its
+    /// tensors are loaded from it. Returns where the files go on.
     ///
-    /// Errors: `device-lost`. A store that refuses is no error: see [`Keeping`].
+    /// Errors: `aborted`, `device-lost`. A store that refuses is no error: see [`Keeping`].
     pub async fn keep(
         &mut self,
         gpu: &Gpu,
         mut store: Box<dyn Store>,
-        can_seek: bool,
+        watch: &RestoreWatch<'_>,
     ) -> Result<Position> {
-        if let Some(beginning) = Beginning::find(&mut *store).filter(|_| can_seek) {
-            match self.restore(gpu, &mut *store, &beginning).await {
+        let beginning = Beginning::find(&mut *store);
+        if let Some(beginning) = beginning.filter(|b| (watch.can_go_on)(&b.position)) {
+            match self.restore(gpu, &mut *store, &beginning, watch).await {
                 Ok(digest) => {
                     let position = beginning.position.clone();
                     self.before = position.before;
@@ -125,7 +136,8 @@ impl Loader {
                     self.filling.copy.by(Writer::go_on(store, beginning, digest));
                     return Ok(position);
                 }
-                Err(lost @ Error::DeviceLost(_)) => return Err(lost),
+                // What is there stays there.
+                Err(end @ (Error::DeviceLost(_) | Error::Aborted)) => return Err(end),
                 // A beginning that is damaged, or another model's, is none.
                 Err(_) => self.filling.start_over(),
             }
@@ -146,7 +158,10 @@ impl Loader {
         gpu: &Gpu,
         store: &mut dyn Store,
         beginning: &Beginning,
+        watch: &RestoreWatch<'_>,
     ) -> Result<Digest> {
+        let position = &beginning.position;
+        let received = (position.before + position.offset) as f64;
         let (mut reader, mut digest) = (Reader::default(), Digest::default());
         let mut piece = vec![0; COPY_PIECE];
         let mut at = 0;
@@ -158,12 +173,18 @@ impl Loader {
             }
             let mut bytes = &piece[..n];
             while let Some(event) = reader.next(&mut bytes)? {
-                if let Event::Data { bytes, .. } = event {
-                    digest.update(bytes);
+                match &event {
+                    Event::Header(header) => self.filling.check_kept(header)?,
+                    Event::Data { bytes, .. } => digest.update(bytes),
                 }
                 self.filling.take(gpu, &event)?;
             }
             at += n as u64;
+            let share = at as f64 / beginning.bytes() as f64;
+            let tensor = self.filling.label.clone();
+            let received = (received * share) as u64;
+            (watch.on_progress)(Progress { received, file_bytes: None, tensor });
+            watch.cancel.check()?;
             self.settle(gpu, n).await?;
         }
         reader.finish()?;
@@ -238,16 +259,14 @@ impl Loader {
         }
     }
 
-    /// After a failure: what is kept so far can be gone on from, unless the files are at fault.
-    pub fn leave(&mut self, failure: &Error) {
-        match failure {
-            Error::Aborted
-            | Error::Network(_)
-            | Error::Truncated { .. }
-            | Error::DeviceLost(_)
-            | Error::OutOfMemory(_) => self.filling.copy.save(),
-            _ => self.filling.copy.discard(),
-        }
+    /// Makes what is kept so far a beginning that can be gone on from.
+    pub fn save(&mut self) {
+        self.filling.copy.save();
+    }
+
+    /// Keeps nothing of it: the files are at fault.
+    pub fn discard(&mut self) {
+        self.filling.copy.discard();
     }
 
     /// The model, if every tensor it needs has come, and what became of its copy: whole, and read
@@ -257,7 +276,7 @@ impl Loader {
     pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, Keeping)> {
         if let Some(name) = self.filling.missing() {
             let missing = Error::MissingTensor(name.clone());
-            self.leave(&missing);
+            self.discard();
             return Err(missing);
         }
         gpu.settle().await?;

@@ -12,7 +12,7 @@ mod weights;
 
 pub(crate) use forward::Pass;
 pub use forward::forward;
-pub use loader::{Keeping, Loader, Progress};
+pub use loader::{Keeping, Loader, Progress, RestoreWatch};
 pub use needs::Needs;
 pub use plan::DEFAULT_SHARD_BYTES;
 pub use taps::{Half, Scratch, Stream};

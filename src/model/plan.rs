@@ -56,8 +56,9 @@ pub(super) fn check_sizes(gpu: &Gpu, config: &Config, precision: Precision) -> R
     gpu.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
     gpu.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
     gpu.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
-    // With half-blocks there are two rows for each block, and the input.
-    gpu.check_binding("the decoded rows of a block", 64 * (2 * config.n_layer as u64 + 1) * c * 4)
+    // Of contributions there are two for each block, and the input and the final row.
+    let rows = 64 * (2 * config.n_layer as u64 + 2);
+    gpu.check_binding("the decoded rows of a block", rows * c * 4)
 }
 
 /// One expected tensor.

@@ -49,6 +49,19 @@ pub fn layer_norm<R: Real>(
     out
 }
 
+/// Σ counts\[t\]·w\[t, i\]·w\[t, j\] over the tokens t. Shapes: w \[V, C\], counts \[V\] → \[C, C\].
+pub fn gram<R: Real>(w: &[f32], counts: &[f32], c: usize) -> Vec<R> {
+    let mut out = vec![R::zero(); c * c];
+    for (row, &count) in w.chunks(c).zip(counts) {
+        for (i, &a) in row.iter().enumerate() {
+            for (sum, &b) in out[i * c..].iter_mut().zip(row) {
+                *sum += R::of(count) * R::of(a) * R::of(b);
+            }
+        }
+    }
+    out
+}
+
 /// a − b. Shapes: any two of the same length.
 pub fn subtract<R: Real>(a: &[f32], b: &[f32]) -> Vec<R> {
     a.iter().zip(b).map(|(&a, &b)| R::of(a) - R::of(b)).collect()

@@ -9,7 +9,7 @@ mod lens;
 mod top_k;
 
 pub use attention::attention;
-pub use dense::{embed, gather_dot, gelu, layer_norm, matmul, subtract};
+pub use dense::{embed, gather_dot, gelu, gram, layer_norm, matmul, subtract};
 pub use lens::{Columns, Moments, Weight, rank};
 pub use top_k::top_k;
 

@@ -75,7 +75,11 @@ impl Tokenizer {
         };
         let mut vocab: Vocab = entries.iter().map(|(entry, &id)| (symbol(entry), id)).collect();
         // What merges pass through and no entry names gets an id beyond all others: unknown.
-        let mut next = entries.values().max().map_or(0, |id| id + 1);
+        let beyond = entries.values().max().map_or(Some(0), |id| id.checked_add(1));
+        let room = 3 * u32::try_from(merges.len()).unwrap_or(u32::MAX / 3);
+        let next = beyond.filter(|n| n.checked_add(room).is_some());
+        let mut next =
+            next.ok_or_else(|| Error::BadTokenizer("vocab.json has ids that are no ids".into()))?;
         let known = next;
         for (a, b) in &merges {
             for symbol in [a.clone(), b.clone(), format!("{a}{b}")] {

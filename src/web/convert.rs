@@ -3,6 +3,7 @@
 use js_sys::{Array, Function, JsString, Object, Promise, Reflect, Uint8Array, Uint32Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ pub(super) fn message_of(value: &JsValue) -> String {
 pub(super) fn options<'a>(
     value: &'a JsValue,
     known: &[&str],
-) -> Result<impl Fn(&str) -> JsValue + 'a> {
+) -> Result<impl Fn(&str) -> JsValue + use<'a>> {
     if !is_absent(value) {
         let Some(object) = value.dyn_ref::<Object>() else {
             return Err(Error::BadOption("list is no object".into()));
@@ -126,40 +127,30 @@ fn is_absent(value: &JsValue) -> bool {
     value.is_undefined() || value.is_null()
 }
 
-/// A promise that is rejected when a signal is aborted, and the listener behind it.
-pub(super) struct Aborted {
-    promise: Option<Promise>,
-    signal: Option<AbortSignal>,
-    listener: Option<Function>,
-}
-
-impl Aborted {
-    pub(super) fn new(signal: Option<AbortSignal>) -> Aborted {
-        let mut listener = None;
-        let promise = signal.as_ref().map(|signal| {
-            Promise::new(&mut |_, reject| {
-                let _ = signal.add_event_listener_with_callback("abort", &reject);
-                listener = Some(reject);
-            })
-        });
-        Aborted { promise, signal, listener }
+/// Waits for `promise`, or less long if the signal is aborted meanwhile.
+///
+/// Every wait has a listener of its own, which goes when the wait is over: one promise for all of
+/// them would hold on to whatever each of them brought.
+///
+/// Errors: `aborted`; the inner one is what `promise` was rejected with.
+pub(super) async fn unless_aborted(
+    signal: Option<&AbortSignal>,
+    promise: &Promise,
+) -> Result<std::result::Result<JsValue, JsValue>> {
+    let Some(signal) = signal else { return Ok(JsFuture::from(promise.clone()).await) };
+    if signal.aborted() {
+        return Err(Error::Aborted);
     }
-
-    /// Whichever comes first.
-    pub(super) fn or(&self, other: Promise) -> Promise {
-        match &self.promise {
-            Some(promise) => Promise::race(&Array::of2(promise, &other)),
-            None => other,
-        }
+    let mut listener = None;
+    let aborted = Promise::new(&mut |resolve, _| {
+        let _ = signal.add_event_listener_with_callback("abort", &resolve);
+        listener = Some(resolve);
+    });
+    let first = JsFuture::from(Promise::race(&Array::of2(promise, &aborted))).await;
+    if let Some(listener) = listener {
+        let _ = signal.remove_event_listener_with_callback("abort", &listener);
     }
-}
-
-impl Drop for Aborted {
-    fn drop(&mut self) {
-        if let (Some(signal), Some(listener)) = (&self.signal, &self.listener) {
-            let _ = signal.remove_event_listener_with_callback("abort", listener);
-        }
-    }
+    if signal.aborted() { Err(Error::Aborted) } else { Ok(first) }
 }
 
 /// A token id.

@@ -8,10 +8,10 @@ use crate::checkpoint::Position;
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
-use crate::model::Keeping;
+use crate::model::{Keeping, Progress, RestoreWatch};
 use crate::session::{Loading, Recipe, Session, TokenizerText};
 
-use super::convert::{self, Aborted, object, set};
+use super::convert::{self, object, set};
 use super::keep::{Handle, KeptFile};
 use super::source::{Pieces, Source};
 use super::{Failure, cancel_by};
@@ -93,9 +93,10 @@ impl LoadOptions {
         match self.fill(session, &mut loading, &cancel).await {
             Ok(()) => {}
             Err(failure) => {
-                // A source's own trouble is a download that broke.
-                let theirs = Error::Network(String::new());
-                loading.loader.leave(failure.ours().unwrap_or(&theirs));
+                match failure.is_lasting() {
+                    true => loading.loader.discard(),
+                    false => loading.loader.save(),
+                }
                 return Err(failure);
             }
         }
@@ -104,27 +105,31 @@ impl LoadOptions {
     }
 
     async fn fill(&self, session: &Session, loading: &mut Loading, cancel: &Cancel) -> Outcome<()> {
-        let aborted = Aborted::new(self.signal.clone());
+        let signal = self.signal.as_ref();
         let mut start = Position::default();
         if let Some(handle) = &self.keep {
             let store = Box::new(KeptFile::new(handle));
-            let can_seek = self.weights.iter().all(Source::can_seek);
-            start = loading.loader.keep(session.gpu(), store, can_seek).await?;
+            let watch = RestoreWatch {
+                can_go_on: &|position| self.can_go_on(position),
+                cancel,
+                on_progress: &|progress| self.report(&progress),
+            };
+            start = loading.loader.keep(session.gpu(), store, &watch).await?;
         }
         for (index, source) in self.weights.iter().enumerate().skip(start.file) {
             loading.loader.begin_file(index, source.sha256());
-            let mut pieces = source.open(0, &aborted, cancel).await?;
+            let mut pieces = source.open(0, signal).await?;
             if index == start.file && start.offset > 0 {
-                let header = self.pump_header(session, loading, &pieces, &aborted, cancel).await;
+                let header = self.pump_header(session, loading, &pieces).await;
                 pieces.close().await;
                 header?;
                 if !loading.loader.go_on_at(&start)? {
                     loading.loader.end_file()?;
                     continue;
                 }
-                pieces = source.open(start.offset, &aborted, cancel).await?;
+                pieces = source.open(start.offset, signal).await?;
             }
-            let pumped = self.pump(session, loading, source, &pieces, &aborted, cancel).await;
+            let pumped = self.pump(session, loading, source, &pieces).await;
             pieces.close().await;
             pumped?;
             loading.loader.end_file()?;
@@ -139,15 +144,13 @@ impl LoadOptions {
         loading: &mut Loading,
         source: &Source,
         pieces: &Pieces,
-        aborted: &Aborted,
-        cancel: &Cancel,
     ) -> Outcome<()> {
-        while let Some(bytes) = pieces.next(aborted, cancel).await? {
+        while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
             for start in (0..bytes.length()).step_by(PIECE as usize) {
                 let end = (start + PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
                 loading.loader.push(session.gpu(), &piece).await?;
-                self.report(loading);
+                self.report(&loading.loader.progress());
             }
             source.take_over(&bytes);
         }
@@ -160,10 +163,8 @@ impl LoadOptions {
         session: &Session,
         loading: &mut Loading,
         pieces: &Pieces,
-        aborted: &Aborted,
-        cancel: &Cancel,
     ) -> Outcome<()> {
-        while let Some(bytes) = pieces.next(aborted, cancel).await? {
+        while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
             let mut piece = &bytes.to_vec()[..];
             if loading.loader.push_header(session.gpu(), &mut piece)? {
                 return Ok(());
@@ -172,15 +173,22 @@ impl LoadOptions {
         Ok(loading.loader.end_file()?)
     }
 
-    fn report(&self, loading: &Loading) {
+    /// Whether what an earlier load left can be gone on with by these sources: they open anywhere,
+    /// and where a digest is known, its state was kept.
+    fn can_go_on(&self, position: &Position) -> bool {
+        let source = self.weights.get(position.file);
+        let is_held = source.is_none_or(|s| s.sha256().is_none() || position.digest.is_some());
+        self.weights.iter().all(Source::can_seek) && (is_held || position.offset == 0)
+    }
+
+    fn report(&self, progress: &Progress) {
         let Some(callback) = &self.on_progress else { return };
-        let progress = loading.loader.progress();
         let of_file = progress.file_bytes.filter(|_| self.weights.len() == 1);
         let total = self.total.or(of_file.map(|b| b as f64));
         let event = object();
         set(&event, "received", progress.received as f64);
         set(&event, "total", total.map_or(JsValue::NULL, JsValue::from));
-        set(&event, "tensor", progress.tensor);
+        set(&event, "tensor", progress.tensor.as_str());
         // A page's own trouble with drawing a bar must not break a download.
         let _ = callback.call1(&JsValue::UNDEFINED, &event);
     }

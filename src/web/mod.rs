@@ -4,13 +4,13 @@
 //! across an await: a second call waits its turn, and `free()` during a read is safe.
 
 mod adapter;
+mod atlas;
 mod convert;
 mod keep;
 mod load;
 mod reading;
 mod source;
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -26,6 +26,7 @@ use crate::session::Session;
 use convert::{js_error, object, set};
 use load::{LoadOptions, PlanOptions};
 
+pub use atlas::Atlas;
 pub use reading::Reading;
 
 /// The written types of everything exported; what wasm-bindgen would guess is skipped.
@@ -43,7 +44,6 @@ pub fn start() {
 pub struct Loupe {
     session: Rc<Session>,
     adapter: JsValue,
-    model: Rc<RefCell<JsValue>>,
 }
 
 #[wasm_bindgen]
@@ -53,7 +53,7 @@ impl Loupe {
     pub async fn open() -> std::result::Result<Loupe, JsValue> {
         let adapter = adapter::describe().await.map_err(|e| js_error(&e))?;
         let session = Session::open().await.map_err(|e| js_error(&e))?;
-        Ok(Loupe { session: Rc::new(session), adapter, model: Rc::default() })
+        Ok(Loupe { session: Rc::new(session), adapter })
     }
 
     /// What the browser says of the adapter.
@@ -62,24 +62,30 @@ impl Loupe {
         self.adapter.clone()
     }
 
-    /// What the loaded model is made of; undefined before the first load.
+    /// What the loaded model is made of; undefined before the first load, and while a load that
+    /// the old model made way for has not ended.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn model(&self) -> JsValue {
-        self.model.borrow().clone()
+        let loaded = self.session.loaded();
+        loaded.map_or(JsValue::UNDEFINED, |loaded| convert::model(&loaded))
     }
 
     /// Loads a model; the one in use stays if this fails. Readings go on meanwhile.
     #[wasm_bindgen(skip_typescript)]
     pub fn load(&self, options: JsValue) -> Promise {
-        let (session, model) = (self.session.clone(), self.model.clone());
+        let session = self.session.clone();
         let parsed = LoadOptions::parse(&options);
         promise(async move {
-            let options = parsed?;
+            let parsed = match parsed {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    let weights = js_sys::Reflect::get(&options, &"weights".into());
+                    source::cancel_all(weights.unwrap_or_default()).await;
+                    return Err(error.into());
+                }
+            };
             let _turn = session.load_turn().await;
-            let result = options.load(&session).await;
-            let in_use = session.loaded();
-            model.replace(in_use.map_or(JsValue::UNDEFINED, |loaded| convert::model(&loaded)));
-            Ok(convert::keeping(&result?))
+            Ok(convert::keeping(&parsed.load(&session).await?))
         })
     }
 
@@ -92,6 +98,14 @@ impl Loupe {
             let PlanOptions { config, precision, trial } = parsed?;
             Ok(convert::needs(&session.plan(&config, precision, trial).await?))
         })
+    }
+
+    /// What the weights of the model in use say by themselves.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn atlas(&self) -> std::result::Result<Atlas, JsValue> {
+        let session = self.session.clone();
+        let loaded = session.loaded().map_err(|e| js_error(&e))?;
+        Ok(Atlas { session, loaded })
     }
 
     /// The ids of a text.
@@ -151,12 +165,18 @@ enum Failure {
 }
 
 impl Failure {
-    /// Our error, if it is one.
-    fn ours(&self) -> Option<&Error> {
-        match self {
-            Failure::Ours(error) => Some(error),
-            Failure::Theirs(_) => None,
-        }
+    /// Whether trying again with the same files must fail again.
+    fn is_lasting(&self) -> bool {
+        let code = match self {
+            Failure::Ours(error) => error.code().to_string(),
+            Failure::Theirs(thrown) => {
+                let code = js_sys::Reflect::get(thrown, &"code".into()).ok();
+                code.and_then(|c| c.as_string()).unwrap_or_default()
+            }
+        };
+        // What no code names is a source's own trouble: a download that broke.
+        let passing = ["aborted", "network", "truncated", "device-lost", "out-of-memory", ""];
+        !passing.contains(&code.as_str())
     }
 }
 

@@ -1,14 +1,13 @@
 //! One file of weights: a stream, or something that opens one at any byte.
 
-use js_sys::{Function, Promise, Reflect, Uint8Array};
+use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
-use wasm_bindgen_futures::JsFuture;
-use web_sys::{ReadableStream, ReadableStreamDefaultReader};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{AbortSignal, ReadableStream, ReadableStreamDefaultReader};
 
 use crate::error::{Error, Result};
-use crate::gpu::Cancel;
 
-use super::convert::{self, Aborted, network_error};
+use super::convert::{self, network_error, unless_aborted};
 
 /// Where the bytes of one file come from.
 pub(super) enum Source {
@@ -59,17 +58,21 @@ impl Source {
     pub(super) async fn open(
         &self,
         from: u64,
-        aborted: &Aborted,
-        cancel: &Cancel,
+        signal: Option<&AbortSignal>,
     ) -> std::result::Result<Pieces, super::Failure> {
         let stream = match self {
             Source::Stream(stream) => stream.clone(),
             Source::Opener { object, open, .. } => {
                 let opened = open.call1(object, &JsValue::from(from as f64));
                 let opened = Promise::resolve(&opened.map_err(super::Failure::Theirs)?);
-                let opened = JsFuture::from(aborted.or(opened)).await;
-                cancel.check()?;
-                opened.map_err(super::Failure::Theirs)?.dyn_into().map_err(|_| {
+                let stream = match unless_aborted(signal, &opened).await {
+                    Ok(stream) => stream.map_err(super::Failure::Theirs)?,
+                    Err(aborted) => {
+                        spawn_local(cancel_when_there(opened));
+                        return Err(aborted.into());
+                    }
+                };
+                stream.dyn_into().map_err(|_| {
                     Error::BadOption("weights: open() gave something else than a stream".into())
                 })?
             }
@@ -114,12 +117,10 @@ impl Pieces {
     /// Errors: `aborted`, `network`, `bad-option`, and our own errors that the stream passes on.
     pub(super) async fn next(
         &self,
-        aborted: &Aborted,
-        cancel: &Cancel,
+        signal: Option<&AbortSignal>,
     ) -> std::result::Result<Option<Uint8Array>, super::Failure> {
         // A server that has stopped sending must not keep an abort waiting.
-        let next = JsFuture::from(aborted.or(self.reader.read())).await;
-        cancel.check()?;
+        let next = unless_aborted(signal, &self.reader.read()).await?;
         let next = next.map_err(|thrown| match is_ours(&thrown) {
             true => super::Failure::Theirs(thrown),
             false => network_error(thrown).into(),
@@ -138,6 +139,28 @@ impl Pieces {
     pub(super) async fn close(self) {
         let _ = JsFuture::from(self.reader.cancel()).await;
         self.reader.release_lock();
+    }
+}
+
+/// Lets go of a stream that is opened when nobody wants it any more.
+async fn cancel_when_there(opened: Promise) {
+    if let Ok(stream) = JsFuture::from(opened).await
+        && let Ok(stream) = stream.dyn_into::<ReadableStream>()
+    {
+        let _ = JsFuture::from(stream.cancel()).await;
+    }
+}
+
+/// Lets go of every stream among what was given as weights.
+pub(super) async fn cancel_all(weights: JsValue) {
+    let all = match weights.dyn_ref::<Array>() {
+        Some(list) => list.iter().collect(),
+        None => vec![weights],
+    };
+    for stream in all.iter().filter_map(|value| value.dyn_ref::<ReadableStream>()) {
+        if !stream.locked() {
+            let _ = JsFuture::from(stream.cancel()).await;
+        }
     }
 }
 

@@ -195,6 +195,46 @@ export class Reading {
   free(): void;
 }
 
+/** How a long call is watched and stopped. */
+export interface Watch {
+  signal?: AbortSignal;
+  /** How much is done, 0 to 1. */
+  onProgress?: (progress: { done: number }) => void;
+}
+
+export interface LayerNormGains {
+  /** "h.0.ln_1", "h.0.ln_2", …, "ln_f". */
+  name: string;
+  weight: Float32Array;
+  bias: Float32Array;
+}
+
+/** The weights by themselves; standard deviations are population ones. */
+export class Atlas {
+  private constructor();
+  /** [C] each. */
+  channels(watch?: Watch): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
+  /** In the order of the pass, ln_f last. */
+  gains(watch?: Watch): Promise<LayerNormGains[]>;
+  /** Length of each token's embedding. [V] */
+  norms(watch?: Watch): Promise<Float32Array>;
+  /** That channel of wte. [V] */
+  channel(channel: number, watch?: Watch): Promise<Float32Array>;
+  /** Uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. */
+  spectrum(n: number, watch?: Watch): Promise<{
+    singular_values: Float32Array; directions: Float32Array; tokens: Float32Array; cosine_with_mean: Float32Array;
+  }>;
+  /** [4·4] each, row by row: the channel, the length, svd 0, the token id. */
+  correlations(options: { channel: number } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
+  /** The arg-max of every token's row of wte·wteᵀ; behind wpe and ln_f if asked. [V], or every step-th token. */
+  zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
+    argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
+  }>;
+  /** The nearest tokens, itself included; k is 20 by default. */
+  neighbours(id: number, options?: { k?: number; by?: "cosine" | "dot" } & Watch): Promise<{ ids: Uint32Array; values: Float32Array }>;
+  free(): void;
+}
+
 /** One device with at most one model, and for a moment two. Calls that need the device run one after the other, in the order they came. */
 export class Loupe {
   private constructor();
@@ -206,6 +246,8 @@ export class Loupe {
   load(options: LoadOptions): Promise<Keeping>;
   /** What a model of this config takes, and whether there is room for it beside the one in use. */
   plan(options: PlanOptions): Promise<Plan>;
+  /** What the weights of the model in use say by themselves. */
+  atlas(): Atlas;
   encode(text: string): Uint32Array;
   token(id: number): Token;
   read(textOrIds: string | number[] | Uint32Array, options?: ReadOptions): Promise<Reading>;

@@ -1,0 +1,131 @@
+//! Channel by channel: statistics over tokens and positions, and the gains of every LayerNorm.
+
+use crate::error::{Error, Result};
+use crate::model::Norm;
+
+use super::{Atlas, table};
+
+/// Mean and standard deviation of every channel. Shapes: \[C\] each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelStatistics {
+    /// Of the token embedding, over the tokens.
+    pub wte_mean: Vec<f32>,
+    /// Of the token embedding, over the tokens.
+    pub wte_std: Vec<f32>,
+    /// Of the position embedding, over the positions.
+    pub wpe_mean: Vec<f32>,
+    /// Of the position embedding, over the positions.
+    pub wpe_std: Vec<f32>,
+}
+
+/// Gain and bias of one LayerNorm. Shapes: \[C\] each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gains {
+    /// `h.i.ln_1`, `h.i.ln_2` or `ln_f`.
+    pub name: String,
+    /// The gain.
+    pub weight: Vec<f32>,
+    /// The bias.
+    pub bias: Vec<f32>,
+}
+
+/// Sums over rows, in f64 around the first row, so that little is lost where a mean is large.
+#[derive(Default)]
+struct Sums {
+    n: f64,
+    origin: Vec<f64>,
+    first: Vec<f64>,
+    second: Vec<f64>,
+}
+
+impl Sums {
+    fn add(&mut self, row: &[f32]) {
+        if self.n == 0.0 {
+            self.origin = row.iter().map(|&v| v.into()).collect();
+            self.first = vec![0.0; row.len()];
+            self.second = vec![0.0; row.len()];
+        }
+        self.n += 1.0;
+        let sums = self.first.iter_mut().zip(&mut self.second);
+        for ((&v, &origin), (first, second)) in row.iter().zip(&self.origin).zip(sums) {
+            let d = f64::from(v) - origin;
+            *first += d;
+            *second += d * d;
+        }
+    }
+
+    /// Mean and population standard deviation of each channel.
+    fn finish(self) -> (Vec<f32>, Vec<f32>) {
+        let mean = self.origin.iter().zip(&self.first).map(|(o, s)| (o + s / self.n) as f32);
+        let variance = |(first, second): (&f64, &f64)| {
+            let m = first / self.n;
+            (second / self.n - m * m).max(0.0).sqrt() as f32
+        };
+        (mean.collect(), self.first.iter().zip(&self.second).map(variance).collect())
+    }
+}
+
+/// Statistics of every channel.
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
+    let config = &atlas.model.config;
+    let (mut tokens, mut positions) = (Sums::default(), Sums::default());
+    table::rows(atlas, |_, row| tokens.add(row)).await?;
+    let wpe = table::plain(atlas, &atlas.model.weights.wpe, config.n_ctx, config.n_embd).await?;
+    wpe.chunks(config.n_embd).for_each(|row| positions.add(row));
+    let ((wte_mean, wte_std), (wpe_mean, wpe_std)) = (tokens.finish(), positions.finish());
+    Ok(ChannelStatistics { wte_mean, wte_std, wpe_mean, wpe_std })
+}
+
+/// Gains and biases of every LayerNorm in the order of the pass.
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
+    let weights = &atlas.model.weights;
+    let blocks = weights.blocks.iter().enumerate().flat_map(|(i, block)| {
+        [(format!("h.{i}.ln_1"), &block.ln_1), (format!("h.{i}.ln_2"), &block.ln_2)]
+    });
+    let all: Vec<(String, &Norm)> = blocks.chain([("ln_f".into(), &weights.ln_f)]).collect();
+    let width = atlas.model.config.n_embd;
+    let mut out = Vec::with_capacity(all.len());
+    for (name, norm) in all {
+        let weight = table::plain(atlas, &norm.gain, 1, width).await?;
+        let bias = table::plain(atlas, &norm.bias, 1, width).await?;
+        out.push(Gains { name, weight, bias });
+    }
+    Ok(out)
+}
+
+/// Length of every token's embedding. Shapes: \[V\].
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
+    let mut out = vec![0.0; atlas.model.config.vocab_size];
+    table::rows(atlas, |id, row| out[id] = length(row) as f32).await?;
+    Ok(out)
+}
+
+/// One channel of every token's embedding. Shapes: \[V\].
+///
+/// Errors: `bad-option` for a channel that does not exist, `aborted`, `device-lost`, `out-of-memory`.
+pub async fn channel(atlas: &Atlas<'_>, channel: usize) -> Result<Vec<f32>> {
+    check_channel(atlas, channel)?;
+    let mut out = vec![0.0; atlas.model.config.vocab_size];
+    table::rows(atlas, |id, row| out[id] = row[channel]).await?;
+    Ok(out)
+}
+
+/// Errors: `bad-option`.
+pub(super) fn check_channel(atlas: &Atlas<'_>, channel: usize) -> Result<()> {
+    let n_embd = atlas.model.config.n_embd;
+    if channel < n_embd {
+        return Ok(());
+    }
+    Err(Error::BadOption(format!("channel is {channel}, expected 0 to {}", n_embd - 1)))
+}
+
+/// Units: those of the row.
+pub(super) fn length(row: &[f32]) -> f64 {
+    row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
+}

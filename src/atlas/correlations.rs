@@ -1,0 +1,74 @@
+//! What might say how frequent a token is, and how far these agree.
+
+use crate::error::Result;
+
+use super::channels::{check_channel, length};
+use super::{Atlas, spectrum, table};
+
+/// Each of four numbers of a token with each. Shapes: \[4·4\] each, row by row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Correlations {
+    /// What they are.
+    pub names: [String; 4],
+    /// Of the values.
+    pub pearson: Vec<f64>,
+    /// Of their ranks; equal values share the mean of theirs.
+    pub spearman: Vec<f64>,
+}
+
+/// A channel, the embedding's length, the first direction of the SVD and the id, over all tokens.
+///
+/// Errors: `bad-option` for a channel that does not exist, `aborted`, `device-lost`, `out-of-memory`.
+pub async fn correlations(atlas: &Atlas<'_>, channel: usize) -> Result<Correlations> {
+    check_channel(atlas, channel)?;
+    let spectrum = spectrum(atlas, 1).await?;
+    let direction = &spectrum.directions;
+    let [mut of_channel, mut norms, mut first, mut ids] = [(); 4].map(|()| Vec::<f64>::new());
+    table::rows(atlas, |id, row| {
+        of_channel.push(row[channel].into());
+        norms.push(length(row));
+        first.push(row.iter().zip(direction).map(|(&v, &d)| f64::from(v) * f64::from(d)).sum());
+        ids.push(id as f64);
+    })
+    .await?;
+    let values = [of_channel, norms, first, ids];
+    let ranks = values.each_ref().map(|values| average_ranks(values));
+    let table = |columns: &[Vec<f64>; 4]| {
+        columns.iter().flat_map(|a| columns.iter().map(|b| pearson(a, b))).collect::<Vec<_>>()
+    };
+    Ok(Correlations {
+        names: [format!("channel {channel}"), "norm".into(), "svd 0".into(), "token id".into()],
+        pearson: table(&values),
+        spearman: table(&ranks),
+    })
+}
+
+/// Pearson's r; 0 where one of them does not vary.
+fn pearson(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len() as f64;
+    let (mean_a, mean_b) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
+    for (x, y) in a.iter().zip(b) {
+        let (x, y) = (x - mean_a, y - mean_b);
+        ab += x * y;
+        aa += x * x;
+        bb += y * y;
+    }
+    if aa * bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
+}
+
+/// Ranks from 1; equal values share the mean of theirs.
+fn average_ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut start = 0;
+    while start < order.len() {
+        let same = |&&i: &&usize| values[i] == values[order[start]];
+        let end = start + order[start..].iter().take_while(same).count();
+        let shared = (start + 1 + end) as f64 / 2.0;
+        order[start..end].iter().for_each(|&i| ranks[i] = shared);
+        start = end;
+    }
+    ranks
+}
