@@ -1,5 +1,5 @@
 // @ts-check
-/** The models that the page names: the bundled one, and OpenAI's GPT-2 in every size with the sizes that its configs state. */
+/** The models that the page names, with the sizes that their configs state: the bundled one, GPT-2 in every size, GPT-Neo, CTRL. */
 import { addressText } from "./address.js";
 
 /**
@@ -13,6 +13,15 @@ import { addressText } from "./address.js";
 const config = (n_layer, n_head, n_embd, n_positions = 1024, vocab_size = 50257) =>
   JSON.stringify({ model_type: "gpt2", n_layer, n_head, n_embd, n_positions, vocab_size });
 
+/** Attention takes turns between all positions before and a window of the last ones. @param {number} num_layers @param {number} num_heads @param {number} hidden_size */
+const neo = (num_layers, num_heads, hidden_size) =>
+  JSON.stringify({
+    model_type: "gpt_neo", num_layers, num_heads, hidden_size, vocab_size: 50257, max_position_embeddings: 2048,
+    window_size: 256, attention_types: [[["global", "local"], num_layers / 2]],
+  });
+
+const CTRL = JSON.stringify({ model_type: "ctrl", n_layer: 48, n_head: 16, n_embd: 1280, dff: 8192, n_positions: 256, vocab_size: 246534 });
+
 export const BUNDLED = { name: "Tales", config: config(8, 6, 192, 256, 4096) };
 
 /** @type {Entry[]} */
@@ -22,6 +31,10 @@ export const CATALOGUE = [
   { name: "GPT-2 774M", id: "openai-community/gpt2-large", config: config(36, 20, 1280) },
   { name: "GPT-2 1558M", id: "openai-community/gpt2-xl", config: config(48, 25, 1600) },
   { name: "DistilGPT2", id: "distilbert/distilgpt2", config: config(6, 12, 768) },
+  { name: "GPT-Neo 125M", id: "EleutherAI/gpt-neo-125m", config: neo(12, 12, 768) },
+  { name: "GPT-Neo 1.3B", id: "EleutherAI/gpt-neo-1.3B", config: neo(24, 16, 2048) },
+  { name: "GPT-Neo 2.7B", id: "EleutherAI/gpt-neo-2.7B", config: neo(32, 20, 2560) },
+  { name: "CTRL 1.6B", id: "Salesforce/ctrl", config: CTRL },
 ];
 
 /** @param {import("./address.js").Address} address */

@@ -30,14 +30,17 @@ export async function sortFiles(files) {
   const wanted = by_name.has("model.safetensors") ? ["model.safetensors"]
     : index ? shardsOf(await index.text(), INDEX)
     : found.length > 0 ? numbered(found) : ["model.safetensors"];
-  const missing = ["config.json", "tokenizer.json", ...wanted].filter((name) => !by_name.has(name));
+  const is_older = !by_name.has("tokenizer.json") && by_name.has("vocab.json") && by_name.has("merges.txt");
+  const missing = ["config.json", ...(is_older ? [] : ["tokenizer.json"]), ...wanted].filter((name) => !by_name.has(name));
   if (missing.length > 0) {
     const names = missing.length === 1 ? missing[0] : `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}`;
-    throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json and model.safetensors, or its shards with their index.`);
+    throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors, or its shards with their index.`);
   }
   const weights = wanted.map((name) => /** @type {File} */ (by_name.get(name)));
   const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
-  return { config: await text("config.json"), tokenizer: await text("tokenizer.json"), weights };
+  /** @type {import("./hub.js").Tokenizer} */
+  const tokenizer = is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : await text("tokenizer.json");
+  return { config: await text("config.json"), tokenizer, weights };
 }
 
 /** The same for the same files, without reading all of them. @param {string} config @param {File[]} weights */

@@ -3,10 +3,10 @@
 import { BUNDLED, modelName } from "./catalogue.js";
 import { fetchModel } from "./download.js";
 import { filesKey, sortFiles } from "./files.js";
-import { lookUp } from "./hub.js";
+import { fetchTokenizer, lookUp } from "./hub.js";
 import { LoupeError } from "./outcome.js";
-import { hubKey, openKept } from "./store.js";
-import { fetchText, openFile } from "./transfer.js";
+import { findKept, hubKey, openKept } from "./store.js";
+import { openFile } from "./transfer.js";
 
 /** @typedef {import("./patience.js").Watch} Watch */
 /** @typedef {"f16" | "f32"} Precision */
@@ -20,7 +20,7 @@ import { fetchText, openFile } from "./transfer.js";
  * @typedef {object} Parts
  * @property {string} name
  * @property {string} config
- * @property {string} tokenizer
+ * @property {import("./hub.js").Tokenizer} tokenizer
  * @property {any} weights as `load` takes them
  * @property {number | undefined} total bytes of the weights
  * @property {Precision} precision
@@ -43,7 +43,7 @@ async function fromBundle({ bundled_url }, precision, watch) {
 /** @param {Places} places @param {{ id: string, revision: string, commit?: string | null }} model @param {Precision} precision @param {Watch} watch @returns {Promise<Parts>} */
 async function fromHub({ hub }, { id, revision, commit }, precision, watch) {
   const found = await lookUp(hub, { id, revision: commit ?? revision }, watch);
-  const tokenizer = await fetchText(hub, found.tokenizer, watch);
+  const tokenizer = await fetchTokenizer(hub, found.tokenizer, watch);
   const { weights } = found;
   const address = { id, revision };
   return {
@@ -94,11 +94,18 @@ async function fromStore(places, key, watch) {
  * Errors: as of the hub, the store and the files.
  * @param {Source} source @param {Places} places @param {Precision} precision of what is not kept yet @param {Watch} watch
  */
-export function gather(source, places, precision, watch) {
+export async function gather(source, places, precision, watch) {
   switch (source.kind) {
     case "bundled": return fromBundle(places, precision, watch);
-    case "hub": return fromHub(places, source, precision, watch);
-    case "files": return fromFiles(source, precision);
+    case "hub": return (await fromWhole(places, hubKey(source, precision), watch)) ?? fromHub(places, source, precision, watch);
+    case "files": {
+      const parts = await fromFiles(source, precision);
+      return (await fromWhole(places, parts.place?.key ?? "", watch)) ?? parts;
+    }
     case "kept": return fromStore(places, source.key, watch);
   }
 }
+
+/** What is kept whole already is opened: to download it once more would first take it away. @param {Places} places @param {string} key @param {Watch} watch */
+const fromWhole = async (places, key, watch) =>
+  (await findKept(key))?.about.state === "whole" ? fromStore(places, key, watch) : null;

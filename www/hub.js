@@ -10,6 +10,7 @@ import { fetchText, peek } from "./transfer.js";
 /** @typedef {import("./request.js").Hub} Hub */
 /** @typedef {import("./request.js").HubFile} HubFile */
 /** @typedef {import("./patience.js").Watch} Watch */
+/** The text of tokenizer.json, or of the two files that older models have. @typedef {string | { vocab: string, merges: string }} Tokenizer */
 /** @typedef {{ sha: string, sizes: Map<string, { bytes: number | null, sha256: string | null }> }} Listing */
 
 /**
@@ -18,7 +19,7 @@ import { fetchText, peek } from "./transfer.js";
  * @property {string} revision as asked for
  * @property {string | null} commit null where the hub gives no listing
  * @property {string} config text of config.json
- * @property {HubFile} tokenizer
+ * @property {{ whole: HubFile, vocab: HubFile, merges: HubFile }} tokenizer where there is no tokenizer.json, the two older files
  * @property {HubFile[]} weights
  * @property {number | null} bytes of the weights, null while unknown
  */
@@ -114,8 +115,26 @@ export async function lookUp(hub, address, watch) {
   };
 
   const config = await fetchText(hub, required("config.json"), watch);
-  const tokenizer = required("tokenizer.json");
+  const older = { vocab: file("vocab.json"), merges: file("merges.txt") };
+  const has_older = listing?.sizes.has(older.vocab.name) && listing.sizes.has(older.merges.name);
+  const tokenizer = { whole: has_older ? file("tokenizer.json") : required("tokenizer.json"), ...older };
   const { weights, sizes } = await findWeights();
   const bytes = sizes.reduce((sum, size) => (sum === null || !size?.bytes ? null : sum + size.bytes), /** @type {number | null} */ (0));
   return { id, revision, commit, config, tokenizer, weights, bytes };
+}
+
+/**
+ * The tokenizer as `load` takes it. Errors: as of `fetchText`; where no file is there, `not-found` for tokenizer.json.
+ * @param {Hub} hub @param {Found["tokenizer"]} tokenizer @param {Watch} watch
+ * @returns {Promise<Tokenizer>}
+ */
+export async function fetchTokenizer(hub, { whole, vocab, merges }, watch) {
+  try {
+    return await fetchText(hub, whole, watch);
+  } catch (error) {
+    if (codeOf(error) !== "not-found") throw error;
+    const older = await Promise.all([vocab, merges].map((file) => fetchText(hub, file, watch))).catch(() => null);
+    if (!older) throw error;
+    return { vocab: older[0], merges: older[1] };
+  }
 }

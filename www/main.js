@@ -1,6 +1,7 @@
 // @ts-check
 /** Wires the page together: what a person does ─▶ session ─▶ Reading ─▶ picture, legend, strip, panels. */
 import { byId } from "./dom.js";
+import { createCodes } from "./codes.js";
 import { createControls } from "./controls.js";
 import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
@@ -123,6 +124,7 @@ const session = createSession({
     if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });
     deep.reading(fresh);
     passage.reading(fresh);
+    codes.show(String(facts?.model.family));
     second.first(fresh);
     setState("ready");
     byId("status").textContent =
@@ -146,6 +148,7 @@ const controls = createControls({
 });
 
 const panel = createPanel(changeSwitches);
+const codes = createCodes({ text: () => state.text, setText: (text) => setText(text, text) });
 createExamples((text) => setText(text, text), second.toggle);
 
 /** @param {Partial<PageState>} part */

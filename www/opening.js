@@ -106,7 +106,8 @@ export async function openModel(opening, source, { places, precision, keep, in_u
     if (!is_kept) await shelf?.drop();
   } catch (error) {
     // A download is worth going on with; files are still where they came from, and what is wrong stays wrong.
-    const is_worth_it = has_come && source.kind !== "files" && codeOf(error) !== "corrupt";
+    const has_some = has_come || shelf?.goes_on === true;
+    const is_worth_it = has_some && source.kind !== "files" && codeOf(error) !== "corrupt";
     await (is_worth_it ? shelf?.leave() : shelf?.drop());
     throw error;
   }

@@ -105,6 +105,7 @@ export function createPassage(stateNow) {
         return option;
       }));
       picked.value = chosen;
+      if (picked.selectedIndex < 0) picked.selectedIndex = 0;
       again();
     },
     /** Another window. */

@@ -69,8 +69,7 @@ export function sharedPrefix(a, b) {
 }
 
 /**
- * Second minus first, cell by cell, in the first one's shape; NaN where the second has no such position or row. Where
- * neither has a value (an absent rank is 0) there is none either.
+ * Second minus first, cell by cell, in the first one's shape; NaN where the second has no such position or row.
  * @param {PlainReading} first @param {PlainReading} second
  * @param {(reading: PlainReading) => Float32Array} values
  */

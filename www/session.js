@@ -39,6 +39,8 @@ export function createSession(on) {
   let reading = new AbortController();
   /** @type {AbortController | null} */
   let opening = null;
+  /** Whether a text is still to be read by whatever model comes. */
+  let missed = false;
 
   /** @param {unknown} error @returns {Failure} */
   const failureOf = (error) => ({ code: codeOf(error), message: /** @type {Error} */ (error).message });
@@ -65,7 +67,10 @@ export function createSession(on) {
       if (!signal.aborted) on.reading(fresh);
     } catch (error) {
       const { code, message } = failureOf(error);
-      if (!signal.aborted && code !== "aborted") on.failure(code, message, false);
+      if (signal.aborted || code === "aborted") return;
+      // The old model has made way, and the new one is not there yet: the text is read when one is.
+      if (opening && code === "not-found") missed = true;
+      else on.failure(code, message, false);
     }
   }
 
@@ -82,7 +87,7 @@ export function createSession(on) {
       const onStep = (/** @type {import("./engine.js").Step} */ step) => void (isCurrent() && on.step(step));
       const { refusal, ...facts } = await started.load(source, { ...how, signal: mine.signal, onStep });
       if (!isCurrent()) return null;
-      [opening, loaded] = [null, true];
+      [opening, loaded, missed] = [null, true, false];
       on.opened(facts, refusal, source);
       await readNow(on.text());
       return null;
@@ -91,6 +96,8 @@ export function createSession(on) {
       loaded = (await started.current().catch(() => null)) !== null;
       if (!isCurrent()) return null;
       opening = null;
+      if (loaded && missed) void readNow(on.text());
+      missed = false;
       return mine.signal.aborted ? { code: "aborted", message: "" } : failureOf(error);
     }
   }

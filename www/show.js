@@ -43,7 +43,9 @@ export function limitingValues(reading, view, group, limits, rows, span) {
  */
 export function shownOf(reading, { view: asked, switches, theme }, group, minuend = null) {
   const view = minuend ? differenceOf(asked) : asked;
-  const values = minuend ? difference(reading, minuend, (of) => asked.values(of, group)) : asked.values(reading, group);
+  // An absent rank is 0: no number to take from another.
+  const present = (/** @type {Float32Array} */ values) => (asked.kind === "rank" ? values.map((value) => (value >= 1 ? value : NaN)) : values);
+  const values = minuend ? difference(reading, minuend, (of) => present(asked.values(of, group))) : asked.values(reading, group);
   const span = spanOf(switches.span, reading.n_tokens);
   const rows = rowsOf(reading, view, switches);
   const { prints, words_only, hide_prompt, transposed, font, limits } = switches;

@@ -34,6 +34,8 @@ import { LoupeError } from "./outcome.js";
 /** Handles that block, as only workers have. @typedef {{ read(into: Uint8Array, options: { at: number }): number, write(bytes: Uint8Array, options: { at: number }): number, getSize(): number, truncate(size: number): void, flush(): void, close(): void }} SyncHandle */
 
 const [CONFIG, TOKENIZER, WEIGHTS, ABOUT] = ["config.json", "tokenizer.json", "model.safetensors", "about.json"];
+/** What older models have instead of a tokenizer.json. */
+const [VOCAB, MERGES] = ["vocab.json", "merges.txt"];
 
 /** Folder names must hold no slash. @param {import("./address.js").Address} address @param {string} precision */
 export const hubKey = ({ id, revision }, precision) =>
@@ -64,6 +66,25 @@ async function writeText(folder, name, text) {
 /** @param {FileSystemDirectoryHandle} folder @param {string} name */
 const fileIn = async (folder, name) => (await folder.getFileHandle(name)).getFile();
 
+/** @param {FileSystemDirectoryHandle} folder @returns {Promise<import("./hub.js").Tokenizer>} */
+async function readTokenizer(folder) {
+  const text = async (/** @type {string} */ name) => (await fileIn(folder, name)).text();
+  try {
+    return await text(TOKENIZER);
+  } catch {
+    return { vocab: await text(VOCAB), merges: await text(MERGES) };
+  }
+}
+
+/** @param {FileSystemDirectoryHandle} folder @param {import("./hub.js").Tokenizer} tokenizer */
+async function writeTokenizer(folder, tokenizer) {
+  if (typeof tokenizer === "string") return writeText(folder, TOKENIZER, tokenizer);
+  // One that was there before would be taken for this model's.
+  await folder.removeEntry(TOKENIZER).catch(() => {});
+  await writeText(folder, VOCAB, tokenizer.vocab);
+  await writeText(folder, MERGES, tokenizer.merges);
+}
+
 /** @param {FileSystemDirectoryHandle} folder @returns {Promise<About | null>} */
 async function readAbout(folder) {
   try {
@@ -73,6 +94,10 @@ async function readAbout(folder) {
     return null;
   }
 }
+
+/** Whether a file of that name is there, whatever is in it. @param {FileSystemDirectoryHandle} folder @param {string} name */
+const holds = (folder, name) =>
+  folder.getFileHandle(name).then(() => true, (error) => /** @type {DOMException} */ (error).name !== "NotFoundError");
 
 /** Every model here, unfinished ones too; none where the browser offers no storage. @returns {Promise<Kept[]>} */
 export async function listKept() {
@@ -84,8 +109,9 @@ export async function listKept() {
     const file = await fileIn(folder, WEIGHTS).catch(() => null);
     const config = await fileIn(folder, CONFIG).then((found) => found.text(), () => null);
     if (about && file) kept.push({ key, about, config, bytes: file.size });
-    // Nobody can tell what this was. Another tab may be writing it: then it is locked and stays.
-    else await models.removeEntry(key, { recursive: true }).catch(() => {});
+    // A place that was begun and never described. Another tab may be at it: then it is locked and stays. What is
+    // described in words that cannot be read now, or that a later version wrote, is not ours to take away.
+    else if (!(await holds(folder, ABOUT))) await models.removeEntry(key, { recursive: true }).catch(() => {});
   }
   return kept.sort((a, b) => a.about.name.localeCompare(b.about.name, "en", { numeric: true }));
 }
@@ -114,8 +140,8 @@ export async function openKept(key) {
   try {
     const folder = await (await modelsFolder()).getDirectoryHandle(key);
     const about = /** @type {About} */ (await readAbout(folder));
-    const [config, tokenizer, weights] = await Promise.all([CONFIG, TOKENIZER, WEIGHTS].map((name) => fileIn(folder, name)));
-    return { about, config: await config.text(), tokenizer: await tokenizer.text(), weights };
+    const [config, weights] = await Promise.all([CONFIG, WEIGHTS].map((name) => fileIn(folder, name)));
+    return { about, config: await config.text(), tokenizer: await readTokenizer(folder), weights };
   } catch {
     throw new LoupeError("not-found", "This model is no longer kept in this browser.");
   }
@@ -134,7 +160,7 @@ function goesOn(before, now) {
 /**
  * Makes a place for a model that is about to stream in, or takes up the one that was left; whoever has it locks it.
  * Errors: DOMExceptions of the file system.
- * @param {string} key @param {About} about @param {{ config: string, tokenizer: string }} texts
+ * @param {string} key @param {About} about @param {{ config: string, tokenizer: import("./hub.js").Tokenizer }} texts
  */
 export async function startKeeping(key, about, texts) {
   const models = await modelsFolder();
@@ -149,27 +175,31 @@ export async function startKeeping(key, about, texts) {
     close();
     await models.removeEntry(key, { recursive: true }).catch(() => {});
   };
+  let goes_on = false;
   try {
-    const goes_on = goesOn(await readAbout(folder), about);
+    goes_on = goesOn(await readAbout(folder), about);
     await writeText(folder, ABOUT, JSON.stringify(about));
     if (!goes_on) file.truncate(0);
     await writeText(folder, CONFIG, texts.config);
-    await writeText(folder, TOKENIZER, texts.tokenizer);
+    await writeTokenizer(folder, texts.tokenizer);
   } catch (error) {
     await drop();
     throw error;
   }
   return {
     file,
+    /** Whether it holds what an earlier load left. */
+    goes_on,
     drop,
     /** Declares it whole. @param {{ bytes: number, sha256: string }} kept */
     async finish({ bytes, sha256 }) {
       file.flush();
-      close();
-      const { size } = await fileIn(folder, WEIGHTS);
+      const size = file.getSize();
       if (size !== bytes) throw new DOMException(`${size} of ${bytes} bytes are on the disk`, "DataError");
       const changed_at = new Date().toISOString();
+      // The weights stay locked until their description is there, so that no other tab meets them without it.
       await writeText(folder, ABOUT, JSON.stringify({ ...about, state: "whole", bytes, sha256, changed_at }));
+      close();
     },
     /** Leaves the beginning for another time, if there is one. */
     async leave() {
