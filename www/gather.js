@@ -27,6 +27,7 @@ import { openFile } from "./transfer.js";
  * @property {"Downloading" | "Opening" | "Loading"} verb
  * @property {{ key: string, source: import("./store.js").HubOrigin | import("./store.js").FilesOrigin } | null} place where it can be kept
  * @property {{ id: string, revision: string } | null} address on the hub
+ * @property {string} [kept] under which key it is kept whole already
  */
 
 /** @typedef {{ bundled_url: string, hub: import("./request.js").Hub }} Places */
@@ -84,7 +85,7 @@ async function fromStore(places, key, watch) {
   const { source, precision, name } = about;
   if (about.state === "whole") {
     const address = source.kind === "hub" ? { id: source.id, revision: source.revision } : null;
-    return { name, config, tokenizer, weights: opener(weights), total: weights.size, precision, verb: "Opening", place: null, address };
+    return { name, config, tokenizer, weights: opener(weights), total: weights.size, precision, verb: "Opening", place: null, address, kept: key };
   }
   if (source.kind === "hub") return fromHub(places, source, precision, watch);
   throw new LoupeError("not-found", "This model came from files and is unfinished: choose its files again.");

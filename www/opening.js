@@ -111,6 +111,7 @@ export async function openModel(opening, source, { places, precision, keep, in_u
     await (is_worth_it ? shelf?.leave() : shelf?.drop());
     throw error;
   }
-  const reopened = is_kept && place ? /** @type {Source} */ ({ kind: "kept", key: place.key }) : source;
+  const key = is_kept ? place?.key : parts.kept;
+  const reopened = key ? /** @type {Source} */ ({ kind: "kept", key }) : source;
   return { in_use: { source: reopened, name, precision: parts.precision, address }, refusal };
 }
