@@ -8,8 +8,8 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Chunk, Embed, GatherDot, Kernels, LayerNorm, LensFold, LensMerge, Matmul, Matrix,
-    N_SLOTS, PARTS, Precision, References, Rows, Shard, Subtract, TopK, TopKMerge, pad4,
+    Attention, Chunk, Embed, GatherDot, Gram, Kernels, LayerNorm, LensFold, LensMerge, Matmul,
+    Matrix, N_SLOTS, PARTS, Precision, References, Rows, Shard, Subtract, TopK, TopKMerge, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{Recipe, Session};
@@ -187,6 +187,21 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
         };
         kernels.attention(rec, &op).expect("attention");
     })
+    .await;
+    let counts = gpu.upload("counts", &vec![1f32; pad4(v)]);
+    let sums = tensor(c * c);
+    let groups = 0..v.min(4096) / 4;
+    measure(
+        gpu,
+        &named("gram"),
+        (2 * c * c * 4 * groups.len()) as f64,
+        4 * groups.len() * c * weight_bytes,
+        |rec| {
+            let weight = &table[0].matrix;
+            let op = Gram { weight, counts: &counts, groups: groups.clone(), y: &sums };
+            kernels.gram(rec, &op).expect("gram");
+        },
+    )
     .await;
     measure(gpu, "subtract", (rows * c) as f64, 3 * rows * c * 4, |rec| {
         let at = |tensor| Rows::new(tensor, 0, c);

@@ -269,3 +269,50 @@ async fn sub_blocks_contributions_and_a_borrowed_block() {
     assert_eq!(half.last().map(String::as_str), Some("h.6"));
     assert!(!is_model, "block 7's attention is in neither");
 }
+
+#[wasm_bindgen_test]
+async fn the_atlas_answers_with_arrays_and_codes() {
+    let fresh = Loupe::open().await.expect("a WebGPU adapter");
+    assert_eq!(error_code(&fresh.atlas().err().expect("no model yet")), "not-found");
+    let loupe = tales().await;
+    let atlas = loupe.atlas().expect("an atlas");
+    let none = || JsValue::UNDEFINED;
+    let length = |of: &JsValue, name: &str| get(&get(of, name), "length").as_f64();
+    let seen = Array::new();
+    let push = script("({ onProgress: (e) => it.push(e.done) })", &seen);
+    let found = JsFuture::from(atlas.channels(push)).await.expect("channels");
+    for name in ["wte_mean", "wte_std", "wpe_mean", "wpe_std"] {
+        assert_eq!(length(&found, name), Some(192.0), "{name}");
+    }
+    assert_eq!(seen.get(seen.length() - 1).as_f64(), Some(1.0));
+    let gains = JsFuture::from(atlas.gains(none())).await.expect("gains");
+    assert_eq!(get(&gains, "length").as_f64(), Some(17.0));
+    assert_eq!(get(&get(&gains, "16"), "name").as_string().as_deref(), Some("ln_f"));
+    let found = JsFuture::from(atlas.spectrum(2.0.into(), none())).await.expect("a spectrum");
+    assert_eq!(length(&found, "singular_values"), Some(192.0));
+    assert_eq!(length(&found, "tokens"), Some(2.0 * 4096.0));
+    let how = script("({ channel: 3 })", &none());
+    let found = JsFuture::from(atlas.correlations(how)).await.expect("correlations");
+    assert_eq!(get(&get(&found, "pearson"), "0").as_f64(), Some(1.0));
+    let how = script("({ step: 64, norm: 'affine', position: 0 })", &none());
+    let found = JsFuture::from(atlas.zero_layer(how)).await.expect("a zero-layer model");
+    assert_eq!(length(&found, "argmax"), Some(64.0));
+    let how = script("({ k: 3, by: 'dot' })", &none());
+    let found = JsFuture::from(atlas.neighbours(300.0, how)).await.expect("neighbours");
+    assert_eq!(length(&found, "ids"), Some(3.0));
+
+    assert_eq!(code(atlas.channel(192.0.into(), none())).await, "bad-option");
+    assert_eq!(code(atlas.channel("a".into(), none())).await, "bad-option");
+    assert_eq!(code(atlas.spectrum(0.5.into(), none())).await, "bad-option");
+    assert_eq!(code(atlas.neighbours(4096.0, none())).await, "bad-token");
+    for bad in ["({ by: 'taste' })", "({ k: -1 })", "({ j: 1 })"] {
+        assert_eq!(code(atlas.neighbours(1.0, script(bad, &none()))).await, "bad-option", "{bad}");
+    }
+    let aborted = script("({ signal: AbortSignal.abort() })", &none());
+    assert_eq!(code(atlas.norms(aborted)).await, "aborted");
+    // A reading asked for meanwhile waits for its turn.
+    let (atlas_call, read) = (atlas.norms(none()), loupe.read("Once".into(), none()));
+    reading(read).await;
+    let norms = JsFuture::from(atlas_call).await.expect("norms");
+    assert_eq!(get(&norms, "length").as_f64(), Some(4096.0));
+}
