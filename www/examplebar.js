@@ -1,13 +1,51 @@
 // @ts-check
-/** The example texts, one button each, and the button for a second text. */
+/** The example texts, one button each; what to look for in the one that is open, and what this model shows. */
 import { button, byId, element } from "./dom.js";
 import { EXAMPLES } from "./examples.js";
+import { findingOf } from "./findings.js";
 
-/** @param {(text: string) => void} onExample @param {HTMLElement} beside another button at the end of the row */
-export function createExamples(onExample, beside) {
-  byId("examples").replaceChildren(
-    element("span", "muted", "Try"),
-    ...EXAMPLES.map(({ name, text }) => button("chip small", name, () => onExample(text))),
-    beside,
-  );
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./examples.js").Example} Example */
+
+/**
+ * @param {object} page
+ * @param {() => import("./engine.js").Engine} page.engine
+ * @param {() => { name: string, n_ctx: number }} page.model
+ * @param {(example: Example, text: string, ids: Uint32Array | null) => void} page.open
+ * @param {HTMLElement} page.beside another button at the end of the row
+ */
+export function createExamples(page) {
+  /** One that was cut to fit, and the text that it became. @type {{ example: Example, text: string, n_tokens: number } | null} */
+  let cut = null;
+
+  /** @param {Example} example */
+  async function open(example) {
+    const { n_ctx } = page.model();
+    cut = null;
+    // Without a model, or if it cannot say, the whole text is tried.
+    const n_tokens = n_ctx > 0 ? await page.engine().count(example.text).catch(() => 0) : 0;
+    if (n_tokens <= n_ctx) return page.open(example, example.text, null);
+    const { text, ids } = await page.engine().keep(example.text, n_ctx, "first");
+    cut = { example, text, n_tokens };
+    page.open(example, text, ids);
+  }
+
+  const buttons = EXAMPLES.map((example) => button("chip small", example.name, () => void open(example)));
+  byId("examples").replaceChildren(element("span", "muted", "Try"), ...buttons, page.beside);
+
+  return {
+    /** Says what to look for, if the text is an example. @param {string} text @param {PlainReading | null} reading */
+    async show(text, reading) {
+      const example = cut?.text === text ? cut.example : EXAMPLES.find((each) => each.text === text);
+      EXAMPLES.forEach((each, i) => buttons[i].setAttribute("aria-pressed", String(each === example)));
+      byId("example").hidden = !example || !reading;
+      if (!example || !reading) return;
+      const { name, n_ctx } = page.model();
+      byId("example-look").textContent = example.look + (cut?.text === text ? ` Cut to the first ${n_ctx} of ${cut.n_tokens} tokens: more do not fit ${name}.` : "");
+      const abort = new AbortController();
+      const trace = (/** @type {number[]} */ ids, /** @type {number} */ position) => page.engine().trace(reading.serial, ids, { position }, abort.signal);
+      const finding = await findingOf(example, reading, trace).catch(() => null);
+      if (finding !== null) byId("example-finding").textContent = finding && `${name} here: ${finding}`;
+    },
+  };
 }

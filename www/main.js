@@ -23,7 +23,7 @@ import { setState, showLoading, showPicture, showProblem } from "./stage.js";
 import { parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
-import { viewBeside } from "./views.js";
+import { viewBeside, viewNamed } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {import("./state.js").PageState} PageState */
@@ -124,6 +124,7 @@ const session = createSession({
     if (pin && tap >= 0 && pin.position < fresh.n_tokens) show.pin({ tap, position: pin.position });
     deep.reading(fresh);
     passage.reading(fresh);
+    void examples.show(state.text, fresh);
     codes.show(String(facts?.model.family));
     second.first(fresh);
     setState("ready");
@@ -138,6 +139,7 @@ const session = createSession({
 const controls = createControls({
   text: (text) => {
     state = { ...state, text };
+    void examples.show(text, null);
     session.readSoon(text);
   },
   view: setView,
@@ -149,7 +151,16 @@ const controls = createControls({
 
 const panel = createPanel(changeSwitches);
 const codes = createCodes({ text: () => state.text, setText: (text) => setText(text, text) });
-createExamples((text) => setText(text, text), second.toggle);
+const examples = createExamples({
+  engine: () => session.engine(),
+  model: () => ({ name: facts?.in_use.name ?? "", n_ctx: n_ctx() }),
+  open: ({ view }, text, ids) => {
+    state = { ...state, view: viewNamed(view) };
+    controls.setView(state.view);
+    setText(text, ids ?? text);
+  },
+  beside: second.toggle,
+});
 
 /** @param {Partial<PageState>} part */
 function change(part) {
@@ -274,9 +285,14 @@ addEventListener("hashchange", async () => {
 });
 onSystemTheme(() => showTheme());
 
+const help = /** @type {HTMLDialogElement} */ (byId("help"));
+byId("help-open").addEventListener("click", () => help.showModal());
+byId("help-close").addEventListener("click", () => help.close());
+
 addEventListener("keydown", (event) => {
   const at = /** @type {HTMLElement} */ (event.target);
   if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
+  if (event.key === "?") help.showModal();
   if (event.key === "[" || event.key === "]") setView(viewBeside(state.view, event.key === "[" ? -1 : 1));
 });
 

@@ -10,6 +10,7 @@ import { rowsOf, scaledValues } from "./rows.js";
 import { scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
 import { spanOf } from "./switches.js";
+import { createTable } from "./table.js";
 import { difference } from "./quantities.js";
 import { VIEWS, differenceOf } from "./views.js";
 
@@ -65,6 +66,7 @@ export function shownOf(reading, { view: asked, switches, theme }, group, minuen
  * @param {(span: { start: number, end: number } | null) => void} page.span
  */
 export function createShow(page) {
+  const table = createTable();
   const fillStrip = createStrip(byId("strip"));
   const canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap"));
   const picture = createPicture({ canvas, scroller: byId("scroller"), track: byId("track") }, ({ cell, pinned, by_key }) => {
@@ -115,6 +117,7 @@ export function createShow(page) {
       picture.show(shown, follow_end);
       showOverview();
       showLegend(shown);
+      table.show(shown);
       byId("not-model").hidden = reading.final_is_model;
       const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";
       canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);

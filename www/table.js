@@ -1,0 +1,62 @@
+// @ts-check
+/** The picture for those who do not see it: a sentence per row, and a real table on demand. */
+import { mean } from "d3-array";
+import { byId, element } from "./dom.js";
+import { linesOf } from "./filters.js";
+import { agrees, finalTap } from "./reading.js";
+import { numberIn } from "./views.js";
+
+/** @typedef {import("./frame.js").Shown} Shown */
+
+/** @param {Shown} shown @param {number} tap */
+function sentenceOf({ reading, view, values, span }, tap) {
+  const positions = Array.from({ length: span.end - span.start }, (_, i) => span.start + i);
+  const n_agreeing = positions.filter((position) => agrees(reading, { tap, position })).length;
+  const average = mean(positions.map((position) => values[tap * reading.n_tokens + position]).filter(Number.isFinite));
+  const name = `${reading.taps[tap]}${tap === finalTap(reading) ? ", final" : ""}`;
+  return `${name}: same top-1 as final at ${n_agreeing} of ${positions.length} positions${average === undefined ? "" : `; mean ${view.quantity} ${numberIn(view, average)}`}.`;
+}
+
+export function createTable() {
+  const toggle = byId("table-toggle");
+  const box = byId("table-box");
+  /** @type {Shown | null} */
+  let shown = null;
+
+  function fill() {
+    if (!shown || box.hidden) return;
+    const { reading, rows, span, view, values, printing } = shown;
+    const positions = Array.from({ length: span.end - span.start }, (_, i) => span.start + i);
+    const head = element("tr", "", element("th", "", "row"), ...positions.map((position) => element("th", "token", `${position} ${reading.tokens[position].shown}`)));
+    for (const cell of head.cells) cell.scope = "col";
+    const lines = rows.map((tap) => {
+      const name = element("th", "", reading.taps[tap]);
+      name.scope = "row";
+      return element("tr", "", name, ...positions.map((position) => {
+        const value = values[tap * reading.n_tokens + position];
+        const [token] = linesOf(reading, { tap, position }, { ...printing, prints: "token" }, view, value, null);
+        return element("td", agrees(reading, { tap, position }) ? "agrees" : "", element("span", "token", token), ` ${numberIn(view, value)}`);
+      }));
+    });
+    const next = element("tr", "", element("th", "", "true next"), ...positions.map((position) => element("td", "token", reading.tokens[position + 1]?.shown ?? "")));
+    byId("table").replaceChildren(
+      element("caption", "", `${view.quantity}: each row’s token and value; bold where the token is the final one`),
+      element("thead", "", head), element("tbody", "", ...lines), element("tfoot", "", next));
+  }
+
+  toggle.addEventListener("click", () => {
+    box.hidden = !box.hidden;
+    toggle.setAttribute("aria-expanded", String(!box.hidden));
+    toggle.textContent = box.hidden ? "Show as a table" : "Hide the table";
+    fill();
+  });
+
+  return {
+    /** @param {Shown} now */
+    show(now) {
+      shown = now;
+      byId("row-sentences").replaceChildren(...now.rows.map((tap) => element("li", "", sentenceOf(now, tap))));
+      fill();
+    },
+  };
+}
