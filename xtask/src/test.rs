@@ -40,6 +40,18 @@ impl Count {
     }
 }
 
+impl Count {
+    /// Reads "pass 3" and "fail 1" off the closing lines of Node's own test runner.
+    fn read_node(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            [_, "pass", n] => self.passed += n.parse::<i64>().unwrap_or(0),
+            [_, "fail", n] => self.failed += n.parse::<i64>().unwrap_or(0),
+            _ => {}
+        }
+    }
+}
+
 pub fn test(parts: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
@@ -123,11 +135,12 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     watch("cargo", &args, &vars, |line| count.read(line))
 }
 
-/// The built site in headless Chromium, as a person uses it.
+/// The page's pure modules in Node, and the built site in headless Chromium, as a person uses it.
 fn page(count: &mut Count) -> Outcome {
     tools::chromium()?;
     build::build()?;
     run("npm", &["run", "--silent", "check"], &[])?;
+    watch("npm", &["run", "--silent", "unit"], &[], |line| count.read_node(line))?;
     let args = ["--no-install", "playwright", "test"];
     watch("npx", &args, &[], |line| count.read(line))
 }
