@@ -44,8 +44,9 @@ pub fn geckodriver() -> Outcome {
     cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked"])
 }
 
-/// cargo-fuzz, for the hostile bytes.
+/// cargo-fuzz, for the hostile bytes, and the compiler of libFuzzer.
 pub fn cargo_fuzz() -> Outcome {
+    programs(&["/usr/bin/c++"], &["g++"])?;
     cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, &["--locked"])
 }
 
