@@ -141,6 +141,11 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
+/// A small bfloat16 model with an untied head, and a device.
+async fn untied() -> (Golden, Session) {
+    (Golden::untied(), Session::open().await.expect("a WebGPU adapter"))
+}
+
 async fn bits(session: &Session, ids: &[u32]) -> Vec<u32> {
     let lensed = session.read(ids, &Options::default(), &Cancel::default(), |_, _, _| Ok(())).await;
     let reading = &lensed.expect("a reading").reading;
@@ -154,8 +159,7 @@ fn recipe(golden: &Golden, precision: Precision) -> Recipe<'_> {
 #[test]
 fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let source = SafeTensors::deserialize(golden.weights).expect("a golden file");
         for precision in [Precision::F16, Precision::F32] {
             let (recipe, store) = (recipe(&golden, precision), Memory::new());
@@ -213,8 +217,7 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
 #[test]
 fn a_load_that_was_cut_anywhere_is_gone_on_with() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         for files in [vec![golden.weights.to_vec()], halves(golden.weights).to_vec()] {
             let total: usize = files.iter().map(Vec::len).sum();
@@ -240,8 +243,7 @@ fn a_load_that_was_cut_anywhere_is_gone_on_with() {
 #[test]
 fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let store = Memory::new();
@@ -258,8 +260,7 @@ fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
 #[test]
 fn a_beginning_in_another_precision_is_not_gone_on_with() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let files = [golden.weights.to_vec()];
         let (f16, f32) = (recipe(&golden, Precision::F16), recipe(&golden, Precision::F32));
         let store = Memory::new();
@@ -278,8 +279,7 @@ fn a_beginning_in_another_precision_is_not_gone_on_with() {
 #[test]
 fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let store = Memory::new();
@@ -298,8 +298,7 @@ fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
 #[test]
 fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let whole = Memory::new();
@@ -330,8 +329,7 @@ fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
 #[test]
 fn a_source_is_held_to_its_digest_across_a_cut() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let good = golden.weights.to_vec();
         let mut bad = good.clone();
@@ -360,8 +358,7 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
 #[test]
 fn a_store_that_refuses_does_not_fail_the_load() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let whole = Memory::new();
@@ -387,8 +384,7 @@ fn a_store_that_refuses_does_not_fail_the_load() {
 #[test]
 fn a_missing_tensor_leaves_nothing_behind() {
     block_on(async {
-        let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let (golden, session) = untied().await;
         let recipe = recipe(&golden, Precision::F16);
         let store = Memory::new();
         let first = [halves(golden.weights)[0].clone()];
