@@ -24,6 +24,8 @@ function chart(options, label) {
   const svg = /** @type {SVGSVGElement} */ (plot({ className: "chart-svg", ariaLabel: label, ...options }));
   svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");
+  // The parts of an image have no names of their own.
+  for (const part of svg.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
   return svg;
 }
 
@@ -113,8 +115,8 @@ export const lossChart = (losses, axis) =>
     ],
   }, "loss by depth");
 
-/** @param {{ id: number, kept: number, title: string, is_chosen: boolean }[]} tokens @param {number} width */
-export const keptChart = (tokens, width) =>
+/** @param {{ x: number, kept: number, title: string, is_chosen: boolean }[]} tokens @param {number} width @param {string} x_label */
+export const keptChart = (tokens, width, x_label) =>
   chart({
     width,
     height: 230,
@@ -127,7 +129,7 @@ export const keptChart = (tokens, width) =>
     marks: [
       gridY({ ticks: powers(Math.max(...tokens.map(({ kept }) => kept), 10)) }),
       axisY({ label: "typical rank of the input token", labelArrow: "none", tickSize: 0, ticks: powers(Math.max(...tokens.map(({ kept }) => kept), 10)), tickFormat: (/** @type {number} */ y) => y.toLocaleString("en") }),
-      axisX({ label: "token id (rarer tokens have higher ids)", labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: 5 }),
-      dot(tokens, { x: "id", y: "kept", r: 3.5, fill: (d) => (d.is_chosen ? "var(--accent)" : "var(--series-0)"), fillOpacity: 0.75, title: "title" }),
+      axisX({ label: x_label, labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: 5 }),
+      dot(tokens, { x: "x", y: "kept", r: 3.5, fill: (d) => (d.is_chosen ? "var(--accent)" : "var(--series-0)"), fillOpacity: 0.75, title: "title" }),
     ],
-  }, "how well each input token is kept, against its id");
+  }, `how well each input token is kept, against ${x_label}`);

@@ -214,5 +214,10 @@ export function createDeep(page) {
       void update();
     },
     redraw: () => void update(),
+    /** Tokens as one writes them, also those that the reading does not list. @param {PlainReading} of @param {number[]} group */
+    async nameOf(of, group) {
+      await learn(group.filter((id) => !of.top_tokens.some((token) => token.id === id)));
+      return nameOf(of, group);
+    },
   };
 }

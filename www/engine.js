@@ -93,6 +93,9 @@ export function startEngine() {
      */
     trace: (serial, ids, line, signal) => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
 
+    /** @param {number[]} ids @returns {Promise<number[]>} */
+    norms: (ids) => answer(remote.norms(ids)),
+
     /** @param {number[]} ids @returns {Promise<import("./reading.js").Token[]>} */
     tokens: (ids) => answer(remote.tokens(ids)),
 

@@ -19,6 +19,16 @@ export const isWordLike = (text) => /^\s?\p{L}[\p{L}\p{M}’'-]*$/u.test(text);
 /** @param {number} place */
 const superscript = (place) => [...String(place)].map((digit) => SUPERSCRIPTS[Number(digit)]).join("");
 
+/** @type {WeakMap<PlainReading, Map<number, number>>} */
+const known = new WeakMap();
+
+/** Where each token of the text stands for the first time. @param {PlainReading} reading */
+function firstPositions(reading) {
+  let first = known.get(reading);
+  if (!first) known.set(reading, (first = new Map(reading.tokens.map(({ id }, position) => /** @type {[number, number]} */ ([id, position])).reverse())));
+  return first;
+}
+
 /**
  * The place, from 0, of the token that a cell prints among its likeliest; −1 if the filters leave none.
  * @param {PlainReading} reading @param {Cell} cell @param {Printing} printing
@@ -26,14 +36,11 @@ const superscript = (place) => [...String(place)].map((digit) => SUPERSCRIPTS[Nu
 export function printedPlace(reading, { tap, position }, { words_only, hide_prompt }) {
   if (!words_only && !hide_prompt) return 0;
   const start = (tap * reading.n_tokens + position) * reading.top_k;
-  const is_in_prompt = (/** @type {number} */ id) => {
-    for (let i = 0; i <= position; i++) if (reading.tokens[i].id === id) return true;
-    return false;
-  };
+  const first = firstPositions(reading);
   for (let place = 0; place < reading.top_k; place++) {
     const id = reading.top_ids[start + place];
     if (words_only && !isWordLike(tokenById(reading, id).text)) continue;
-    if (hide_prompt && is_in_prompt(id)) continue;
+    if (hide_prompt && (first.get(id) ?? Infinity) <= position) continue;
     return place;
   }
   return -1;

@@ -67,7 +67,7 @@ const second = createSecond({
   redraw: () => redraw(false),
 });
 
-const passage = createPassage(() => state);
+const passage = createPassage(() => state, (ids) => session.engine().norms(ids));
 
 createExports({
   shown: () => show.picture.shown(),
@@ -211,7 +211,15 @@ function afterFirstPicture() {
 function redraw(follow_end) {
   if (!reading || byId("picture").hidden) return;
   show.reading(reading, second.reading(), trackedGroup(), follow_end);
+  if (state.view.is_tracked) void nameTracked(reading);
   showSwitches();
+}
+
+/** @param {PlainReading} of */
+async function nameTracked(of) {
+  const { view } = state;
+  const name = await deep.nameOf(of, trackedGroup()).catch(() => null);
+  if (name !== null && state.view === view && reading === of) show.nameTracked(name);
 }
 
 function showTheme() {

@@ -188,7 +188,7 @@ export function createModels(page) {
   // The dialog itself is hit only on its backdrop: its content covers the rest.
   dialog.addEventListener("pointerdown", (event) => event.target === dialog && close());
   dialog.addEventListener("close", () => {
-    home.insertBefore(news, byId("figure"));
+    home.insertBefore(news, byId("bench"));
     chosen = null;
   });
   byId("hub-form").addEventListener("submit", (event) => {

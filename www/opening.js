@@ -63,9 +63,10 @@ async function placeFor(loupe, parts) {
  * @param {InUse | null} how.in_use
  * @param {AbortSignal} how.signal
  * @param {(step: Step) => void} how.onStep
+ * @param {() => void} how.letGo of what holds on to the model in use: a reading that can be traced
  * @returns {Promise<{ in_use: InUse, refusal: Refusal | null }>}
  */
-export async function openModel(opening, source, { places, precision, keep, in_use, signal, onStep }) {
+export async function openModel(opening, source, { places, precision, keep, in_use, signal, onStep, letGo }) {
   const downloads = new AbortController();
   const watch = { signal: AbortSignal.any([signal, downloads.signal]), onWait: (/** @type {{ ms: number, reason: string }} */ wait) => onStep({ step: "wait", ...wait }) };
   if (source.kind === "hub" || source.kind === "kept") onStep({ step: "look-up" });
@@ -86,6 +87,11 @@ export async function openModel(opening, source, { places, precision, keep, in_u
   }) : null;
   let [is_kept, has_come] = [false, false];
   try {
+    const release = await canReopen(in_use);
+    if (release) {
+      const { fits } = await loupe.plan({ config, precision: parts.precision, trial: true });
+      if (!fits) letGo();
+    }
     const { kept, keep_error } = await loupe.load({
       config,
       tokenizer,
@@ -93,7 +99,7 @@ export async function openModel(opening, source, { places, precision, keep, in_u
       precision: parts.precision,
       total: parts.total,
       keep: shelf?.file ?? null,
-      release: await canReopen(in_use),
+      release,
       signal,
       onProgress: (/** @type {any} */ { received, total, tensor }) => {
         total ??= parts.total ?? null;

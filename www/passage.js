@@ -16,14 +16,18 @@ const MIN_TOKENS = 5;
 
 const ordinal = (/** @type {number} */ n) => `${n}${["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] ?? "th"}`;
 
-/** @param {() => import("./state.js").PageState} stateNow */
-export function createPassage(stateNow) {
+/**
+ * @param {() => import("./state.js").PageState} stateNow
+ * @param {(ids: number[]) => Promise<number[]>} norms of the tokens' embeddings
+ */
+export function createPassage(stateNow, norms) {
   /** @type {PlainReading | null} */
   let reading = null;
   let is_seen = false;
   let is_stale = true;
   const picked = /** @type {HTMLSelectElement} */ (byId("kept-token"));
   const measure = /** @type {HTMLSelectElement} */ (byId("kept-measure"));
+  const against = /** @type {HTMLSelectElement} */ (byId("scatter-against"));
 
   async function draw() {
     if (!reading || !is_seen || !is_stale) return;
@@ -48,12 +52,24 @@ export function createPassage(stateNow) {
       : "One token has no true next token.";
     drawKept(charts, of, axisOf("kept-chart"));
 
+    await drawScatter(charts, of, widthOf("scatter-chart"));
+  }
+
+  /** @param {typeof import("./charts.js")} charts @param {PlainReading} of @param {number} width */
+  async function drawScatter(charts, of, width) {
     const kept = keptOf(of);
-    const correlation = spearman(kept.map(({ id }) => id), kept.map((each) => each.kept));
-    byId("scatter-chart").replaceChildren(charts.keptChart(kept.map(({ id, token, n, kept }) =>
-      ({ id, kept, is_chosen: id === Number(picked.value), title: `${token.shown} (id ${id}), ${n} times: typical rank ${integer(kept)}` })), widthOf("scatter-chart")));
+    const is_norm = against.value === "norm";
+    // A reading that no engine made has no norms.
+    const xs = is_norm ? await norms(kept.map(({ id }) => id)).catch(() => kept.map(() => NaN)) : kept.map(({ id }) => id);
+    if (of !== reading) return;
+    const correlation = spearman(xs, kept.map((each) => each.kept));
+    const label = is_norm ? "norm of the token’s embedding" : "token id (rarer tokens have higher ids)";
+    const points = kept.map(({ id, token, n, kept }, i) =>
+      ({ x: xs[i], kept, is_chosen: id === Number(picked.value), title: `${token.shown} (id ${id}${is_norm ? `, norm ${decimal(xs[i])}` : ""}), ${n} times: typical rank ${integer(kept)}` }));
+    byId("scatter-chart").replaceChildren(charts.keptChart(points, width, label));
+    const what = is_norm ? "the norm" : "the id";
     byId("scatter-words").textContent = kept.length >= MIN_TOKENS && Number.isFinite(correlation)
-      ? `Typical rank: the geometric mean over all rows but input. Spearman’s correlation with the id, over ${kept.length} tokens: ${decimal(correlation)}${correlation < 0 ? " (higher ids are kept better here)" : ""}.`
+      ? `Typical rank: the geometric mean over all rows but input. Its Spearman correlation with ${what}, over ${kept.length} tokens: ${decimal(correlation)}${correlation < 0 ? " (the higher, the better kept)" : ""}.`
       : "Too few different tokens to correlate.";
   }
 
@@ -82,7 +98,7 @@ export function createPassage(stateNow) {
     is_stale = true;
     void draw();
   };
-  for (const select of [picked, measure]) select.addEventListener("change", again);
+  for (const select of [picked, measure, against]) select.addEventListener("change", again);
   new IntersectionObserver(([{ isIntersecting }]) => {
     is_seen = isIntersecting;
     void draw();

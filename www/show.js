@@ -123,6 +123,9 @@ export function createShow(page) {
       canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);
     },
 
+    /** Says which token a tracked view follows. @param {string} name */
+    nameTracked: (name) => void (byId("legend-quantity").textContent = `${page.state().view.quantity.replace("the tracked token", name)}`),
+
     /** What is followed until somebody chooses: what the final row puts first at the end. @param {PlainReading | null} reading @returns {number[]} */
     defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })] : []),
 

@@ -102,7 +102,7 @@ const api = {
    */
   load: (job, source, { precision, keep }, onStep) => cancellable(job, async (signal) => {
     const before = in_use;
-    const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep) };
+    const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep), letGo };
     try {
       const { in_use: now, refusal } = await openModel(engine(), source, how);
       in_use = now;
@@ -194,6 +194,13 @@ const api = {
       tracks.push(...some.map(plainTrack));
     }
     return tracks;
+  }),
+
+  /** The length of each of these tokens' embedding. @param {number[]} ids */
+  norms: (ids) => outcomeOf(async () => {
+    /** @type {Float32Array} */
+    const norms = await loupe.atlas().norms();
+    return ids.map((id) => norms[id]);
   }),
 
   /** Tokens by their ids. @param {number[]} ids */

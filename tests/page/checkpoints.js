@@ -41,6 +41,14 @@ export const tales = () => ({
   "model.safetensors": read("model.safetensors"),
 });
 
+/** The same tokenizer in the two files that older models have. @returns {Folder} */
+export function talesOfOld() {
+  const { "tokenizer.json": whole, ...rest } = tales();
+  const { vocab, merges } = JSON.parse(whole.toString()).model;
+  const lines = ["#version: 0.2", ...merges.map((/** @type {[string, string]} */ pair) => pair.join(" ")), ""];
+  return { ...rest, "vocab.json": Buffer.from(JSON.stringify(vocab)), "merges.txt": Buffer.from(lines.join("\n")) };
+}
+
 /** The same tensors in files of their own. @param {number} n @returns {Folder} */
 export function talesInShards(n) {
   const { "model.safetensors": whole, ...rest } = tales();

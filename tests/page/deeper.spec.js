@@ -231,7 +231,7 @@ test("a pinned cell lists its twenty tokens, and followed tokens draw what trace
   await page.getByRole("button", { name: "Follow", exact: true }).click();
   await expect(page.locator("#followed li")).toHaveCount(1);
   await expect(page.locator("#followed")).toContainText("␣house | ␣door");
-  const dots = page.locator("#paths-chart svg circle, #paths-chart svg [aria-label=dot] *");
+  const dots = page.locator("#paths-chart svg circle");
   await expect(dots.first()).toBeAttached();
   const [house, door] = await page.evaluate(async () => (await Promise.all([" house", " door"].map((text) => /** @type {any} */ (window).loupePage.engine.encode(text)))).map(([{ id }]) => id));
   const { column: traced } = await readByApi(page, {}, [house, door]);
@@ -246,6 +246,7 @@ test("a pinned cell lists its twenty tokens, and followed tokens draw what trace
   await page.locator("#followed button").first().click();
   await expect.poll(async () => (await shownByPage(page)).name).toBe("tracked_rank");
   await expect.poll(async () => (await shownByPage(page)).values.at(-1)).toBe(Math.min(first, second));
+  await expect(page.locator("#legend-quantity")).toHaveText("rank of ␣house | ␣door");
   await page.locator("#follow-text").fill("several words here");
   await page.getByRole("button", { name: "Follow", exact: true }).click();
   await expect(page.locator("#follow-problem")).toContainText("tokens");
@@ -359,4 +360,44 @@ test("two texts: the difference of a shared prefix is exactly zero, and what fol
   await page.screenshot({ path: "test-results/two-texts-beside.png", fullPage: true });
   await page.getByRole("button", { name: "Close the second text" }).click();
   await expect(page.locator("#heatmap-second")).toBeHidden();
+});
+
+test("over the passage: decisions, losses and what is kept of the input are the API's numbers", async ({ page, site }) => {
+  await page.goto(`${site}#view=rank_input`);
+  await waitForState(page, "ready");
+  const api = await readByApi(page, {});
+  const { n_tokens, taps, stats } = api;
+  await page.locator("#passage").scrollIntoViewIfNeeded();
+  const titles = (/** @type {string} */ chart) => page.locator(`#${chart} title`).allTextContents();
+  await expect(page.locator("#scatter-chart title").first()).toBeAttached();
+
+  const top = (/** @type {number} */ tap, /** @type {number} */ position) => api.top_ids[(tap * n_tokens + position) * 20];
+  const last = taps.length - 1;
+  const firsts = taps.map((_, tap) => Array.from({ length: n_tokens }, (_, p) => p).filter((p) => taps.findIndex((_, t) => top(t, p) === top(last, p)) === tap).length);
+  const bars = await titles("decisions-chart");
+  taps.forEach((tap, i) => expect(bars).toContain(`${tap}: ${firsts[i]} positions have the final top-1 for the first time`));
+
+  const losses = await titles("loss-chart");
+  taps.forEach((tap, i) => {
+    const mean = stats.logprob_next.slice(i * n_tokens, (i + 1) * n_tokens - 1).reduce((sum, value) => sum - value, 0) / (n_tokens - 1);
+    expect(losses[i]).toContain(`${tap}: ${mean.toFixed(2)} nats`);
+  });
+
+  const [id, text, positions] = await page.evaluate(() => {
+    const { tokens } = /** @type {any} */ (window).loupePage.reading();
+    const { id, shown } = tokens.find((/** @type {any} */ { id }) => tokens.filter((/** @type {any} */ each) => each.id === id).length > 1);
+    return [id, shown, tokens.flatMap((/** @type {any} */ each, /** @type {number} */ i) => (each.id === id ? [i] : []))];
+  });
+  await page.locator("#kept-token").selectOption(String(id));
+  const second = `2nd ${text} (position ${positions[1]}) at ${taps[last]}: rank ${stats.rank_input[last * n_tokens + positions[1]].toLocaleString("en")}`;
+  await expect.poll(() => titles("kept-chart")).toContain(second);
+
+  await page.locator("#scatter-against").selectOption("norm");
+  const norm = await page.evaluate(async (id) => (await /** @type {any} */ (window).testLoupe.atlas().norms())[id], id);
+  await expect.poll(async () => (await titles("scatter-chart")).filter((title) => title.includes(`(id ${id}, norm ${norm.toFixed(2)})`)).length).toBe(1);
+  await expect(page.locator("#scatter-words")).toContainText("correlation with the norm");
+
+  // A window of positions narrows the charts as well.
+  await page.evaluate(() => void (location.hash = "#view=rank_input&window=2-6"));
+  await expect(page.locator("#decisions-words")).toContainText("of the 4 positions");
 });

@@ -1,7 +1,7 @@
 // @ts-check
 /** Models from a hub that misbehaves, from the store and from files: what a person sees, and what was asked of the hub. */
 import { mkdirSync, writeFileSync } from "node:fs";
-import { tales, talesBeyondF16, talesInShards, wide } from "./checkpoints.js";
+import { tales, talesBeyondF16, talesInShards, talesOfOld, wide } from "./checkpoints.js";
 import { startHub } from "./hub.js";
 import { expect, readText, serveSite, test as base, waitForState } from "./site.js";
 
@@ -30,6 +30,7 @@ const test = /** @type {any} */ (base).extend({
         "loupe/beyond-f16": talesBeyondF16(),
         "loupe/pickled": { ...texts, "pytorch_model.bin": weights },
         "loupe/no-tokenizer": without_tokenizer,
+        "loupe/of-old": talesOfOld(),
       });
       await use(hub);
       await hub.close();
@@ -440,6 +441,29 @@ test("what is not to be kept is not; a kept copy that is damaged is said and rep
   expect((await stored(page))[0]).toMatchObject({ sha256: undisturbed, about: { state: "whole" } });
 });
 
+test("a tokenizer of two files, from the hub, from the store and from this computer", async ({ page, site }) => {
+  await page.goto(`${site}#text=${encodeURIComponent(TEXT)}`);
+  await waitForState(page, "ready");
+  const bundled = await numbers(page);
+  await download(page, "loupe/of-old");
+  await waitForModel(page, "loupe/of-old");
+  expect(await numbers(page)).toEqual(bundled);
+  // Kept: the next visit asks the hub for nothing.
+  await page.reload();
+  await waitForModel(page, "loupe/of-old");
+  expect(await numbers(page)).toEqual(bundled);
+  const [kept] = await page.evaluate(() => /** @type {any} */ (window).loupePage.engine.list());
+  await page.evaluate((key) => /** @type {any} */ (window).loupePage.engine.remove(key), kept.key);
+
+  await page.goto(`${site}#text=${encodeURIComponent(`${TEXT} again`)}`);
+  await page.reload();
+  await waitForState(page, "ready");
+  const again = await numbers(page);
+  await page.locator("#files").setInputFiles(asFiles(talesOfOld()));
+  await waitForModel(page, "Files of this computer");
+  expect(await numbers(page)).toEqual(again);
+});
+
 /** @param {import("./checkpoints.js").Folder} folder */
 const asFiles = (folder) => Object.entries(folder).map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer }));
 
@@ -566,7 +590,7 @@ test("the panel: by keyboard, on a phone, in the dark", async ({ page, site }) =
   await page.keyboard.press("Enter");
   const panel = page.locator("#models");
   await expect(panel).toBeVisible();
-  for (const words of ["GPT-2 124M", "GPT-2 355M", "GPT-2 774M", "GPT-2 1558M", "DistilGPT2"]) await expect(panel).toContainText(words);
+  for (const words of ["GPT-2 124M", "GPT-2 355M", "GPT-2 774M", "GPT-2 1558M", "DistilGPT2", "GPT-Neo 125M", "GPT-Neo 1.3B", "GPT-Neo 2.7B", "CTRL 1.6B"]) await expect(panel).toContainText(words);
   await expect(panel).toContainText("548 MB to download");
   await expect(panel).toContainText("6.43 GB to download");
   await expect(page.locator('[data-row="bundled"]')).toContainText("in use");
