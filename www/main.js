@@ -7,19 +7,19 @@ import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
 import { createExamples } from "./examplebar.js";
 import { createExports } from "./exports.js";
-import { duration, integer } from "./format.js";
+import { createFailure } from "./failure.js";
+import { duration } from "./format.js";
+import { installHook } from "./hook.js";
 import { createModels } from "./models.js";
 import { workOffline } from "./offline.js";
 import { createOpenings } from "./openings.js";
-import { codeOf } from "./outcome.js";
 import { applyTheme, onSystemTheme } from "./palette.js";
 import { createPanel } from "./panel.js";
 import { createPassage } from "./passage.js";
-import { adviceOn } from "./problems.js";
 import { createSecond } from "./second.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
-import { setState, showLoading, showPicture, showProblem } from "./stage.js";
+import { setState, showLoading, showPicture } from "./stage.js";
 import { parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
@@ -133,7 +133,7 @@ const session = createSession({
     remember();
     if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
   },
-  failure: showFailure,
+  failure: (code, message, loading) => showFailure(code, message, loading),
 });
 
 const controls = createControls({
@@ -147,6 +147,16 @@ const controls = createControls({
     change({ theme });
     showTheme();
   },
+});
+
+const showFailure = createFailure({
+  engine: () => session.engine(),
+  text: () => state.text,
+  n_ctx,
+  again: () => openings.again(),
+  setText,
+  clear: show.clear,
+  remember,
 });
 
 const panel = createPanel(changeSwitches);
@@ -243,43 +253,6 @@ function setText(text, text_or_ids) {
   void session.readNow(text_or_ids);
 }
 
-/** @param {string} code @param {string} message @param {boolean} loading */
-function showFailure(code, message, loading) {
-  const advice = adviceOn(code, loading);
-  show.clear();
-  setState(advice.quiet ? "ready" : "error");
-  byId("status").textContent = n_ctx() > 0 ? `up to ${n_ctx()} tokens · nothing leaves this page` : "";
-  const retry = { label: "Try again", onClick: () => openings.again() };
-  showProblem(code, message, advice, advice.remedy === "retry" ? [retry] : advice.remedy === "keep" ? keepActions() : []);
-  if (code === "too-long") void sayLength(state.text);
-  if (!loading) remember();
-}
-
-/** Says how long a text is that does not fit, in the place where it stands for one that does. @param {string} text */
-async function sayLength(text) {
-  const n_tokens = await session.engine().count(text).catch(() => null);
-  if (n_tokens !== null && text === state.text) {
-    byId("status").textContent = `${integer(n_tokens)} tokens, ${n_ctx()} fit · nothing leaves this page`;
-  }
-}
-
-/** The two ways out of a text that is too long. */
-function keepActions() {
-  const { text } = state;
-  return /** @type {const} */ (["first", "last"]).map((which) => ({
-    label: `Keep the ${which} ${n_ctx()} tokens`,
-    onClick: async () => {
-      try {
-        const kept = await session.engine().keep(text, n_ctx(), which);
-        byId("text").focus();
-        setText(kept.text, kept.ids);
-      } catch (error) {
-        showFailure(codeOf(error), /** @type {Error} */ (error).message, false);
-      }
-    },
-  }));
-}
-
 addEventListener("hashchange", async () => {
   const [before, wanted] = [state, await parseHash(location.hash)];
   state = wanted;
@@ -316,33 +289,14 @@ showTheme();
 showSwitches();
 void openings.begin(state.model);
 
-/**
- * The page's hook for tests and scripts. Rectangles are CSS pixels from the canvas's top left; a cell's fill can be
- * sampled 5 pixels inside its corner, clear of outline and text, and its outline 2.25 pixels inside its edges.
- */
-/** @type {any} */ (window).loupePage = {
-  /** The plain Reading that is shown, or null. */
-  reading: () => show.picture.reading(),
-  cellRect: show.picture.cellRect,
-  cellColour: show.picture.cellColour,
-  cellInk: show.picture.cellInk,
-  outlined: show.picture.outlined,
-  view: () => state.view.name,
+installHook({
+  show,
+  second,
   state: () => state,
-  /** What the picture is drawn from: rows, values, scale, window. */
-  shown: () => show.picture.shown(),
-  /** Cells in the last frame, and frames so far. */
-  drawn: () => show.picture.drawn(),
-  /** The same of the second text's picture. */
-  second: () => ({ reading: second.reading(), shown: show.beside.shown() }),
-  /** Shows a reading from elsewhere, as if the engine had read it. @param {PlainReading} other */
-  show: (other) => {
+  engine: () => session.engine(),
+  put: (other) => {
     reading = other;
     showPicture();
     redraw(false);
   },
-  /** The engine behind the page: `load`, `read`, `count`, `keep`, `close`. */
-  get engine() {
-    return session.engine();
-  },
-};
+});

@@ -1,0 +1,40 @@
+// @ts-check
+/**
+ * The page's hook for tests and scripts. Rectangles are CSS pixels from the canvas's top left; a cell's fill can be
+ * sampled 5 pixels inside its corner, clear of outline and text, and its outline 2.25 pixels inside its edges.
+ */
+
+/** @typedef {import("./reading.js").PlainReading} PlainReading */
+
+/**
+ * @param {object} page
+ * @param {ReturnType<typeof import("./show.js").createShow>} page.show
+ * @param {ReturnType<typeof import("./second.js").createSecond>} page.second
+ * @param {() => import("./state.js").PageState} page.state
+ * @param {() => import("./engine.js").Engine} page.engine
+ * @param {(reading: PlainReading) => void} page.put
+ */
+export function installHook({ show: { picture, beside }, second, state, engine, put }) {
+  /** @type {any} */ (window).loupePage = {
+    /** The plain Reading that is shown, or null. */
+    reading: picture.reading,
+    cellRect: picture.cellRect,
+    cellColour: picture.cellColour,
+    cellInk: picture.cellInk,
+    outlined: picture.outlined,
+    view: () => state().view.name,
+    state,
+    /** What the picture is drawn from: rows, values, scale, window. */
+    shown: picture.shown,
+    /** Cells in the last frame, and frames so far. */
+    drawn: picture.drawn,
+    /** The same of the second text's picture. */
+    second: () => ({ reading: second.reading(), shown: beside.shown() }),
+    /** Shows a reading from elsewhere, as if the engine had read it. */
+    show: put,
+    /** The engine behind the page: `load`, `read`, `count`, `keep`, `close`. */
+    get engine() {
+      return engine();
+    },
+  };
+}
