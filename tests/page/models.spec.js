@@ -607,6 +607,8 @@ test("the panel: by keyboard, on a phone, in the dark", async ({ page, site }) =
       expect(overflow, `sideways scroll at ${width}`).toBeLessThanOrEqual(0);
       await panel.evaluate((dialog) => dialog.scrollTo(0, 0));
       await page.screenshot({ path: `test-results/models-${width}-${scheme}.png` });
+      // README's picture: LOUPE_PICTURES=1 cargo xtask test page
+      if (process.env.LOUPE_PICTURES && width === 1440 && scheme === "light") await page.screenshot({ path: "tests/page/models-light.png" });
       await panel.evaluate((dialog) => dialog.scrollTo(0, 1e6));
       await page.screenshot({ path: `test-results/models-${width}-${scheme}-end.png` });
     }
