@@ -85,7 +85,7 @@ export function createDeep(page) {
   /** @param {PlainReading} of @param {Cell} at */
   function showHead(of, at) {
     const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
-    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : ""}${row}, position ${at.position}`;
+    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "The last guess: "}${row}, position ${at.position}`;
     const before = of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1).map(({ text }) => text).join("");
     const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
     byId("cell-context").textContent = is_pinned ? context : `${context} · click a cell to pin it here`;
