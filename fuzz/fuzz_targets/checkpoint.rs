@@ -2,10 +2,10 @@
 //! bytes gives the same tensors or the same error.
 #![no_main]
 
-#[allow(dead_code)]
+#[allow(dead_code)] // the target uses part of it
 #[path = "../../src/checkpoint/mod.rs"]
 mod checkpoint;
-#[allow(dead_code)]
+#[allow(dead_code)] // the target uses part of it
 #[path = "../../src/error.rs"]
 mod error;
 

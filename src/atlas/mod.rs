@@ -2,7 +2,7 @@
 //!
 //! The embedding is streamed back from the device a few rows at a time and summed in f64; what is heavy
 //! (the Gram matrix, the zero-layer model) runs on the device. Standard deviations are population ones.
-//! Source: Adam Scherlis 2023, on GPT-2's weights.
+//! Source: Adam Scherlis's study of GPT-2's weights.
 
 mod channels;
 mod correlations;

@@ -100,6 +100,11 @@ impl Reader {
         self.file.as_ref().map(|(digest, _)| digest)
     }
 
+    /// The running digest of the data section, if the header says what it has to be.
+    pub fn data_digest(&self) -> Option<&Digest> {
+        self.data.as_ref().map(|(digest, _)| digest)
+    }
+
     /// After the header: goes on at byte `offset` of the file, where a tensor begins or the file
     /// ends. `digest` is the one of all bytes before it, if it was kept; else the file's digest
     /// can no longer be told.

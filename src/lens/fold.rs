@@ -3,7 +3,8 @@
 use crate::error::Result;
 use crate::gpu::Recorder;
 use crate::kernels::{
-    Chunk, LensFold, LensMerge, Matmul, References, Rows, Shard, TopK, TopKMerge,
+    Chunk, GatherDot, LensFold, LensMerge, Matmul, N_SLOTS, References, Rows, Shard, TopK,
+    TopKMerge,
 };
 use crate::model::Model;
 
@@ -57,6 +58,40 @@ fn spans(model: &Model) -> impl Iterator<Item = Span<'_>> {
             n_columns: CHUNK.min(rows - column),
         })
     })
+}
+
+/// Merged sums and target logits of the first `n` decoded rows of a room, read back; the targets of
+/// row r are those of r % period. Shapes: \[n, N_SLOTS + J\], \[n, J\].
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub(super) async fn targets_of_rows(
+    mut rec: Recorder<'_>,
+    model: &Model,
+    room: &Room,
+    n: usize,
+    period: usize,
+) -> Result<[Vec<f32>; 2]> {
+    let j = room.n_targets;
+    model.kernels.gather_dot(
+        &mut rec,
+        &GatherDot {
+            x: room.rows(0),
+            unembed: &model.weights.unembed,
+            targets: &room.targets,
+            n_targets: j,
+            period,
+            n_rows: n,
+            y: &room.target_logits,
+        },
+    )?;
+    let group = Group { first_row: 0, n_rows: n, logits: Logits::Computed };
+    let over = OverVocabulary { model, room, period, references: false, top_k: 0 };
+    over.fold(&mut rec, &group).await?;
+    rec.submit()?;
+    let bytes = |width: usize| 4 * (n * width) as u64;
+    let parts = [(&room.merged, bytes(N_SLOTS + j)), (&room.target_logits, bytes(j))];
+    let mut parts = rec.gpu().read(&parts).await?.into_iter();
+    Ok(std::array::from_fn(|_| parts.next().unwrap_or_default()))
 }
 
 /// The final and the input rows of a block of `n` positions over the whole vocabulary: logits kept,

@@ -2,11 +2,10 @@
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Recorder};
-use crate::kernels::{GatherDot, N_SLOTS, Rows};
+use crate::kernels::{N_SLOTS, Rows};
 use crate::model::Model;
 
-use super::fold::{Group, Logits, OverVocabulary};
-use super::{Norm, Room, decoder};
+use super::{Norm, Room, decoder, fold};
 
 /// Where it is done.
 pub struct Ranked {
@@ -42,34 +41,14 @@ impl Ranked {
         targets: &[u32],
     ) -> Result<Vec<Found>> {
         let (room, n) = (&self.room, targets.len());
-        let gpu = rec.gpu();
         decoder::decode(&mut rec, model, norm, x, room.rows(0), n)?;
-        gpu.write(&room.targets, 0, targets);
-        model.kernels.gather_dot(
-            &mut rec,
-            &GatherDot {
-                x: room.rows(0),
-                unembed: &model.weights.unembed,
-                targets: &room.targets,
-                n_targets: 1,
-                period: n,
-                n_rows: n,
-                y: &room.target_logits,
-            },
-        )?;
-        let group = Group { first_row: 0, n_rows: n, logits: Logits::Computed };
-        let over = OverVocabulary { model, room, period: n, references: false, top_k: 0 };
-        over.fold(&mut rec, &group).await?;
-        rec.submit()?;
-        let bytes = |width: usize| 4 * (n * width) as u64;
-        let parts = gpu
-            .read(&[(&room.merged, bytes(N_SLOTS + 1)), (&room.target_logits, bytes(1))])
-            .await?;
+        rec.gpu().write(&room.targets, 0, targets);
+        let [merged, logits] = fold::targets_of_rows(rec, model, room, n, n).await?;
         let found = |(slots, &target_logit): (&[f32], &f32)| Found {
             logit: slots[0],
             argmax: slots[3] as u32,
             target_logit,
         };
-        Ok(parts[0].chunks(N_SLOTS + 1).zip(&parts[1]).map(found).collect())
+        Ok(merged.chunks(N_SLOTS + 1).zip(&logits).map(found).collect())
     }
 }

@@ -2,13 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu, Tensor};
-use crate::kernels::{GatherDot, N_SLOTS, Rows};
+use crate::kernels::{N_SLOTS, Rows};
 use crate::model::{Model, Stream};
 use crate::reading::Track;
 
-use super::fold::{Group, Logits, OverVocabulary};
 use super::options::check_track;
-use super::{Norm, Room, Row, decoder, row_of_stream, summary};
+use super::{Norm, Room, Row, decoder, fold, row_of_stream, summary};
 
 /// A line of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,26 +98,8 @@ async fn trace_rows(
         decoder::decode(&mut rec, model, norm, x, room.rows(row), n_rows)?;
         row += n_rows;
     }
-    model.kernels.gather_dot(
-        &mut rec,
-        &GatherDot {
-            x: room.rows(0),
-            unembed: &model.weights.unembed,
-            targets: &room.targets,
-            n_targets: j,
-            period: 1,
-            n_rows: n,
-            y: &room.target_logits,
-        },
-    )?;
-    let group = Group { first_row: 0, n_rows: n, logits: Logits::Computed };
-    let over = OverVocabulary { model, room: &room, period: 1, references: false, top_k: 0 };
-    over.fold(&mut rec, &group).await?;
-    rec.submit()?;
-    let bytes = |width: usize| 4 * (n * width) as u64;
-    let parts =
-        gpu.read(&[(&room.merged, bytes(N_SLOTS + j)), (&room.target_logits, bytes(j))]).await?;
-    for (slots, logits) in parts[0].chunks(N_SLOTS + j).zip(parts[1].chunks(j)) {
+    let [merged, target_logits] = fold::targets_of_rows(rec, model, &room, n, 1).await?;
+    for (slots, logits) in merged.chunks(N_SLOTS + j).zip(target_logits.chunks(j)) {
         let sums = summary::moments(slots);
         for (i, track) in tracks.iter_mut().enumerate() {
             track.logit.push(logits[i]);

@@ -162,7 +162,7 @@ impl Loader {
     ) -> Result<Digest> {
         let position = &beginning.position;
         let received = (position.before + position.offset) as f64;
-        let (mut reader, mut digest) = (Reader::default(), Digest::default());
+        let mut reader = Reader::default();
         let mut piece = vec![0; COPY_PIECE];
         let mut at = 0;
         while at < beginning.bytes() {
@@ -173,9 +173,8 @@ impl Loader {
             }
             let mut bytes = &piece[..n];
             while let Some(event) = reader.next(&mut bytes)? {
-                match &event {
-                    Event::Header(header) => self.filling.check_kept(header)?,
-                    Event::Data { bytes, .. } => digest.update(bytes),
+                if let Event::Header(header) = &event {
+                    self.filling.check_kept(header)?;
                 }
                 self.filling.take(gpu, &event)?;
             }
@@ -187,8 +186,9 @@ impl Loader {
             watch.cancel.check()?;
             self.settle(gpu, n).await?;
         }
+        let digest = reader.data_digest().cloned();
         reader.finish()?;
-        Ok(digest)
+        digest.ok_or_else(|| Error::Corrupt("its digest is missing".into()))
     }
 
     /// Begins a file; `sha256` is its digest, if that is known.

@@ -240,7 +240,7 @@ export class Loupe {
   private constructor();
   static open(): Promise<Loupe>;
   readonly adapter: Adapter;
-  /** undefined before the first load. */
+  /** undefined before the first load, and while a load that the old model made way for has not ended. */
   readonly model: Model | undefined;
   /** Readings of the model in use go on meanwhile; it stays if this fails (but see `release`). */
   load(options: LoadOptions): Promise<Keeping>;
