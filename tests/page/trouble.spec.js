@@ -8,6 +8,7 @@ async function expectProblem(page, code) {
   await expect(problem).toBeVisible();
   await expect(problem).toHaveAttribute("data-code", code);
   await expect(page.locator("#picture")).toBeHidden();
+  await expect(page.locator("#cell-title"), "nothing beside it speaks of an older text").toBeHidden();
   await page.screenshot({ path: `test-results/problem-${code}.png` });
   return problem;
 }
