@@ -1,0 +1,141 @@
+// @ts-check
+/** The pure modules behind the atlas' views of tokens: orders, axes, groups, lengths, counts. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { cellAt, fitted, isWhole, panned, placeOf, rates, resized, seen, windowed, zoomed } from "../../../www/atlas/camera.js";
+import { bytesOf, groupOf, isBytes, isSpaceAdded, straysOf } from "../../../www/atlas/classes.js";
+import { pearson, withVariable } from "../../../www/atlas/correlate.js";
+import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../../../www/atlas/costs.js";
+import { countTokens, cutOf, piecesOf } from "../../../www/atlas/counting.js";
+import { densest } from "../../../www/atlas/densest.js";
+import { lengthQuestion } from "../../../www/atlas/lengths.js";
+import { coarser, descending, parseIndices, samplesOf, strideFor } from "../../../www/atlas/orders.js";
+
+const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
+
+test("a token that does not return itself lost its space, is bytes, or is something else", () => {
+  assert.equal(groupOf(bytes(" door"), bytes("door")), "space removed");
+  assert.equal(groupOf(bytes("door"), bytes(" door")), "other");
+  assert.ok(isSpaceAdded(bytes("door"), bytes(" door")));
+  assert.equal(groupOf(bytes(" door"), bytes(" Door")), "other");
+  assert.equal(groupOf(bytes(" "), bytes("")), "other", "nothing is left of a lone space");
+  assert.equal(groupOf(Uint8Array.of(0xe2, 0x80), bytes(" the")), "bytes");
+  assert.equal(groupOf(bytes(" the"), Uint8Array.of(0x99)), "bytes");
+  assert.equal(groupOf(Uint8Array.of(0x20, 0xe2), Uint8Array.of(0xe2)), "space removed");
+  assert.ok(isBytes(Uint8Array.of(0x01)) && isBytes(Uint8Array.of(0x7f)));
+  assert.ok(!isBytes(bytes("\n")) && !isBytes(bytes("é")) && !isBytes(bytes(" ")) && !isBytes(bytes("")));
+
+  const vocabulary = { bytes: bytes("a bb a"), ends: Uint32Array.of(1, 3, 4, 6) };
+  assert.deepEqual(Array.from({ length: 4 }, (_, id) => new TextDecoder().decode(bytesOf(vocabulary, id))), ["a", " b", "b", " a"]);
+  const found = { argmax: Uint32Array.of(0, 2, 2, 1), logit: Float32Array.of(1, 2, 3, 4), self_logit: Float32Array.of(1, 1, 3, 2) };
+  assert.deepEqual(straysOf(found, 1, vocabulary).map(({ id, returned, group, logit, self_logit }) => [id, returned, group, logit, self_logit]), [
+    [1, 2, "space removed", 2, 1],
+    [3, 1, "other", 4, 2],
+  ]);
+  const every_2nd = { argmax: Uint32Array.of(0, 1), logit: Float32Array.of(1, 2), self_logit: Float32Array.of(1, 1) };
+  assert.deepEqual(straysOf(every_2nd, 2, vocabulary).map(({ id, returned }) => [id, returned]), [[2, 1]]);
+});
+
+test("orders: largest first, ranges as one writes them, strides that keep what is there", () => {
+  assert.deepEqual([...descending([1, 3, 2, 3])], [1, 3, 2, 0]);
+  assert.deepEqual([...parseIndices("2-4, #7 3 9–10, 99", 10)], [2, 3, 4, 7, 9]);
+  assert.deepEqual([...parseIndices("no numbers", 10)], []);
+  assert.deepEqual([1000, 1001, 2001, 50_257].map((n) => strideFor(n, 1000)), [1, 2, 4, 64]);
+  assert.deepEqual(samplesOf(5, 13, 4), [4, 8, 12]);
+  assert.deepEqual(samplesOf(0, 0, 4), []);
+  const there = new Set([0, 8, 12]);
+  const has = (/** @type {number} */ place) => there.has(place);
+  assert.deepEqual([13, 11, 7].map((place) => coarser(place, 1, has)), [12, 8, 0]);
+  assert.equal(coarser(3, 1, () => false), null);
+});
+
+test("axes: zooming keeps the cell under the pointer, nothing lies beyond the ends", () => {
+  const all = fitted(4096, 800, 40);
+  assert.ok(isWhole(all));
+  assert.deepEqual(seen(all), { start: 0, end: 4096 });
+  const before = cellAt(all, 301);
+  const near = zoomed(all, 17.3, 301);
+  assert.equal(cellAt(near, 301), before);
+  assert.ok(Math.abs(placeOf(near, Number(before)) - 301) < near.size);
+  assert.deepEqual(seen(panned(near, 1e9)).start, 0);
+  assert.deepEqual(seen(panned(near, -1e9)).end, 4096);
+  assert.equal(zoomed(all, 1e9, 0).size, 40);
+  assert.ok(isWhole(zoomed(near, 1e-9, 5)));
+  assert.deepEqual(seen(windowed(all, 100, 200)), { start: 100, end: 200 });
+  const wider = resized(windowed(all, 100, 200), 1200);
+  assert.deepEqual(seen(wider), { start: 100, end: 200 });
+  assert.equal(cellAt(all, -1), null);
+  assert.equal(cellAt(fitted(3, 300, 40), 299), 2, "few cells fill the picture");
+  const [tokens, channels] = rates(fitted(50_257, 800, 40), fitted(768, 500, 20));
+  assert.equal(tokens, 1);
+  assert.ok(channels > 0.3 && channels < 1);
+});
+
+test("the length question: what a constant cosine cannot explain", () => {
+  const n = 400;
+  const norms = Float64Array.from({ length: n }, (_, i) => 1 + i / 100);
+  // All at cosine 0.5 or near it, but the four longest at 0.9.
+  const projections = norms.map((norm, i) => norm * (i >= n - 4 ? 0.9 : 0.5 + 0.01 * Math.sin(i)));
+  const answer = lengthQuestion(projections, norms, 4);
+  assert.deepEqual(answer.longest.ids, [399, 398, 397, 396]);
+  assert.deepEqual(answer.shortest.ids, [0, 1, 2, 3]);
+  assert.ok(Math.abs(answer.longest.mean - 0.9) < 1e-9);
+  assert.ok(Math.abs(answer.median - 0.5) < 0.01 && answer.low < answer.mean && answer.mean < answer.high);
+  assert.deepEqual([answer.longest.n_outside, answer.shortest.n_outside], [4, 0]);
+  assert.equal(lengthQuestion([1, 1, 1], [1, 2, 3], 50).longest.ids.length, 1);
+});
+
+test("counts: a text cut into pieces gives the tokens of the whole", async () => {
+  assert.deepEqual(cutOf("one two  three", 12), { at: 3, is_clean: true });
+  assert.deepEqual(cutOf("unbroken".repeat(10), 20), { at: 20, is_clean: false });
+  assert.equal(cutOf("👑".repeat(10), 5).at, 4, "a character stays whole");
+  assert.deepEqual(cutOf("word  ", 5).is_clean, false, "what follows the last space is not known yet");
+
+  // A stand-in for the tokenizer: a word with its space is one token, by its length.
+  const encode = async (/** @type {string} */ text) => (text.match(/ ?\S+|\s+(?!\S)|\s+/g) ?? []).map((word) => word.length);
+  const text = `${"The old king sat by the fire, é 👑  and said\nnothing at all. ".repeat(40)}end`;
+  const n_vocabulary = 64;
+  const how = { n_vocabulary, encode, signal: new AbortController().signal, onProgress: () => {} };
+  const pieces = [];
+  for await (const piece of piecesOf(new Blob([text]), 50)) pieces.push(piece.text);
+  assert.equal(pieces.join(""), text);
+  assert.ok(pieces.length > 30 && pieces.every((piece) => piece.length <= 51));
+  const counted = await countTokens(new Blob([text]), "a text", { ...how, piece_chars: 50 });
+  const counts = new Uint32Array(n_vocabulary);
+  for (const id of await encode(text)) counts[id]++;
+  assert.deepEqual(counted.counts, counts);
+  assert.equal(counted.n_cut, 0);
+  assert.equal(counted.n_tokens, (await encode(text)).length);
+  assert.equal((await countTokens(new Blob([""]), "nothing", how)).n_tokens, 0);
+  const stop = new AbortController();
+  stop.abort();
+  await assert.rejects(countTokens(new Blob([text]), "a text", { ...how, signal: stop.signal }), { name: "AbortError" });
+});
+
+test("correlation, and a table with one variable replaced", () => {
+  assert.ok(Math.abs(pearson([1, 2, 3, 4], [2, 4, 6, 8]) - 1) < 1e-12);
+  assert.ok(Math.abs(pearson([1, 2, 3], [1, 0, 1])) < 1e-12);
+  assert.ok(Number.isNaN(pearson([1, 1, 1], [1, 2, 3])));
+  const variables = [[1, 2, 3, 5], [2, 1, 4, 3], [0, 1, 0, 1]];
+  const table = variables.flatMap((a) => variables.map((b) => pearson(a, b)));
+  const logs = [variables[0], variables[1], [1, 4, 2, 9]];
+  assert.deepEqual([...withVariable(table, 2, logs)].map((r) => r.toFixed(9)), logs.flatMap((a) => logs.map((b) => pearson(a, b).toFixed(9))));
+});
+
+test("what the zero-layer model costs", () => {
+  assert.equal(flopText(flopOf(50_257, 768)), "3.9 TFLOP");
+  assert.equal(flopText(flopOf(4096, 192)), "6.4 GFLOP");
+  assert.equal(rowsFor(4096, stepFor(4096)), 64);
+  assert.equal(rowsFor(50_257, 64), 786);
+  assert.equal(stepFor(10), 1);
+  assert.deepEqual([400, 4200, 33_000, 1_800_000, 9_000_000].map(aboutText), ["less than a second", "about 5 s", "about 35 s", "about 30 minutes", "about 2.5 hours"]);
+});
+
+test("the densest place of a cloud", () => {
+  const spread = Array.from({ length: 2000 }, (_, i) => [(i * 0.618) % 1, (i * 0.414) % 1]);
+  const clump = Array.from({ length: 60 }, (_, i) => [0.2 + (i % 8) * 1e-3, 0.8 + (i % 7) * 1e-3]);
+  const points = [...spread, ...clump, [50, 50]];
+  const { x, y, n } = densest(points.map(([x]) => x), points.map(([, y]) => y));
+  assert.ok(x[0] < 0.2 && x[1] > 0.207 && y[0] < 0.8 && y[1] > 0.806);
+  assert.ok(n >= 60 && n < 90);
+});
