@@ -20,7 +20,7 @@ function ticksOf({ xs, width }, room) {
 }
 
 /** @param {Parameters<typeof plot>[0]} options @param {string} label */
-function chart(options, label) {
+export function chart(options, label) {
   const svg = /** @type {SVGSVGElement} */ (plot({ className: "chart-svg", ariaLabel: label, ...options }));
   svg.querySelector("style")?.remove();
   svg.setAttribute("role", "img");

@@ -96,6 +96,18 @@ export function startEngine() {
     /** @param {number[]} ids @returns {Promise<number[]>} */
     norms: (ids) => answer(remote.norms(ids)),
 
+    /**
+     * Asks the engine's atlas.
+     * @param {string} name of its method @param {unknown[]} args @param {object} options
+     * @param {{ signal: AbortSignal, onProgress: (progress: { done: number }) => void }} watch
+     * @returns {Promise<any>}
+     */
+    atlas: (name, args, options, { signal, onProgress }) =>
+      cancellable(signal, (job) => remote.atlas(job, name, args, options, Comlink.proxy(onProgress))),
+
+    /** Every token of the model in use. @param {AbortSignal} signal */
+    vocabulary: (signal) => cancellable(signal, (job) => remote.vocabulary(job)),
+
     /** @param {number[]} ids @returns {Promise<import("./reading.js").Token[]>} */
     tokens: (ids) => answer(remote.tokens(ids)),
 

@@ -4,21 +4,13 @@ import { button, byId } from "./dom.js";
 import { cut, fontOf, paint } from "./paint.js";
 import { posterOf } from "./poster.js";
 import { pythonOf } from "./python.js";
+import { save } from "./saving.js";
 import { svgOf } from "./svg.js";
 import { csvOf, jsonOf } from "./tables.js";
 
 const PNG_SCALE = 2;
 /** What browsers can hold in one canvas, in pixels along a side. */
 const MAX_SIDE = 16_384;
-
-/** @param {string} name @param {BlobPart} content @param {string} type */
-function save(name, content, type) {
-  const url = URL.createObjectURL(new Blob([content], { type }));
-  const link = document.createElement("a");
-  Object.assign(link, { href: url, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
 
 /**
  * @param {object} page

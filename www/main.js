@@ -1,5 +1,6 @@
 // @ts-check
 /** Wires the page together: what a person does ─▶ session ─▶ Reading ─▶ picture, legend, strip, panels. */
+import { createSelection } from "./atlas/selection.js";
 import { byId } from "./dom.js";
 import { createCodes } from "./codes.js";
 import { createControls } from "./controls.js";
@@ -23,6 +24,7 @@ import { setState, showLoading, showPicture } from "./stage.js";
 import { parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
+import { createTabs } from "./tabs.js";
 import { viewBeside, viewNamed } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
@@ -35,6 +37,7 @@ let state = await parseHash(location.hash);
 let facts = null;
 /** @type {PlainReading | null} the newest reading, kept while a problem hides it */
 let reading = null;
+const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
 const n_layer = () => Number(facts?.model.n_layer ?? 1);
 
@@ -77,6 +80,13 @@ createExports({
 });
 
 const openings = createOpenings({ session: () => session, changed: () => remember() });
+const tabs = createTabs({
+  state: () => state,
+  change,
+  engine: () => session.engine(),
+  selection,
+  lens: () => redraw(false),
+});
 const models = createModels({ engine: () => session.engine(), isOpening: () => session.isOpening(), coming: openings.coming, open: openings.open });
 
 /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. @returns {number[]} */
@@ -102,7 +112,12 @@ const session = createSession({
     if (is_other) {
       show.release();
       state = { ...state, pin: null, groups: [], tracked: 0 };
+      // Another model has other channels and tokens.
+      selection.set_channel(null);
+      selection.set_tokens([]);
     }
+    tabs.model(now);
+    if (now.model.partial === true) tabs.open("gains");
     remember();
   },
   notOpened: (failure, source, how) => {
@@ -172,10 +187,10 @@ const examples = createExamples({
   beside: second.toggle,
 });
 
-/** @param {Partial<PageState>} part */
-function change(part) {
+/** @param {Partial<PageState>} part @param {boolean} [adds] whether it is a step that can be gone back */
+function change(part, adds = false) {
   state = { ...state, ...part };
-  remember();
+  remember(adds);
 }
 
 /** @param {import("./views.js").View} view */
@@ -236,12 +251,14 @@ function showTheme() {
   applyTheme(state.theme);
   redraw(false);
   deep.redraw();
+  tabs.redraw();
 }
 
-function remember() {
+/** @param {boolean} [adds] */
+function remember(adds = false) {
   state = { ...state, model: openings.model() };
-  void saveState(state);
-  const start = state.text.trim().replace(/\s+/g, " ").slice(0, MAX_TITLE_CHARS);
+  void saveState(state, adds);
+  const start = tabs.title() || state.text.trim().replace(/\s+/g, " ").slice(0, MAX_TITLE_CHARS);
   document.title = start ? `${start} · Loupe` : "Loupe";
 }
 
@@ -260,6 +277,9 @@ addEventListener("hashchange", async () => {
   controls.setTheme(state.theme);
   applyTheme(state.theme);
   second.show();
+  selection.set_channel(wanted.channel);
+  selection.set_tokens(wanted.picked);
+  void tabs.show();
   if (wanted.text !== before.text) setText(state.text, state.text);
   else if (reading) void session.readNow(idsOf(reading));
   if (wanted.model !== before.model) void openings.follow(state.model);
@@ -274,6 +294,7 @@ addEventListener("keydown", (event) => {
   const at = /** @type {HTMLElement} */ (event.target);
   if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
   if (event.key === "?") help.showModal();
+  if (!tabs.is_lens()) return;
   if (event.key === "[" || event.key === "]") setView(viewBeside(state.view, event.key === "[" ? -1 : 1));
 });
 
@@ -287,6 +308,11 @@ controls.setTheme(state.theme);
 second.show();
 showTheme();
 showSwitches();
+selection.subscribe(() => {
+  change({ channel: selection.chosen_channel, picked: [...selection.tokens] });
+  redraw(false);
+});
+void tabs.show();
 void openings.begin(state.model);
 
 installHook({

@@ -49,3 +49,10 @@ const arraysOf = ({ logit, logprob, rank }) => [logit, logprob, rank];
 export const buffersOf = (reading) => [
   ...new Set([...Object.values(reading.stats), ...Object.values(reading.tracked).flatMap(arraysOf), reading.top_ids, reading.top_logits].map((array) => array.buffer)),
 ];
+
+/** The buffers of the arrays in an answer of the atlas: an array, a table of arrays, or a list of such tables. @param {unknown} answer @returns {ArrayBuffer[]} */
+export function answerBuffers(answer) {
+  if (ArrayBuffer.isView(answer)) return [/** @type {ArrayBuffer} */ (answer.buffer)];
+  if (answer && typeof answer === "object") return [...new Set(Object.values(answer).flatMap(answerBuffers))];
+  return [];
+}

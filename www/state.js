@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * What the address bar remembers, each part only where it is not as usual: the model, the text or texts, the view, the
- * switches, the pinned cell, the followed tokens, and the theme.
+ * switches, the pinned cell, the followed tokens, the theme; of the atlas the view with its options, and what is selected.
  */
 import { addressOf, addressText } from "./address.js";
 import { DEFAULT_TEXT } from "./examples.js";
@@ -23,7 +23,17 @@ export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
  * @property {number[][]} groups followed tokens, each group as one
  * @property {number} tracked which of the groups the tracked views show
  * @property {typeof THEMES[number]} theme
+ * @property {string | null} atlas the view of the atlas that is open; null for the lens
+ * @property {Record<string, string>} atlas_options of its views
+ * @property {number | null} channel selected in the atlas; null for the one that the model suggests
+ * @property {number[]} picked selected tokens
  */
+
+/** So many selected tokens stand in the address. */
+const MAX_PICKED = 200;
+/** An option of one of the atlas' views, by the view's name: pairs.x */
+const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|zero|outliers)\.[a-z_]{1,24}$/;
+const MAX_OPTION_CHARS = 300;
 
 /** Longer ones are packed. */
 const MAX_PLAIN_CHARS = 400;
@@ -57,11 +67,15 @@ export async function parseHash(hash) {
     groups,
     tracked: Math.min(Math.max(0, groups.length - 1), Number(fields.get("tracked")) || 0),
     theme: THEMES.includes(theme) ? theme : "auto",
+    atlas: /^[a-z]{1,20}$/.exec(fields.get("atlas") ?? "")?.[0] ?? null,
+    atlas_options: Object.fromEntries([...fields].filter(([key, value]) => ATLAS_OPTION.test(key) && value.length <= MAX_OPTION_CHARS)),
+    channel: /^\d{1,6}$/.test(fields.get("channel") ?? "") ? Number(fields.get("channel")) : null,
+    picked: (parseGroups(fields.get("picked"))[0] ?? []).slice(0, MAX_PICKED),
   };
 }
 
 /** @param {PageState} state */
-export async function formatHash({ model, text, second, compare, view, switches, pin, groups, tracked, theme }) {
+export async function formatHash({ model, text, second, compare, view, switches, pin, groups, tracked, theme, atlas, atlas_options, channel, picked }) {
   const fields = new URLSearchParams();
   const putText = async (/** @type {string} */ plain, /** @type {string} */ packed, /** @type {string} */ value) => {
     // A lone surrogate has no place in an address: it would come back as another character.
@@ -76,6 +90,10 @@ export async function formatHash({ model, text, second, compare, view, switches,
   if (tracked > 0) fields.set("tracked", String(tracked));
   if (pin) fields.set("pin", `${pin.position}@${pin.tap}`);
   if (theme !== "auto") fields.set("theme", theme);
+  if (atlas !== null) fields.set("atlas", atlas);
+  for (const [option, value] of Object.entries(atlas_options)) fields.set(option, value);
+  if (channel !== null) fields.set("channel", String(channel));
+  if (picked.length > 0) fields.set("picked", formatGroups([picked.slice(0, MAX_PICKED)]));
   if (text !== DEFAULT_TEXT) await putText("text", "packed", text);
   if (second !== null) {
     if (compare === "beside") fields.set("compare", compare);
@@ -85,10 +103,20 @@ export async function formatHash({ model, text, second, compare, view, switches,
 }
 
 let n_saves = 0;
+let is_step = false;
 
-/** Replaces, so that the Back button leaves the page instead of undoing letters. Of several calls the last one counts. @param {PageState} state */
-export async function saveState(state) {
+/**
+ * Replaces, so that the Back button leaves the page instead of undoing letters; but a step to another tab or view of the
+ * atlas can be gone back. Of several calls the last one counts.
+ * @param {PageState} state @param {boolean} [adds] whether this is such a step
+ */
+export async function saveState(state, adds = false) {
   const mine = ++n_saves;
+  is_step ||= adds;
   const hash = await formatHash(state);
-  if (mine === n_saves) history.replaceState(null, "", location.pathname + location.search + hash);
+  if (mine !== n_saves) return;
+  const address = location.pathname + location.search + hash;
+  if (is_step && hash !== location.hash) history.pushState(null, "", address);
+  else history.replaceState(null, "", address);
+  is_step = false;
 }

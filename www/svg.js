@@ -37,6 +37,9 @@ function element(mark, cutText) {
   }
 }
 
+/** Marks without an SVG around them. @param {Mark[]} marks @param {(mark: import("./scene.js").TextMark) => string} [cutText] */
+export const innerOf = (marks, cutText = ({ text }) => text) => marks.map((mark) => element(mark, cutText)).join("\n");
+
 /**
  * @param {Mark[]} marks
  * @param {{ width: number, height: number, background: string, title: string, cutText: (mark: import("./scene.js").TextMark) => string }} sheet
@@ -45,6 +48,6 @@ export const svgOf = (marks, { width, height, background, title, cutText }) =>
   `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${SANS}">
 <title>${escaped(title)}</title>
 <rect width="${width}" height="${height}" fill="${background}"/>
-${marks.map((mark) => element(mark, cutText)).join("\n")}
+${innerOf(marks, cutText)}
 </svg>
 `;

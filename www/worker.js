@@ -4,9 +4,10 @@ import * as Comlink from "comlink";
 import { LoupeError, outcomeOf } from "./outcome.js";
 import { lookUp } from "./hub.js";
 import { openModel } from "./opening.js";
-import { buffersOf, plainReading, plainToken, plainTrack } from "./plain.js";
+import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./plain.js";
 import { TOP_K } from "./reading.js";
 import { listKept, removeKept } from "./store.js";
+import { vocabularyOf } from "./vocabulary.js";
 
 /** @typedef {import("./gather.js").Places & { engine_url: string }} Settings */
 /** @typedef {Record<string, string | number | boolean>} Facts */
@@ -61,6 +62,16 @@ function seldom(onStep) {
     if (step.step === last && step.step !== "wait" && performance.now() - at < STEP_MS) return;
     [last, at] = [step.step, performance.now()];
     onStep(step);
+  };
+}
+
+/** Ten times a second, and the end. @param {(progress: { done: number }) => void} onProgress */
+function rarely(onProgress) {
+  let at = 0;
+  return (/** @type {{ done: number }} */ { done }) => {
+    if (done < 1 && performance.now() - at < STEP_MS) return;
+    at = performance.now();
+    onProgress({ done });
   };
 }
 
@@ -202,6 +213,30 @@ const api = {
     const norms = await loupe.atlas().norms();
     return ids.map((id) => norms[id]);
   }),
+
+  /**
+   * A question to the atlas; the arrays of the answer are transferred.
+   * @param {number} job @param {string} name of the atlas' method @param {unknown[]} args @param {object} options
+   * @param {(progress: { done: number }) => void} onProgress
+   */
+  atlas: async (job, name, args, options, onProgress) => {
+    const outcome = await cancellable(job, async (signal) => {
+      const atlas = loupe.atlas();
+      try {
+        return await atlas[name](...args, { ...options, signal, onProgress: rarely(onProgress) });
+      } finally {
+        atlas.free();
+        /** @type {any} */ (onProgress)[Comlink.releaseProxy]();
+      }
+    });
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  /** Every token of the model in use: as it is shown, and its bytes, one after the other. @param {number} job */
+  vocabulary: async (job) => {
+    const outcome = await cancellable(job, async (signal) => vocabularyOf(loupe, signal));
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
 
   /** Tokens by their ids. @param {number[]} ids */
   tokens: (ids) => outcomeOf(() => ids.map((id) => plainToken(loupe.token(id)))),

@@ -1,0 +1,158 @@
+// @ts-check
+/** A figure's card: title, what it shows, its tools, what is under way, what went wrong, and the ways out of the page. */
+import { button, element } from "../dom.js";
+import { save } from "../saving.js";
+import { codeOf } from "../outcome.js";
+import { quoted } from "../tables.js";
+import { pngOf, sheetOf } from "./sheet.js";
+
+/** @typedef {{ head: string[], lines: (string | number)[][] }} Table what a CSV holds; texts are quoted */
+/** @typedef {ReturnType<typeof createCard>} Card */
+
+/** A bar that flickers past says nothing. */
+const PATIENCE_MS = 250;
+
+/**
+ * The data behind a picture as CSV, with a few lines on what it is.
+ * @param {Table} table @param {Record<string, string>} notes
+ */
+export const csvOf = ({ head, lines }, notes) =>
+  [
+    ...Object.entries(notes).map(([key, value]) => `# ${key}: ${value.replace(/[\r\n]+/g, " ")}`),
+    head.join(","),
+    ...lines.map((line) => line.map((value) => (typeof value === "string" ? quoted(value) : Number.isFinite(value) ? Number(value.toPrecision(9)) : "")).join(",")),
+    "",
+  ].join("\r\n");
+
+/**
+ * @param {object} what
+ * @param {string} what.name in the names of files
+ * @param {string} what.title
+ * @param {string} [what.words] one sentence on what it shows
+ * @param {() => string} what.model the name of the model in use
+ * @param {() => Table} [what.csv] the data behind it
+ * @param {boolean} [what.is_picture] false for a table, which leaves as CSV only
+ */
+export function createCard({ name, title, words = "", model, csv, is_picture = true }) {
+  const heading = element("h2", "", title);
+  const said = element("p", "muted card-words", words);
+  const tools = element("div", "card-tools");
+  const body = element("div", "card-body");
+  const bar = element("progress", "");
+  const share = element("span", "card-share");
+  const busy = element("div", "card-busy", bar, share, button("chip small", "Cancel", () => running?.abort()));
+  busy.hidden = true;
+  bar.setAttribute("aria-label", `Progress: ${title}`);
+  const trouble = element("div", "card-trouble");
+  trouble.setAttribute("role", "status");
+  trouble.hidden = true;
+  /** @type {AbortController | null} */
+  let running = null;
+
+  const menu = exportMenu();
+  const card = element("section", "card atlas-card", element("div", "card-top", heading, element("div", "tools", menu.element), said, tools), busy, trouble, body);
+  card.setAttribute("aria-label", title);
+
+  function exportMenu() {
+    const state = element("p", "muted");
+    state.setAttribute("role", "status");
+    const fileName = (/** @type {string} */ end) => `loupe ${model()} ${name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
+    const sheet = () => sheetOf(body, { title: heading.textContent ?? "", words: said.textContent ?? "", origin: `${model()} · made by Loupe` });
+    /** @type {[string, () => void | Promise<void>][]} */
+    const ways = [];
+    if (is_picture) {
+      ways.push(["PNG, 2×", async () => save(fileName("png"), await pngOf(sheet()), "image/png")]);
+      ways.push(["SVG", () => save(fileName("svg"), sheet().svg, "image/svg+xml")]);
+    }
+    // Spreadsheets take a file for UTF-8 only if it says so.
+    if (csv) ways.push(["CSV", () => save(fileName("csv"), `\ufeff${csvOf(csv(), { made_by: "Loupe, the logit lens in a web page", model: model(), shows: heading.textContent ?? "", words: said.textContent ?? "" })}`, "text/csv")]);
+    const items = ways.map(([label, act]) => {
+      const item = button("menu-item", label, async () => {
+        state.textContent = await Promise.resolve().then(act).then(() => "Saved.", (/** @type {Error} */ error) => `That failed: ${error.message}`);
+      });
+      item.dataset.export = label.split(",")[0].toLowerCase();
+      return item;
+    });
+    const box = element("details", "menu", element("summary", "chip small", "Export"), element("div", "menu-sheet", ...items, state));
+    /** @type {HTMLElement} */ (box.firstChild).setAttribute("aria-label", `Export: ${title}`);
+    const close = () => void (box.open = false);
+    document.addEventListener("pointerdown", (event) => !box.contains(/** @type {Node} */ (event.target)) && close());
+    box.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape") return;
+      close();
+      box.querySelector("summary")?.focus();
+    });
+    box.addEventListener("toggle", () => void (state.textContent = ""));
+    box.hidden = ways.length === 0;
+    return { element: box };
+  }
+
+  /** @param {string} text @param {{ label: string, onClick: () => void }[]} [actions] */
+  function say(text, actions = []) {
+    trouble.hidden = text === "";
+    trouble.replaceChildren(element("span", "", text), ...actions.map(({ label, onClick }) => button("chip small", label, onClick)));
+  }
+
+  return {
+    element: card,
+    /** Where the picture stands. */
+    body,
+    /** Where its controls stand. */
+    tools,
+    /** @param {string} text what it shows */
+    set_words: (text) => void (said.textContent = text),
+    /** @param {string} text */
+    set_title(text) {
+      heading.textContent = text;
+      card.setAttribute("aria-label", text);
+    },
+    /** A line instead of, or above, the picture; an empty one takes it away. */
+    say,
+
+    /**
+     * Does what takes a while: with a bar and a way to stop it, and a word if it fails. A newer run of the same card
+     * stops an older one. Resolves to null where it was stopped, overtaken or failed.
+     * @template T
+     * @param {(watch: { signal: AbortSignal, onProgress: (progress: { done: number }) => void }) => Promise<T>} work
+     * @returns {Promise<T | null>}
+     */
+    async run(work) {
+      const before = running;
+      const mine = (running = new AbortController());
+      const isCurrent = () => running === mine;
+      say("");
+      bar.removeAttribute("value");
+      share.textContent = "";
+      card.setAttribute("aria-busy", "true");
+      const waiting = setTimeout(() => isCurrent() && (busy.hidden = false), PATIENCE_MS);
+      const onProgress = (/** @type {{ done: number }} */ { done }) => {
+        if (!isCurrent()) return;
+        bar.value = done;
+        share.textContent = `${Math.floor(done * 100)} %`;
+      };
+      const answer = work({ signal: mine.signal, onProgress });
+      // Only now, so that a question that both ask is not stopped in between.
+      before?.abort();
+      const again = () => void this.run(work);
+      try {
+        const value = await answer;
+        return isCurrent() && !mine.signal.aborted ? value : null;
+      } catch (error) {
+        if (!isCurrent()) return null;
+        if (codeOf(error) !== "aborted") say(/** @type {Error} */ (error).message, [{ label: "Try again", onClick: again }]);
+        else if (mine.signal.aborted) say("Cancelled.", [{ label: "Start again", onClick: again }]);
+        return null;
+      } finally {
+        clearTimeout(waiting);
+        if (isCurrent()) {
+          busy.hidden = true;
+          running = null;
+          card.removeAttribute("aria-busy");
+        }
+      }
+    },
+
+    /** Stops what is under way. */
+    stop: () => running?.abort(),
+  };
+}

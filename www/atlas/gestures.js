@@ -1,0 +1,109 @@
+// @ts-check
+/** What a hand does to a cloud: zoom and move (d3-zoom), a rectangle, a click, the pointer over it, keys. */
+import { select } from "d3-selection";
+import { zoom, zoomIdentity } from "d3-zoom";
+
+/** @typedef {{ left: number, top: number, right: number, bottom: number }} Box */
+
+const MAX_ZOOM = 4000;
+const STEP = 1.6;
+const MOVE = 60;
+const MIN_DRAG = 4;
+const ARROWS = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {object} on
+ * @param {boolean} on.can_zoom
+ * @param {() => boolean} on.is_selecting whether a plain drag draws a rectangle
+ * @param {(transform: import("d3-zoom").ZoomTransform) => void} on.zoomed
+ * @param {(x: number, y: number) => void} on.point
+ * @param {() => void} on.leave
+ * @param {(x: number, y: number, adds: boolean) => void} on.click
+ * @param {(box: Box | null, is_over: boolean, adds: boolean) => void} on.box while it is drawn, and when it is over
+ * @param {(dx: number, dy: number) => void} on.step to the next point in a direction
+ * @param {(adds: boolean) => void} on.enter
+ */
+export function createGestures(canvas, on) {
+  const surface = select(canvas);
+  const scaling = /** @type {import("d3-zoom").ZoomBehavior<HTMLCanvasElement, unknown>} */ (zoom())
+    .scaleExtent([1, MAX_ZOOM])
+    .filter((/** @type {any} */ event) => {
+      if (!on.can_zoom) return false;
+      // A page that stops scrolling under the pointer is a nuisance: the wheel zooms with Ctrl, or once the picture has the focus.
+      if (event.type === "wheel") return event.ctrlKey || event.metaKey || document.activeElement === canvas;
+      if (event.touches) return event.touches.length > 1;
+      return event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey && !on.is_selecting();
+    })
+    .on("zoom", ({ transform }) => on.zoomed(transform));
+  if (on.can_zoom) surface.call(scaling);
+  const transition = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120;
+  const calm = () => (transition > 0 ? /** @type {any} */ (surface).transition().duration(transition) : surface);
+  let scale = 1;
+
+  /** @type {{ x: number, y: number } | null} */
+  let from = null;
+  let was_dragged = false;
+  const adds = (/** @type {MouseEvent | KeyboardEvent} */ event) => event.ctrlKey || event.metaKey;
+  /** @param {PointerEvent} event @returns {Box | null} */
+  const boxTo = ({ offsetX: x, offsetY: y }) =>
+    from && { left: Math.min(from.x, x), right: Math.max(from.x, x), top: Math.min(from.y, y), bottom: Math.max(from.y, y) };
+
+  canvas.addEventListener("pointerdown", (event) => {
+    was_dragged = false;
+    if (event.button !== 0 || !(event.shiftKey || on.is_selecting())) return;
+    from = { x: event.offsetX, y: event.offsetY };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const box = boxTo(event);
+    if (!box) return event.buttons === 0 && event.pointerType !== "touch" ? on.point(event.offsetX, event.offsetY) : undefined;
+    was_dragged ||= box.right - box.left > MIN_DRAG || box.bottom - box.top > MIN_DRAG;
+    if (was_dragged) on.box(box, false, adds(event));
+  });
+  const finish = (/** @type {PointerEvent} */ event) => {
+    const box = was_dragged && event.type === "pointerup" ? boxTo(event) : null;
+    if (from && was_dragged) on.box(box, true, adds(event));
+    from = null;
+  };
+  canvas.addEventListener("pointerup", finish);
+  canvas.addEventListener("pointercancel", finish);
+  canvas.addEventListener("pointerleave", () => from ?? on.leave());
+  canvas.addEventListener("click", (event) => {
+    if (!was_dragged) on.click(event.offsetX, event.offsetY, adds(event) || event.shiftKey);
+    was_dragged = false;
+  });
+  canvas.addEventListener("blur", on.leave);
+
+  canvas.addEventListener("keydown", (event) => {
+    if (event.altKey || event.metaKey) return;
+    const arrow = ARROWS[event.key];
+    if (arrow && scale > 1) scaling.translateBy(/** @type {any} */ (surface), (-arrow[0] * MOVE) / scale, (-arrow[1] * MOVE) / scale);
+    else if (arrow) on.step(...arrow);
+    else if (on.can_zoom && (event.key === "+" || event.key === "=")) zoomBy(STEP);
+    else if (on.can_zoom && event.key === "-") zoomBy(1 / STEP);
+    else if (on.can_zoom && event.key === "0") reset();
+    else if (event.key === "Enter" || event.key === " ") on.enter(event.ctrlKey || event.shiftKey);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const zoomBy = (/** @type {number} */ factor) => scaling.scaleBy(/** @type {any} */ (calm()), factor);
+  const reset = () => scaling.transform(/** @type {any} */ (calm()), zoomIdentity);
+
+  return {
+    zoomBy,
+    reset,
+    /** Back to all, at once and without a word. */
+    forget: () => scaling.transform(surface, zoomIdentity),
+    /** @param {import("d3-zoom").ZoomTransform} transform */
+    zoomTo: (transform) => scaling.transform(surface, transform),
+    /** @param {number} k */
+    setScale: (k) => void (scale = k),
+    /** @param {Box} frame that cannot be left */
+    setFrame({ left, top, right, bottom }) {
+      scaling.extent([[left, top], [right, bottom]]).translateExtent([[left, top], [right, bottom]]);
+    },
+  };
+}

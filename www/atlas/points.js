@@ -1,0 +1,75 @@
+// @ts-check
+/** Many points of few colours, as pixels and as paths. */
+
+/**
+ * @typedef {object} Coloured
+ * @property {string[]} css the colours there are
+ * @property {Uint8Array | null} of which colour each point has; null: all the first
+ */
+
+/** Above these numbers points are small squares: circles would cost most of the time. */
+const MANY = 4000;
+
+/** Radius of a point. @param {number} n */
+export const radiusOf = (n) => (n > 20_000 ? 1 : n > MANY ? 1.25 : n > 600 ? 2 : n > 100 ? 2.6 : 3.4);
+
+/** Opacity of a point: crowds of them shade into each other. @param {number} n */
+export const opacityOf = (n) => (n > 20_000 ? 0.45 : n > MANY ? 0.6 : n > 600 ? 0.65 : 0.8);
+
+/** @param {Coloured} colours @param {number} n @returns {Uint32Array[]} the points of each colour */
+export function groupsOf({ css, of }, n) {
+  if (!of) return [Uint32Array.from({ length: n }, (_, i) => i), ...css.slice(1).map(() => new Uint32Array(0))];
+  /** @type {number[][]} */
+  const groups = css.map(() => []);
+  for (let i = 0; i < n; i++) groups[of[i]]?.push(i);
+  return groups.map((group) => Uint32Array.from(group));
+}
+
+/**
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} ctx
+ * @param {Float64Array} xs @param {Float64Array} ys places in pixels; NaN: not in the picture
+ * @param {Uint32Array[]} groups @param {string[]} css
+ * @param {{ left: number, top: number, right: number, bottom: number }} frame
+ * @param {{ radius: number, opacity: number }} look
+ */
+export function paintPoints(ctx, xs, ys, groups, css, { left, top, right, bottom }, { radius, opacity }) {
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, right - left, bottom - top);
+  ctx.clip();
+  ctx.globalAlpha = opacity;
+  const is_square = radius < 1.6;
+  groups.forEach((group, g) => {
+    ctx.fillStyle = css[g];
+    for (const i of group) {
+      const [x, y] = [xs[i], ys[i]];
+      if (!(x > left - radius && x < right + radius && y > top - radius && y < bottom + radius)) continue;
+      if (is_square) {
+        ctx.fillRect(x - radius, y - radius, 2 * radius, 2 * radius);
+      } else {
+        ctx.beginPath();
+        ctx.arc(x, y, radius, 0, 2 * Math.PI);
+        ctx.fill();
+      }
+    }
+  });
+  ctx.restore();
+}
+
+/** A tenth of a pixel is finer than anybody sees. @param {number} value */
+const n1 = (value) => Math.round(value * 10) / 10;
+
+/**
+ * One path a colour: a stroke of no length with a round cap is a point.
+ * @param {Float64Array} xs @param {Float64Array} ys @param {Uint32Array[]} groups @param {string[]} css
+ * @param {{ left: number, top: number, right: number, bottom: number }} frame
+ * @param {{ radius: number, opacity: number }} look
+ */
+export const pathsOf = (xs, ys, groups, css, { left, top, right, bottom }, { radius, opacity }) =>
+  groups.map((group, g) => {
+    let path = "";
+    for (const i of group) {
+      if (xs[i] >= left && xs[i] <= right && ys[i] >= top && ys[i] <= bottom) path += `M${n1(xs[i])} ${n1(ys[i])}h0`;
+    }
+    return path && `<path d="${path}" fill="none" stroke="${css[g]}" stroke-opacity="${opacity}" stroke-width="${2 * radius}" stroke-linecap="round"/>`;
+  }).filter(Boolean).join("\n");

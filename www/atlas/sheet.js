@@ -1,0 +1,120 @@
+// @ts-check
+/**
+ * What a card shows as one SVG: charts as they are, clouds as they draw themselves, captions as text, each at its
+ * place on the page. The PNG is the same sheet, painted by the browser at twice the size.
+ */
+import { SANS } from "../paint.js";
+import { escaped } from "../svg.js";
+import { resolved } from "./colours.js";
+
+const PNG_SCALE = 2;
+const MARGIN = 20;
+const HEAD = 48;
+const FOOT = 26;
+/** What no browser's canvas can be wider or higher than. */
+const MAX_SIDE = 16_384;
+
+/** Elements that draw themselves for a sheet: the inside of an SVG of their own size. @type {WeakMap<Element, () => string>} */
+const drawers = new WeakMap();
+
+/** @param {Element} element @param {() => string} draw */
+export const drawsItself = (element, draw) => void drawers.set(element, draw);
+
+/** @param {SVGSVGElement} svg with colours that only our style sheet knows @returns {string} */
+function standalone(svg) {
+  const home = /** @type {Element} */ (svg.parentElement);
+  const { color, fontSize } = getComputedStyle(svg);
+  /** @type {Map<string, string>} */
+  const known = new Map();
+  const colour = (/** @type {string} */ css) => known.get(css) ?? (known.set(css, resolved(home, css)), /** @type {string} */ (known.get(css)));
+  const inner = new XMLSerializer().serializeToString(svg)
+    .replace(/var\(--[\w-]+(?:,[^()]*)?\)/g, colour)
+    .replaceAll("currentColor", color)
+    .replace(/ class="[^"]*"/g, "");
+  return inner.replace(/^<svg/, `<svg overflow="visible" fill="${color}" font-size="${fontSize}" font-family="${escaped(SANS)}"`);
+}
+
+/** @param {Element} part @param {DOMRect} from @returns {string} */
+function piece(part, from) {
+  const { left, top, width, height } = part.getBoundingClientRect();
+  if (width === 0 || height === 0) return "";
+  const [x, y] = [left - from.left, top - from.top];
+  const draw = drawers.get(part);
+  if (draw) return `<svg x="${x}" y="${y}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${draw()}</svg>`;
+  if (part instanceof SVGSVGElement) return standalone(part).replace(/^<svg/, `<svg x="${x}" y="${y}"`);
+  return [...part.querySelectorAll(".series-key, .shade-bar")].map((key) => swatchOf(key, from)).join("") + textsOf(part, from);
+}
+
+/** The key of a series, or a scale of shades. @param {Element} key @param {DOMRect} from */
+function swatchOf(key, from) {
+  const { left, top, width, height } = key.getBoundingClientRect();
+  const { backgroundColor, backgroundImage } = getComputedStyle(key);
+  const stops = backgroundImage.match(/rgba?\([^)]*\)/g) ?? [backgroundColor];
+  const step = width / stops.length;
+  return stops.map((fill, i) => `<rect x="${left - from.left + i * step}" y="${top - from.top}" width="${step + (stops.length > 1 ? 0.5 : 0)}" height="${height}" rx="${stops.length > 1 ? 0 : Math.min(width, height) / 2}" fill="${fill}"/>`).join("");
+}
+
+/** Its texts, each where it stands. @param {Element} part @param {DOMRect} from */
+function textsOf(part, from) {
+  const walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  let out = "";
+  while (walker.nextNode()) {
+    const text = (walker.currentNode.textContent ?? "").trim();
+    range.selectNodeContents(walker.currentNode);
+    const { left, top, height, width } = range.getBoundingClientRect();
+    if (!text || width === 0) continue;
+    const { fontSize, fontWeight, fontFamily, color } = getComputedStyle(/** @type {Element} */ (walker.currentNode.parentElement));
+    out += `<text x="${left - from.left}" y="${top - from.top + height / 2}" dy=".35em" font-size="${fontSize}" font-weight="${fontWeight}" font-family="${escaped(fontFamily)}" fill="${color}">${escaped(text)}</text>`;
+  }
+  return out;
+}
+
+/** What a sheet is made of: charts, clouds, the names of series, and whatever says that it is a caption. */
+const PARTS = "svg, canvas, .series li, [data-caption]";
+
+/** A drawing of the page, not an icon inside a button; and no series that is switched off. @param {Element} part */
+const isPart = (part) => !part.closest("button, summary, [hidden]") && !part.querySelector('[aria-pressed="false"]') && !(part.parentElement?.closest("svg")) && (!(part instanceof HTMLCanvasElement) || drawers.has(part));
+
+/**
+ * @param {HTMLElement} body @param {{ title: string, words: string, origin: string }} about
+ * @returns {{ svg: string, width: number, height: number }}
+ */
+export function sheetOf(body, { title, words, origin }) {
+  const from = body.getBoundingClientRect();
+  const style = getComputedStyle(body);
+  const muted = resolved(body, "var(--muted)");
+  const [width, height] = [Math.ceil(from.width) + 2 * MARGIN, Math.ceil(from.height) + HEAD + FOOT + 2 * MARGIN];
+  const text = (/** @type {number} */ y, /** @type {string} */ said, /** @type {string} */ how) => `<text x="${MARGIN}" y="${y}" ${how}>${escaped(said)}</text>`;
+  const parts = [...body.querySelectorAll(PARTS)].filter(isPart);
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${escaped(SANS)}">
+<title>${escaped(title)}</title>
+<rect width="${width}" height="${height}" fill="${resolved(body, "var(--surface)")}"/>
+${text(MARGIN + 12, title, `font-size="15" font-weight="600" fill="${style.color}"`)}
+${text(MARGIN + 32, words, `font-size="12" fill="${muted}"`)}
+<g transform="translate(${MARGIN} ${MARGIN + HEAD})">
+${parts.map((part) => piece(part, from)).filter(Boolean).join("\n")}
+</g>
+${text(height - MARGIN + 4, origin, `font-size="11" fill="${muted}"`)}
+</svg>
+`;
+  return { svg, width, height };
+}
+
+/** @param {{ svg: string, width: number, height: number }} sheet @returns {Promise<Blob>} */
+export async function pngOf({ svg, width, height }) {
+  const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
+  try {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    const scale = Math.min(PNG_SCALE, MAX_SIDE / width, MAX_SIDE / height);
+    const canvas = new OffscreenCanvas(Math.floor(width * scale), Math.floor(height * scale));
+    const ctx = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    ctx.scale(scale, scale);
+    ctx.drawImage(image, 0, 0, width, height);
+    return await canvas.convertToBlob({ type: "image/png" });
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}

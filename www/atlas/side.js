@@ -1,0 +1,137 @@
+// @ts-check
+/** Beside every view: the channel and the tokens that are selected, in short. */
+import { axisX, axisY, barY, gridY, line, ruleY } from "@observablehq/plot";
+import { chart } from "../charts.js";
+import { button, element } from "../dom.js";
+import { decimal, integer } from "../format.js";
+import { columnOf } from "./maths.js";
+
+/** More rows than these nobody reads here. */
+const MAX_LISTED = 100;
+const HEIGHT = 118;
+
+/**
+ * @param {object} tab
+ * @param {import("./ask.js").Ask} tab.ask
+ * @param {import("./selection.js").Selection} tab.selection
+ * @param {() => void} tab.lens shows the lens
+ */
+export function createSide({ ask, selection, lens }) {
+  const number = element("input", "channel-number");
+  Object.assign(number, { type: "number", min: "0", step: "1" });
+  number.setAttribute("aria-label", "Selected channel");
+  const why = element("p", "muted", "selected in every picture");
+  const gains_at = element("div", "chart small-chart");
+  const wpe_at = element("div", "chart small-chart");
+  const words = element("p", "muted");
+  const channel_card = element("section", "card atlas-card side-card",
+    element("h2", "channel-title", "Channel ", number,
+      button("chip small", "‹", () => step(-1)), button("chip small", "›", () => step(1))),
+    why, words, gains_at, wpe_at);
+  channel_card.setAttribute("aria-label", "Selected channel");
+  for (const [i, label] of ["The channel before", "The next channel"].entries()) channel_card.querySelectorAll("button")[i].setAttribute("aria-label", label);
+
+  const count = element("p", "muted");
+  const list = element("ol", "picked");
+  const actions = element("div", "deep-tools", button("chip small", "Show in the lens", lens), button("chip small", "Clear", () => selection.set_tokens([])));
+  const tokens_card = element("section", "card atlas-card side-card", element("h2", "", "Selected tokens"), count, list, actions);
+  tokens_card.setAttribute("aria-label", "Selected tokens");
+
+  const last = () => Number(ask.facts.n_embd) - 1;
+  const step = (/** @type {number} */ by) => selection.set_channel(Math.min(last(), Math.max(0, selection.channel + by)));
+  number.addEventListener("change", () => {
+    const wanted = Math.round(Number(number.value));
+    if (number.value !== "" && wanted >= 0 && wanted <= last()) selection.set_channel(wanted);
+    else number.value = String(selection.channel);
+  });
+
+  async function showChannel() {
+    const c = selection.channel;
+    number.value = String(c);
+    number.max = String(last());
+    const [gains, stats, positions] = await Promise.all([
+      ask.has("norms") ? ask.gains().catch(() => []) : [],
+      ask.channels().catch(() => null),
+      ask.has("wpe") ? ask.positions().catch(() => null) : null,
+    ]);
+    if (c !== selection.channel) return;
+    const width = Math.max(220, channel_card.clientWidth - 32);
+    const said = [];
+    if (stats && stats.wte_std.length > c) said.push(`wte: mean ${decimal(stats.wte_mean[c], 3)}, std ${decimal(stats.wte_std[c], 3)}`);
+    if (stats && stats.wpe_std.length > c) said.push(`wpe: mean ${decimal(stats.wpe_mean[c], 3)}, std ${decimal(stats.wpe_std[c], 3)}`);
+    words.textContent = said.join(" · ");
+    const by_block = gains.flatMap(({ name, weight }) => {
+      const found = /^h\.(\d+)\.(ln_[12])$/.exec(name);
+      return found ? [{ block: Number(found[1]), norm: found[2], gain: weight[c] }] : [];
+    });
+    gains_at.replaceChildren(...(by_block.length > 0 ? [gainsChart(by_block, width)] : []));
+    const n_embd = last() + 1;
+    wpe_at.replaceChildren(...(positions ? [wpeChart(Array.from(columnOf(positions, n_embd, c), (y, x) => ({ x, y })), width)] : []));
+  }
+
+  async function showTokens() {
+    const ids = [...selection.tokens];
+    const n_vocab = Number(ask.facts.vocab_size) || 0;
+    count.textContent = ids.length === 0
+      ? ask.has("wte") ? "None yet: click a point, or drag a rectangle with Shift." : "This file has no tokens to select."
+      : `${integer(ids.length)} of ${integer(n_vocab)}, marked in every picture and in the lens${ids.length > MAX_LISTED ? `; the first ${MAX_LISTED} are listed` : ""}`;
+    actions.hidden = ids.length === 0;
+    const { shown } = ids.length > 0 && n_vocab > 0 ? await ask.vocabulary().catch(() => ({ shown: [] })) : { shown: [] };
+    if ([...selection.tokens].join() !== ids.join()) return;
+    list.replaceChildren(...ids.slice(0, MAX_LISTED).map((id) => {
+      const drop = button("picked-drop", "×", () => selection.toggle_token(id));
+      drop.setAttribute("aria-label", `Deselect ${shown[id] ?? id}`);
+      return element("li", "", element("span", "muted picked-id", String(id)), element("span", "token", shown[id] ?? `#${id}`), drop);
+    }));
+    list.hidden = ids.length === 0;
+  }
+
+  const show = () => void Promise.all([showChannel(), showTokens()]);
+  let is_asked = false;
+  selection.subscribe(() => {
+    if (is_asked || !ask.facts.n_embd) return;
+    is_asked = true;
+    // Several changes of one moment are one.
+    requestAnimationFrame(() => {
+      is_asked = false;
+      show();
+    });
+  });
+
+  return {
+    element: element("aside", "atlas-side", channel_card, tokens_card),
+    show,
+    /** Why this channel is shown first. @param {string} words */
+    reason: (words) => void (why.title = words),
+  };
+}
+
+/** @param {{ block: number, norm: string, gain: number }[]} gains @param {number} width */
+function gainsChart(gains, width) {
+  return chart({
+    width, height: HEIGHT, marginLeft: 34, marginBottom: 28, marginTop: 20, marginRight: 8,
+    x: { type: "band", domain: [...new Set(gains.map(({ block }) => block))], label: "block", labelArrow: "none" },
+    y: { zero: true, nice: true },
+    marks: [
+      gridY({ ticks: 3 }),
+      axisY({ label: "gain: ln_1 line, ln_2 bars", labelArrow: "none", tickSize: 0, ticks: 3 }),
+      axisX({ label: null, tickSize: 0 }),
+      barY(gains.filter(({ norm }) => norm === "ln_2"), { x: "block", y: "gain", fill: "var(--accent)", fillOpacity: 0.75, title: (d) => `h.${d.block}.ln_2: ${d.gain.toFixed(3)}` }),
+      line(gains.filter(({ norm }) => norm === "ln_1"), { x: "block", y: "gain", stroke: "var(--series-0)", strokeWidth: 1.5, marker: "dot" }),
+      ruleY([0], { stroke: "var(--line)" }),
+    ],
+  }, "gains of this channel by block");
+}
+
+/** @param {{ x: number, y: number }[]} curve @param {number} width */
+const wpeChart = (curve, width) =>
+  chart({
+    width, height: HEIGHT, marginLeft: 34, marginBottom: 28, marginTop: 20, marginRight: 8,
+    x: { domain: [0, Math.max(1, curve.length - 1)] },
+    marks: [
+      gridY({ ticks: 3 }),
+      axisY({ label: "wpe", labelArrow: "none", tickSize: 0, ticks: 3 }),
+      axisX({ label: "position", labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: 5, tickFormat: (/** @type {number} */ x) => String(x) }),
+      line(curve, { x: "x", y: "y", stroke: "var(--accent)", strokeWidth: 1.5 }),
+    ],
+  }, "wpe of this channel over the positions");

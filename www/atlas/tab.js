@@ -1,0 +1,152 @@
+// @ts-check
+/** The Atlas tab: the list of views, the chosen one, and beside it what is selected everywhere. */
+import { element } from "../dom.js";
+import { createAsk } from "./ask.js";
+import { createCard } from "./card.js";
+import { createCloud } from "./cloud.js";
+import { defaultChannel } from "./maths.js";
+import { createSide } from "./side.js";
+import { VIEWS } from "./views/index.js";
+
+/** @typedef {import("./views/index.js").View} View */
+/** @typedef {import("./views/index.js").Shown} Shown */
+/** @typedef {ReturnType<typeof createAtlas>} Atlas */
+
+export const DEFAULT_VIEW = "channels";
+
+/** What the study looks at most. */
+const STUDIED_CHANNEL = 138;
+
+const NAMES = { wte: "wte, the token embedding", wpe: "wpe, the position embedding", norms: "LayerNorms" };
+
+/**
+ * @param {HTMLElement} home
+ * @param {object} page
+ * @param {() => import("../engine.js").Engine} page.engine
+ * @param {import("./selection.js").Selection} page.selection
+ * @param {{ get: (name: string) => string | null, set: (name: string, value: string | null) => void }} page.options of all views, as the address bar has them
+ * @param {(view: string) => void} page.open asks for a view
+ * @param {() => void} page.lens asks for the lens
+ */
+export function createAtlas(home, { engine, selection, options, open, lens }) {
+  const ask = createAsk(engine);
+  let model = "";
+  /** @type {string | null} the view in sight */
+  let current = null;
+  let is_ready = false;
+  /** @type {Map<string, Shown>} */
+  const shown = new Map();
+  /** @type {Set<import("./cloud.js").Cloud>} */
+  const clouds = new Set();
+
+  const links = VIEWS.map(({ name, title }) => {
+    const link = element("a", "atlas-link", title);
+    link.href = `#atlas=${name}`;
+    link.dataset.atlas = name;
+    link.addEventListener("click", (event) => {
+      event.preventDefault();
+      open(name);
+    });
+    return link;
+  });
+  const list = element("nav", "card atlas-list", element("h2", "", "The weights"), element("p", "muted atlas-after", "after Adam Scherlis"), element("ul", "", ...links.map((link) => element("li", "", link))));
+  list.setAttribute("aria-label", "Views of the atlas");
+  const stand = element("div", "atlas-stand");
+  const absent = element("section", "card atlas-absent");
+  const side = createSide({ ask, selection, lens });
+  home.replaceChildren(list, stand, side.element);
+
+  /** @param {HTMLElement} at @param {any} how */
+  function cloud(at, how) {
+    const made = createCloud(at, { ...how, selection });
+    clouds.add(made);
+    return made;
+  }
+
+  /** @param {View} view @returns {import("./views/index.js").Stage} */
+  const stageOf = ({ name }) => ({
+    ask,
+    selection,
+    options: { get: (option) => options.get(`${name}.${option}`), set: (option, value) => options.set(`${name}.${option}`, value) },
+    card: (what) => createCard({ ...what, model: () => model }),
+    cloud,
+  });
+
+  /** @param {View} view */
+  function elementFor(view) {
+    const missing = view.needs.filter((what) => !ask.has(what));
+    if (missing.length > 0) {
+      absent.replaceChildren(element("h2", "", view.title), element("p", "muted", `This file has no ${missing.map((what) => NAMES[what]).join(" and no ")}, and this view is made from it. Open a whole model to see it.`));
+      return { element: absent, show: () => {} };
+    }
+    const known = shown.get(view.name);
+    if (known) return known;
+    const made = view.create(stageOf(view));
+    shown.set(view.name, made);
+    return made;
+  }
+
+  function showView() {
+    if (!is_ready || current === null) return;
+    const view = viewOf(current);
+    const now = elementFor(view);
+    for (const [name, other] of shown) if (other !== now && other.element.isConnected) shown.get(name)?.hide?.();
+    if (stand.firstChild !== now.element) stand.replaceChildren(now.element);
+    void now.show();
+  }
+
+  /** @param {string} name */
+  const viewOf = (name) => VIEWS.find((view) => view.name === name) ?? /** @type {View} */ (VIEWS.find((view) => view.name === DEFAULT_VIEW));
+
+  async function findDefault() {
+    const n_embd = Number(ask.facts.n_embd);
+    if (selection.chosen_channel !== null && selection.chosen_channel >= n_embd) selection.set_channel(null);
+    if (n_embd > STUDIED_CHANNEL) {
+      selection.set_default(STUDIED_CHANNEL);
+      return side.reason("Until you choose one: the channel that the study singles out in GPT-2 small");
+    }
+    const gains = ask.has("norms") ? await ask.gains().catch(() => []) : [];
+    selection.set_default(defaultChannel(gains) ?? 0);
+    side.reason("Until you choose one: its |ln_2 gain|, averaged over the blocks on a log scale, is farthest from the median");
+  }
+
+  return {
+    /** Another model is in use. @param {import("../engine.js").Facts} facts @param {string} name */
+    async model(facts, name) {
+      ask.model(facts);
+      [model, is_ready] = [name, false];
+      await findDefault();
+      if (ask.facts !== facts) return;
+      is_ready = true;
+      side.show();
+      showView();
+    },
+
+    /** @param {string} name of a view; the usual one for a name that no view has */
+    open(name) {
+      const { name: found, title } = viewOf(name);
+      current = found;
+      for (const link of links) {
+        if (link.dataset.atlas === found) link.setAttribute("aria-current", "page");
+        else link.removeAttribute("aria-current");
+      }
+      showView();
+      side.show();
+      return title;
+    },
+
+    /** Out of sight. */
+    close() {
+      if (current !== null) shown.get(current)?.hide?.();
+      current = null;
+    },
+
+    /** After another theme. */
+    redraw() {
+      for (const each of clouds) each.redraw();
+      for (const each of shown.values()) each.redraw?.();
+    },
+
+    ask,
+  };
+}
