@@ -156,6 +156,7 @@ test("an address brings back everything, also long texts and odd characters", as
     model: "openai-community/gpt2", text: long, second: "short & sweet", compare: /** @type {const} */ ("beside"), view: viewNamed("rank_input"),
     switches: { ...DEFAULTS, prints: /** @type {const} */ ("both"), step: 3, transposed: true, limits: /** @type {const} */ ("fixed"), from: -1.5, to: 4, span: { start: 5, end: 9 }, borrowed: 1, part: /** @type {const} */ ("mlp"), font: 1.25, norm: /** @type {const} */ ("none"), row_kind: /** @type {const} */ ("subblocks"), words_only: true },
     pin: { tap: "h.3.attn", position: 17 }, groups: [[11, 13], [29]], tracked: 1, theme: /** @type {const} */ ("dark"),
+    atlas: "pairs", atlas_options: { "pairs.x": "138", "pairs.y": "378" }, channel: 36, picked: [50256, 11],
   };
   const hash = await formatHash(state);
   assert.ok(hash.length < 1500, `${hash.length} characters`);
@@ -165,4 +166,6 @@ test("an address brings back everything, also long texts and odd characters", as
   assert.equal(await unpack("no such thing"), null);
   assert.equal(await unpack(await pack("a".repeat(3_000_000))), null, "a link that unfolds without end is not followed");
   assert.equal((await parseHash("#pin=9@<img>&window=9-2&step=-4&tokens=x_1.y")).pin, null);
+  const odd = await parseHash("#atlas=<b>&channel=-1&picked=3.x.5&pairs.x=1&nobody.x=2&pairs.<x>=3");
+  assert.deepEqual([odd.atlas, odd.channel, odd.picked, odd.atlas_options], [null, null, [3, 5], { "pairs.x": "1" }]);
 });
