@@ -100,9 +100,9 @@ struct Raw {
 }
 
 /// Largest accepted size of any one dimension but the vocabulary: far above any model, far below overflow.
-const MAX_DIM: u64 = 1 << 16;
+pub(crate) const MAX_DIM: u64 = 1 << 16;
 /// Token ids travel as f32 through the lens kernels: exact up to 2²⁴.
-const MAX_VOCAB: u64 = 1 << 24;
+pub(crate) const MAX_VOCAB: u64 = 1 << 24;
 
 impl Config {
     /// Reads and checks the text of a `config.json`.
@@ -168,6 +168,33 @@ impl Config {
                 Family::Gpt2 | Family::Ctrl => vec![None; n_layer],
             },
         })
+    }
+
+    /// Of a model that only some tensors are known of: sizes are 0 until they tell them.
+    pub(crate) fn unknown() -> Config {
+        Config {
+            family: Family::Gpt2,
+            n_layer: 0,
+            n_head: 0,
+            n_embd: 0,
+            n_inner: 0,
+            n_ctx: 0,
+            vocab_size: 0,
+            layer_norm_epsilon: 1e-5,
+            scale_attn_weights: true,
+            scale_attn_by_inverse_layer_idx: false,
+            tie_word_embeddings: true,
+            activation: Activation::Gelu,
+            windows: Vec::new(),
+        }
+    }
+
+    /// The factor on token embeddings.
+    pub fn embedding_scale(&self) -> f32 {
+        match self.family {
+            Family::Gpt2 | Family::GptNeo => 1.0,
+            Family::Ctrl => (self.n_embd as f64).sqrt() as f32,
+        }
     }
 
     /// D: width of one attention head.

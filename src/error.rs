@@ -36,6 +36,9 @@ pub enum Error {
         "The files lack the tensor {0}. Are all shards there, and is it the right config.json?"
     )]
     MissingTensor(String),
+    /// What was loaded is only a part of a model, and this needs another part.
+    #[error("This needs {0}, and what was loaded is a part of a model without it.")]
+    Absent(String),
     /// A tensor's shape is not what the config says.
     #[error("Tensor {name}: the config asks for shape {expected:?}, the file has {found:?}.")]
     BadShape {
@@ -127,7 +130,7 @@ impl Error {
             Error::BadConfig(_) => "bad-config",
             Error::UnsupportedModel(_) => "unsupported-model",
             Error::BadHeader(_) => "bad-header",
-            Error::MissingTensor(_) => "missing-tensor",
+            Error::MissingTensor(_) | Error::Absent(_) => "missing-tensor",
             Error::BadShape { .. } => "bad-shape",
             Error::BadDtype { .. } => "bad-dtype",
             Error::Truncated { .. } => "truncated",

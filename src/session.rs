@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use async_lock::{Mutex, MutexGuard};
 
+use crate::atlas::Solved;
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu, Tensor};
@@ -20,6 +21,8 @@ pub struct Loaded {
     pub model: Model,
     /// Text ⇄ ids.
     pub tokenizer: Option<Tokenizer>,
+    /// What the atlas remembers of it.
+    pub solved: RefCell<Option<Rc<Solved>>>,
 }
 
 impl Loaded {
@@ -88,8 +91,8 @@ impl TokenizerText<'_> {
 
 /// What to load, apart from the weights' bytes.
 pub struct Recipe<'a> {
-    /// Text of `config.json`.
-    pub config: &'a str,
+    /// Text of `config.json`; only a part of a model can do without.
+    pub config: Option<&'a str>,
     /// The tokenizer's files.
     pub tokenizer: Option<TokenizerText<'a>>,
     /// Storage of the 2-D weights.
@@ -98,17 +101,20 @@ pub struct Recipe<'a> {
     pub shard_bytes: usize,
     /// Whether the model in use is let go of if the device has no room for both.
     pub release: bool,
+    /// Whether files with only some of the tensors will do: for the atlas, which shows what it can.
+    pub partial: bool,
 }
 
 impl<'a> Recipe<'a> {
     /// A recipe with f16 storage and shards that fit WebGPU's default limits.
     pub fn new(config: &'a str, tokenizer: Option<&'a str>) -> Recipe<'a> {
         Recipe {
-            config,
+            config: Some(config),
             tokenizer: tokenizer.map(TokenizerText::Json),
             precision: Precision::F16,
             shard_bytes: DEFAULT_SHARD_BYTES,
             release: false,
+            partial: false,
         }
     }
 }
@@ -204,13 +210,22 @@ impl Session {
     /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`, `out-of-memory`, `device-lost`.
     pub async fn load(&self, recipe: &Recipe<'_>) -> Result<Loading> {
         let _turn = self.turn().await;
-        let config = Config::parse(recipe.config)?;
-        let tokenizer = recipe.tokenizer.map(|text| text.parse(config.family)).transpose()?;
+        let config = match recipe.config {
+            None if recipe.partial => None,
+            text => Some(Config::parse(text.unwrap_or_default())?),
+        };
+        let family = config.as_ref().map_or(Family::Gpt2, |config| config.family);
+        let tokenizer = recipe.tokenizer.map(|text| text.parse(family)).transpose()?;
         let precision = recipe.precision;
         let kernels = self.kernels(precision).await?;
         let start = async || {
-            let (kernels, config) = (kernels.clone(), config.clone());
-            Loader::new(&self.gpu, kernels, config, precision, recipe.shard_bytes).await
+            let (kernels, shard_bytes) = (kernels.clone(), recipe.shard_bytes);
+            match config.clone() {
+                Some(config) if !recipe.partial => {
+                    Loader::new(&self.gpu, kernels, config, precision, shard_bytes).await
+                }
+                config => Ok(Loader::partial(kernels, config, precision, shard_bytes)),
+            }
         };
         let mut loader = start().await;
         if matches!(loader, Err(Error::OutOfMemory(_))) && self.make_room(recipe.release) {
@@ -259,7 +274,8 @@ impl Session {
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, Keeping)> {
         let (model, keeping) = loading.loader.finish(&self.gpu).await?;
         let _turn = self.turn().await;
-        let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer });
+        let loaded =
+            Rc::new(Loaded { model, tokenizer: loading.tokenizer, solved: RefCell::default() });
         self.loaded.replace(Some(loaded.clone()));
         self.last.take();
         Ok((loaded, keeping))
@@ -271,8 +287,8 @@ impl Session {
     /// the text shares with the last one at its start is taken over, to the same bits: the
     /// residual stream always, the columns if the options are the same.
     ///
-    /// Errors: `not-found`, `empty`, `too-long`, `bad-token`, `bad-option`, `out-of-memory`,
-    /// `aborted`, `device-lost`.
+    /// Errors: `not-found`, `missing-tensor` of a part of a model, `empty`, `too-long`,
+    /// `bad-token`, `bad-option`, `out-of-memory`, `aborted`, `device-lost`.
     pub async fn read(
         &self,
         ids: &[u32],
@@ -283,8 +299,8 @@ impl Session {
         cancel.check()?;
         self.gpu.check()?;
         let loaded = self.loaded()?;
+        let model = loaded.model.whole()?;
         loaded.check_ids(ids)?;
-        let model = &loaded.model;
         options.check(&model.config)?;
         let tokens = ids.iter().map(|&id| loaded.token(id)).collect::<Result<_>>()?;
         let decoder = lens::borrowed(&options.decoder, &model.config)?;

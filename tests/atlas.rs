@@ -2,20 +2,26 @@
 
 mod support;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 
-use loupe::atlas::{self, Atlas, By, ZeroLayerOptions};
+use loupe::atlas::{self, Atlas, By, Eigen, Others, Row, ZeroLayerOptions};
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
-use loupe::lens::Norm;
-use loupe::session::{Recipe, Session};
+use loupe::lens::{Norm, Options};
+use loupe::session::{Loaded, Recipe, Session};
 use safetensors::{Dtype, SafeTensors};
-use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
+use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, part};
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! { atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling }
+gpu_tests! {
+    atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
+    long_work_lets_others_go_first parts_of_a_model parts_of_a_ctrl bad_parts
+}
 
 struct Numbers(SafeTensors<'static>);
 
@@ -49,20 +55,59 @@ async fn open(config: &str, weights: &[u8], precision: Precision) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
     // Shards of some rows each, so that none of them is the whole.
     let recipe = Recipe { precision, shard_bytes: 1 << 20, ..Recipe::new(config, None) };
-    let mut loading = session.load(&recipe).await.expect("a load");
+    load(session, &recipe, weights).await
+}
+
+/// Whatever a file has, without a config.
+async fn open_part(weights: &[u8], precision: Precision) -> Session {
+    let session = Session::open().await.expect("a WebGPU adapter");
+    load(session, &part_recipe(precision), weights).await
+}
+
+fn part_recipe(precision: Precision) -> Recipe<'static> {
+    let known = Recipe { precision, shard_bytes: 1 << 20, ..Recipe::new("", None) };
+    Recipe { config: None, partial: true, ..known }
+}
+
+async fn load(session: Session, recipe: &Recipe<'_>, weights: &[u8]) -> Session {
+    let mut loading = session.load(recipe).await.expect("a load");
     loading.loader.push(session.gpu(), weights).await.expect("a valid file");
     loading.loader.end_file().expect("a whole file");
     session.install(loading).await.expect("a whole model");
     session
 }
 
+/// How a call of the atlas is watched.
+struct Watch<'a> {
+    cancel: Cancel,
+    on_progress: &'a dyn Fn(f64),
+    others: &'a dyn Others,
+}
+
+fn quiet() -> Watch<'static> {
+    Watch { cancel: Cancel::default(), on_progress: &|_| {}, others: &() }
+}
+
+impl Watch<'_> {
+    fn over<'a>(&'a self, session: &'a Session, loaded: &'a Loaded) -> Atlas<'a> {
+        Atlas {
+            gpu: session.gpu(),
+            model: &loaded.model,
+            cancel: &self.cancel,
+            on_progress: self.on_progress,
+            others: self.others,
+            solved: &loaded.solved,
+        }
+    }
+}
+
 async fn check(session: &Session, numbers: &Numbers) {
     let loaded = session.loaded().expect("a model");
-    let cancel = Cancel::default();
     let told = RefCell::new(Vec::new());
     let on_progress = |done| told.borrow_mut().push(done);
-    let (gpu, model) = (session.gpu(), &loaded.model);
-    let atlas = Atlas { gpu, model, cancel: &cancel, on_progress: &on_progress };
+    let watch = Watch { on_progress: &on_progress, ..quiet() };
+    let atlas = watch.over(session, &loaded);
+    let model = &loaded.model;
 
     let found = atlas::channels(&atlas).await.expect("channels");
     for (name, got) in [
@@ -84,8 +129,20 @@ async fn check(session: &Session, numbers: &Numbers) {
     numbers.check("tokens", &spectrum.tokens, 2e-3 * largest);
     numbers.check("cosine_with_mean", &spectrum.cosine_with_mean, 1e-3);
 
-    let found = atlas::correlations(&atlas, channel).await.expect("correlations");
-    assert_eq!(found.names[0], format!("channel {channel}"));
+    // Solved once: the second time only the embedding goes by.
+    let before = session.gpu().counters().dispatches;
+    assert_eq!(atlas::spectrum(&atlas, 4).await.expect("the same"), spectrum);
+    assert_eq!(session.gpu().counters().dispatches, before);
+
+    let counts = numbers.get("counts");
+    let four = atlas::correlations(&atlas, channel, None).await.expect("correlations");
+    let found = atlas::correlations(&atlas, channel, Some(&counts)).await.expect("correlations");
+    assert_eq!(found.names, [&*format!("channel {channel}"), "norm", "svd 0", "token id", "count"]);
+    assert_eq!(four.names, found.names[..4]);
+    for (some, all) in [(&four.pearson, &found.pearson), (&four.spearman, &found.spearman)] {
+        let corner = all.chunks(5).take(4).flat_map(|row| &row[..4]);
+        assert!(some.iter().eq(corner));
+    }
     let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<_>>();
     numbers.check("pearson", &narrow(&found.pearson), 1e-3);
     numbers.check("spearman", &narrow(&found.spearman), 2e-3);
@@ -109,7 +166,16 @@ async fn check(session: &Session, numbers: &Numbers) {
         ("affine", Norm::Affine, None),
         ("placed", Norm::Affine, Some(5)),
     ] {
-        let options = ZeroLayerOptions { norm, position, step: 1 };
+        let row = Row { norm, position };
+        let exact = numbers.get(&format!("{name}/row"));
+        let found = atlas::next_tokens(&atlas, token, 20, row).await.expect("next tokens");
+        let mut order: Vec<usize> = (0..exact.len()).collect();
+        order.sort_by(|&a, &b| exact[b].total_cmp(&exact[a]));
+        for (i, (&id, &value)) in found.ids.iter().zip(&found.values).enumerate() {
+            assert!((f64::from(value) - exact[id as usize]).abs() < 1e-4, "{name} of {id}");
+            assert!((exact[id as usize] - exact[order[i]]).abs() < 1e-4, "{name}: {i} is not {id}");
+        }
+        let options = ZeroLayerOptions { row, step: 1 };
         let found = atlas::zero_layer(&atlas, options).await.expect("a zero-layer model");
         numbers.check(&format!("{name}/logit"), &found.logit, 2e-3);
         numbers.check(&format!("{name}/self"), &found.self_logit, 2e-3);
@@ -134,6 +200,12 @@ async fn check(session: &Session, numbers: &Numbers) {
     assert_eq!((&*gains[1].name, &*gains[gains.len() - 1].name), ("h.0.ln_2", "ln_f"));
 }
 
+fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
+    let tensor = file.tensor(name).expect("a tensor of the file");
+    let words = tensor.data().chunks_exact(4).map(|b| b.try_into().expect("4 bytes"));
+    words.map(f32::from_le_bytes).collect()
+}
+
 async fn atlas_of_the_bundled_model() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     check(&session, &Numbers::of(include_bytes!("golden/atlas/tales.safetensors"))).await;
@@ -148,9 +220,21 @@ async fn atlas_of_a_prime_vocabulary() {
     check(&session, &Numbers::of(include_bytes!("golden/atlas/massive.safetensors"))).await;
     let loaded = session.loaded().expect("a model");
     let file = SafeTensors::deserialize(golden.weights).expect("a golden file");
-    let (cancel, on_progress) = (Cancel::default(), |_| {});
-    let (gpu, model) = (session.gpu(), &loaded.model);
-    let atlas = Atlas { gpu, model, cancel: &cancel, on_progress: &on_progress };
+    let watch = quiet();
+    let atlas = watch.over(&session, &loaded);
+    let wte = floats(&file, "transformer.wte.weight");
+    let ids = [7, 0, 30, 7];
+    let rows: Vec<f32> = ids
+        .iter()
+        .flat_map(|&id| wte.chunks(loaded.model.config.n_embd).nth(id as usize))
+        .flatten()
+        .copied()
+        .collect();
+    assert_eq!(atlas::rows_of(&atlas, &ids).await.expect("rows"), rows);
+    assert_eq!(
+        atlas::positions(&atlas).await.expect("positions"),
+        floats(&file, "transformer.wpe.weight")
+    );
     for gain in atlas::gains(&atlas).await.expect("gains") {
         for (part, got) in [("weight", &gain.weight), ("bias", &gain.bias)] {
             let tensor = file.tensor(&format!("transformer.{}.{part}", gain.name)).expect("it");
@@ -163,12 +247,23 @@ async fn atlas_of_a_prime_vocabulary() {
 async fn bad_requests_and_cancelling() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
-    let (cancel, on_progress) = (Cancel::default(), |_| {});
-    let (gpu, model) = (session.gpu(), &loaded.model);
-    let atlas = Atlas { gpu, model, cancel: &cancel, on_progress: &on_progress };
-    let zero = |position, step| ZeroLayerOptions { norm: Norm::None, position, step };
+    let (watch, gpu) = (quiet(), session.gpu());
+    let atlas = watch.over(&session, &loaded);
+    let row = |position| Row { norm: Norm::None, position };
+    let zero = |position, step| ZeroLayerOptions { row: row(position), step };
     assert_eq!(atlas::channel(&atlas, 192).await.map_err(|e| e.code()), Err("bad-option"));
-    let none = atlas::correlations(&atlas, 192).await;
+    for (channel, counts) in [(192, None), (1, Some(&[1.0, 2.0][..]))] {
+        let none = atlas::correlations(&atlas, channel, counts).await;
+        assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
+    }
+    let none = atlas::rows_of(&atlas, &[0, 4096]).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("bad-token"));
+    let none = atlas::rows_of(&atlas, &[1; 4097]).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
+    assert_eq!(atlas::rows_of(&atlas, &[]).await, Ok(Vec::new()));
+    let none = atlas::next_tokens(&atlas, 4096, 5, row(None)).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("bad-token"));
+    let none = atlas::next_tokens(&atlas, 1, 5, row(Some(256))).await;
     assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
     for n in [0, 193] {
         assert_eq!(atlas::spectrum(&atlas, n).await.map_err(|e| e.code()), Err("bad-option"));
@@ -183,11 +278,221 @@ async fn bad_requests_and_cancelling() {
     assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
 
     let before = gpu.allocated_bytes();
-    let stopped = Cancel::when(|| true);
-    let atlas = Atlas { gpu, model, cancel: &stopped, on_progress: &on_progress };
+    let watch = Watch { cancel: Cancel::when(|| true), ..quiet() };
+    let atlas = watch.over(&session, &loaded);
     assert_eq!(atlas::norms(&atlas).await.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(atlas::spectrum(&atlas, 2).await.map_err(|e| e.code()), Err("aborted"));
     let none = atlas::zero_layer(&atlas, zero(None, 1)).await;
     assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(gpu.allocated_bytes(), before);
+}
+
+/// Cancels the work when it has let others go first so many times.
+struct Counting {
+    n: Cell<usize>,
+}
+
+impl Others for Counting {
+    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.n.set(self.n.get() + 1);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+async fn long_work_lets_others_go_first() {
+    let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
+    let loaded = session.loaded().expect("a model");
+    let before = session.gpu().allocated_bytes();
+    let others = Counting { n: Cell::new(0) };
+    let watch = Watch { others: &others, ..quiet() };
+    let all = ZeroLayerOptions { row: Row { norm: Norm::None, position: None }, step: 1 };
+    atlas::zero_layer(&watch.over(&session, &loaded), all).await.expect("a zero-layer model");
+    // 4,096 tokens go by in batches of 256.
+    assert_eq!(others.n.replace(0), 16);
+
+    // Cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
+    let (told, others) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
+    let on_progress = |done| told.borrow_mut().push(done);
+    let seen = others.clone();
+    let shards = loaded.model.weights.wte.len();
+    let cancel = Cancel::when(move || seen.n.get() > shards);
+    let watch = Watch { cancel, on_progress: &on_progress, others: &*others };
+    let none = atlas::spectrum(&watch.over(&session, &loaded), 2).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
+    assert_eq!(others.n.get(), shards + 1);
+    let told = told.take();
+    assert!(told.is_sorted() && told[shards] > 0.4 && told[shards] <= 0.8, "{told:?}");
+    assert_eq!(session.gpu().allocated_bytes(), before);
+    let found = atlas::spectrum(&quiet().over(&session, &loaded), 2).await.expect("it goes on");
+    assert_eq!(found.singular_values.len(), 192);
+}
+
+async fn parts_of_a_model() {
+    let whole = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
+    let whole_loaded = whole.loaded().expect("a model");
+    let watch = quiet();
+    let of_whole = watch.over(&whole, &whole_loaded);
+    let (channels, gains) = (atlas::channels(&of_whole).await, atlas::gains(&of_whole).await);
+    let (channels, gains) = (channels.expect("channels"), gains.expect("gains"));
+    let zero = |norm| ZeroLayerOptions { row: Row { norm, position: None }, step: 64 };
+
+    // All that the atlas shows of a whole file, without its config.
+    let session = open_part(TALES_WEIGHTS, Precision::F16).await;
+    let loaded = session.loaded().expect("a part");
+    let atlas = watch.over(&session, &loaded);
+    assert_eq!(atlas::channels(&atlas).await.as_ref(), Ok(&channels));
+    assert_eq!(atlas::gains(&atlas).await.as_ref(), Ok(&gains));
+    let found = atlas::zero_layer(&atlas, zero(Norm::Affine)).await;
+    assert_eq!(found, atlas::zero_layer(&of_whole, zero(Norm::Affine)).await);
+    assert!(loaded.model.weight_bytes < whole_loaded.model.weight_bytes);
+    assert_eq!(session.gpu().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
+    let none = session.read(&[1, 2], &Options::default(), &watch.cancel, |_, _, _| Ok(())).await;
+    assert_eq!(none.err().map(|e| e.code()), Some("missing-tensor"));
+
+    // Positions and LayerNorms only.
+    let file =
+        part(TALES_WEIGHTS, |_, name| !name.contains("wte") && !name.ends_with("h.2.ln_1.bias"));
+    let session = open_part(&file, Precision::F16).await;
+    let loaded = session.loaded().expect("a part");
+    let atlas = watch.over(&session, &loaded);
+    let found = atlas::channels(&atlas).await.expect("channels");
+    assert_eq!((found.wpe_mean, found.wpe_std), (channels.wpe_mean, channels.wpe_std));
+    assert_eq!((found.wte_mean.len(), found.wte_std.len()), (0, 0));
+    let found = atlas::gains(&atlas).await.expect("gains");
+    for (found, exact) in found.iter().zip(&gains) {
+        assert_eq!((&found.name, &found.weight), (&exact.name, &exact.weight));
+        let is_there = found.name != "h.2.ln_1";
+        assert_eq!(found.bias, if is_there { &exact.bias[..] } else { &[] }, "{}", found.name);
+    }
+    assert_eq!(found.len(), gains.len());
+    for result in [
+        atlas::norms(&atlas).await.map(|_| ()),
+        atlas::channel(&atlas, 3).await.map(|_| ()),
+        atlas::spectrum(&atlas, 2).await.map(|_| ()),
+        atlas::rows_of(&atlas, &[0]).await.map(|_| ()),
+        atlas::zero_layer(&atlas, zero(Norm::None)).await.map(|_| ()),
+        atlas::neighbours(&atlas, 0, 1, By::Dot).await.map(|_| ()),
+    ] {
+        assert_eq!(result.map_err(|e| e.code()), Err("missing-tensor"));
+    }
+
+    // The embedding alone: no positions, and no norm before the unembedding.
+    let session =
+        open_part(&part(TALES_WEIGHTS, |_, name| name.contains("wte")), Precision::F16).await;
+    let loaded = session.loaded().expect("a part");
+    let atlas = watch.over(&session, &loaded);
+    let found = atlas::zero_layer(&atlas, zero(Norm::None)).await;
+    assert_eq!(found, atlas::zero_layer(&of_whole, zero(Norm::None)).await);
+    let none = atlas::zero_layer(&atlas, zero(Norm::Affine)).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
+    let placed = Row { norm: Norm::None, position: Some(1) };
+    let none = atlas::next_tokens(&atlas, 1, 1, placed).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
+    assert_eq!(atlas::positions(&atlas).await.map_err(|e| e.code()), Err("missing-tensor"));
+    assert_eq!(atlas::gains(&atlas).await, Ok(Vec::new()));
+}
+
+/// CTRL calls its tensors otherwise and scales its embeddings; what is shown is called the same.
+async fn parts_of_a_ctrl() {
+    let golden = Golden::ctrl();
+    let whole = open(golden.config, golden.weights, Precision::F32).await;
+    let session = open_part(golden.weights, Precision::F32).await;
+    let (whole_loaded, loaded) = (whole.loaded().expect("all"), session.loaded().expect("a part"));
+    let watch = quiet();
+    let (of_whole, atlas) = (watch.over(&whole, &whole_loaded), watch.over(&session, &loaded));
+    assert_eq!(atlas::gains(&atlas).await, atlas::gains(&of_whole).await);
+    for norm in [Norm::None, Norm::Affine] {
+        let row = Row { norm, position: None };
+        let found = atlas::next_tokens(&atlas, 3, 5, row).await;
+        assert_eq!(found, atlas::next_tokens(&of_whole, 3, 5, row).await);
+        assert!(found.is_ok());
+    }
+    assert_eq!(atlas::positions(&atlas).await.map_err(|e| e.code()), Err("missing-tensor"));
+}
+
+async fn bad_parts() {
+    let session = open_part(TALES_WEIGHTS, Precision::F16).await;
+    let before = session.gpu().allocated_bytes();
+    let attempt = async |config: Option<&str>, files: &[&[u8]]| {
+        let recipe = Recipe { config, ..part_recipe(Precision::F16) };
+        let mut loading = session.load(&recipe).await?;
+        for (i, file) in files.iter().enumerate() {
+            loading.loader.begin_file(i, None);
+            loading.loader.push(session.gpu(), file).await?;
+            loading.loader.end_file()?;
+        }
+        session.install(loading).await.map(|_| ())
+    };
+    let code = |result: loupe::error::Result<()>| result.map_err(|e| e.code());
+    let none = part(TALES_WEIGHTS, |_, name| name.contains("attn"));
+    assert_eq!(code(attempt(None, &[&none]).await), Err("missing-tensor"));
+    let wpe = part(TALES_WEIGHTS, |_, name| name.contains("wpe"));
+    assert_eq!(code(attempt(None, &[&wpe, &wpe]).await), Err("bad-header"));
+    assert_eq!(code(attempt(None, &[&wpe[..wpe.len() - 1]]).await), Err("truncated"));
+    let other = part(Golden::massive().weights, |_, name| name.contains("ln_f"));
+    assert_eq!(code(attempt(None, &[&wpe, &other]).await), Err("bad-header"));
+    assert_eq!(code(attempt(Some(Golden::massive().config), &[&wpe]).await), Err("bad-header"));
+    assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
+}
+
+/// Random symmetric matrices, and the ones that are hard on an eigensolver.
+#[cfg_attr(not(target_arch = "wasm32"), test)]
+#[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
+fn sweeps_solve_the_eigenproblem() {
+    let mut seed = 1u64;
+    let mut random = || {
+        seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (seed >> 33) as f64 / (1u64 << 31) as f64 - 0.5
+    };
+    let mut cases: Vec<(usize, Vec<f64>)> = Vec::new();
+    for c in [1, 2, 3, 17, 64] {
+        let mut a = vec![0.0; c * c];
+        for i in 0..c {
+            for j in 0..=i {
+                a[i * c + j] = random();
+                a[j * c + i] = a[i * c + j];
+            }
+        }
+        cases.push((c, a));
+        cases.push((c, vec![0.0; c * c]));
+        cases.push((c, vec![3.0; c * c])); // rank one
+        cases.push((c, (0..c * c).map(|i| f64::from(i % (c + 1) == 0)).collect()));
+        // Values over thirty orders of magnitude.
+        cases.push((
+            c,
+            (0..c * c)
+                .map(|i| if i % (c + 1) == 0 { 10f64.powi((i / c) as i32 % 31 - 15) } else { 0.0 })
+                .collect(),
+        ));
+    }
+    for (c, a) in &cases {
+        let c = *c;
+        let mut eigen = Eigen::new(a, c);
+        let mut last = 0.0;
+        while !eigen.is_done() {
+            eigen.sweep();
+            assert!((last..=1.0).contains(&eigen.done()));
+            last = eigen.done();
+        }
+        assert_eq!(eigen.done(), 1.0);
+        let (values, vectors) = eigen.finish();
+        let scale = a.iter().fold(0f64, |m, v| m.max(v.abs()));
+        assert!(values.is_sorted_by(|x, y| x >= y));
+        for (i, (value, v)) in values.iter().zip(vectors.chunks(c)).enumerate() {
+            for (row, x) in a.chunks(c).zip(v) {
+                let along: f64 = row.iter().zip(v).map(|(p, q)| p * q).sum();
+                assert!((along - value * x).abs() <= 1e-12 * scale * c as f64, "{c}: {i}");
+            }
+            for (j, w) in vectors.chunks(c).enumerate() {
+                let dot: f64 = v.iter().zip(w).map(|(p, q)| p * q).sum();
+                assert!((dot - f64::from(i == j)).abs() < 1e-12 * c as f64, "{c}: {i} · {j}");
+            }
+        }
+    }
+    // What is no number comes to an end all the same.
+    let mut eigen = Eigen::new(&[f64::NAN; 25], 5);
+    for _ in 0..200 {
+        eigen.sweep();
+    }
+    assert!(eigen.is_done());
 }

@@ -5,7 +5,7 @@ mod support;
 
 use js_sys::{Array, Float32Array, Function, Promise};
 use loupe::web::{Loupe, Reading};
-use support::golden::{TALES_WEIGHTS, halves};
+use support::golden::{TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
 use support::script::{code, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
@@ -301,7 +301,27 @@ async fn the_atlas_answers_with_arrays_and_codes() {
     let found = JsFuture::from(atlas.neighbours(300.0, how)).await.expect("neighbours");
     assert_eq!(length(&found, "ids"), Some(3.0));
 
+    let counts =
+        script("({ channel: 3, counts: new Uint32Array(4096).map((_, i) => i % 7) })", &none());
+    let found = JsFuture::from(atlas.correlations(counts)).await.expect("correlations");
+    assert_eq!(length(&found, "spearman"), Some(25.0));
+    assert_eq!(get(&get(&found, "names"), "4").as_string().as_deref(), Some("count"));
+    let how = script("({ k: 3, norm: 'affine', position: 0 })", &none());
+    let found = JsFuture::from(atlas.next_tokens(300.0, how)).await.expect("next tokens");
+    assert_eq!(length(&found, "values"), Some(3.0));
+    let rows = JsFuture::from(atlas.rows(script("[3, 1]", &none()), none())).await.expect("rows");
+    assert_eq!(get(&rows, "length").as_f64(), Some(2.0 * 192.0));
+    let wpe = JsFuture::from(atlas.positions(none())).await.expect("positions");
+    assert_eq!(get(&wpe, "length").as_f64(), Some(256.0 * 192.0));
+
     assert_eq!(code(atlas.channel(192.0.into(), none())).await, "bad-option");
+    assert_eq!(code(atlas.rows("a".into(), none())).await, "bad-option");
+    for bad in ["({ channel: 3, counts: [1] })", "({ channel: -1 })"] {
+        assert_eq!(code(atlas.correlations(script(bad, &none()))).await, "bad-option", "{bad}");
+    }
+    for bad in ["({ position: 256 })", "({ norm: 'no' })", "({ k: 0 })"] {
+        assert_eq!(code(atlas.next_tokens(1.0, script(bad, &none()))).await, "bad-option", "{bad}");
+    }
     assert_eq!(code(atlas.channel("a".into(), none())).await, "bad-option");
     assert_eq!(code(atlas.spectrum(0.5.into(), none())).await, "bad-option");
     assert_eq!(code(atlas.neighbours(4096.0, none())).await, "bad-token");
@@ -315,4 +335,59 @@ async fn the_atlas_answers_with_arrays_and_codes() {
     reading(read).await;
     let norms = JsFuture::from(atlas_call).await.expect("norms");
     assert_eq!(get(&norms, "length").as_f64(), Some(4096.0));
+}
+
+#[wasm_bindgen_test]
+async fn a_reading_goes_on_between_the_steps_of_the_atlas() {
+    let loupe = tales().await;
+    let atlas = loupe.atlas().expect("an atlas");
+    let order = Array::new();
+    let how = script("({ onProgress: (e) => it.push(e.done) })", &order);
+    let (all, read) = (atlas.zero_layer(how), loupe.read("Once".into(), JsValue::UNDEFINED));
+    reading(read).await;
+    let then = order.length();
+    JsFuture::from(all).await.expect("a zero-layer model");
+    assert!(then < order.length(), "the reading was over after {then} of {} steps", order.length());
+
+    // A cancel comes in between two steps as well.
+    let how = script(
+        "(() => { const c = new AbortController(); return { signal: c.signal, onProgress: () => c.abort() }; })()",
+        &JsValue::UNDEFINED,
+    );
+    assert_eq!(code(atlas.spectrum(2.0.into(), how)).await, "aborted");
+}
+
+#[wasm_bindgen_test]
+async fn a_part_of_a_model_needs_no_config() {
+    let loupe = tales().await;
+    let file = part(TALES_WEIGHTS, |_, name| name.contains("wpe") || name.contains(".ln_2."));
+    let load = |extra: &[(&str, JsValue)]| {
+        let mut all = vec![("weights", stream(&file)), ("partial", true.into())];
+        all.extend(extra.iter().cloned());
+        loupe.load(options(&all))
+    };
+    let keep = script("({})", &JsValue::UNDEFINED);
+    assert_eq!(code(load(&[("keep", keep)])).await, "bad-option");
+    assert_eq!(code(load(&[("partial", false.into())])).await, "bad-config");
+    assert_eq!(code(load(&[("config", "{".into())])).await, "bad-config");
+    assert_eq!(get(&loupe.model(), "partial").as_bool(), Some(false));
+
+    JsFuture::from(load(&[("tokenizer", TALES_TOKENIZER.into())])).await.expect("it loads");
+    let facts = loupe.model();
+    for (name, is) in [("partial", true), ("has_wte", false), ("has_wpe", true)] {
+        assert_eq!(get(&facts, name).as_bool(), Some(is), "{name}");
+    }
+    for (name, is) in [("n_layer", 8.0), ("n_embd", 192.0), ("n_ctx", 256.0), ("n_norms", 8.0)] {
+        assert_eq!(get(&facts, name).as_f64(), Some(is), "{name}");
+    }
+    for name in ["family", "vocab_size", "n_head", "parameters"] {
+        assert!(get(&facts, name).is_null(), "{name}");
+    }
+    let none = || JsValue::UNDEFINED;
+    assert_eq!(code(loupe.read("Once".into(), none())).await, "missing-tensor");
+    assert!(!loupe.encode("Once".into()).expect("a tokenizer").is_empty());
+    let atlas = loupe.atlas().expect("an atlas");
+    assert_eq!(code(atlas.norms(none())).await, "missing-tensor");
+    let gains = JsFuture::from(atlas.gains(none())).await.expect("gains");
+    assert_eq!(get(&get(&gains, "7"), "name").as_string().as_deref(), Some("h.7.ln_2"));
 }

@@ -1,11 +1,12 @@
 //! Channel by channel: statistics over tokens and positions, and the gains of every LayerNorm.
 
 use crate::error::{Error, Result};
-use crate::model::Norm;
+use crate::gpu::Tensor;
 
 use super::{Atlas, table};
 
-/// Mean and standard deviation of every channel. Shapes: \[C\] each.
+/// Mean and standard deviation of every channel. Shapes: \[C\] each, or empty where the embedding is
+/// absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelStatistics {
     /// Of the token embedding, over the tokens.
@@ -18,7 +19,7 @@ pub struct ChannelStatistics {
     pub wpe_std: Vec<f32>,
 }
 
-/// Gain and bias of one LayerNorm. Shapes: \[C\] each.
+/// Gain and bias of one LayerNorm. Shapes: \[C\] each, or empty where it is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gains {
     /// `h.i.ln_1`, `h.i.ln_2` or `ln_f`.
@@ -65,41 +66,67 @@ impl Sums {
     }
 }
 
-/// Statistics of every channel.
+/// Statistics of every channel, of as much as there is.
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
-    let config = &atlas.model.config;
     let (mut tokens, mut positions) = (Sums::default(), Sums::default());
-    table::rows(atlas, |_, row| tokens.add(row)).await?;
-    let wpe = table::plain(atlas, &atlas.model.weights.wpe, config.n_ctx, config.n_embd).await?;
-    wpe.chunks(config.n_embd).for_each(|row| positions.add(row));
+    if atlas.model.wte().is_ok() {
+        table::rows(atlas, |_, row| tokens.add(row)).await?;
+    }
+    if atlas.model.wpe().is_ok() {
+        let wpe = table::positions(atlas).await?;
+        wpe.chunks(atlas.model.config.n_embd).for_each(|row| positions.add(row));
+    }
     let ((wte_mean, wte_std), (wpe_mean, wpe_std)) = (tokens.finish(), positions.finish());
     Ok(ChannelStatistics { wte_mean, wte_std, wpe_mean, wpe_std })
 }
 
-/// Gains and biases of every LayerNorm in the order of the pass.
+/// Gains and biases of every LayerNorm there is, in the order of the pass.
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
-    let weights = &atlas.model.weights;
-    let blocks = weights.blocks.iter().enumerate().flat_map(|(i, block)| {
-        [(format!("h.{i}.ln_1"), &block.ln_1), (format!("h.{i}.ln_2"), &block.ln_2)]
-    });
-    let all: Vec<(String, &Norm)> = blocks.chain([("ln_f".into(), &weights.ln_f)]).collect();
     let width = atlas.model.config.n_embd;
-    let mut out = Vec::with_capacity(all.len());
-    for (name, norm) in all {
-        let weight = table::plain(atlas, &norm.gain, 1, width).await?;
-        let bias = table::plain(atlas, &norm.bias, 1, width).await?;
-        out.push(Gains { name, weight, bias });
+    let values = async |tensor: Option<&Tensor>| match tensor {
+        Some(tensor) => table::plain(atlas, tensor, 1, width).await,
+        None => Ok(Vec::new()),
+    };
+    let mut out = Vec::new();
+    for norm in atlas.model.norms() {
+        let weight = values(norm.gain.as_deref()).await?;
+        let bias = values(norm.bias.as_deref()).await?;
+        out.push(Gains { name: norm.name, weight, bias });
     }
     Ok(out)
 }
 
+/// Most rows that are handed out at once.
+const MOST_ROWS: usize = 4096;
+
+/// The embeddings of some tokens. Shapes: \[n, C\].
+///
+/// Errors: `missing-tensor`, `bad-token`, `bad-option` for more than 4,096, `aborted`, `device-lost`,
+/// `out-of-memory`.
+pub async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> {
+    if ids.len() > MOST_ROWS {
+        let n = ids.len();
+        return Err(Error::BadOption(format!("ids hold {n} tokens, expected at most {MOST_ROWS}")));
+    }
+    table::rows_of(atlas, ids).await
+}
+
+/// The position embedding. Shapes: \[n_ctx, C\].
+///
+/// Errors: `missing-tensor`, `device-lost`, `out-of-memory`.
+pub async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
+    let wpe = table::positions(atlas).await?;
+    atlas.advance(1.0)?;
+    Ok(wpe)
+}
+
 /// Length of every token's embedding. Shapes: \[V\].
 ///
-/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+/// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
     let mut out = vec![0.0; atlas.model.config.vocab_size];
     table::rows(atlas, |id, row| out[id] = length(row) as f32).await?;
@@ -108,7 +135,7 @@ pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
 
 /// One channel of every token's embedding. Shapes: \[V\].
 ///
-/// Errors: `bad-option` for a channel that does not exist, `aborted`, `device-lost`, `out-of-memory`.
+/// Errors: `missing-tensor`, `bad-option` for a channel that does not exist, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn channel(atlas: &Atlas<'_>, channel: usize) -> Result<Vec<f32>> {
     check_channel(atlas, channel)?;
     let mut out = vec![0.0; atlas.model.config.vocab_size];

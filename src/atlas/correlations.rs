@@ -1,26 +1,36 @@
 //! What might say how frequent a token is, and how far these agree.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::channels::{check_channel, length};
 use super::{Atlas, spectrum, table};
 
-/// Each of four numbers of a token with each. Shapes: \[4·4\] each, row by row.
+/// Each of some numbers of a token with each. Shapes: \[m, m\] each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correlations {
     /// What they are.
-    pub names: [String; 4],
+    pub names: Vec<String>,
     /// Of the values.
     pub pearson: Vec<f64>,
     /// Of their ranks; equal values share the mean of theirs.
     pub spearman: Vec<f64>,
 }
 
-/// A channel, the embedding's length, the first direction of the SVD and the id, over all tokens.
+/// A channel, the embedding's length, the first direction of the SVD and the id, and if they are
+/// known the counts of the tokens in some text, over all tokens. Shapes: counts \[V\].
 ///
-/// Errors: `bad-option` for a channel that does not exist, `aborted`, `device-lost`, `out-of-memory`.
-pub async fn correlations(atlas: &Atlas<'_>, channel: usize) -> Result<Correlations> {
+/// Errors: `missing-tensor`, `bad-option` for a channel that does not exist or counts of another
+/// length, `aborted`, `device-lost`, `out-of-memory`.
+pub async fn correlations(
+    atlas: &Atlas<'_>,
+    channel: usize,
+    counts: Option<&[f64]>,
+) -> Result<Correlations> {
     check_channel(atlas, channel)?;
+    let vocab_size = atlas.model.config.vocab_size;
+    if let Some(n) = counts.map(<[f64]>::len).filter(|&n| n != vocab_size) {
+        return Err(Error::BadOption(format!("counts are {n}, expected {vocab_size}")));
+    }
     let spectrum = spectrum(atlas, 1).await?;
     let direction = &spectrum.directions;
     let [mut of_channel, mut norms, mut first, mut ids] = [(); 4].map(|()| Vec::<f64>::new());
@@ -31,13 +41,15 @@ pub async fn correlations(atlas: &Atlas<'_>, channel: usize) -> Result<Correlati
         ids.push(id as f64);
     })
     .await?;
-    let values = [of_channel, norms, first, ids];
-    let ranks = values.each_ref().map(|values| average_ranks(values));
-    let table = |columns: &[Vec<f64>; 4]| {
+    let names = [&*format!("channel {channel}"), "norm", "svd 0", "token id", "count"];
+    let values = [of_channel, norms, first, ids].into_iter().chain(counts.map(<[f64]>::to_vec));
+    let values: Vec<_> = values.collect();
+    let ranks: Vec<_> = values.iter().map(|values| average_ranks(values)).collect();
+    let table = |columns: &[Vec<f64>]| {
         columns.iter().flat_map(|a| columns.iter().map(|b| pearson(a, b))).collect::<Vec<_>>()
     };
     Ok(Correlations {
-        names: [format!("channel {channel}"), "norm".into(), "svd 0".into(), "token id".into()],
+        names: names.into_iter().take(values.len()).map(String::from).collect(),
         pearson: table(&values),
         spearman: table(&ranks),
     })

@@ -1,16 +1,30 @@
 //! The singular value decomposition of `wte`, uncentred, by way of its Gram matrix.
 
-use nalgebra::{DMatrix, SymmetricEigen};
+use std::rc::Rc;
+
+use web_time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::kernels::{Gram, pad4};
 
-use super::{Atlas, table};
+use super::{Atlas, Eigen, table};
 
 /// Tokens that are summed on the device before f64 takes over.
 const TOKENS: usize = 4096;
-/// How much of the work each of the two passes over the embedding is, by rule of thumb.
-const GRAM_SHARE: f64 = 0.7;
+/// How much of the work is done after the Gram matrix and after the eigenproblem, by rule of thumb.
+const GRAM_SHARE: f64 = 0.4;
+const EIGEN_SHARE: f64 = 0.8;
+/// Time after which the sweeps let others have their turn.
+const SWEEPS: Duration = Duration::from_millis(40);
+
+/// Every singular value and direction, which a model has only once.
+#[derive(Debug, PartialEq)]
+pub struct Solved {
+    /// Largest first. Shapes: \[C\].
+    singular_values: Vec<f32>,
+    /// Unit vectors in that order. Shapes: \[C, C\].
+    directions: Vec<f64>,
+}
 
 /// Singular values and the first directions.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,32 +42,25 @@ pub struct Spectrum {
 
 /// The spectrum with its first `n` directions.
 ///
-/// Errors: `bad-option` for n of 0 or more than the channels, `aborted`, `device-lost`,
-/// `out-of-memory`.
+/// Errors: `missing-tensor`, `bad-option` for n of 0 or more than the channels, `aborted`,
+/// `device-lost`, `out-of-memory`.
 pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     let config = &atlas.model.config;
     let (c, v) = (config.n_embd, config.vocab_size);
     if !(1..=c).contains(&n) {
         return Err(Error::BadOption(format!("a spectrum of {n} directions, expected 1 to {c}")));
     }
-    let gram = gram(atlas).await?;
-    let eigen = SymmetricEigen::new(DMatrix::from_row_slice(c, c, &gram));
-    let mut order: Vec<usize> = (0..c).collect();
-    order.sort_by(|&a, &b| eigen.eigenvalues[b].total_cmp(&eigen.eigenvalues[a]));
-    let value = |&i: &usize| eigen.eigenvalues[i].max(0.0).sqrt() as f32;
-    let singular_values = order.iter().map(value).collect();
-    let mut directions: Vec<Vec<f64>> = order[..n]
-        .iter()
-        .map(|&i| eigen.eigenvectors.column(i).iter().copied().collect())
-        .collect();
-    atlas.advance(GRAM_SHARE)?;
+    let solved = solved(atlas).await?;
+    let singular_values = solved.singular_values.clone();
+    let mut directions: Vec<Vec<f64>> =
+        solved.directions.chunks(c).take(n).map(<[f64]>::to_vec).collect();
 
     let dot =
         |row: &[f32], d: &[f64]| row.iter().zip(d).map(|(&x, y)| f64::from(x) * y).sum::<f64>();
     let mut tokens = vec![0f32; n * v];
     let mut sum = vec![0f64; c];
     let second = Atlas {
-        on_progress: &|done| (atlas.on_progress)(GRAM_SHARE + (1.0 - GRAM_SHARE) * done),
+        on_progress: &|done| (atlas.on_progress)(EIGEN_SHARE + (1.0 - EIGEN_SHARE) * done),
         ..*atlas
     };
     table::rows(&second, |id, row| {
@@ -78,12 +85,34 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     Ok(Spectrum { singular_values, directions, tokens, cosine_with_mean })
 }
 
+/// The solved eigenproblem, from an earlier call if there was one.
+async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
+    if let Some(solved) = atlas.solved.borrow().clone() {
+        return Ok(solved);
+    }
+    let gram = gram(atlas).await?;
+    let mut eigen = Eigen::new(&gram, atlas.model.config.n_embd);
+    drop(gram);
+    while !eigen.is_done() {
+        let start = Instant::now();
+        while !eigen.is_done() && start.elapsed() < SWEEPS {
+            eigen.sweep();
+        }
+        atlas.rest(GRAM_SHARE + (EIGEN_SHARE - GRAM_SHARE) * eigen.done()).await?;
+    }
+    let (values, directions) = eigen.finish();
+    let singular_values = values.iter().map(|v| v.max(0.0).sqrt() as f32).collect();
+    let solved = Rc::new(Solved { singular_values, directions });
+    atlas.solved.replace(Some(solved.clone()));
+    Ok(solved)
+}
+
 /// wteᵀ·wte over the channels, summed on the device some thousand tokens at a time. Shapes: \[C, C\].
 async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
     let (gpu, model) = (atlas.gpu, atlas.model);
     let (c, padded) = (model.config.n_embd, pad4(model.config.n_embd));
     let mut out = vec![0f64; c * c];
-    let most = model.weights.wte.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
+    let most = model.wte()?.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
     let allocate = || {
         Ok((
             gpu.upload("counts", &vec![1f32; most]),
@@ -102,7 +131,7 @@ async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
             rec.submit()?;
             let sums = table::plain(atlas, &part, c, c).await?;
             out.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(sum));
-            atlas.advance(GRAM_SHARE * done as f64 / model.config.vocab_size as f64)?;
+            atlas.rest(GRAM_SHARE * done as f64 / model.config.vocab_size as f64).await?;
         }
     }
     Ok(out)

@@ -1,6 +1,6 @@
 //! The rows of an embedding, streamed back from the device.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 use crate::kernels::pad4;
 
@@ -11,10 +11,10 @@ const PIECE: usize = 4 << 20;
 
 /// Hands every row of `wte` to `visit`, in order. Shapes: a row \[C\].
 ///
-/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+/// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
 pub(super) async fn rows(atlas: &Atlas<'_>, mut visit: impl FnMut(usize, &[f32])) -> Result<()> {
     let config = &atlas.model.config;
-    for shard in atlas.model.weights.wte.iter() {
+    for shard in atlas.model.wte()? {
         let matrix = &shard.matrix;
         let four = matrix.four_rows_bytes();
         let fours = pad4(matrix.n_out) / 4;
@@ -35,22 +35,45 @@ pub(super) async fn rows(atlas: &Atlas<'_>, mut visit: impl FnMut(usize, &[f32])
     Ok(())
 }
 
-/// One row of `wte`. Shapes: \[C\].
+/// Some rows of `wte`, in the order asked for. Shapes: \[n, C\].
 ///
-/// Errors: `device-lost`, `out-of-memory`.
-pub(super) async fn row(atlas: &Atlas<'_>, id: usize) -> Result<Vec<f32>> {
-    for shard in atlas.model.weights.wte.iter() {
-        let matrix = &shard.matrix;
-        let Some(at) = id.checked_sub(shard.first_id).filter(|&at| at < matrix.n_out) else {
-            continue;
-        };
-        let four = matrix.four_rows_bytes() as u64;
-        let first = (at / 4) as u64 * four;
-        let packed = atlas.gpu.read_ranges::<u8>(&[(&matrix.tensor, first..first + four)]).await?;
-        let rows = matrix.unpack(&packed[0]);
-        return Ok(rows[at % 4 * matrix.n_in..][..matrix.n_in].to_vec());
+/// Errors: `missing-tensor`, `bad-token`, `aborted`, `device-lost`, `out-of-memory`.
+pub(super) async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> {
+    let shards = atlas.model.wte()?;
+    let vocab_size = atlas.model.config.vocab_size;
+    if let Some(&id) = ids.iter().find(|&&id| id as usize >= vocab_size) {
+        return Err(Error::BadToken { id: id.into(), vocab_size });
     }
-    Ok(Vec::new())
+    let n_embd = atlas.model.config.n_embd;
+    let mut out = Vec::with_capacity(ids.len() * n_embd);
+    let four = shards.first().map_or(1, |shard| shard.matrix.four_rows_bytes());
+    for ids in ids.chunks((PIECE / four).max(1)) {
+        // Four rows lie together, so as many are read for one that is wanted.
+        let places: Vec<_> = ids
+            .iter()
+            .map(|&id| {
+                let id = id as usize;
+                let shard = &shards[shards.partition_point(|s| s.first_id <= id) - 1];
+                (&shard.matrix, id - shard.first_id)
+            })
+            .collect();
+        let range = |at: usize| ((at / 4 * four) as u64)..((at / 4 + 1) * four) as u64;
+        let ranges: Vec<_> = places.iter().map(|&(m, at)| (&m.tensor, range(at))).collect();
+        let packed = atlas.gpu.read_ranges::<u8>(&ranges).await?;
+        for (&(matrix, at), packed) in places.iter().zip(&packed) {
+            out.extend_from_slice(&matrix.unpack(packed)[at % 4 * n_embd..][..n_embd]);
+        }
+        atlas.advance((out.len() / n_embd) as f64 / ids.len() as f64)?;
+    }
+    Ok(out)
+}
+
+/// The position embedding. Shapes: \[n_ctx, C\].
+///
+/// Errors: `missing-tensor`, `device-lost`, `out-of-memory`.
+pub(super) async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
+    let config = &atlas.model.config;
+    plain(atlas, atlas.model.wpe()?, config.n_ctx, config.n_embd).await
 }
 
 /// A plain table of f32 rows, padded to four on the device. Shapes: \[rows, width\].

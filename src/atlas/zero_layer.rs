@@ -1,19 +1,29 @@
 //! The zero-layer model: each token's embedding straight into the unembedding.
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 use crate::kernels::{Embed, Rows, pad4};
 use crate::lens::{Norm, Ranked};
+use crate::reference::layer_norm;
 
+use super::neighbours::{Neighbours, nearest};
 use super::{Atlas, table};
 
-/// How the rows are made.
+/// How a token becomes a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct Row {
     /// What stands before the unembedding.
     pub norm: Norm,
     /// The position whose embedding is added, if any.
     pub position: Option<usize>,
+}
+
+/// Which rows there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// How they are made.
+    pub row: Row,
     /// Every how many-th token is looked at: 1 for all.
     pub step: usize,
 }
@@ -34,25 +44,19 @@ const ROWS: usize = 256;
 
 /// The arg-max of every token's row of `wte·wteᵀ`, or of the same behind `wpe` and `ln_f`.
 ///
-/// Errors: `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
+/// Errors: `missing-tensor`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer> {
     let (gpu, model) = (atlas.gpu, atlas.model);
-    let (config, weights) = (&model.config, &model.weights);
-    let Options { norm, position, step } = options;
-    if let Some(p) = position.filter(|&p| p >= config.n_ctx) {
-        let last = config.n_ctx - 1;
-        return Err(Error::BadOption(format!("position is {p}, expected 0 to {last} or null")));
-    }
+    let config = &model.config;
+    let Options { row: Row { norm, position }, step } = options;
     if step == 0 {
         return Err(Error::BadOption("step is 0, expected a whole number from 1".into()));
     }
-    let place = match position {
-        None => vec![0.0; config.n_embd],
-        Some(p) => {
-            let wpe = table::plain(atlas, &weights.wpe, config.n_ctx, config.n_embd).await?;
-            wpe[p * config.n_embd..][..config.n_embd].to_vec()
-        }
-    };
+    model.wte()?;
+    if norm == Norm::Affine {
+        model.ln_f()?;
+    }
+    let place = place(atlas, position).await?;
     let ids: Vec<u32> = (0..config.vocab_size as u32).step_by(step).collect();
     let n_most = ROWS.min(ids.len());
     let padded = pad4(config.n_embd);
@@ -69,9 +73,42 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer
     let mut out = ZeroLayer::default();
     for ids in ids.chunks(n_most) {
         batch.read(ids, &mut out).await?;
-        atlas.advance(out.argmax.len() as f64 / (config.vocab_size.div_ceil(step)) as f64)?;
+        atlas.rest(out.argmax.len() as f64 / (config.vocab_size.div_ceil(step)) as f64).await?;
     }
     Ok(out)
+}
+
+/// The embedding of a position, or nothing. Shapes: \[C\].
+async fn place(atlas: &Atlas<'_>, position: Option<usize>) -> Result<Vec<f32>> {
+    let Config { n_embd, n_ctx, .. } = atlas.model.config;
+    let Some(p) = position else { return Ok(vec![0.0; n_embd]) };
+    let wpe = table::positions(atlas).await?;
+    let row = wpe.chunks(n_embd).nth(p);
+    let wrong = || format!("position is {p}, expected 0 to {} or null", n_ctx - 1);
+    row.map(<[f32]>::to_vec).ok_or_else(|| Error::BadOption(wrong()))
+}
+
+/// The `k` largest logits of one token's row, in f64 on the CPU.
+///
+/// Errors: `missing-tensor`, `bad-token`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
+pub async fn next_tokens(atlas: &Atlas<'_>, id: u32, k: usize, row: Row) -> Result<Neighbours> {
+    let Config { n_embd, layer_norm_epsilon, .. } = atlas.model.config;
+    let scale = atlas.model.weights.wte_scale;
+    let place = place(atlas, row.position).await?;
+    let own = table::rows_of(atlas, &[id]).await?;
+    let x: Vec<f32> = own.iter().zip(&place).map(|(&v, &p)| v * scale + p).collect();
+    let normed = |affine| layer_norm::<f64>(&x, n_embd, affine, layer_norm_epsilon);
+    let x = match row.norm {
+        Norm::None => x.iter().map(|&v| f64::from(v)).collect(),
+        Norm::Plain => normed(None),
+        Norm::Affine => {
+            let ln_f = atlas.model.ln_f()?;
+            let gain = table::plain(atlas, &ln_f.gain, 1, n_embd).await?;
+            let bias = table::plain(atlas, &ln_f.bias, 1, n_embd).await?;
+            normed(Some((&gain, &bias)))
+        }
+    };
+    nearest(atlas, k, &x, |dot, _| dot).await
 }
 
 struct Batch<'a> {

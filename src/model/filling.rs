@@ -64,6 +64,16 @@ impl Filling {
         }
     }
 
+    /// More parts, before the header that announces them is taken.
+    pub(super) fn expect(&mut self, parts: HashMap<String, Part>) {
+        self.parts.extend(parts);
+    }
+
+    /// The parts that have come, by name.
+    pub(super) fn complete(&self) -> &HashSet<String> {
+        &self.complete
+    }
+
     /// What a copy will hold: every part in the type it is stored in.
     pub(super) fn stored_tensors(&self) -> impl Iterator<Item = (&str, Element, &[u64])> {
         self.parts.iter().map(|(name, part)| {
@@ -278,6 +288,6 @@ fn element(precision: Precision) -> Element {
 }
 
 /// Hugging Face writes names with the prefix of the model class or without it.
-fn short_name(name: &str) -> &str {
+pub(super) fn short_name(name: &str) -> &str {
     name.strip_prefix("transformer.").unwrap_or(name)
 }

@@ -1,5 +1,6 @@
 //! Checkpoint bytes ─▶ weights on the device, with no tensor ever whole in memory.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::checkpoint::{
@@ -11,6 +12,7 @@ use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
 
 use super::filling::Filling;
+use super::partial::{Found, Partial};
 use super::plan::{Plan, check_sizes};
 use super::{Model, Weights, families};
 
@@ -49,12 +51,18 @@ pub struct Keeping {
     pub refusal: Option<StoreError>,
 }
 
+/// What a load fills.
+enum Goal {
+    /// Everything that a config asks for.
+    Whole { config: Config, weights: Weights, bytes: u64 },
+    /// Whatever the files have of what the atlas can show.
+    Part(Partial),
+}
+
 /// Takes the bytes of one or more safetensors files, in pieces of any size.
 pub struct Loader {
-    config: Config,
+    goal: Goal,
     kernels: Rc<Kernels>,
-    weights: Weights,
-    weight_bytes: u64,
     precision: Precision,
     reader: Reader,
     filling: Filling,
@@ -99,20 +107,36 @@ impl Loader {
         precision: Precision,
         shard_bytes: usize,
     ) -> Result<Loader> {
-        let (weights, weight_bytes, filling) =
-            allocate(gpu, &config, precision, shard_bytes).await?;
-        Ok(Loader {
-            config,
+        let (weights, bytes, filling) = allocate(gpu, &config, precision, shard_bytes).await?;
+        let goal = Goal::Whole { config, weights, bytes };
+        Ok(Loader::begin(goal, kernels, precision, filling))
+    }
+
+    /// For files with only some of the tensors, of which a config need not be known: room is taken
+    /// as their headers come.
+    pub fn partial(
+        kernels: Rc<Kernels>,
+        config: Option<Config>,
+        precision: Precision,
+        shard_bytes: usize,
+    ) -> Loader {
+        let known = config.clone().unwrap_or_else(Config::unknown);
+        let filling = Filling::new(known, precision, HashMap::new());
+        let goal = Goal::Part(Partial::new(config, precision, shard_bytes));
+        Loader::begin(goal, kernels, precision, filling)
+    }
+
+    fn begin(goal: Goal, kernels: Rc<Kernels>, precision: Precision, filling: Filling) -> Loader {
+        Loader {
+            goal,
             kernels,
-            weights,
-            weight_bytes,
             precision,
             reader: Reader::default(),
             filling,
             file: 0,
             before: 0,
             unsettled: 0,
-        })
+        }
     }
 
     /// Keeps a copy in `store`, in the storage precision, while the files come in. If the store
@@ -216,10 +240,14 @@ impl Loader {
 
     /// Takes the next piece of the current file; waits now and then for the device to keep up.
     ///
-    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `corrupt`, `device-lost`.
+    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `corrupt`, `device-lost`; of a part, also
+    /// `unsupported-model`, `out-of-memory`.
     pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8]) -> Result<()> {
         let n = bytes.len();
         while let Some(event) = self.reader.next(&mut bytes)? {
+            if let (Event::Header(header), Goal::Part(partial)) = (&event, &mut self.goal) {
+                partial.plan(gpu, header, &mut self.filling).await?;
+            }
             if self.filling.take(gpu, &event)? {
                 self.filling.copy.end(Position {
                     file: self.file,
@@ -274,7 +302,7 @@ impl Loader {
     ///
     /// Errors: `missing-tensor`, `device-lost`.
     pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, Keeping)> {
-        if let Some(name) = self.filling.missing() {
+        if let (Some(name), Goal::Whole { .. }) = (self.filling.missing(), &self.goal) {
             let missing = Error::MissingTensor(name.clone());
             self.discard();
             return Err(missing);
@@ -294,11 +322,20 @@ impl Loader {
             }
         }
         let refusal = self.filling.copy.refusal().cloned();
+        let (config, weights, weight_bytes, part) = match self.goal {
+            Goal::Whole { config, weights, bytes } => (config, weights, bytes, None),
+            Goal::Part(partial) => {
+                let Found { config, weights, bytes, part } =
+                    partial.finish(gpu, self.filling.complete())?;
+                (config, weights, bytes, Some(part))
+            }
+        };
         let model = Model {
-            config: self.config,
+            config,
             kernels: self.kernels,
-            weights: self.weights,
-            weight_bytes: self.weight_bytes,
+            weights,
+            part,
+            weight_bytes,
             precision: self.precision,
             extra_tensors: self.filling.extra,
         };

@@ -107,9 +107,16 @@ impl<'a> Plan<'a> {
 
     /// `name.weight` and `name.bias` of a LayerNorm over `width` channels.
     pub(super) fn norm(&mut self, name: &str, width: usize) -> Norm {
-        let [gain] = self.vectors(format!("{name}.weight"), width);
-        let [bias] = self.vectors(format!("{name}.bias"), width);
-        Norm { gain, bias }
+        Norm {
+            gain: self.vector(&format!("{name}.weight"), width),
+            bias: self.vector(&format!("{name}.bias"), width),
+        }
+    }
+
+    /// `name`, a vector of `width` values.
+    pub(super) fn vector(&mut self, name: &str, width: usize) -> Rc<Tensor> {
+        let [vector] = self.vectors(name.into(), width);
+        vector
     }
 
     /// `name`, a vector of `P` parts of `width` values.
@@ -158,10 +165,7 @@ impl<'a> Plan<'a> {
         let matrix = Matrix::outputs(self.gpu, &file_name, n_in, n_out, self.precision);
         let weight = Rc::new(matrix);
         self.require(file_name, &[n_out, n_in], Sink::Linear(weight.clone()));
-        let bias = has_bias.then(|| {
-            let [bias] = self.vectors(format!("{name}.bias"), n_out);
-            bias
-        });
+        let bias = has_bias.then(|| self.vector(&format!("{name}.bias"), n_out));
         Linear { weight, bias }
     }
 

@@ -1,12 +1,15 @@
 //! The atlas as JavaScript sees it.
 
+use std::cell::Cell;
 use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
 
+use async_lock::MutexGuard;
 use js_sys::{Array, Float32Array, Function, Promise, Uint32Array};
 use wasm_bindgen::prelude::*;
 
-use crate::atlas::{self, By, ZeroLayerOptions};
+use crate::atlas::{self, By, Neighbours, Others, Row, ZeroLayerOptions};
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::lens::Norm;
@@ -39,6 +42,15 @@ impl Watch {
             on_progress: convert::function("onProgress", &get("onProgress"))?,
         })
     }
+
+    fn report(&self, done: f64) {
+        if let Some(callback) = &self.on_progress {
+            let event = object();
+            set(&event, "done", done);
+            // A page's own trouble with drawing a bar must not break the work.
+            let _ = callback.call1(&JsValue::UNDEFINED, &event);
+        }
+    }
 }
 
 /// Options with these names, and those of the watch.
@@ -64,54 +76,49 @@ fn count(name: &str, value: &JsValue, otherwise: usize) -> Result<usize> {
     }
 }
 
-impl Atlas {
-    /// Runs `work` when its turn comes.
-    fn run<W, F>(&self, watch: Result<Watch>, work: W) -> Promise
-    where
-        W: FnOnce(Work) -> F + 'static,
-        F: Future<Output = Result<JsValue>>,
-    {
-        let (session, loaded) = (self.session.clone(), self.loaded.clone());
-        promise(async move {
-            let watch = watch?;
-            let turn_of = session.clone();
-            let _turn = turn_of.turn().await;
-            watch.cancel.check()?;
-            session.gpu().check()?;
-            work(Work { session, loaded, watch }).await.map_err(Failure::from)
+/// What waits for a turn while a call of the atlas works: readings, and other calls.
+struct Turn<'a> {
+    session: &'a Session,
+    guard: Cell<Option<MutexGuard<'a, ()>>>,
+}
+
+impl Others for Turn<'_> {
+    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {
+            self.guard.take();
+            // Time for whoever is next to notice, and for a cancel to come in. What the device
+            // has to say is asked after this.
+            let _ = self.session.gpu().settle().await;
+            self.guard.set(Some(self.session.turn().await));
         })
     }
 }
 
-/// What a call of the atlas holds on to.
-struct Work {
-    session: Rc<Session>,
-    loaded: Rc<Loaded>,
-    watch: Watch,
-}
-
-impl Work {
-    fn report(&self, done: f64) {
-        if let Some(callback) = &self.watch.on_progress {
-            let event = object();
-            set(&event, "done", done);
-            // A page's own trouble with drawing a bar must not break the work.
-            let _ = callback.call1(&JsValue::UNDEFINED, &event);
-        }
+impl Atlas {
+    /// Runs `work` when its turn comes.
+    fn run(
+        &self,
+        watch: Result<Watch>,
+        work: impl AsyncFnOnce(&atlas::Atlas<'_>) -> Result<JsValue> + 'static,
+    ) -> Promise {
+        let (session, loaded) = (self.session.clone(), self.loaded.clone());
+        promise(async move {
+            let watch = watch?;
+            let guard = Cell::new(Some(session.turn().await));
+            watch.cancel.check()?;
+            session.gpu().check()?;
+            let report = |done| watch.report(done);
+            let atlas = atlas::Atlas {
+                gpu: session.gpu(),
+                model: &loaded.model,
+                cancel: &watch.cancel,
+                on_progress: &report,
+                others: &Turn { session: &session, guard },
+                solved: &loaded.solved,
+            };
+            work(&atlas).await.map_err(Failure::from)
+        })
     }
-}
-
-/// Opens an atlas over what a call holds on to.
-macro_rules! open {
-    ($work:ident as $atlas:ident) => {
-        let report = |done| $work.report(done);
-        let $atlas = atlas::Atlas {
-            gpu: $work.session.gpu(),
-            model: &$work.loaded.model,
-            cancel: &$work.watch.cancel,
-            on_progress: &report,
-        };
-    };
 }
 
 #[wasm_bindgen]
@@ -119,9 +126,8 @@ impl Atlas {
     /// Mean and standard deviation of every channel.
     #[wasm_bindgen(skip_typescript)]
     pub fn channels(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |work: Work| {
-            open!(work as atlas);
-            let found = atlas::channels(&atlas).await?;
+        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+            let found = atlas::channels(atlas).await?;
             let out = object();
             set(&out, "wte_mean", floats(&found.wte_mean));
             set(&out, "wte_std", floats(&found.wte_std));
@@ -134,9 +140,8 @@ impl Atlas {
     /// Gains and biases of every LayerNorm.
     #[wasm_bindgen(skip_typescript)]
     pub fn gains(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |work: Work| {
-            open!(work as atlas);
-            let gains = atlas::gains(&atlas).await?;
+        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+            let gains = atlas::gains(atlas).await?;
             let gain = |g: &atlas::Gains| {
                 let out = object();
                 set(&out, "name", g.name.as_str());
@@ -151,9 +156,8 @@ impl Atlas {
     /// Length of every token's embedding.
     #[wasm_bindgen(skip_typescript)]
     pub fn norms(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |work: Work| {
-            open!(work as atlas);
-            Ok(floats(&atlas::norms(&atlas).await?).into())
+        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+            Ok(floats(&atlas::norms(atlas).await?).into())
         })
     }
 
@@ -162,9 +166,23 @@ impl Atlas {
     pub fn channel(&self, channel: JsValue, how: JsValue) -> Promise {
         let parsed = options(&how, &[]).map(|o| o.1);
         let channel = index("channel", &channel);
-        self.run(parsed, async |work: Work| {
-            open!(work as atlas);
-            Ok(floats(&atlas::channel(&atlas, channel?).await?).into())
+        self.run(parsed, async |atlas| Ok(floats(&atlas::channel(atlas, channel?).await?).into()))
+    }
+
+    /// The embeddings of some tokens.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn rows(&self, ids: JsValue, how: JsValue) -> Promise {
+        let ids = convert::ids("ids", &ids);
+        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+            Ok(floats(&atlas::rows_of(atlas, &ids?).await?).into())
+        })
+    }
+
+    /// The position embedding.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn positions(&self, how: JsValue) -> Promise {
+        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+            Ok(floats(&atlas::positions(atlas).await?).into())
         })
     }
 
@@ -173,9 +191,8 @@ impl Atlas {
     pub fn spectrum(&self, n: JsValue, how: JsValue) -> Promise {
         let parsed = options(&how, &[]).map(|o| o.1);
         let n = index("n", &n);
-        self.run(parsed, async |work: Work| {
-            open!(work as atlas);
-            let found = atlas::spectrum(&atlas, n?).await?;
+        self.run(parsed, async |atlas| {
+            let found = atlas::spectrum(atlas, n?).await?;
             let out = object();
             set(&out, "singular_values", floats(&found.singular_values));
             set(&out, "directions", floats(&found.directions));
@@ -188,12 +205,20 @@ impl Atlas {
     /// How far a channel, the length, the first direction and the id agree.
     #[wasm_bindgen(skip_typescript)]
     pub fn correlations(&self, how: JsValue) -> Promise {
-        let parsed = options(&how, &["channel"])
-            .and_then(|(get, watch)| Ok((index("channel", &get("channel"))?, watch)));
-        let (channel, watch) = parsed.map_or_else(|e| (0, Err(e)), |(c, w)| (c, Ok(w)));
-        self.run(watch, async move |work: Work| {
-            open!(work as atlas);
-            let found = atlas::correlations(&atlas, channel).await?;
+        let parsed = options(&how, &["channel", "counts"]).and_then(|(get, watch)| {
+            let counts = get("counts");
+            let counts = match counts.is_undefined() || counts.is_null() {
+                true => None,
+                false => Some(convert::ids("counts", &counts)?),
+            };
+            Ok(((index("channel", &get("channel"))?, counts), watch))
+        });
+        let (wanted, watch) = apart(parsed);
+        self.run(watch, async move |atlas| {
+            let (channel, counts) = wanted?;
+            let counts: Option<Vec<f64>> =
+                counts.map(|counts| counts.into_iter().map(f64::from).collect());
+            let found = atlas::correlations(atlas, channel, counts.as_deref()).await?;
             let table =
                 |values: &[f64]| values.iter().map(|&v| JsValue::from(v)).collect::<Array>();
             let names = found.names.iter().map(|n| JsValue::from(n.as_str()));
@@ -209,25 +234,13 @@ impl Atlas {
     #[wasm_bindgen(skip_typescript)]
     pub fn zero_layer(&self, how: JsValue) -> Promise {
         let parsed = options(&how, &["norm", "position", "step"]).and_then(|(get, watch)| {
-            let norm = convert::string("norm", &get("norm"))?;
-            let position = get("position");
-            let options = ZeroLayerOptions {
-                norm: norm.map_or(Ok(Norm::None), |name| Norm::from_name(&name))?,
-                position: match position.is_undefined() || position.is_null() {
-                    true => None,
-                    false => Some(index("position", &position)?),
-                },
-                step: count("step", &get("step"), 1)?,
-            };
+            let options =
+                ZeroLayerOptions { row: row(&get)?, step: count("step", &get("step"), 1)? };
             Ok((options, watch))
         });
-        let (options, watch) = parsed.map_or_else(
-            |e| (ZeroLayerOptions { norm: Norm::None, position: None, step: 1 }, Err(e)),
-            |(o, w)| (o, Ok(w)),
-        );
-        self.run(watch, async move |work: Work| {
-            open!(work as atlas);
-            let found = atlas::zero_layer(&atlas, options).await?;
+        let (options, watch) = apart(parsed);
+        self.run(watch, async move |atlas| {
+            let found = atlas::zero_layer(atlas, options?).await?;
             let out = object();
             set(&out, "argmax", Uint32Array::from(&found.argmax[..]));
             set(&out, "logit", floats(&found.logit));
@@ -249,19 +262,58 @@ impl Atlas {
                     )));
                 }
             };
-            Ok((convert::id(id)?, count("k", &get("k"), 20)?, by, watch))
+            Ok(((convert::id(id)?, count("k", &get("k"), 20)?, by), watch))
         });
-        let (id, k, by, watch) = parsed
-            .map_or_else(|e| (0, 0, By::Dot, Err(e)), |(id, k, by, watch)| (id, k, by, Ok(watch)));
-        self.run(watch, async move |work: Work| {
-            open!(work as atlas);
-            let found = atlas::neighbours(&atlas, id, k, by).await?;
-            let out = object();
-            set(&out, "ids", Uint32Array::from(&found.ids[..]));
-            set(&out, "values", floats(&found.values));
-            Ok(out.into())
+        let (wanted, watch) = apart(parsed);
+        self.run(watch, async move |atlas| {
+            let (id, k, by) = wanted?;
+            Ok(near(&atlas::neighbours(atlas, id, k, by).await?))
         })
     }
+
+    /// What one token is followed by without any block.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn next_tokens(&self, id: f64, how: JsValue) -> Promise {
+        let parsed = options(&how, &["k", "norm", "position"]).and_then(|(get, watch)| {
+            Ok(((convert::id(id)?, count("k", &get("k"), 20)?, row(&get)?), watch))
+        });
+        let (wanted, watch) = apart(parsed);
+        self.run(watch, async move |atlas| {
+            let (id, k, row) = wanted?;
+            Ok(near(&atlas::next_tokens(atlas, id, k, row).await?))
+        })
+    }
+}
+
+/// What was asked for and how it is watched; if either is wrong, the watch says so first.
+fn apart<V>(parsed: Result<(V, Watch)>) -> (Result<V>, Result<Watch>) {
+    match parsed {
+        Ok((wanted, watch)) => (Ok(wanted), Ok(watch)),
+        Err(error) => (Err(error.clone()), Err(error)),
+    }
+}
+
+/// How a token becomes a row of the zero-layer model.
+///
+/// Errors: `bad-option`.
+fn row(get: &impl Fn(&str) -> JsValue) -> Result<Row> {
+    let norm = convert::string("norm", &get("norm"))?;
+    let position = get("position");
+    Ok(Row {
+        norm: norm.map_or(Ok(Norm::None), |name| Norm::from_name(&name))?,
+        position: match position.is_undefined() || position.is_null() {
+            true => None,
+            false => Some(index("position", &position)?),
+        },
+    })
+}
+
+/// `{ ids, values }`.
+fn near(found: &Neighbours) -> JsValue {
+    let out = object();
+    set(&out, "ids", Uint32Array::from(&found.ids[..]));
+    set(&out, "values", floats(&found.values));
+    out.into()
 }
 
 fn floats(values: &[f32]) -> Float32Array {

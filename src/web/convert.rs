@@ -269,13 +269,17 @@ pub(super) fn token(token: &Token) -> JsValue {
 
 #[derive(Serialize)]
 struct ModelFacts<'a> {
-    family: &'a str,
+    family: Option<&'a str>,
     n_layer: usize,
-    n_head: usize,
+    n_head: Option<usize>,
     n_embd: usize,
-    n_ctx: usize,
-    vocab_size: usize,
-    parameters: f64,
+    n_ctx: Option<usize>,
+    vocab_size: Option<usize>,
+    parameters: Option<f64>,
+    partial: bool,
+    has_wte: bool,
+    has_wpe: bool,
+    n_norms: usize,
     precision: &'a str,
     gpu_bytes: f64,
     extra_tensors: &'a [String],
@@ -284,14 +288,21 @@ struct ModelFacts<'a> {
 /// `loupe.model`.
 pub(super) fn model(loaded: &Loaded) -> JsValue {
     let (model, config) = (&loaded.model, &loaded.model.config);
+    let is_known = model.part.as_ref().is_none_or(|part| part.has_config);
+    let of_blocks = model.part.as_ref().map_or(0, |part| part.n_layer);
+    let size = |n: usize| (n > 0).then_some(n);
     let facts = ModelFacts {
-        family: config.family.name(),
-        n_layer: config.n_layer,
-        n_head: config.n_head,
+        family: is_known.then(|| config.family.name()),
+        n_layer: config.n_layer.max(of_blocks),
+        n_head: size(config.n_head),
         n_embd: config.n_embd,
-        n_ctx: config.n_ctx,
-        vocab_size: config.vocab_size,
-        parameters: config.parameters() as f64,
+        n_ctx: size(config.n_ctx),
+        vocab_size: size(config.vocab_size),
+        parameters: is_known.then(|| config.parameters() as f64),
+        partial: model.part.is_some(),
+        has_wte: model.wte().is_ok(),
+        has_wpe: model.wpe().is_ok(),
+        n_norms: model.norms().len(),
         precision: model.precision.name(),
         gpu_bytes: model.weight_bytes as f64,
         extra_tensors: &model.extra_tensors,

@@ -24,13 +24,14 @@ type Outcome<V> = std::result::Result<V, Failure>;
 
 /// What `load` is given.
 pub(super) struct LoadOptions {
-    config: String,
+    config: Option<String>,
     tokenizer: Option<TokenizerFiles>,
     weights: Vec<Source>,
     precision: Precision,
     total: Option<f64>,
     keep: Option<Handle>,
     release: bool,
+    partial: bool,
     on_progress: Option<Function>,
     signal: Option<AbortSignal>,
 }
@@ -46,6 +47,7 @@ impl LoadOptions {
             "total",
             "keep",
             "release",
+            "partial",
             "onProgress",
             "signal",
         ];
@@ -56,8 +58,15 @@ impl LoadOptions {
             None => vec![weights],
         };
         let keep = get("keep");
+        let partial = get("partial").is_truthy();
+        if partial && keep.is_truthy() {
+            return Err(Error::BadOption("keep does not go with partial".into()));
+        }
         Ok(LoadOptions {
-            config: config(&get("config"))?,
+            config: match partial {
+                true => convert::string("config", &get("config"))?,
+                false => Some(config(&get("config"))?),
+            },
             tokenizer: TokenizerFiles::parse(&get("tokenizer"))?,
             weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
             precision: precision(&get("precision"))?,
@@ -67,6 +76,7 @@ impl LoadOptions {
                 false => Some(KeptFile::parse(&keep)?),
             },
             release: get("release").is_truthy(),
+            partial,
             on_progress: convert::function("onProgress", &get("onProgress"))?,
             signal: convert::signal(&get("signal"))?,
         })
@@ -86,9 +96,14 @@ impl LoadOptions {
     async fn load_sources(&self, session: &Session) -> Outcome<Keeping> {
         let cancel = cancel_by(self.signal.clone());
         cancel.check()?;
-        let mut recipe = Recipe::new(&self.config, None);
-        recipe.tokenizer = self.tokenizer.as_ref().map(TokenizerFiles::text);
-        (recipe.precision, recipe.release) = (self.precision, self.release);
+        let recipe = Recipe {
+            config: self.config.as_deref(),
+            tokenizer: self.tokenizer.as_ref().map(TokenizerFiles::text),
+            precision: self.precision,
+            release: self.release,
+            partial: self.partial,
+            ..Recipe::new("", None)
+        };
         let mut loading = session.load(&recipe).await?;
         match self.fill(session, &mut loading, &cancel).await {
             Ok(()) => {}

@@ -21,14 +21,21 @@ export interface Token {
   shown: string;
 }
 
+/** Of a part of a model, null is what neither its tensors nor a config tell. */
 export interface Model {
-  family: string;
+  family: string | null;
   n_layer: number;
-  n_head: number;
+  n_head: number | null;
   n_embd: number;
-  n_ctx: number;
-  vocab_size: number;
-  parameters: number;
+  n_ctx: number | null;
+  vocab_size: number | null;
+  parameters: number | null;
+  /** Whether only a part was loaded (see LoadOptions.partial): the atlas shows what there is, and nothing can be read. */
+  partial: boolean;
+  has_wte: boolean;
+  has_wpe: boolean;
+  /** LayerNorms that are there, 2·n_layer + 1 of a whole model. */
+  n_norms: number;
   precision: "f16" | "f32";
   /** Bytes of the weights on the GPU. */
   gpu_bytes: number;
@@ -76,8 +83,8 @@ export interface Keep {
 }
 
 export interface LoadOptions {
-  /** Text of config.json. */
-  config: string;
+  /** Text of config.json; only `partial` can do without. */
+  config?: string | null;
   /**
    * Text of tokenizer.json, or those of vocab.json and merges.txt, as CTRL and older models have them; or null: then
    * read() takes ids only.
@@ -95,6 +102,11 @@ export interface LoadOptions {
    * every source can be opened at any byte, its tensors are not downloaded again.
    */
   keep?: Keep | null;
+  /**
+   * For the atlas only: takes of the files what there is of wte, wpe and the LayerNorms, and needs no config. What asks
+   * for an absent tensor is `missing-tensor`. Not with `keep`.
+   */
+  partial?: boolean;
   /** Let go of the model in use if there is no room for both; otherwise that is `out-of-memory`. */
   release?: boolean;
   onProgress?: (progress: Progress) => void;
@@ -195,7 +207,7 @@ export class Reading {
   free(): void;
 }
 
-/** How a long call is watched and stopped. */
+/** How a long call is watched and stopped. Readings go on between its steps. */
 export interface Watch {
   signal?: AbortSignal;
   /** How much is done, 0 to 1. */
@@ -212,7 +224,7 @@ export interface LayerNormGains {
 /** The weights by themselves; standard deviations are population ones. */
 export class Atlas {
   private constructor();
-  /** [C] each. */
+  /** [C] each; of a part of a model, empty where the embedding is absent. */
   channels(watch?: Watch): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
   /** In the order of the pass, ln_f last. */
   gains(watch?: Watch): Promise<LayerNormGains[]>;
@@ -220,15 +232,23 @@ export class Atlas {
   norms(watch?: Watch): Promise<Float32Array>;
   /** That channel of wte. [V] */
   channel(channel: number, watch?: Watch): Promise<Float32Array>;
-  /** Uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. */
+  /** The embeddings of at most 4,096 tokens. [n·C] */
+  rows(ids: number[] | Uint32Array, watch?: Watch): Promise<Float32Array>;
+  /** wpe. [n_ctx·C] */
+  positions(watch?: Watch): Promise<Float32Array>;
+  /** Solved once for a model, then kept. Uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. */
   spectrum(n: number, watch?: Watch): Promise<{
     singular_values: Float32Array; directions: Float32Array; tokens: Float32Array; cosine_with_mean: Float32Array;
   }>;
-  /** [4·4] each, row by row: the channel, the length, svd 0, the token id. */
-  correlations(options: { channel: number } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
+  /** [m·m] each, row by row: the channel, the length, svd 0, the token id, and the counts [V] if they are given. */
+  correlations(options: { channel: number; counts?: number[] | Uint32Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
   /** The arg-max of every token's row of wte·wteᵀ; behind wpe and ln_f if asked. [V], or every step-th token. */
   zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
     argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
+  }>;
+  /** The k largest logits of the same for one token; k is 20 by default. */
+  next_tokens(id: number, options?: { k?: number; norm?: "affine" | "plain" | "none"; position?: number | null } & Watch): Promise<{
+    ids: Uint32Array; values: Float32Array;
   }>;
   /** The nearest tokens, itself included; k is 20 by default. */
   neighbours(id: number, options?: { k?: number; by?: "cosine" | "dot" } & Watch): Promise<{ ids: Uint32Array; values: Float32Array }>;

@@ -35,12 +35,16 @@ def case(name, path, token):
     directions = directions[:N]
     mean = wte.mean(0)
     directions *= np.where(directions @ mean < 0, -1, 1)[:, None]
-    four = np.stack([wte[:, CHANNEL], norms, wte @ directions[0], np.arange(len(wte))])
+    # No text: any numbers with ties and a long tail will do.
+    ids = np.arange(len(wte))
+    counts = (ids * 7919 % 97) ** 2 // 50
+    candidates = np.stack([wte[:, CHANNEL], norms, wte @ directions[0], ids, counts])
     out = {
         "wte_mean": mean, "wte_std": wte.std(0), "wpe_mean": wpe.mean(0), "wpe_std": wpe.std(0),
         "norms": norms, "channel": wte[:, CHANNEL], "singular_values": singular, "directions": directions,
         "tokens": (wte @ directions.T).T, "cosine_with_mean": directions @ mean / np.linalg.norm(mean),
-        "pearson": np.corrcoef(four), "spearman": np.corrcoef([ranks(x) for x in four]),
+        "counts": counts,
+        "pearson": np.corrcoef(candidates), "spearman": np.corrcoef([ranks(x) for x in candidates]),
         "dots": wte @ wte[token], "cosines": wte @ wte[token] / (norms * norms[token]),
         "token": np.array([token]), "of_channel": np.array([CHANNEL]),
     }
@@ -53,7 +57,7 @@ def case(name, path, token):
         best = np.sort(logits, 1)
         out |= {
             f"{view}/argmax": logits.argmax(1), f"{view}/logit": best[:, -1],
-            f"{view}/lead": best[:, -1] - best[:, -2], f"{view}/self": np.diag(logits),
+            f"{view}/lead": best[:, -1] - best[:, -2], f"{view}/self": np.diag(logits), f"{view}/row": logits[token],
         }
     as_stored = {k: np.ascontiguousarray(v, dtype=np.int32 if v.dtype.kind == "i" else np.float32) for k, v in out.items()}
     (HERE / "atlas").mkdir(exist_ok=True)

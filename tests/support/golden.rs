@@ -151,21 +151,25 @@ impl Golden {
 
 /// The tensors of a file in two files, every other one in each.
 pub fn halves(file: &[u8]) -> [Vec<u8>; 2] {
+    [0, 1].map(|half| part(file, |i, _| i % 2 == half))
+}
+
+/// A file with those tensors of another that `is_wanted(index, name)`.
+pub fn part(file: &[u8], is_wanted: impl Fn(usize, &str) -> bool) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
     let header: Map<String, Value> =
         serde_json::from_slice(&file[8..8 + length]).expect("a header");
     let tensors: Vec<_> = header.iter().filter(|(name, _)| *name != "__metadata__").collect();
-    [0, 1].map(|half| {
-        let (mut entries, mut data) = (Map::new(), Vec::new());
-        for (name, tensor) in tensors.iter().skip(half).step_by(2) {
-            let at = |i: usize| tensor["data_offsets"][i].as_u64().expect("an offset") as usize;
-            let start = data.len();
-            data.extend_from_slice(&file[8 + length + at(0)..8 + length + at(1)]);
-            let mut tensor = (*tensor).clone();
-            tensor["data_offsets"] = json!([start, data.len()]);
-            entries.insert((*name).clone(), tensor);
-        }
-        let header = serde_json::to_vec(&entries).expect("JSON");
-        [&(header.len() as u64).to_le_bytes()[..], &header[..], &data[..]].concat()
-    })
+    let (mut entries, mut data) = (Map::new(), Vec::new());
+    let wanted = tensors.iter().enumerate().filter(|(i, (name, _))| is_wanted(*i, name));
+    for (_, (name, tensor)) in wanted {
+        let at = |i: usize| tensor["data_offsets"][i].as_u64().expect("an offset") as usize;
+        let start = data.len();
+        data.extend_from_slice(&file[8 + length + at(0)..8 + length + at(1)]);
+        let mut tensor = (*tensor).clone();
+        tensor["data_offsets"] = json!([start, data.len()]);
+        entries.insert((*name).clone(), tensor);
+    }
+    let header = serde_json::to_vec(&entries).expect("JSON");
+    [&(header.len() as u64).to_le_bytes()[..], &header[..], &data[..]].concat()
 }

@@ -12,7 +12,7 @@ pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
     let wte = plan.embedding("w.weight", config.vocab_size, c, tied_bias);
     Weights {
         wpe: plan.constant("positions", config.n_ctx, c, &sinusoids(config.n_ctx, c)),
-        wte_scale: (c as f64).sqrt() as f32,
+        wte_scale: config.embedding_scale(),
         blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
         ln_f: plan.norm("layernorm", c),
         unembed: plan.unembed(config, &wte, bias),

@@ -9,7 +9,7 @@ pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
     let wte = plan.embedding("wte.weight", config.vocab_size, c, None);
     Weights {
         wpe: plan.table("wpe.weight", config.n_ctx, c),
-        wte_scale: 1.0,
+        wte_scale: config.embedding_scale(),
         blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
         ln_f: plan.norm("ln_f", c),
         unembed: plan.unembed(config, &wte, None),

@@ -1,0 +1,129 @@
+//! GPT-2's own weights, as far as they are at hand, and its size: what the atlas makes of them natively.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod support;
+
+use std::fs;
+
+use loupe::atlas::{self, Atlas, Gains, Row, ZeroLayerOptions};
+use loupe::gpu::Cancel;
+use loupe::kernels::Precision;
+use loupe::lens::Norm;
+use loupe::session::{Loaded, Recipe, Session};
+use pollster::block_on;
+use serde_json::json;
+use support::skip;
+
+/// Not ours to bring along: GPT-2 small's position embedding and LayerNorms.
+const REAL: &str = "../shared/gpt2-small/positions-and-norms.safetensors";
+
+fn partial(precision: Precision) -> Recipe<'static> {
+    Recipe { config: None, partial: true, precision, ..Recipe::new("", None) }
+}
+
+fn over<'a>(session: &'a Session, loaded: &'a Loaded, cancel: &'a Cancel) -> Atlas<'a> {
+    Atlas {
+        gpu: session.gpu(),
+        model: &loaded.model,
+        cancel,
+        on_progress: &|_| {},
+        others: &(),
+        solved: &loaded.solved,
+    }
+}
+
+/// The largest step between neighbours of the sorted values: its middle, and how many lie above.
+fn largest_gap(values: &[f32]) -> (f64, usize) {
+    let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
+    sorted.sort_by(f64::total_cmp);
+    let steps = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+    let (at, _) = steps.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).expect("some values");
+    ((sorted[at] + sorted[at + 1]) / 2.0, sorted.len() - at - 1)
+}
+
+#[test]
+fn gpt2_small_as_the_study_found_it() {
+    let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is not here")) };
+    block_on(async {
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let mut loading = session.load(&partial(Precision::F16)).await.expect("a load");
+        // In pieces, as a download brings it.
+        for piece in file.chunks(100_003) {
+            loading.loader.push(session.gpu(), piece).await.expect("a valid file");
+        }
+        loading.loader.end_file().expect("a whole file");
+        session.install(loading).await.expect("a part of a model");
+        let (loaded, cancel) = (session.loaded().expect("it"), Cancel::default());
+        let atlas = over(&session, &loaded, &cancel);
+        let gains = atlas::gains(&atlas).await.expect("gains");
+        assert_eq!(gains.len(), 25);
+        let of = |name: String| gains.iter().find(|g| g.name == name).expect("a LayerNorm");
+        let peak = |gains: &Gains| {
+            let by_size = |a: &(usize, &f32), b: &(usize, &f32)| a.1.abs().total_cmp(&b.1.abs());
+            gains.weight.iter().enumerate().max_by(by_size).map(|(channel, _)| channel)
+        };
+        for block in 2..=10 {
+            assert_eq!(peak(of(format!("h.{block}.ln_2"))), Some(138), "block {block}");
+        }
+        let channels = atlas::channels(&atlas).await.expect("channels");
+        assert_eq!((channels.wte_std.len(), channels.wpe_std.len()), (0, 768));
+        let logs: Vec<f32> = channels.wpe_std.iter().map(|std| std.log10()).collect();
+        let (middle, above) = largest_gap(&logs);
+        assert!((-1.25..-1.15).contains(&middle), "the gap is at {middle}");
+        assert_eq!(above, 69);
+        // Stored as it is: no number of the file is rounded.
+        let wpe = atlas::positions(&atlas).await.expect("positions");
+        let tensors = safetensors::SafeTensors::deserialize(&file).expect("the file");
+        let name = tensors.names().into_iter().find(|name| name.ends_with("wpe.weight"));
+        let exact = tensors.tensor(name.expect("wpe")).expect("wpe");
+        assert_eq!(exact.data(), bytemuck::cast_slice::<f32, u8>(&wpe));
+    });
+}
+
+/// The atlas of GPT-2 small's embedding, random ones, takes less than 100 MB of GPU memory beyond it.
+#[test]
+fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
+    const V: usize = 50_257;
+    const C: usize = 768;
+    block_on(async {
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let header = json!({ "wte.weight": {
+            "dtype": "F16", "shape": [V, C], "data_offsets": [0, 2 * V * C],
+        } });
+        let header = serde_json::to_vec(&header).expect("JSON");
+        let mut loading = session.load(&partial(Precision::F16)).await.expect("a load");
+        let mut push = async |bytes: &[u8]| {
+            loading.loader.push(session.gpu(), bytes).await.expect("a valid file");
+        };
+        push(&(header.len() as u64).to_le_bytes()).await;
+        push(&header).await;
+        // 16 random bits, but for exponents: between 2⁻¹¹ and 2⁻⁷ in size.
+        let mut seed = 1u32;
+        for _ in 0..V {
+            let row: Vec<u8> = (0..C)
+                .flat_map(|_| {
+                    seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let bits = (seed >> 16) as u16;
+                    (bits & 0x8FFF | 0x1000).to_le_bytes()
+                })
+                .collect();
+            push(&row).await;
+        }
+        loading.loader.end_file().expect("a whole file");
+        session.install(loading).await.expect("a part of a model");
+        let (loaded, cancel) = (session.loaded().expect("it"), Cancel::default());
+        let atlas = over(&session, &loaded, &cancel);
+        session.gpu().reset_peak();
+        atlas::channels(&atlas).await.expect("channels");
+        atlas::norms(&atlas).await.expect("norms");
+        let ids: Vec<u32> = (0..4096).map(|i| i * 12).collect();
+        atlas::rows_of(&atlas, &ids).await.expect("rows");
+        atlas::correlations(&atlas, 138, None).await.expect("correlations");
+        let row = Row { norm: Norm::Plain, position: None };
+        let found = atlas::zero_layer(&atlas, ZeroLayerOptions { row, step: 200 }).await;
+        assert_eq!(found.expect("a sample").argmax.len(), V.div_ceil(200));
+        let room = session.gpu().peak_bytes() - loaded.model.weight_bytes;
+        println!("beyond the weights at V = {V}, C = {C}: {:.1} MB", room as f64 / 1e6);
+        assert!(room < 100_000_000, "{room} bytes");
+    });
+}
