@@ -10,15 +10,33 @@ const adapterName = (adapter) =>
   [adapter.description || adapter.device, adapter.vendor, adapter.architecture].filter(Boolean).slice(0, 2).join(" · ") +
   (adapter.fallback ? " (software, slow)" : "");
 
-/** @param {import("./engine.js").InUseFacts} facts */
-export function showFacts({ model, adapter, in_use }) {
-  byId("model-chip").textContent = `${in_use.name} · ${millions(Number(model.parameters))} · ${model.precision}`;
-  const facts = {
-    "model": in_use.name,
+/** What a part of a model has that the atlas can show. @param {Facts} model */
+export function partWords({ has_wte, has_wpe, n_norms }) {
+  const parts = [has_wte && "wte", has_wpe && "wpe", n_norms && (n_norms === 1 ? "one LayerNorm" : "LayerNorms")].filter(Boolean);
+  return parts.length === 0 ? "nothing that the atlas knows" : parts.length === 1 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
+}
+
+/** @param {Facts} model */
+const describe = (model) => model.partial === true
+  ? {
+    "architecture": `a part of a model: ${partWords(model)}; n_embd ${model.n_embd}`,
+    ...(model.n_ctx ? { "positions": integer(Number(model.n_ctx)) } : {}),
+    ...(model.vocab_size ? { "vocabulary": `${integer(Number(model.vocab_size))} tokens` } : {}),
+    "LayerNorms": String(model.n_norms),
+  }
+  : {
     "architecture": `${model.family}: ${model.n_layer} blocks, ${model.n_head} heads, n_embd ${model.n_embd}`,
     "context": `${integer(Number(model.n_ctx))} tokens`,
     "vocabulary": `${integer(Number(model.vocab_size))} tokens`,
     "parameters": integer(Number(model.parameters)),
+  };
+
+/** @param {import("./engine.js").InUseFacts} facts */
+export function showFacts({ model, adapter, in_use }) {
+  byId("model-chip").textContent = model.partial === true ? `${in_use.name} · ${partWords(model)} only` : `${in_use.name} · ${millions(Number(model.parameters))} · ${model.precision}`;
+  const facts = {
+    "model": in_use.name,
+    ...describe(model),
     "2-D weights": `stored as ${model.precision}`,
     "GPU memory": bytes(Number(model.gpu_bytes)),
     "adapter": adapterName(adapter) || "not named by the browser",

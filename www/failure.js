@@ -15,6 +15,8 @@ import { setState, showProblem } from "./stage.js";
  * @param {(text: string, ids: Uint32Array) => void} page.setText
  * @param {() => void} page.clear takes the picture away
  * @param {() => void} page.remember
+ * @param {() => string | null} page.part what the model in use has, if it is only a part of one
+ * @param {() => void} page.atlas @param {() => void} page.bundled goes there
  * @returns {(code: string, message: string, loading: boolean) => void}
  */
 export function createFailure(page) {
@@ -43,8 +45,26 @@ export function createFailure(page) {
     }));
   }
 
+  /** What can be done with a part of a model, which cannot read. */
+  const partActions = () => [
+    { label: "Open the atlas", onClick: page.atlas },
+    { label: "Models", onClick: () => byId("model-chip").click() },
+    { label: "Back to Tales", onClick: page.bundled },
+  ];
+
+  /** @param {string} has */
+  function showPart(has) {
+    page.clear();
+    setState("ready");
+    byId("status").textContent = "nothing leaves this page";
+    const advice = { title: "This file is a part of a model", quiet: true };
+    showProblem("missing-tensor", `It has ${has}, but not the blocks and embeddings that a text is read with. The atlas shows what is there.`, advice, partActions());
+  }
+
   /** @param {string} code @param {string} message @param {boolean} loading */
   function show(code, message, loading) {
+    const has = page.part();
+    if (has !== null && !loading) return showPart(has);
     const advice = adviceOn(code, loading);
     page.clear();
     setState(advice.quiet ? "ready" : "error");

@@ -17,10 +17,12 @@ function numbered(names) {
 }
 
 /**
+ * Without a config they are a part of a model, which can be explored; so are those of a whole one if that is wanted.
  * Errors: `not-found` for what is missing, `bad-header`.
- * @param {File[]} files
+ * @param {File[]} files @param {boolean} [wants_part]
+ * @returns {Promise<{ config: string | null, tokenizer: import("./hub.js").Tokenizer | null, weights: File[], is_part: boolean }>}
  */
-export async function sortFiles(files) {
+export async function sortFiles(files, wants_part = false) {
   /** By name; of two with the same name the one nearer to the top. @type {Map<string, File>} */
   const by_name = new Map();
   for (const file of files.toSorted((a, b) => depth(b) - depth(a))) by_name.set(file.name, file);
@@ -31,16 +33,25 @@ export async function sortFiles(files) {
     : index ? shardsOf(await index.text(), INDEX)
     : found.length > 0 ? numbered(found) : ["model.safetensors"];
   const is_older = !by_name.has("tokenizer.json") && by_name.has("vocab.json") && by_name.has("merges.txt");
+  const is_part = wants_part || (!by_name.has("config.json") && found.length > 0);
+  const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
+  const tokenizerText = async () => (is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : text("tokenizer.json"));
+  if (is_part) {
+    const there = (index || by_name.has("model.safetensors") ? wanted : found).filter((name) => by_name.has(name));
+    return {
+      config: by_name.has("config.json") ? await text("config.json") : null,
+      tokenizer: is_older || by_name.has("tokenizer.json") ? await tokenizerText() : null,
+      weights: there.map((name) => /** @type {File} */ (by_name.get(name))),
+      is_part,
+    };
+  }
   const missing = ["config.json", ...(is_older ? [] : ["tokenizer.json"]), ...wanted].filter((name) => !by_name.has(name));
   if (missing.length > 0) {
     const names = missing.length === 1 ? missing[0] : `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}`;
     throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors, or its shards with their index.`);
   }
   const weights = wanted.map((name) => /** @type {File} */ (by_name.get(name)));
-  const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
-  /** @type {import("./hub.js").Tokenizer} */
-  const tokenizer = is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : await text("tokenizer.json");
-  return { config: await text("config.json"), tokenizer, weights };
+  return { config: await text("config.json"), tokenizer: await tokenizerText(), weights, is_part };
 }
 
 /** The same for the same files, without reading all of them. @param {string} config @param {File[]} weights */

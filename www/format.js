@@ -7,6 +7,14 @@ const MINUS = "\u2212";
 export const decimal = (value, digits = 2) =>
   Number.isFinite(value) ? value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS) : "–";
 
+/** Three digits that count, whatever the size. @param {number} value @param {number} [digits] */
+export function significant(value, digits = 3) {
+  if (!Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 1) : Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 8 });
+  return text.replace("-", MINUS);
+}
+
 /** @param {number} value */
 export const integer = (value) => (Number.isFinite(value) ? Math.round(value).toLocaleString("en") : "–");
 

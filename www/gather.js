@@ -13,14 +13,15 @@ import { openFile } from "./transfer.js";
 
 /**
  * What to open. A kept model that is unfinished is gone on with; its hub files come from the same commit.
- * @typedef {{ kind: "bundled" } | { kind: "kept", key: string } | { kind: "hub", id: string, revision: string } | { kind: "files", name: string, files: File[] }} Source
+ * @typedef {{ kind: "bundled" } | { kind: "kept", key: string } | { kind: "hub", id: string, revision: string } | { kind: "files", name: string, files: File[], wants_part?: boolean }} Source `wants_part`: whatever of it there is
  */
 
 /**
  * @typedef {object} Parts
  * @property {string} name
- * @property {string} config
- * @property {import("./hub.js").Tokenizer} tokenizer
+ * @property {string | null} config null for a part of a model, at most
+ * @property {import("./hub.js").Tokenizer | null} tokenizer likewise
+ * @property {boolean} [is_part] only a part of a model, for the atlas; it is never kept
  * @property {any} weights as `load` takes them
  * @property {number | undefined} total bytes of the weights
  * @property {Precision} precision
@@ -64,18 +65,20 @@ async function fromHub({ hub }, { id, revision, commit }, precision, watch) {
 }
 
 /** @param {Extract<Source, { kind: "files" }>} source @param {Precision} precision @returns {Promise<Parts>} */
-async function fromFiles({ name, files }, precision) {
-  const { config, tokenizer, weights } = await sortFiles(files);
+async function fromFiles({ name, files, wants_part }, precision) {
+  const { config, tokenizer, weights, is_part } = await sortFiles(files, wants_part);
+  const names = weights.map((file) => file.name);
   return {
-    name,
+    name: is_part && names.length === 1 ? names[0] : name,
     config,
     tokenizer,
     weights: weights.map(opener),
     total: weights.reduce((sum, { size }) => sum + size, 0),
     precision,
     verb: "Loading",
-    place: { key: `${await filesKey(config, weights)}.${precision}`, source: { kind: "files", names: weights.map((file) => file.name) } },
+    place: is_part || config === null ? null : { key: `${await filesKey(config, weights)}.${precision}`, source: { kind: "files", names } },
     address: null,
+    is_part,
   };
 }
 
@@ -101,7 +104,7 @@ export async function gather(source, places, precision, watch) {
     case "hub": return (await fromWhole(places, hubKey(source, precision), watch)) ?? fromHub(places, source, precision, watch);
     case "files": {
       const parts = await fromFiles(source, precision);
-      return (await fromWhole(places, parts.place?.key ?? "", watch)) ?? parts;
+      return (parts.place && (await fromWhole(places, parts.place.key, watch))) ?? parts;
     }
     case "kept": return fromStore(places, source.key, watch);
   }

@@ -8,6 +8,7 @@ import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
 import { createExamples } from "./examplebar.js";
 import { createExports } from "./exports.js";
+import { partWords } from "./facts.js";
 import { createFailure } from "./failure.js";
 import { duration } from "./format.js";
 import { installHook } from "./hook.js";
@@ -172,6 +173,9 @@ const showFailure = createFailure({
   setText,
   clear: show.clear,
   remember,
+  part: () => (facts?.model.partial === true ? partWords(facts.model) : null),
+  atlas: () => tabs.open("gains"),
+  bundled: () => openings.bundled(),
 });
 
 const panel = createPanel(changeSwitches);

@@ -37,7 +37,7 @@ async function canReopen(in_use) {
 /** @param {any} loupe @param {Parts} parts */
 async function placeFor(loupe, parts) {
   const { place, name, config, tokenizer, precision, total } = parts;
-  if (!place) return null;
+  if (!place || config === null || tokenizer === null) return null;
   const { kept_bytes, parameters } = await loupe.plan({ config, precision });
   return startKeeping(place.key, {
     version: 1,
@@ -88,7 +88,7 @@ export async function openModel(opening, source, { places, precision, keep, in_u
   let [is_kept, has_come] = [false, false];
   try {
     const release = await canReopen(in_use);
-    if (release) {
+    if (release && config !== null) {
       const { fits } = await loupe.plan({ config, precision: parts.precision, trial: true });
       if (!fits) letGo();
     }
@@ -97,6 +97,7 @@ export async function openModel(opening, source, { places, precision, keep, in_u
       tokenizer,
       weights,
       precision: parts.precision,
+      partial: parts.is_part ?? false,
       total: parts.total,
       keep: shelf?.file ?? null,
       release,

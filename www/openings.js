@@ -131,6 +131,8 @@ export function createOpenings({ session, changed }) {
           if (hub) await open(hub, how);
         },
       });
+    } else if (code === "missing-tensor" && source.kind === "files" && !source.wants_part) {
+      actions.push({ label: "Explore what there is", is_main: true, onClick: () => void open({ ...source, wants_part: true }, how) });
     } else if (advice.remedy === "f32") {
       actions.push({ label: "Open in f32", is_main: true, onClick: () => void open(hub ?? source, { ...how, precision: "f32" }) });
     } else if (advice.remedy === "retry") {
@@ -158,6 +160,9 @@ export function createOpenings({ session, changed }) {
 
     /** Starts the engine again after it failed, with what was in use if that needs no download. */
     again: () => void start(),
+
+    /** Back to the bundled model. */
+    bundled: () => void open({ kind: "bundled" }, plainly()),
 
     /** The address bar names another model. @param {string | null} model */
     async follow(model) {

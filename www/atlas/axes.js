@@ -48,15 +48,17 @@ export function logLabel(value) {
 export function ticksOf(scale, kind, n) {
   const [low, high] = /** @type {[number, number]} */ (scale.domain());
   if (kind === "log" && high / low > 8) {
-    const decades = Math.log10(high / low);
-    const leads = decades > n * 0.7 ? [1] : decades > 1.8 ? [1, 3] : [1, 2, 5];
-    const every = Math.max(1, Math.ceil(decades / n));
-    const ticks = [];
-    for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-      if (power % every !== 0) continue;
-      for (const lead of leads) ticks.push(lead * 10 ** power);
-    }
-    return ticks.filter((value) => value >= low && value <= high).map((value) => ({ at: scale(value), label: logLabel(value) }));
+    const inside = (/** @type {number[]} */ leads, /** @type {number} */ every) => {
+      const ticks = [];
+      for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
+        if (power % every === 0) ticks.push(...leads.map((lead) => lead * 10 ** power));
+      }
+      return ticks.filter((value) => value >= low && value <= high);
+    };
+    const every = Math.max(1, Math.ceil(Math.log10(high / low) / n));
+    // As many as there is room for.
+    const values = [[1, 2, 5], [1, 3]].map((leads) => inside(leads, 1)).find((found) => found.length <= n) ?? inside([1], every);
+    return values.map((value) => ({ at: scale(value), label: logLabel(value) }));
   }
   const values = scaleLinear([low, high]).ticks(n);
   const step = values.length > 1 ? Math.abs(values[1] - values[0]) : 1;
@@ -80,12 +82,12 @@ export function axesOf({ x, y, x_kind, y_kind, x_label, y_label, frame, palette,
   const line = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ width, /** @type {number} */ height) => /** @type {Mark} */ ({ kind: "rect", x, y, width, height, r: 0, fill: palette.line });
   /** @type {Mark[]} */
   const marks = [];
-  for (const { at, label } of ticksOf(x, x_kind, Math.max(2, Math.floor((right - left) / 80)))) {
+  for (const { at, label } of ticksOf(x, x_kind, Math.max(2, Math.floor((right - left) / (is_small ? 36 : 80))))) {
     marks.push(line(Math.round(at), top, 1, bottom - top));
     // A number at the very edge would be cut.
     if (at < frame.width - 3.2 * label.length) marks.push(text({ x: at, y: bottom + 10, text: label }));
   }
-  for (const { at, label } of ticksOf(y, y_kind, Math.max(2, Math.floor((bottom - top) / (is_small ? 44 : 56))))) {
+  for (const { at, label } of ticksOf(y, y_kind, Math.max(2, Math.floor((bottom - top) / (is_small ? 38 : 50))))) {
     marks.push(line(left, Math.round(at), right - left, 1));
     marks.push(text({ x: left - 6, y: at, text: label, align: "right" }));
   }

@@ -93,7 +93,7 @@ export function createCard({ name, title, words = "", model, csv, is_picture = t
     trouble.replaceChildren(element("span", "", text), ...actions.map(({ label, onClick }) => button("chip small", label, onClick)));
   }
 
-  return {
+  const made = {
     element: card,
     /** Where the picture stands. */
     body,
@@ -133,7 +133,7 @@ export function createCard({ name, title, words = "", model, csv, is_picture = t
       const answer = work({ signal: mine.signal, onProgress });
       // Only now, so that a question that both ask is not stopped in between.
       before?.abort();
-      const again = () => void this.run(work);
+      const again = () => void made.run(work);
       try {
         const value = await answer;
         return isCurrent() && !mine.signal.aborted ? value : null;
@@ -155,4 +155,5 @@ export function createCard({ name, title, words = "", model, csv, is_picture = t
     /** Stops what is under way. */
     stop: () => running?.abort(),
   };
+  return made;
 }

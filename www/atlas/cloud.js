@@ -31,7 +31,7 @@ import { drawsItself, pngOf } from "./sheet.js";
  * @property {string} y_label
  * @property {"linear" | "log"} [x_kind]
  * @property {"linear" | "log"} [y_kind]
- * @property {[number, number]} [x_extent] instead of that of the points
+ * @property {[number, number]} [x_extent] instead of that of the points; what lies beyond stands on the edge
  * @property {[number, number]} [y_extent]
  * @property {{ classes: { name: string, css: string }[], of: Uint8Array | null } | { label: string, values: ArrayLike<number> }} [colours]
  * @property {(id: number) => string} [name] of a point
@@ -138,11 +138,13 @@ export function createCloud(home, { selection, selects = null, label, height = H
     const n = data.x.length;
     [base_x, base_y] = [new Float64Array(n), new Float64Array(n)];
     n_left_out = 0;
+    const { left, top, right, bottom } = frame();
+    const held = (/** @type {number} */ at, /** @type {number} */ low, /** @type {number} */ high) => Math.min(high, Math.max(low, at));
     const usable = (/** @type {number} */ value, /** @type {string | undefined} */ kind) => Number.isFinite(value) && (kind !== "log" || value > 0);
     for (let i = 0; i < n; i++) {
       const is_usable = usable(data.x[i], data.x_kind) && usable(data.y[i], data.y_kind);
-      base_x[i] = is_usable ? x(data.x[i]) : NaN;
-      base_y[i] = is_usable ? y(data.y[i]) : NaN;
+      base_x[i] = is_usable ? held(x(data.x[i]), left, right) : NaN;
+      base_y[i] = is_usable ? held(y(data.y[i]), top, bottom) : NaN;
       if (!is_usable) n_left_out++;
     }
     tree = null;

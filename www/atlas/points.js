@@ -38,7 +38,7 @@ export function paintPoints(ctx, xs, ys, groups, css, { left, top, right, bottom
   ctx.rect(left, top, right - left, bottom - top);
   ctx.clip();
   ctx.globalAlpha = opacity;
-  const is_square = radius < 1.6;
+  const is_square = radius < 1.4;
   groups.forEach((group, g) => {
     ctx.fillStyle = css[g];
     for (const i of group) {

@@ -3,12 +3,12 @@
 import { axisX, axisY, barY, gridY, line, ruleY } from "@observablehq/plot";
 import { chart } from "../charts.js";
 import { button, element } from "../dom.js";
-import { decimal, integer } from "../format.js";
+import { integer, significant } from "../format.js";
 import { columnOf } from "./maths.js";
 
 /** More rows than these nobody reads here. */
 const MAX_LISTED = 100;
-const HEIGHT = 118;
+const HEIGHT = 124;
 
 /**
  * @param {object} tab
@@ -57,9 +57,9 @@ export function createSide({ ask, selection, lens }) {
     if (c !== selection.channel) return;
     const width = Math.max(220, channel_card.clientWidth - 32);
     const said = [];
-    if (stats && stats.wte_std.length > c) said.push(`wte: mean ${decimal(stats.wte_mean[c], 3)}, std ${decimal(stats.wte_std[c], 3)}`);
-    if (stats && stats.wpe_std.length > c) said.push(`wpe: mean ${decimal(stats.wpe_mean[c], 3)}, std ${decimal(stats.wpe_std[c], 3)}`);
-    words.textContent = said.join(" · ");
+    if (stats && stats.wte_std.length > c) said.push(`wte: mean ${significant(stats.wte_mean[c])}, std ${significant(stats.wte_std[c])}`);
+    if (stats && stats.wpe_std.length > c) said.push(`wpe: mean ${significant(stats.wpe_mean[c])}, std ${significant(stats.wpe_std[c])}`);
+    words.textContent = said.join("; ");
     const by_block = gains.flatMap(({ name, weight }) => {
       const found = /^h\.(\d+)\.(ln_[12])$/.exec(name);
       return found ? [{ block: Number(found[1]), norm: found[2], gain: weight[c] }] : [];
@@ -109,13 +109,13 @@ export function createSide({ ask, selection, lens }) {
 /** @param {{ block: number, norm: string, gain: number }[]} gains @param {number} width */
 function gainsChart(gains, width) {
   return chart({
-    width, height: HEIGHT, marginLeft: 34, marginBottom: 28, marginTop: 20, marginRight: 8,
-    x: { type: "band", domain: [...new Set(gains.map(({ block }) => block))], label: "block", labelArrow: "none" },
+    width, height: HEIGHT, marginLeft: 34, marginBottom: 34, marginTop: 20, marginRight: 8,
+    x: { type: "band", domain: [...new Set(gains.map(({ block }) => block))] },
     y: { zero: true, nice: true },
     marks: [
       gridY({ ticks: 3 }),
       axisY({ label: "gain: ln_1 line, ln_2 bars", labelArrow: "none", tickSize: 0, ticks: 3 }),
-      axisX({ label: null, tickSize: 0 }),
+      axisX({ label: "block", labelAnchor: "center", labelArrow: "none", tickSize: 0 }),
       barY(gains.filter(({ norm }) => norm === "ln_2"), { x: "block", y: "gain", fill: "var(--accent)", fillOpacity: 0.75, title: (d) => `h.${d.block}.ln_2: ${d.gain.toFixed(3)}` }),
       line(gains.filter(({ norm }) => norm === "ln_1"), { x: "block", y: "gain", stroke: "var(--series-0)", strokeWidth: 1.5, marker: "dot" }),
       ruleY([0], { stroke: "var(--line)" }),
@@ -126,7 +126,7 @@ function gainsChart(gains, width) {
 /** @param {{ x: number, y: number }[]} curve @param {number} width */
 const wpeChart = (curve, width) =>
   chart({
-    width, height: HEIGHT, marginLeft: 34, marginBottom: 28, marginTop: 20, marginRight: 8,
+    width, height: HEIGHT, marginLeft: 34, marginBottom: 36, marginTop: 20, marginRight: 12,
     x: { domain: [0, Math.max(1, curve.length - 1)] },
     marks: [
       gridY({ ticks: 3 }),

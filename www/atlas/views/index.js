@@ -1,6 +1,7 @@
 // @ts-check
 /** The views of the atlas, in the order of the list. */
 import { view as channels } from "./channels.js";
+import { view as gains } from "./gains.js";
 
 /**
  * What a view is given.
@@ -16,4 +17,4 @@ import { view as channels } from "./channels.js";
 /** @typedef {{ name: string, title: string, needs: ("wte" | "wpe" | "norms")[], create: (stage: Stage) => Shown }} View */
 
 /** @type {View[]} */
-export const VIEWS = [channels];
+export const VIEWS = [channels, gains];

@@ -1,0 +1,44 @@
+// @ts-check
+/** What the gains show, in words, and which channels stand out. Pure. */
+
+/** @typedef {import("./ask.js").Gains} Gains */
+
+const MAX_NAMED = 3;
+/** In median absolute deviations; for a normal cloud of a thousand, 5 are usual. */
+const MIN_DISTANCE = 9;
+
+/** The few channels that are farthest from the cloud around them. @param {number[]} distances in MADs */
+export const standsOut = (distances) =>
+  distances.map((distance, c) => ({ c, far: Math.abs(distance) })).filter(({ far }) => far >= MIN_DISTANCE)
+    .sort((a, b) => b.far - a.far).slice(0, MAX_NAMED).map(({ c }) => c);
+
+/** Numbers with runs written as ranges: 0, 2–10. @param {number[]} numbers rising */
+export function rangesOf(numbers) {
+  /** @type {[number, number][]} */
+  const runs = [];
+  for (const each of numbers) {
+    const last = runs[runs.length - 1];
+    if (last && each === last[1] + 1) last[1] = each;
+    else runs.push([each, each]);
+  }
+  return runs.map(([from, to]) => (from === to ? String(from) : to === from + 1 ? `${from}, ${to}` : `${from}–${to}`)).join(", ");
+}
+
+/** @param {Float32Array} values */
+const largest = (values) => values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best), 0);
+
+/** Which channel has the largest |gain| most often. @param {Gains[]} blocks @param {string} norm its name */
+export function largestGainWords(blocks, norm) {
+  /** @type {Map<number, number[]>} */
+  const wins = new Map();
+  for (const { name, weight } of blocks) {
+    const [c, block] = [largest(weight), Number(name.split(".")[1])];
+    wins.set(c, [...(wins.get(c) ?? []), block]);
+  }
+  const [best] = [...wins].sort((a, b) => b[1].length - a[1].length);
+  if (!best) return "";
+  const [c, won] = best;
+  if (blocks.length === 1) return `Channel ${c} has the largest |${norm} gain|.`;
+  if (won.length < 2) return `No channel has the largest |${norm} gain| in more than one block.`;
+  return `Channel ${c} has the largest |${norm} gain| in ${won.length} of ${blocks.length} blocks (${rangesOf(won)}).`;
+}

@@ -1,0 +1,66 @@
+// @ts-check
+/** Small controls that the views share. */
+import { button, element } from "../dom.js";
+
+/**
+ * A few choices of which one holds, as one row of buttons.
+ * @param {string} label @param {[string, string][]} choices name and what is written on it @param {(name: string) => void} onChoose
+ */
+export function segments(label, choices, onChoose) {
+  const buttons = choices.map(([name, text]) => {
+    const made = button("segment", text, () => onChoose(name));
+    made.setAttribute("role", "radio");
+    made.dataset.choice = name;
+    return made;
+  });
+  const group = element("div", "segments", ...buttons);
+  group.setAttribute("role", "radiogroup");
+  group.setAttribute("aria-label", label);
+  const now = () => Math.max(0, buttons.findIndex((each) => each.getAttribute("aria-checked") === "true"));
+  // One Tab stop, and the arrow keys choose.
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const next = (now() + step + buttons.length) % buttons.length;
+    buttons[next].focus();
+    onChoose(choices[next][0]);
+  });
+  const set = (/** @type {string} */ chosen) => buttons.forEach((each, i) => {
+    each.setAttribute("aria-checked", String(choices[i][0] === chosen));
+    each.tabIndex = choices[i][0] === chosen ? 0 : -1;
+  });
+  set(choices[0][0]);
+  return { element: group, set };
+}
+
+/** @param {string} label @param {(on: boolean) => void} onChange */
+export function checkbox(label, onChange) {
+  const input = element("input", "");
+  input.type = "checkbox";
+  input.addEventListener("change", () => onChange(input.checked));
+  return { element: element("label", "check", input, label), set: (/** @type {boolean} */ on) => void (input.checked = on) };
+}
+
+/**
+ * A whole number from 0 to a last one that may change; anything else goes back to what it was.
+ * @param {string} label @param {() => number} last @param {(value: number) => void} onChange
+ */
+export function numberField(label, last, onChange) {
+  const input = element("input", "");
+  Object.assign(input, { type: "number", min: "0", step: "1" });
+  let now = "";
+  input.addEventListener("change", () => {
+    const wanted = Math.round(Number(input.value));
+    if (input.value !== "" && wanted >= 0 && wanted <= last()) onChange(wanted);
+    else input.value = now;
+  });
+  return {
+    element: element("label", "", label, input),
+    /** @param {number} value */
+    set(value) {
+      input.max = String(last());
+      input.value = now = String(value);
+    },
+  };
+}

@@ -1,0 +1,127 @@
+// @ts-check
+/** The gains of every LayerNorm against the channel's position activity: small multiples by block, on the same axes. */
+import { element } from "../../dom.js";
+import { decimal, significant } from "../../format.js";
+import { extentOf } from "../colours.js";
+import { largestGainWords, standsOut } from "../gainwords.js";
+import { heavyOf, robustDistance } from "../maths.js";
+import { checkbox, segments } from "../tools.js";
+
+/** @typedef {import("./index.js").Stage} Stage */
+/** @typedef {import("../ask.js").Gains} Gains */
+
+const HEIGHT = 168;
+const LARGE = 420;
+const NORMS = ["ln_1", "ln_2", "ln_f"];
+/** A few gains near zero would take half of every panel: this share of them stands on the edge. */
+const BEYOND = 0.0005;
+
+/** @param {Gains} gains */
+const titleOf = ({ name }) => (name === "ln_f" ? "ln_f, before the unembedding" : `block ${name.split(".")[1]}`);
+
+/** @param {Stage} stage */
+function create({ ask, options, card, cloud }) {
+  const figure = card({ name: "gains", title: "LayerNorm gains", csv: () => ({ head: ["norm", "channel", "wpe_std", "position_heavy", "gain", "bias", "mads_from_the_cloud"], lines }) });
+  /** @type {(string | number)[][]} */
+  let lines = [];
+  const grid = element("div", "multiples");
+  const readout = element("p", "cloud-readout muted");
+  const legend = element("ul", "series");
+  figure.body.append(legend, grid, readout);
+  /** @type {{ at: HTMLElement, title: HTMLElement, cloud: import("../cloud.js").Cloud }[]} */
+  let panels = [];
+  /** What a point of a panel says when the pointer is over it. @type {(panel: number, channel: number) => string} */
+  let about = () => "";
+
+  const which = segments("LayerNorm", NORMS.map((name) => [name, name]), (name) => set("norm", name === "ln_2" ? null : name));
+  const linear = checkbox("Linear y", (on) => set("y", on ? "linear" : null));
+  const by_index = checkbox("Colour by index", (on) => set("colour", on ? "index" : null));
+  figure.tools.append(which.element, linear.element, by_index.element);
+
+  /** @param {string} name @param {string | null} value */
+  function set(name, value) {
+    options.set(name, value);
+    void show();
+  }
+
+  /** @param {number} n */
+  function panelsFor(n) {
+    if (panels.length === n) return;
+    const is_one = n === 1;
+    panels.forEach((panel) => panel.cloud.destroy());
+    panels = Array.from({ length: n }, (_, i) => {
+      const [at, title] = [element("div", ""), element("h3", "multiple-title")];
+      title.dataset.caption = "";
+      const made = cloud(at, {
+        selects: "channel", is_small: true, height: is_one ? LARGE : HEIGHT, label: `Gains, panel ${i + 1} of ${n}`,
+        onHover: (channel) => readout.replaceChildren(channel === null ? hint() : about(i, channel)),
+      });
+      return { at, title, cloud: made };
+    });
+    grid.replaceChildren(...panels.map(({ at, title }) => element("div", "multiple", title, at)));
+  }
+  const hint = () => "Point at a channel for its numbers; a click selects it everywhere.";
+
+  async function show() {
+    const found = await figure.run((watch) => Promise.all([ask.gains(watch), ask.channels(watch)]));
+    if (!found) return;
+    const [all, { wpe_std }] = /** @type {[Gains[], import("../ask.js").Channels]} */ (found);
+    const norm = options.get("norm") ?? "";
+    const asked = NORMS.includes(norm) ? norm : "ln_2";
+    const [is_linear, is_by_index] = [options.get("y") === "linear", options.get("colour") === "index"];
+    which.set(asked);
+    linear.set(is_linear);
+    by_index.set(is_by_index);
+    const shown = all.filter(({ name }) => name.endsWith(asked));
+    const { heavy, gap } = heavyOf(wpe_std);
+    const x_extent = extentOf(wpe_std.filter((value) => value > 0));
+    const { y_extent, n_beyond } = limitsOf(shown, is_linear);
+    const n_heavy = gap?.n_above ?? 0;
+    const classes = [
+      { name: `${wpe_std.length - n_heavy} other channels`, css: "var(--series-0)" },
+      { name: `${n_heavy} position-heavy channels, above the largest gap of std(wpe)`, css: "var(--series-5)" },
+    ];
+    const log_x = Array.from(wpe_std, (value) => Math.log(Math.max(value, 1e-30)));
+
+    figure.set_title(`${asked} gain against position activity${asked === "ln_f" ? "" : ", by block"}`);
+    const axes = `x: std(wpe) over the positions, log scale; y: ${is_linear ? "gain, linear scale" : "|gain|, log scale"}${shown.length > 1 ? "; the same axes everywhere" : ""}`;
+    figure.set_words(`${largestGainWords(shown, asked)} One point a channel, ${axes}${n_beyond > 0 ? `; ${n_beyond} smaller gains stand on the lower edge` : ""}.`);
+    legend.replaceChildren(...(is_by_index ? [element("li", "", "pale to strong: channel 0 to the last")] : classes.map(({ name, css }) => {
+      const key = element("span", "series-key dot");
+      key.style.background = css;
+      return element("li", "", key, name);
+    })));
+
+    panelsFor(shown.length);
+    lines = [];
+    const distances = shown.map(({ weight }) => robustDistance(log_x, Array.from(weight, (value) => Math.log(Math.max(Math.abs(value), 1e-12)))));
+    shown.forEach((gains, p) => {
+      const panel = panels[p];
+      panel.title.textContent = titleOf(gains);
+      panel.cloud.show({
+        x: wpe_std,
+        y: is_linear ? gains.weight : gains.weight.map(Math.abs),
+        x_kind: "log", y_kind: is_linear ? "linear" : "log", x_extent, y_extent, x_label: "std(wpe)", y_label: "gain",
+        colours: is_by_index ? { label: "channel", values: wpe_std.map((_, c) => c) } : { classes, of: heavy },
+        labelled: standsOut(distances[p]),
+      });
+      gains.weight.forEach((gain, c) => lines.push([gains.name, c, wpe_std[c], heavy[c], gain, gains.bias[c], distances[p][c]]));
+    });
+    about = (p, c) => `${shown[p].name} · channel ${c}: gain ${significant(shown[p].weight[c])}, bias ${significant(shown[p].bias[c])}, std(wpe) ${significant(wpe_std[c])}, ${decimal(Math.abs(distances[p][c]), 1)} MADs ${distances[p][c] < 0 ? "below" : "above"} its neighbours`;
+    readout.replaceChildren(hint());
+  }
+
+  return { element: figure.element, show };
+}
+
+/** Of all panels together. @param {Gains[]} shown @param {boolean} is_linear @returns {{ y_extent: [number, number], n_beyond: number }} */
+function limitsOf(shown, is_linear) {
+  const all = shown.flatMap(({ weight }) => Array.from(weight));
+  if (is_linear) return { y_extent: extentOf(all), n_beyond: 0 };
+  const sizes = all.map(Math.abs).filter((value) => value > 0).sort((a, b) => a - b);
+  const n_beyond = shown.length > 1 ? Math.floor(sizes.length * BEYOND) : 0;
+  return { y_extent: [sizes[n_beyond], sizes[sizes.length - 1]], n_beyond };
+}
+
+/** @type {import("./index.js").View} */
+export const view = { name: "gains", title: "LayerNorm gains", needs: ["norms", "wpe"], create };
