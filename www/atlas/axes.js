@@ -60,7 +60,7 @@ export function ticksOf(scale, kind, n) {
     const values = [[1, 2, 5], [1, 3]].map((leads) => inside(leads, 1)).find((found) => found.length <= n) ?? inside([1], every);
     return values.map((value) => ({ at: scale(value), label: logLabel(value) }));
   }
-  const values = scaleLinear([low, high]).ticks(n);
+  const values = scaleLinear([low, high], [0, 1]).ticks(n);
   const step = values.length > 1 ? Math.abs(values[1] - values[0]) : 1;
   return values.map((value) => ({ at: scale(value), label: plain(value, step) }));
 }
