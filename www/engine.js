@@ -114,6 +114,9 @@ export function startEngine() {
     /** @param {string} text @returns {Promise<import("./reading.js").Token[]>} */
     encode: (text) => answer(remote.encode(text)),
 
+    /** @param {string} text @returns {Promise<Uint32Array>} */
+    ids: (text) => answer(remote.ids(text)),
+
     /** @param {string} text @returns {Promise<number>} */
     count: (text) => answer(remote.count(text)),
 

@@ -247,6 +247,9 @@ const api = {
   /** Stops a job; one that is already over is no longer known, which is fine. @param {number} job */
   cancel: (job) => jobs.get(job)?.abort(),
 
+  /** The ids of a text's tokens, and nothing else of them. @param {string} text */
+  ids: (text) => outcomeOf(() => /** @type {Uint32Array} */ (loupe.encode(text))),
+
   /** How many tokens a text has. @param {string} text */
   count: (text) => outcomeOf(() => loupe.encode(text).length),
 

@@ -85,8 +85,8 @@ export function createAsk(engine) {
   /** By question. @type {Map<string, Job>} */
   let jobs = new Map();
 
-  /** @param {string} key @param {ConstructorParameters<typeof Job>[0]} start @param {Watch} [watch] */
-  function once(key, start, watch = {}) {
+  /** @param {string} key @param {ConstructorParameters<typeof Job>[0]} start @param {Watch} [watch] @param {boolean} [keeps] whether the answer is remembered */
+  function once(key, start, watch = {}, keeps = true) {
     let job = jobs.get(key);
     if (!job || job.controller.signal.aborted) {
       const mine = (job = new Job(start));
@@ -95,6 +95,7 @@ export function createAsk(engine) {
       mine.answer.then((answer) => {
         mine.is_over = true;
         mine.bytes = bytesOf(answer);
+        if (!keeps && of.get(key) === mine) of.delete(key);
         trim(of);
       }, () => {
         mine.is_over = true;
@@ -117,10 +118,10 @@ export function createAsk(engine) {
 
   /**
    * @param {string} name of the engine's method @param {unknown[]} args @param {object} options @param {Watch} [watch]
-   * @param {string} [key] where the arguments are too long to be one
+   * @param {string} [key] where the arguments are too long to be one @param {boolean} [keeps]
    */
-  const atlas = (name, args, options, watch, key = JSON.stringify([args, options])) =>
-    once(`${name} ${key}`, ({ signal, onProgress }) => engine().atlas(name, args, options, { signal, onProgress }), watch);
+  const atlas = (name, args, options, watch, key = JSON.stringify([args, options]), keeps = true) =>
+    once(`${name} ${key}`, ({ signal, onProgress }) => engine().atlas(name, args, options, { signal, onProgress }), watch, keeps);
 
   /** @returns {Promise<Vocabulary>} */
   const vocabulary = () => once("vocabulary", async ({ signal }) => {
@@ -157,8 +158,8 @@ export function createAsk(engine) {
     channel: (c, watch) => atlas("channel", [c], {}, watch),
     /** wpe, row by row. @param {Watch} [watch] @returns {Promise<Float32Array>} */
     positions: (watch) => atlas("positions", [], {}, watch),
-    /** Rows of wte, at most 4,096. @param {Uint32Array | number[]} ids @param {Watch} [watch] @returns {Promise<Float32Array>} */
-    rows: (ids, watch) => atlas("rows", [Uint32Array.from(ids)], {}, watch, Array.from(ids).join()),
+    /** Rows of wte, at most 4,096. Not remembered: all of them together would push out everything else. @param {Uint32Array | number[]} ids @param {Watch} [watch] @returns {Promise<Float32Array>} */
+    rows: (ids, watch) => atlas("rows", [Uint32Array.from(ids)], {}, watch, Array.from(ids).join(), false),
     /** @param {Watch} [watch] @returns {Promise<Spectrum>} */
     spectrum: (watch) => atlas("spectrum", [Math.min(N_DIRECTIONS, Number(facts.n_embd) || N_DIRECTIONS)], {}, watch),
     /** @param {{ channel: number, counts?: Uint32Array }} options @param {Watch} [watch] @returns {Promise<Correlations>} */
@@ -172,6 +173,8 @@ export function createAsk(engine) {
     neighbours: (id, { k = 20, by = "cosine" } = {}, watch) => atlas("neighbours", [id], { k, by }, watch),
     vocabulary,
     /** The tokens of a text. @param {string} text @returns {Promise<number[]>} */
-    encode: async (text) => (await engine().encode(text)).map(({ id }) => id),
+    encode: async (text) => Array.from(await engine().ids(text)),
+    /** The same for a long text. @param {string} text @returns {Promise<Uint32Array>} */
+    ids: (text) => engine().ids(text),
   };
 }

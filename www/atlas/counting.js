@@ -3,6 +3,7 @@
  * How often each token stands in a long text, without ever holding all of its tokens. The text is cut before a single
  * space between two words: GPT-2's tokenizer begins anew there, so that the pieces give the tokens of the whole.
  */
+import { LoupeError } from "../outcome.js";
 
 const PIECE_CHARS = 1 << 16;
 /** How far back one looks for a good place, before the piece is cut as it falls. */
@@ -58,7 +59,7 @@ export async function countTokens(text, name, { n_vocabulary, encode, signal, on
   let [n_tokens, n_cut] = [0, 0];
   for await (const piece of piecesOf(text, piece_chars)) {
     const ids = await encode(piece.text.toWellFormed());
-    signal.throwIfAborted();
+    if (signal.aborted) throw new LoupeError("aborted", "Cancelled.");
     for (let i = 0; i < ids.length; i++) counts[ids[i]]++;
     n_tokens += ids.length;
     n_cut += Number(!piece.is_clean);

@@ -21,8 +21,8 @@ export function parseIndices(text, n) {
   return Uint32Array.from(found);
 }
 
-/** Every how many-th has room: a power of two, so that zooming in keeps what is there. @param {number} n @param {number} pixels */
-export const strideFor = (n, pixels) => 2 ** Math.max(0, Math.ceil(Math.log2(n / Math.max(1, pixels))));
+/** Every how many-th has room, about one a pixel: a power of two, so that zooming in keeps what is there. @param {number} n @param {number} pixels */
+export const strideFor = (n, pixels) => 2 ** Math.max(0, Math.round(Math.log2(n / Math.max(1, pixels))));
 
 /** The multiples of `stride` that cover start … end − 1. @param {number} start @param {number} end @param {number} stride */
 export function samplesOf(start, end, stride) {

@@ -40,7 +40,7 @@ test("orders: largest first, ranges as one writes them, strides that keep what i
   assert.deepEqual([...descending([1, 3, 2, 3])], [1, 3, 2, 0]);
   assert.deepEqual([...parseIndices("2-4, #7 3 9–10, 99", 10)], [2, 3, 4, 7, 9]);
   assert.deepEqual([...parseIndices("no numbers", 10)], []);
-  assert.deepEqual([1000, 1001, 2001, 50_257].map((n) => strideFor(n, 1000)), [1, 2, 4, 64]);
+  assert.deepEqual([1000, 1400, 1500, 2001, 50_257].map((n) => strideFor(n, 1000)), [1, 1, 2, 2, 64]);
   assert.deepEqual(samplesOf(5, 13, 4), [4, 8, 12]);
   assert.deepEqual(samplesOf(0, 0, 4), []);
   const there = new Set([0, 8, 12]);
@@ -109,7 +109,7 @@ test("counts: a text cut into pieces gives the tokens of the whole", async () =>
   assert.equal((await countTokens(new Blob([""]), "nothing", how)).n_tokens, 0);
   const stop = new AbortController();
   stop.abort();
-  await assert.rejects(countTokens(new Blob([text]), "a text", { ...how, signal: stop.signal }), { name: "AbortError" });
+  await assert.rejects(countTokens(new Blob([text]), "a text", { ...how, signal: stop.signal }), { code: "aborted" });
 });
 
 test("correlation, and a table with one variable replaced", () => {

@@ -1,7 +1,12 @@
 // @ts-check
 /** The views of the atlas, in the order of the list. */
+import { view as candidates } from "./candidates.js";
 import { view as channels } from "./channels.js";
 import { view as gains } from "./gains.js";
+import { view as matrix } from "./matrix.js";
+import { view as outliers } from "./outliers.js";
+import { view as spectrum } from "./spectrum.js";
+import { view as zero } from "./zero.js";
 
 /**
  * What a view is given.
@@ -17,4 +22,4 @@ import { view as gains } from "./gains.js";
 /** @typedef {{ name: string, title: string, needs: ("wte" | "wpe" | "norms")[], create: (stage: Stage) => Shown }} View */
 
 /** @type {View[]} */
-export const VIEWS = [channels, gains];
+export const VIEWS = [matrix, channels, gains, spectrum, candidates, zero, outliers];

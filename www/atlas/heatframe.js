@@ -1,0 +1,198 @@
+// @ts-check
+/** One frame of the token matrix: its pixels, and the marks around them. Pure. */
+import { rgb } from "d3-color";
+import { ticks } from "d3-array";
+import { swatch } from "../colour.js";
+import { decimal } from "../format.js";
+import { placeOf, seen } from "./camera.js";
+import { coarser, samplesOf, strideFor } from "./orders.js";
+
+/** @typedef {import("./camera.js").Axis} Axis */
+/** @typedef {import("../scene.js").Mark} Mark */
+
+/**
+ * @typedef {object} Frame
+ * @property {boolean} transposed tokens run down instead of to the right
+ * @property {Axis} tokens
+ * @property {Axis} channels
+ * @property {Uint32Array} token_order the token at each place
+ * @property {Uint32Array} channel_order
+ * @property {(id: number) => Float32Array | undefined} row
+ * @property {number} limit what the ends of the colours stand for
+ * @property {import("../colour.js").Theme} theme
+ * @property {import("../scene.js").Palette} palette
+ * @property {(id: number) => string} shown
+ * @property {(place: number) => string} token_tick what stands at a place where there is no room for every token
+ * @property {(place: number) => string} channel_tick
+ * @property {string} token_title
+ * @property {string} channel_title
+ * @property {number[]} token_marks places of selected tokens
+ * @property {number | null} channel_mark
+ * @property {{ token: number, channel: number } | null} cursor places
+ */
+
+const LABEL_SIZE = 11;
+/** What a label takes of its axis; a cell that wide has its own. */
+const ROOM = { upright: 13, tilted: 15, number: 11 };
+
+/** How far the grid stays from the edges: tokens with their names need more room than numbers. @param {{ transposed: boolean, tokens: Axis }} frame @param {number} width */
+export const marginsOf = (frame, width) =>
+  frame.transposed ? { left: width < 500 ? 84 : 112, right: 12, top: 26, bottom: 42 } : { left: 46, right: 14, top: 26, bottom: isNamed(frame) ? 86 : 42 };
+
+/** Whether each token drawn has room for its name. @param {{ transposed: boolean, tokens: Axis }} frame */
+const isNamed = (frame) => frame.tokens.size * drawnOf(frame).stride >= (frame.transposed ? ROOM.upright : ROOM.tilted);
+
+/** Colours as a canvas holds them. @type {Partial<Record<import("../colour.js").Theme, Uint32Array>>} */
+const known_colours = {};
+
+/** @param {import("../colour.js").Theme} theme */
+function coloursOf(theme) {
+  known_colours[theme] ??= Uint32Array.from({ length: 256 }, (_, i) => {
+    const { r, g, b } = rgb(swatch("diverging", theme, i / 255).css);
+    return (255 << 24) | (b << 16) | (g << 8) | r;
+  });
+  return known_colours[theme];
+}
+
+/** Which tokens are drawn: every stride-th place. @param {{ tokens: Axis }} frame */
+export function drawnOf({ tokens }) {
+  const { start, end } = seen(tokens);
+  const stride = strideFor(end - start, tokens.length);
+  return { stride, places: samplesOf(start, end, stride) };
+}
+
+/** @param {number} value @param {number} limit 0…1, a half at zero */
+const strength = (value, limit) => Math.min(1, Math.max(0, 0.5 + value / limit / 2));
+
+/**
+ * The colours of the cells seen, one pixel a cell; tokens that are not there yet are stood in for by coarser ones.
+ * @param {Frame} frame
+ * @returns {{ width: number, height: number, pixels: Uint32Array, x: number, y: number, across: number, down: number }} what it is in pixels of the picture
+ */
+export function pixelsOf(frame) {
+  const { tokens, channels, token_order, channel_order, row, limit, theme, transposed } = frame;
+  const { stride, places } = drawnOf(frame);
+  const { start, end } = seen(channels);
+  const colours = coloursOf(theme);
+  const has = (/** @type {number} */ place) => row(token_order[place]) !== undefined;
+  const [n, m] = [places.length, end - start];
+  const pixels = new Uint32Array(n * m);
+  places.forEach((place, i) => {
+    const near = coarser(place, stride, has);
+    const values = near === null ? undefined : row(token_order[near]);
+    if (!values) return;
+    for (let j = 0; j < m; j++) {
+      const colour = colours[Math.round(strength(values[channel_order[start + j]], limit) * 255)];
+      pixels[transposed ? i * m + j : j * n + i] = colour;
+    }
+  });
+  const along = { from: placeOf(tokens, places[0] ?? 0), length: n * stride * tokens.size };
+  const beside = { from: placeOf(channels, start), length: m * channels.size };
+  return transposed
+    ? { width: m, height: n, pixels, x: beside.from, y: along.from, across: beside.length, down: along.length }
+    : { width: n, height: m, pixels, x: along.from, y: beside.from, across: along.length, down: beside.length };
+}
+
+/** @param {Partial<import("../scene.js").TextMark> & { x: number, y: number, text: string, fill: string }} mark @returns {Mark} */
+const text = (mark) => ({ kind: "text", size: LABEL_SIZE, mono: false, bold: false, align: "left", tilt: false, max_width: Infinity, ...mark });
+
+/**
+ * Where labels stand along an axis: one at every cell if there is room, else round places.
+ * @param {Axis} axis @param {number[]} places @param {number} stride @param {number} room @param {number} apart pixels between ticks
+ */
+function labelled(axis, places, stride, room, apart) {
+  if (axis.size * stride >= room) return { is_every: true, places };
+  const { start, end } = seen(axis);
+  const round = ticks(start, end - 1, Math.max(2, axis.length / apart)).filter(Number.isInteger);
+  return { is_every: false, places: round };
+}
+
+/** Texts and marks around the grid and on it, in pixels of the whole picture. @param {Frame} frame @param {{ left: number, top: number }} margins @returns {Mark[]} */
+export function marksOf(frame, { left, top }) {
+  const { tokens, channels, token_order, channel_order, transposed, palette } = frame;
+  const { stride, places } = drawnOf(frame);
+  const channel_seen = seen(channels);
+  const channel_places = Array.from({ length: channel_seen.end - channel_seen.start }, (_, i) => channel_seen.start + i);
+  const [width, height] = transposed ? [channels.length, tokens.length] : [tokens.length, channels.length];
+  /** Middle of a cell along its axis. @param {Axis} axis @param {number} place @param {number} [n] cells */
+  const middle = (axis, place, n = 1) => placeOf(axis, place) + (axis.size * n) / 2;
+  const inside = (/** @type {Axis} */ axis, /** @type {number} */ at) => at >= 0 && at <= axis.length;
+  /** @type {Mark[]} */
+  const marks = [];
+
+  const of_tokens = labelled(tokens, places, stride, transposed ? ROOM.upright : ROOM.tilted, transposed ? 48 : 84);
+  const marked = new Set(frame.token_marks);
+  for (const place of of_tokens.places) {
+    const at = middle(tokens, place, of_tokens.is_every ? stride : 1);
+    if (!inside(tokens, at)) continue;
+    const is_token = of_tokens.is_every;
+    const label = is_token ? frame.shown(token_order[place]) : frame.token_tick(place);
+    const how = { text: label, mono: is_token, bold: is_token && marked.has(place), fill: is_token ? (marked.has(place) ? palette.accent : palette.ink) : palette.muted };
+    if (transposed) marks.push(text({ ...how, x: left - 8, y: top + at, align: "right", max_width: left - 14 }));
+    else if (is_token) marks.push(text({ ...how, x: left + at + 3, y: top + height + 9, align: "right", tilt: true, max_width: 84 }));
+    else marks.push(text({ ...how, x: left + at, y: top + height + 14, align: "center" }));
+  }
+  const of_channels = labelled(channels, channel_places, 1, transposed ? 30 : ROOM.number, transposed ? 64 : 44);
+  for (const place of of_channels.places) {
+    const at = middle(channels, place);
+    if (!inside(channels, at)) continue;
+    const is_marked = of_channels.is_every && place === frame.channel_mark;
+    const how = { text: of_channels.is_every ? String(channel_order[place]) : frame.channel_tick(place), bold: is_marked, fill: is_marked ? palette.accent : palette.muted };
+    marks.push(transposed ? text({ ...how, x: left + at, y: top + height + 14, align: "center" }) : text({ ...how, x: left - 7, y: top + at, align: "right" }));
+  }
+  const [across, down] = transposed ? [frame.channel_title, frame.token_title] : [frame.token_title, frame.channel_title];
+  marks.push(text({ x: 2, y: 9, text: `${down} ↓`, fill: palette.muted, max_width: left + width / 2 }));
+  marks.push(text({ x: left + width, y: top + height + (transposed || !of_tokens.is_every ? 34 : 78), text: `${across} →`, fill: palette.muted, align: "right", max_width: width }));
+
+  marks.push({ kind: "clip", x: left, y: top, width, height, marks: [...values(frame, { left, top }, places, channel_places, stride), ...outlines(frame, { left, top }, stride)] });
+  marks.push(...arrows(frame, { left, top, width, height }, stride));
+  return marks;
+}
+
+/** Numbers, where a cell has room for one. @param {Frame} frame @param {{ left: number, top: number }} margins @param {number[]} places @param {number[]} channel_places @param {number} stride @returns {Mark[]} */
+function values({ tokens, channels, token_order, channel_order, row, limit, theme, transposed }, { left, top }, places, channel_places, stride) {
+  const [wide, high] = transposed ? [channels.size, tokens.size] : [tokens.size, channels.size];
+  if (stride > 1 || wide < 36 || high < 12) return [];
+  return places.flatMap((place) => {
+    const of = row(token_order[place]);
+    if (!of) return [];
+    return channel_places.map((channel_place) => {
+      const value = of[channel_order[channel_place]];
+      const [a, b] = [placeOf(tokens, place) + tokens.size / 2, placeOf(channels, channel_place) + channels.size / 2];
+      return text({ x: left + (transposed ? b : a), y: top + (transposed ? a : b), text: decimal(value), size: 10, align: "center", fill: swatch("diverging", theme, strength(value, limit)).ink });
+    });
+  });
+}
+
+/** Frames around selected columns and rows, and around the cell under the cursor. @param {Frame} frame @param {{ left: number, top: number }} margins @param {number} stride @returns {Mark[]} */
+function outlines({ tokens, channels, transposed, token_marks, channel_mark, cursor, palette }, { left, top }, stride) {
+  /** @param {{ from: number, length: number }} along tokens @param {{ from: number, length: number }} beside @param {string} stroke @param {number} line @returns {Mark} */
+  const frame = (along, beside, stroke, line) => ({
+    kind: "rect", r: 1, stroke, line,
+    ...(transposed ? { x: left + beside.from, y: top + along.from, width: beside.length, height: along.length } : { x: left + along.from, y: top + beside.from, width: along.length, height: beside.length }),
+  });
+  const token = (/** @type {number} */ place) => ({ from: placeOf(tokens, place - (place % stride)), length: tokens.size * stride });
+  const channel = (/** @type {number} */ place) => ({ from: placeOf(channels, place), length: channels.size });
+  /** @type {Mark[]} */
+  const marks = [];
+  if (tokens.size * stride >= 4) for (const place of token_marks) marks.push(frame(token(place), { from: -2, length: channels.length + 4 }, palette.accent, 1.25));
+  if (channel_mark !== null && channels.size >= 4) marks.push(frame({ from: -2, length: tokens.length + 4 }, channel(channel_mark), palette.accent, 1.25));
+  if (cursor) {
+    const [a, b] = [token(cursor.token), channel(cursor.channel)];
+    // A cell of less than a few pixels could not be seen under its frame.
+    const grown = (/** @type {{ from: number, length: number }} */ { from, length }) => ({ from: from - Math.max(0, 5 - length) / 2, length: Math.max(5, length) });
+    marks.push(frame(grown(a), grown(b), palette.surface, 3), frame(grown(a), grown(b), palette.ink, 1.5));
+  }
+  return marks;
+}
+
+/** What is selected, pointed at from the edges; as many as there are pixels. @param {Frame} frame @param {{ left: number, top: number, width: number, height: number }} grid @param {number} stride @returns {Mark[]} */
+function arrows({ tokens, channels, transposed, token_marks, channel_mark, palette }, { left, top, width, height }, stride) {
+  const at_tokens = new Set(token_marks.map((place) => Math.round(placeOf(tokens, place - (place % stride)) + (tokens.size * stride) / 2)).filter((at) => at >= 0 && at <= tokens.length));
+  const dot = (/** @type {number} */ x, /** @type {number} */ y) => /** @type {Mark} */ ({ kind: "dot", x, y, r: 2.5, fill: palette.accent });
+  const marks = [...at_tokens].map((at) => (transposed ? dot(left + width + 6, top + at) : dot(left + at, top - 5)));
+  if (channel_mark === null) return marks;
+  const at = placeOf(channels, channel_mark) + channels.size / 2;
+  if (at >= 0 && at <= channels.length) marks.push(transposed ? dot(left + at, top - 5) : dot(left + width + 6, top + at));
+  return marks;
+}

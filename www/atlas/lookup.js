@@ -1,0 +1,54 @@
+// @ts-check
+/** Tokens as a person writes them: text, or #id. */
+import { element } from "../dom.js";
+
+/**
+ * What was typed as ids; each piece between spaces that begins with # is an id, all else is text.
+ * @param {string} text @param {{ n_vocabulary: number, encode: (text: string) => Promise<number[]> }} how
+ * @returns {Promise<number[]>}
+ */
+export async function tokensOf(text, { n_vocabulary, encode }) {
+  if (!/^\s*(#\d{1,9}[\s,.]*)+$/.test(text)) return encode(text);
+  const ids = Array.from(text.matchAll(/#(\d{1,9})/g), ([, id]) => Number(id));
+  const beyond = ids.find((id) => id >= n_vocabulary);
+  if (beyond !== undefined) throw new RangeError(`There is no token #${beyond}: the last one is #${n_vocabulary - 1}.`);
+  return ids;
+}
+
+/**
+ * A field for a token.
+ * @param {object} what
+ * @param {string} what.label
+ * @param {string} what.button
+ * @param {boolean} what.is_one whether exactly one token is wanted
+ * @param {() => import("./ask.js").Ask} what.ask
+ * @param {(ids: number[]) => void | Promise<void>} what.onTokens
+ */
+export function createLookup({ label, button: name, is_one, ask, onTokens }) {
+  const input = element("input", "");
+  Object.assign(input, { placeholder: `${label}: text, or #id`, autocomplete: "off", spellcheck: false });
+  input.setAttribute("aria-label", `${label}: its text with its leading space, or # and its id`);
+  input.setAttribute("autocapitalize", "off");
+  const go = element("button", "chip", name);
+  go.type = "submit";
+  const problem = element("p", "bad lookup-problem");
+  problem.setAttribute("role", "alert");
+  const form = element("form", "deep-tools lookup", input, go);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    problem.textContent = "";
+    if (input.value === "") return;
+    try {
+      const ids = await tokensOf(input.value, { n_vocabulary: Number(ask().facts.vocab_size), encode: ask().encode });
+      const { shown } = await ask().vocabulary();
+      if (is_one && ids.length !== 1) {
+        problem.textContent = `“${input.value}” is ${ids.length} tokens (${ids.slice(0, 12).map((id) => shown[id]).join(" ")}${ids.length > 12 ? " …" : ""}): type one of them, with its leading space, or # and its id.`;
+        return;
+      }
+      await onTokens(ids);
+    } catch (error) {
+      problem.textContent = /** @type {Error} */ (error).message;
+    }
+  });
+  return { element: element("div", "lookup-whole", form, problem), input };
+}

@@ -1,0 +1,52 @@
+// @ts-check
+/** Rows of wte that were asked for, so that moving back and forth asks for nothing twice. */
+
+/** @typedef {ReturnType<typeof createRowStore>} RowStore */
+
+const MAX_BYTES = 64 << 20;
+/** So many come at once, so that a picture fills in pieces. */
+const PIECE = 1024;
+
+/** @param {(ids: number[], watch: import("./ask.js").Watch) => Promise<Float32Array>} ask at most 4,096 rows, one after the other */
+export function createRowStore(ask) {
+  /** The oldest first. @type {Map<number, Float32Array>} */
+  const rows = new Map();
+  let bytes = 0;
+
+  return {
+    /** @param {number} id */
+    has: (id) => rows.has(id),
+    /** @param {number} id */
+    get: (id) => rows.get(id),
+    /** @param {number[]} ids */
+    missing: (ids) => [...new Set(ids)].filter((id) => !rows.has(id)),
+    clear() {
+      rows.clear();
+      bytes = 0;
+    },
+
+    /**
+     * Gets those that are not there yet.
+     * @param {number[]} ids @param {import("./ask.js").Watch} watch @param {() => void} [onPiece] after each piece but the last
+     */
+    async want(ids, { signal, onProgress }, onPiece) {
+      const wanted = this.missing(ids);
+      for (let from = 0; from < wanted.length; from += PIECE) {
+        const piece = wanted.slice(from, from + PIECE);
+        const values = await ask(piece, { signal });
+        const n = values.length / piece.length;
+        piece.forEach((id, i) => {
+          rows.set(id, values.slice(i * n, (i + 1) * n));
+          bytes += 4 * n;
+        });
+        for (const [id, row] of rows) {
+          if (bytes <= MAX_BYTES) break;
+          rows.delete(id);
+          bytes -= row.byteLength;
+        }
+        onProgress?.({ done: (from + piece.length) / wanted.length });
+        if (from + PIECE < wanted.length) onPiece?.();
+      }
+    },
+  };
+}

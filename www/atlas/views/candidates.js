@@ -1,0 +1,165 @@
+// @ts-check
+/** View 7: what might say how frequent a token is, against each other and against counts from a text: the table that the study lacks. */
+import { element } from "../../dom.js";
+import { decimal, integer } from "../../format.js";
+import { swatch } from "../../colour.js";
+import { themeNow } from "../colours.js";
+import { withVariable } from "../correlate.js";
+import { choiceOf, createTurns, switchOf } from "../fields.js";
+import { createCounts } from "./counts.js";
+
+/** @type {import("./index.js").View} */
+export const view = { name: "candidates", title: "Frequency candidates", needs: ["wte"], create };
+
+/** @typedef {{ names: string[], pearson: ArrayLike<number>, spearman: ArrayLike<number>, variables: ArrayLike<number>[] }} Found */
+
+/** @param {import("./index.js").Stage} stage @returns {import("./index.js").Shown} */
+function create(stage) {
+  const { ask, selection, options } = stage;
+  const turns = createTurns();
+  const card = stage.card({ name: "candidates", title: "Frequency candidates", is_picture: false, csv });
+  const counts = createCounts(stage, () => void show());
+  const scatter_card = stage.card({ name: "candidates-scatter", title: "One against another", words: "One point a token.", csv: scatterCsv });
+  const whole = element("div", "atlas-view", card.element, counts.element, scatter_card.element);
+  /** @type {Found | null} */
+  let found = null;
+  /** @type {string[]} */
+  let shown = [];
+  /** @type {unknown} */
+  let facts = null;
+
+  const set = (/** @type {string} */ name, /** @type {string | null} */ value) => {
+    options.set(name, value);
+    void show();
+  };
+  const layout = choiceOf("Table", [["both", "Pearson above, Spearman below the diagonal"], ["pearson", "Pearson"], ["spearman", "Spearman"]], (value) => set("table", value === "both" ? null : value));
+  const log = switchOf("Log counts for Pearson", (is_on) => set("log", is_on ? "1" : null));
+  card.tools.append(layout.element, log.element);
+  const table = element("table", "numbers correlations");
+  const box = element("div", "scroll-x", table);
+  Object.assign(box, { tabIndex: 0, role: "region", ariaLabel: "Correlations between the candidates" });
+  card.body.append(box);
+
+  const x_choice = choiceOf("x", [], (value) => set("x", value));
+  const y_choice = choiceOf("y", [], (value) => set("y", value));
+  scatter_card.tools.append(x_choice.element, y_choice.element);
+  const at = element("div", "");
+  scatter_card.body.append(at);
+  const scatter = stage.cloud(at, { selects: "tokens", label: "Two of the candidates against each other" });
+
+  const isLog = () => options.get("log") === "1";
+
+  async function show() {
+    const isCurrent = turns.begin();
+    if (facts !== ask.facts) {
+      facts = ask.facts;
+      counts.forget();
+      scatter_card.element.hidden = true;
+    }
+    const counted = counts.now();
+    layout.select.value = options.get("table") ?? "both";
+    log.input.checked = isLog();
+    log.element.hidden = counted === null;
+    const { channel } = selection;
+    await card.run(async (watch) => {
+      const [of, norms, spectrum, values, words] = await Promise.all([
+        ask.correlations(counted ? { channel, counts: counted.counts } : { channel }, watch), ask.norms(watch), ask.spectrum(), ask.channel(channel, watch), ask.vocabulary(),
+      ]);
+      if (!isCurrent()) return;
+      ({ shown } = words);
+      const n = norms.length;
+      /** @type {ArrayLike<number>[]} */
+      const variables = [values, norms, spectrum.tokens.subarray(0, n), Uint32Array.from({ length: n }, (_, id) => id)];
+      let { pearson, names } = of;
+      if (counted) {
+        variables.push(isLog() ? Float64Array.from(counted.counts, (count) => Math.log10(1 + count)) : counted.counts);
+        names = names.with(4, isLog() ? "log₁₀(1 + count)" : "count");
+        if (isLog()) pearson = Array.from(withVariable(pearson, 4, variables));
+      }
+      found = { names, pearson, spearman: of.spearman, variables };
+      drawTable(found);
+      drawScatter(found);
+    });
+  }
+
+  /** @param {Found} of */
+  function drawTable({ names, pearson, spearman }) {
+    const way = options.get("table") ?? "both";
+    const m = names.length;
+    const n = shown.length;
+    card.set_words(`Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${counts.now() ? "" : " With counts from a text, below, there is a fifth candidate."}`);
+    const head = element("tr", "", element("th", "", ""), ...names.map((name) => scoped("col", name)));
+    const rows = names.map((name, i) => element("tr", "", scoped("row", name), ...names.map((other, j) => {
+      if (i === j) return element("td", "same", "1");
+      const is_pearson = way === "pearson" || (way === "both" && j > i);
+      const r = (is_pearson ? pearson : spearman)[i * m + j];
+      const cell = element("td", "", decimal(r, 3));
+      const { css, ink } = swatch("diverging", themeNow(), Number.isFinite(r) ? 0.5 + r / 2 : 0.5);
+      [cell.style.background, cell.style.color] = [css, ink];
+      cell.title = `${is_pearson ? "Pearson’s r" : "Spearman’s ρ"} of ${name} and ${other}`;
+      cell.dataset.kind = is_pearson ? "pearson" : "spearman";
+      return cell;
+    })));
+    table.replaceChildren(element("thead", "", head), element("tbody", "", ...rows));
+  }
+
+  /** @param {Found} of */
+  function drawScatter({ names, variables }) {
+    for (const [choice, option, otherwise] of /** @type {const} */ ([[x_choice, "x", names.length > 4 ? 4 : 1], [y_choice, "y", 0]])) {
+      choice.select.replaceChildren(...names.map((name, i) => {
+        const made = element("option", "", name);
+        made.value = String(i);
+        return made;
+      }));
+      const wanted = Number(options.get(option) ?? otherwise);
+      choice.select.value = String(wanted < names.length ? wanted : otherwise);
+    }
+    const [x, y] = [Number(x_choice.select.value), Number(y_choice.select.value)];
+    scatter_card.element.hidden = false;
+    scatter.show({
+      x: variables[x], y: variables[y], x_label: names[x], y_label: names[y],
+      name: (id) => shown[id],
+      about: (id) => `#${integer(id)} · ${names[x]}: ${plain(variables[x][id])} · ${names[y]}: ${plain(variables[y][id])}`,
+      key: `${names[x]} ${names[y]}`,
+    });
+  }
+
+  function csv() {
+    if (!found) return { head: ["candidate"], lines: [] };
+    const { names, pearson, spearman } = found;
+    const m = names.length;
+    /** @type {(string | number)[][]} */
+    const lines = names.flatMap((name, i) => names.map((other, j) => [name, other, pearson[i * m + j], spearman[i * m + j]]));
+    return { head: ["candidate", "other", "pearson", "spearman"], lines };
+  }
+
+  function scatterCsv() {
+    if (!found) return { head: ["token_id"], lines: [] };
+    const { names, variables } = found;
+    return { head: ["token_id", "token", ...names.map((name) => name.replace(/\W+/g, "_"))], lines: shown.map((token, id) => [id, token, ...variables.map((of) => of[id])]) };
+  }
+
+  let before = selection.channel;
+  selection.subscribe(() => {
+    if (selection.channel === before) return;
+    before = selection.channel;
+    if (whole.isConnected) void show();
+  });
+
+  return {
+    element: whole,
+    show,
+    hide: () => card.stop(),
+    redraw: () => found && drawTable(found),
+  };
+}
+
+/** @param {"row" | "col"} scope @param {string} name */
+function scoped(scope, name) {
+  const cell = element("th", "", name);
+  cell.scope = scope;
+  return cell;
+}
+
+/** @param {number} value */
+const plain = (value) => (Number.isInteger(value) ? integer(value) : decimal(value, 3));

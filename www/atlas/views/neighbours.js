@@ -1,0 +1,68 @@
+// @ts-check
+/** The nearest neighbours of one token, by cosine and by dot product. */
+import { element } from "../../dom.js";
+import { decimal, integer } from "../../format.js";
+import { createTurns } from "../fields.js";
+import { createListing, tokenButton } from "../listing.js";
+import { createLookup } from "../lookup.js";
+
+const K = 20;
+
+/** @typedef {{ id: number, value: number }} Line */
+
+/** @param {import("./index.js").Stage} stage */
+export function createNeighbours({ ask, selection, options, card: make }) {
+  const turns = createTurns();
+  const card = make({ name: "neighbours", title: "Nearest neighbours", is_picture: false, csv });
+  const lookup = createLookup({ label: "A token", button: "Find", is_one: true, ask: () => ask, onTokens: ([id]) => {
+    options.set("token", String(id));
+    return show();
+  } });
+  card.tools.append(lookup.element);
+  /** @type {string[]} */
+  let shown = [];
+  const table = (/** @type {string} */ quantity) => createListing({
+    label: `Nearest by ${quantity}`, selection, page_size: K,
+    columns: /** @type {import("../listing.js").Column<Line>[]} */ ([
+      { name: "token", show: ({ id }) => tokenButton(id, shown[id], selection), class_name: "token" },
+      { name: "id", by: ({ id }) => id, show: ({ id }) => integer(id) },
+      { name: quantity, by: ({ value }) => value, show: ({ value }) => decimal(value, quantity === "cosine" ? 4 : 3) },
+    ]),
+  });
+  const [cosine, dot] = [table("cosine"), table("dot product")];
+  const halves = element("div", "atlas-halves", ...[["By cosine", cosine.element], ["By dot product", dot.element]].map(([name, of]) => element("div", "", element("h3", "", name), of)));
+  card.body.append(halves);
+
+  async function show() {
+    const isCurrent = turns.begin();
+    const [picked] = selection.tokens;
+    const wanted = options.get("token") ?? (picked === undefined ? null : String(picked));
+    const id = wanted !== null && /^\d{1,9}$/.test(wanted) ? Number(wanted) : null;
+    halves.hidden = id === null;
+    if (id === null) return card.set_words("Type a token, or select one anywhere.");
+    await card.run(async (watch) => {
+      const vocabulary = await ask.vocabulary();
+      if (id >= vocabulary.shown.length) return void (halves.hidden = true);
+      const [by_cosine, by_dot] = await Promise.all([ask.neighbours(id, { k: K, by: "cosine" }, watch), ask.neighbours(id, { k: K, by: "dot" }, watch)]);
+      if (!isCurrent()) return;
+      ({ shown } = vocabulary);
+      const rank = by_dot.ids.indexOf(id) + 1;
+      card.set_words(`The ${K} tokens nearest to ${shown[id]} (#${integer(id)}), itself included. By dot product it ${rank === 1 ? "is nearest to itself" : rank > 0 ? `has rank ${rank}: a longer embedding comes before it` : `is not among its own ${K} nearest`}.`);
+      const lines = (/** @type {import("../ask.js").Ranked} */ { ids, values }) => Array.from(ids, (other, i) => ({ id: other, value: values[i] }));
+      cosine.show(lines(by_cosine));
+      dot.show(lines(by_dot));
+    });
+  }
+
+  function csv() {
+    const of = (/** @type {string} */ by, /** @type {Line[]} */ lines) => lines.map(({ id, value }, i) => [by, i + 1, id, shown[id], value]);
+    return { head: ["by", "place", "token_id", "token", "value"], lines: [...of("cosine", cosine.rows()), ...of("dot", dot.rows())] };
+  }
+
+  selection.subscribe(() => {
+    cosine.mark();
+    dot.mark();
+    if (card.element.isConnected && options.get("token") === null) void show();
+  });
+  return { element: card.element, show };
+}

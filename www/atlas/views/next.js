@@ -1,0 +1,64 @@
+// @ts-check
+/** What one token is followed by in the zero-layer model: its largest logits, with its own place among them. */
+import { element } from "../../dom.js";
+import { decimal, integer } from "../../format.js";
+import { createTurns } from "../fields.js";
+import { createListing, tokenButton } from "../listing.js";
+import { createLookup } from "../lookup.js";
+
+const TOP_K = 20;
+
+/** @typedef {{ rank: number, id: number, logit: number, is_own: boolean }} Line */
+
+/** @param {import("./index.js").Stage} stage @param {() => { norm: "none" | "plain" | "affine", position: number | null }} how */
+export function createNext({ ask, selection, options, card: make }, how) {
+  const turns = createTurns();
+  const card = make({ name: "next-tokens", title: "One token", words: "", is_picture: false, csv });
+  const lookup = createLookup({ label: "A token", button: "Look up", is_one: true, ask: () => ask, onTokens: ([id]) => {
+    options.set("token", String(id));
+    return show();
+  } });
+  card.tools.append(lookup.element);
+  /** @type {string[]} */
+  let shown = [];
+  const listing = createListing({
+    label: "The largest logits", selection, page_size: TOP_K,
+    columns: /** @type {import("../listing.js").Column<Line>[]} */ ([
+      { name: "rank", by: ({ rank }) => rank, show: ({ rank }) => integer(rank), class_name: "left" },
+      { name: "token", show: ({ id }) => tokenButton(id, shown[id], selection), class_name: "token" },
+      { name: "id", by: ({ id }) => id, show: ({ id }) => integer(id) },
+      { name: "logit", by: ({ logit }) => logit, show: ({ logit }) => decimal(logit, 3) },
+      { name: "", show: ({ is_own }) => (is_own ? element("strong", "right", "the token itself") : ""), class_name: "left" },
+    ]),
+  });
+  card.body.append(listing.element);
+
+  async function show() {
+    const isCurrent = turns.begin();
+    const [picked] = selection.tokens;
+    const wanted = options.get("token") ?? (picked === undefined ? null : String(picked));
+    const id = wanted !== null && /^\d{1,9}$/.test(wanted) ? Number(wanted) : null;
+    listing.element.hidden = id === null;
+    if (id === null) return card.set_words("Type a token, or select one anywhere: its largest logits under the same options, and its own rank.");
+    await card.run(async (watch) => {
+      const vocabulary = await ask.vocabulary();
+      if (id >= vocabulary.shown.length) return void (listing.element.hidden = true);
+      const { ids, values } = await ask.next_tokens(id, { k: TOP_K, ...how() }, watch);
+      if (!isCurrent()) return;
+      ({ shown } = vocabulary);
+      const rank = ids.indexOf(id) + 1;
+      card.set_words(`${shown[id]} (#${integer(id)}) ${rank === 1 ? "returns itself" : rank > 0 ? `has rank ${rank} among its own logits` : `is not among its own ${TOP_K} largest logits`}.`);
+      listing.show(Array.from(ids, (other, i) => ({ rank: i + 1, id: other, logit: values[i], is_own: other === id })));
+    });
+  }
+
+  function csv() {
+    return { head: ["rank", "token_id", "token", "logit"], lines: listing.rows().map(({ rank, id, logit }) => [rank, id, shown[id], logit]) };
+  }
+
+  selection.subscribe(() => {
+    listing.mark();
+    if (card.element.isConnected && options.get("token") === null) void show();
+  });
+  return { element: card.element, show };
+}

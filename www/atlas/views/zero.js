@@ -1,0 +1,208 @@
+// @ts-check
+/** View 8: the zero-layer model, each token's embedding straight into the unembedding; who returns another token? */
+import { button, element } from "../../dom.js";
+import { decimal, integer, percent } from "../../format.js";
+import { GROUPS, straysOf } from "../classes.js";
+import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../costs.js";
+import { choiceOf, createTurns, fieldOf } from "../fields.js";
+import { createListing, tokenButton } from "../listing.js";
+import { createNext } from "./next.js";
+
+const SAMPLE_STEP = 64;
+const QUICK_MS = 10_000;
+/** Rows that are asked for at once, for the products of the tokens in the list. */
+const PAIRS = 1024;
+
+/** @typedef {import("../classes.js").Stray & { norm: number, norm_returned: number, dot: number, dot_returned: number }} Line */
+
+/** @type {import("./index.js").View} */
+export const view = { name: "zero", title: "Zero-layer model", needs: ["wte"], create };
+
+/** @param {import("./index.js").Stage} stage @returns {import("./index.js").Shown} */
+function create(stage) {
+  const { ask, selection, options } = stage;
+  const turns = createTurns();
+  const card = stage.card({ name: "zero-layer", title: "Zero-layer model", words: "For every token the largest of its logits without any block, the arg-max of wteᵀ·wte; most tokens return themselves, the others are listed.", is_picture: false, csv });
+  const next = createNext(stage, () => optionsNow());
+  const whole = element("div", "atlas-view", card.element, next.element);
+
+  const set = (/** @type {string} */ name, /** @type {string | null} */ value) => {
+    options.set(name, value);
+    void show();
+  };
+  const norm = choiceOf("ln_f", [["none", "left out"], ["affine", "with gain and bias"], ["plain", "without gain and bias"]], (value) => set("norm", value === "none" ? null : value));
+  const position = fieldOf("wpe of position", "none", (value) => set("position", value.trim() === "" ? null : String(Math.max(0, Math.round(Number(value) || 0)))), { type: "number" });
+  Object.assign(position.input, { min: "0", step: "1" });
+  card.tools.append(norm.element, position.element);
+
+  const cost = element("p", "");
+  const all = button("chip main", "All tokens", () => void start(1));
+  const some = button("chip", `A sample: every ${SAMPLE_STEP}th`, () => void start(SAMPLE_STEP));
+  const before = element("div", "zero-before", cost, element("div", "deep-tools", all, some));
+  const summary = element("p", "atlas-answer");
+  const explained = element("p", "muted", "Space removed: the same bytes without the leading space. Bytes: the token or what it returns is no text by itself (part of a character, or a control character). Other: all else; a word that returns itself with a space before it is marked “space added”.");
+  const filter = choiceOf("Show", [["all", "all groups"], ...GROUPS.map((name) => /** @type {[string, string]} */ ([name, name]))], (value) => {
+    options.set("group", value === "all" ? null : value);
+    fill();
+  });
+  const groups = element("p", "muted zero-groups");
+  const result = element("div", "zero-result", summary, groups, explained, element("div", "deep-tools", filter.element));
+  result.hidden = true;
+  card.body.append(before, result);
+  /** @type {ReturnType<typeof createListing<Line>> | null} */
+  let listing = null;
+  /** @type {Line[]} */
+  let lines = [];
+  /** @type {string[]} */
+  let shown = [];
+  /** What a sample took, in ms a row, by the options it was taken under. @type {Map<string, number>} */
+  const measured = new Map();
+  /** @type {unknown} */
+  let facts = null;
+  let is_logit = false;
+
+  /** @returns {{ norm: "none" | "plain" | "affine", position: number | null }} */
+  function optionsNow() {
+    const wanted = options.get("norm");
+    const place = options.get("position");
+    return { norm: wanted === "affine" || wanted === "plain" ? wanted : "none", position: place !== null && /^\d{1,7}$/.test(place) ? Number(place) : null };
+  }
+
+  const size = () => ({ n_tokens: shown.length, n_channels: Number(ask.facts.n_embd) });
+  const key = () => JSON.stringify(optionsNow());
+
+  async function show() {
+    const isCurrent = turns.begin();
+    if (facts !== ask.facts) {
+      facts = ask.facts;
+      measured.clear();
+    }
+    const now = optionsNow();
+    norm.select.value = now.norm;
+    position.input.value = now.position === null ? "" : String(now.position);
+    filter.select.value = options.get("group") ?? "all";
+    norm.select.disabled = !ask.has("norms");
+    position.input.disabled = !ask.has("wpe");
+    result.hidden = true;
+    [all.disabled, some.disabled] = [false, false];
+    void next.show();
+    const step = Number(options.get("step"));
+    await card.run(async (watch) => {
+      ({ shown } = await ask.vocabulary());
+      if (!isCurrent()) return;
+      sayCost();
+      if (measured.has(key())) return;
+      const { n_tokens } = size();
+      const small = stepFor(n_tokens);
+      // The first run builds what later ones have already: only the second one tells how long a row takes.
+      await ask.zero_layer({ ...now, step: n_tokens - 1 }, watch);
+      const begin = performance.now();
+      await ask.zero_layer({ ...now, step: small }, watch);
+      if (!isCurrent()) return;
+      measured.set(key(), (performance.now() - begin) / rowsFor(n_tokens, small));
+      sayCost();
+    });
+    // What an address asks for starts by itself only if nobody has to wait for it.
+    const per_row = measured.get(key());
+    if (isCurrent() && step >= 1 && Number.isInteger(step) && per_row !== undefined && per_row * rowsFor(shown.length, step) < QUICK_MS) void start(step);
+  }
+
+  function sayCost() {
+    const { n_tokens, n_channels } = size();
+    const per_row = measured.get(key());
+    const about = (/** @type {number} */ n_rows) => (per_row === undefined ? "" : ` · ${aboutText(per_row * n_rows)} here`);
+    cost.textContent = `All ${integer(n_tokens)} tokens: 2·V²·C = ${flopText(flopOf(n_tokens, n_channels))}${about(n_tokens)}. A sample of every ${SAMPLE_STEP}th, ${integer(rowsFor(n_tokens, SAMPLE_STEP))} tokens: ${flopText(flopOf(n_tokens, n_channels, rowsFor(n_tokens, SAMPLE_STEP)))}${about(rowsFor(n_tokens, SAMPLE_STEP))}.${per_row === undefined ? " A few rows are being timed to say how long it takes." : " Leaving this view stops it."}`;
+  }
+
+  /** @param {number} step */
+  async function start(step) {
+    const isCurrent = turns.begin();
+    const now = optionsNow();
+    is_logit = now.norm !== "none" || now.position !== null;
+    options.set("step", String(step));
+    result.hidden = true;
+    [all.disabled, some.disabled] = [true, true];
+    await card.run(async (watch) => {
+      // What follows the arg-max is quick, unless the list is long.
+      const share = (/** @type {number} */ from, /** @type {number} */ to) => ({ signal: watch.signal, onProgress: (/** @type {{ done: number }} */ { done }) => watch.onProgress({ done: from + done * (to - from) }) });
+      const [found, norms, vocabulary] = await Promise.all([ask.zero_layer({ ...now, step }, share(0, 0.98)), ask.norms(watch), ask.vocabulary()]);
+      const strays = straysOf(found, step, vocabulary);
+      const products = await productsOf(strays, share(0.98, 1));
+      if (!isCurrent()) return;
+      ({ shown } = vocabulary);
+      lines = strays.map((stray, i) => ({ ...stray, norm: norms[stray.id], norm_returned: norms[stray.returned], dot: norms[stray.id] ** 2, dot_returned: products[i] }));
+      describe(found.argmax.length, step);
+      fill();
+      result.hidden = false;
+    });
+    if (isCurrent()) [all.disabled, some.disabled] = [false, false];
+  }
+
+  /** The dot product of each token with the one it returns. @param {import("../classes.js").Stray[]} strays @param {import("../ask.js").Watch} watch */
+  async function productsOf(strays, { signal, onProgress }) {
+    if (!is_logit) return strays.map(({ logit }) => logit);
+    const products = [];
+    for (let from = 0; from < strays.length; from += PAIRS) {
+      const some = strays.slice(from, from + PAIRS);
+      const rows = await ask.rows(some.flatMap(({ id, returned }) => [id, returned]), { signal });
+      const n = rows.length / (2 * some.length);
+      for (let i = 0; i < some.length; i++) {
+        let sum = 0;
+        for (let c = 0; c < n; c++) sum += rows[2 * i * n + c] * rows[(2 * i + 1) * n + c];
+        products.push(sum);
+      }
+      onProgress?.({ done: products.length / strays.length });
+    }
+    return products;
+  }
+
+  /** @param {number} n_rows @param {number} step */
+  function describe(n_rows, step) {
+    const n_same = n_rows - lines.length;
+    summary.textContent = `${integer(n_same)} of ${integer(n_rows)} tokens${step > 1 ? ` (every ${step}th)` : ""} return themselves: ${percent(n_same / n_rows)}.${lines.length > 0 ? ` ${integer(lines.length)} do not:` : ""}`;
+    const counts = GROUPS.map((name) => `${name} ${integer(lines.filter(({ group }) => group === name).length)}`);
+    groups.textContent = lines.length > 0 ? counts.join(" · ") : "";
+  }
+
+  function columns() {
+    const number = (/** @type {string} */ name, /** @type {string} */ title, /** @type {(line: Line) => number} */ of) => ({ name, title, by: of, show: (/** @type {Line} */ line) => decimal(of(line), 3) });
+    return [
+      { name: "token", by: (/** @type {Line} */ { id }) => id, show: (/** @type {Line} */ { id }) => tokenButton(id, shown[id], selection), class_name: "token" },
+      { name: "returns", by: (/** @type {Line} */ { returned }) => returned, show: (/** @type {Line} */ { returned }) => tokenButton(returned, shown[returned], selection), class_name: "token" },
+      { name: "group", by: (/** @type {Line} */ line) => groupName(line), show: groupName, class_name: "left" },
+      number("norm", "length of the token’s embedding", ({ norm: of }) => of),
+      number("norm of returned", "length of the embedding of what it returns", ({ norm_returned }) => norm_returned),
+      number("dot with itself", "dot product of the embedding with itself", ({ dot }) => dot),
+      number("dot with returned", "dot product of the two embeddings", ({ dot_returned }) => dot_returned),
+      ...(is_logit ? [number("own logit", "the token’s own logit under these options", ({ self_logit }) => self_logit), number("largest logit", "the logit of what it returns", ({ logit }) => logit)] : []),
+    ];
+  }
+
+  function fill() {
+    const group = options.get("group");
+    filter.select.value = group ?? "all";
+    listing?.element.remove();
+    listing = createListing({ label: "Tokens that do not return themselves", columns: columns(), selection, sort: null });
+    result.append(listing.element);
+    listing.element.hidden = lines.length === 0;
+    filter.element.hidden = lines.length === 0;
+    explained.hidden = lines.length === 0;
+    listing.show(lines.filter((line) => group === null || line.group === group).sort((a, b) => GROUPS.indexOf(a.group) - GROUPS.indexOf(b.group) || a.id - b.id));
+  }
+
+  function csv() {
+    const head = ["token_id", "token", "returned_id", "returned", "group", "norm", "norm_returned", "dot_self", "dot_returned", "own_logit", "largest_logit"];
+    return { head, lines: (listing?.rows() ?? []).map((line) => [line.id, shown[line.id], line.returned, shown[line.returned], groupName(line), line.norm, line.norm_returned, line.dot, line.dot_returned, line.self_logit, line.logit]) };
+  }
+
+  selection.subscribe(() => listing?.mark());
+
+  return {
+    element: whole,
+    show,
+    hide: () => card.stop(),
+  };
+}
+
+/** @param {Line} line */
+const groupName = ({ group, is_space_added }) => (is_space_added ? `${group}: space added` : group);
