@@ -301,8 +301,10 @@ async fn the_atlas_answers_with_arrays_and_codes() {
     let found = JsFuture::from(atlas.neighbours(300.0, how)).await.expect("neighbours");
     assert_eq!(length(&found, "ids"), Some(3.0));
 
-    let counts =
-        script("({ channel: 3, counts: new Uint32Array(4096).map((_, i) => i % 7) })", &none());
+    let counts = script(
+        "({ channel: 3, counts: new Float64Array(4096).map((_, i) => Math.log1p(i % 7)) })",
+        &none(),
+    );
     let found = JsFuture::from(atlas.correlations(counts)).await.expect("correlations");
     assert_eq!(length(&found, "spearman"), Some(25.0));
     assert_eq!(get(&get(&found, "names"), "4").as_string().as_deref(), Some("count"));
@@ -316,7 +318,13 @@ async fn the_atlas_answers_with_arrays_and_codes() {
 
     assert_eq!(code(atlas.channel(192.0.into(), none())).await, "bad-option");
     assert_eq!(code(atlas.rows("a".into(), none())).await, "bad-option");
-    for bad in ["({ channel: 3, counts: [1] })", "({ channel: -1 })"] {
+    for bad in [
+        "({ channel: 3, counts: [1] })",
+        "({ channel: 3, counts: 4096 })",
+        "({ channel: 3, counts: Array(4096).fill(NaN) })",
+        "({ channel: 3, counts: new DataView(new ArrayBuffer(4096)) })",
+        "({ channel: -1 })",
+    ] {
         assert_eq!(code(atlas.correlations(script(bad, &none()))).await, "bad-option", "{bad}");
     }
     for bad in ["({ position: 256 })", "({ norm: 'no' })", "({ k: 0 })"] {

@@ -17,7 +17,7 @@ pub struct Correlations {
 }
 
 /// A channel, the embedding's length, the first direction of the SVD and the id, and if they are
-/// known the counts of the tokens in some text, over all tokens. Shapes: counts \[V\].
+/// known the counts of the tokens in some text (any numbers), over all tokens. Shapes: counts \[V\].
 ///
 /// Errors: `missing-tensor`, `bad-option` for a channel that does not exist or counts of another
 /// length, `aborted`, `device-lost`, `out-of-memory`.

@@ -209,15 +209,13 @@ impl Atlas {
             let counts = get("counts");
             let counts = match counts.is_undefined() || counts.is_null() {
                 true => None,
-                false => Some(convert::ids("counts", &counts)?),
+                false => Some(convert::numbers("counts", &counts)?),
             };
             Ok(((index("channel", &get("channel"))?, counts), watch))
         });
         let (wanted, watch) = apart(parsed);
         self.run(watch, async move |atlas| {
             let (channel, counts) = wanted?;
-            let counts: Option<Vec<f64>> =
-                counts.map(|counts| counts.into_iter().map(f64::from).collect());
             let found = atlas::correlations(atlas, channel, counts.as_deref()).await?;
             let table =
                 |values: &[f64]| values.iter().map(|&v| JsValue::from(v)).collect::<Array>();

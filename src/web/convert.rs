@@ -1,6 +1,8 @@
 //! JavaScript values to Rust types and back, with errors that say what was expected.
 
-use js_sys::{Array, Function, JsString, Object, Promise, Reflect, Uint8Array, Uint32Array};
+use js_sys::{
+    Array, ArrayBuffer, Function, JsString, Object, Promise, Reflect, Uint8Array, Uint32Array,
+};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -174,6 +176,18 @@ pub(super) fn ids(name: &str, value: &JsValue) -> Result<Vec<u32>> {
     let wrong = || Error::BadOption(format!("{name} is neither a Uint32Array nor an array of ids"));
     let list = value.dyn_ref::<Array>().ok_or_else(wrong)?;
     list.iter().map(|v| id(v.as_f64().ok_or_else(wrong)?)).collect()
+}
+
+/// A list of finite numbers: an array or a typed one.
+///
+/// Errors: `bad-option`.
+pub(super) fn numbers(name: &str, value: &JsValue) -> Result<Vec<f64>> {
+    let wrong = || Error::BadOption(format!("{name} is no array of finite numbers"));
+    if !Array::is_array(value) && !ArrayBuffer::is_view(value) {
+        return Err(wrong());
+    }
+    let number = |v: JsValue| v.as_f64().filter(|v| v.is_finite()).ok_or_else(wrong);
+    Array::from(value).iter().map(number).collect()
 }
 
 /// A string with whole surrogate pairs.

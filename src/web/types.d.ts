@@ -240,8 +240,8 @@ export class Atlas {
   spectrum(n: number, watch?: Watch): Promise<{
     singular_values: Float32Array; directions: Float32Array; tokens: Float32Array; cosine_with_mean: Float32Array;
   }>;
-  /** [m·m] each, row by row: the channel, the length, svd 0, the token id, and the counts [V] if they are given. */
-  correlations(options: { channel: number; counts?: number[] | Uint32Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
+  /** [m·m] each, row by row: the channel, the length, svd 0, the token id, and the counts [V] (any numbers) if they are given. */
+  correlations(options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
   /** The arg-max of every token's row of wte·wteᵀ; behind wpe and ln_f if asked. [V], or every step-th token. */
   zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
     argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;

@@ -14,6 +14,7 @@ cargo xtask build         build dist/, a static site for any host
 cargo xtask test [part]   run every test, or one part: rust, fuzz, chromium, firefox, page
 cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
+cargo xtask bench atlas NAME      the atlas of such a model there
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {
@@ -27,7 +28,10 @@ fn main() -> ExitCode {
         ["bench"] => bench("kernels").and_then(|()| bench("page")),
         ["bench", part @ ("kernels" | "page")] => bench(part),
         ["bench", "shape", name, lengths] if synth::names().any(|known| known == name) => {
-            bench_shape(name, lengths)
+            bench_synthetic("shape", name, &[lengths])
+        }
+        ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
+            bench_synthetic("atlas", name, &[])
         }
         ["synth", name, out] if synth::names().any(|known| known == name) => {
             synth::synth(name, std::path::Path::new(out))
@@ -49,15 +53,16 @@ fn serve() -> run::Outcome {
     run::run("npx", &[&["--no-install"], &args[..]].concat(), &[])
 }
 
-fn bench_shape(name: &str, lengths: &str) -> run::Outcome {
+/// A benchmark over a synthetic model, which is written once.
+fn bench_synthetic(bench: &str, name: &str, more: &[&str]) -> run::Outcome {
     tools::vulkan()?;
     let folder = run::root().join("target/synth").join(name);
     if !folder.join("model.safetensors").exists() {
         synth::synth(name, &folder)?;
     }
     let folder = folder.to_string_lossy();
-    let args = ["bench", "--bench", "shape", "--", &folder, lengths];
-    run::run("cargo", &args, &[tools::runtime_dir()?])
+    let args = ["bench", "--bench", bench, "--", &folder];
+    run::run("cargo", &[&args[..], more].concat(), &[tools::runtime_dir()?])
 }
 
 fn bench(part: &str) -> run::Outcome {

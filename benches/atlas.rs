@@ -1,0 +1,102 @@
+//! The atlas of a model of GPT-2's real shape on this machine's Vulkan: the time of each question, and the room it takes.
+//!
+//! `cargo bench --bench atlas -- FOLDER` with a folder that `cargo xtask synth` wrote.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Instant;
+
+use loupe::atlas::{self, Atlas, By, Row, ZeroLayerOptions};
+use loupe::error::Result;
+use loupe::gpu::Cancel;
+use loupe::lens::Norm;
+use loupe::session::{Recipe, Session};
+use pollster::block_on;
+
+const PIECE: usize = 1 << 20;
+/// The zero-layer model looks at every 64th token: all of them are 3.9 TFLOP for GPT-2 124M.
+const STEP: usize = 64;
+
+async fn measure(folder: &Path) -> Result<()> {
+    let session = Session::open().await?;
+    println!("{:?}", session.gpu().info().name);
+    let recipe = Recipe { config: None, partial: true, ..Recipe::new("", None) };
+    let mut loading = session.load(&recipe).await?;
+    let mut file = File::open(folder.join("model.safetensors")).expect("weights");
+    let (mut piece, start) = (vec![0; PIECE], Instant::now());
+    loop {
+        let n = file.read(&mut piece).expect("a readable file");
+        if n == 0 {
+            break;
+        }
+        loading.loader.push(session.gpu(), &piece[..n]).await?;
+    }
+    loading.loader.end_file()?;
+    let (loaded, _) = session.install(loading).await?;
+    let (bytes, cancel) = (loaded.model.weight_bytes, Cancel::default());
+    println!(
+        "loaded what the atlas shows in {:.1} s; {:.1} MB",
+        start.elapsed().as_secs_f64(),
+        bytes as f64 / 1e6
+    );
+    let atlas = Atlas {
+        gpu: session.gpu(),
+        model: &loaded.model,
+        cancel: &cancel,
+        on_progress: &|_| {},
+        others: &(),
+        solved: &loaded.solved,
+    };
+    let report = |what: &str, start: Instant| {
+        println!(
+            "{what:<44} {:8.2} s; peak {:5.1} MB above the weights",
+            start.elapsed().as_secs_f64(),
+            (session.gpu().peak_bytes() - bytes) as f64 / 1e6,
+        );
+        session.gpu().reset_peak();
+    };
+    session.gpu().reset_peak();
+    let start = Instant::now();
+    atlas::channels(&atlas).await?;
+    report("channels", start);
+    let start = Instant::now();
+    atlas::gains(&atlas).await?;
+    report("gains", start);
+    let start = Instant::now();
+    atlas::norms(&atlas).await?;
+    report("norms", start);
+    let start = Instant::now();
+    atlas::channel(&atlas, 138).await?;
+    report("one channel", start);
+    let start = Instant::now();
+    atlas::neighbours(&atlas, 300, 20, By::Cosine).await?;
+    report("neighbours of one token", start);
+    let start = Instant::now();
+    atlas::spectrum(&atlas, 16).await?;
+    report("spectrum: Gram matrix, eigenproblem, tokens", start);
+    let start = Instant::now();
+    atlas::spectrum(&atlas, 16).await?;
+    report("the same again: tokens only", start);
+    let start = Instant::now();
+    atlas::correlations(&atlas, 138, None).await?;
+    report("correlations", start);
+    let start = Instant::now();
+    let options = ZeroLayerOptions { row: Row { norm: Norm::Affine, position: None }, step: STEP };
+    let n = atlas::zero_layer(&atlas, options).await?.argmax.len();
+    let c = &loaded.model.config;
+    let flops = 2.0 * n as f64 * c.vocab_size as f64 * c.n_embd as f64;
+    let rate = flops / start.elapsed().as_secs_f64() / 1e9;
+    report(&format!("zero-layer model, {n} tokens"), start);
+    println!("  {rate:.1} GFLOP/s; all tokens would take {STEP} times as long");
+    Ok(())
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [folder] = &args[..] else {
+        println!("usage: cargo bench --bench atlas -- FOLDER");
+        return;
+    };
+    block_on(measure(Path::new(folder))).expect("an atlas");
+}
