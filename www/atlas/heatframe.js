@@ -171,12 +171,14 @@ function outlines({ tokens, channels, transposed, token_marks, channel_mark, cur
     kind: "rect", r: 1, stroke, line,
     ...(transposed ? { x: left + beside.from, y: top + along.from, width: beside.length, height: along.length } : { x: left + along.from, y: top + beside.from, width: along.length, height: beside.length }),
   });
+  // On cells of a colour near its own, a line needs one of the page's around it.
+  const framed = (/** @type {{ from: number, length: number }} */ along, /** @type {{ from: number, length: number }} */ beside) => [frame(along, beside, palette.surface, 3.5), frame(along, beside, palette.accent, 1.5)];
   const token = (/** @type {number} */ place) => ({ from: placeOf(tokens, place - (place % stride)), length: tokens.size * stride });
   const channel = (/** @type {number} */ place) => ({ from: placeOf(channels, place), length: channels.size });
   /** @type {Mark[]} */
   const marks = [];
-  if (tokens.size * stride >= 4) for (const place of token_marks) marks.push(frame(token(place), { from: -2, length: channels.length + 4 }, palette.accent, 1.25));
-  if (channel_mark !== null && channels.size >= 4) marks.push(frame({ from: -2, length: tokens.length + 4 }, channel(channel_mark), palette.accent, 1.25));
+  if (tokens.size * stride >= 4) for (const place of token_marks) marks.push(...framed(token(place), { from: -2, length: channels.length + 4 }));
+  if (channel_mark !== null && channels.size >= 4) marks.push(...framed({ from: -2, length: tokens.length + 4 }, channel(channel_mark)));
   if (cursor) {
     const [a, b] = [token(cursor.token), channel(cursor.channel)];
     // A cell of less than a few pixels could not be seen under its frame.

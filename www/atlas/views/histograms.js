@@ -7,8 +7,11 @@ import { createTurns, fieldOf, switchOf } from "../fields.js";
 import { parseIndices } from "../orders.js";
 import { stepsChart } from "../tokencharts.js";
 
-const N_BINS = 60;
+const MAX_BINS = 60;
 const MAX_SERIES = 8;
+
+/** Finer bins for more values, so that few of them do not look like noise. @param {Series[]} series */
+const binsOf = (series) => sharedBins(series.map(({ values }) => values), Math.min(MAX_BINS, Math.round(2 * Math.sqrt(series[0].values.length))));
 
 /** @typedef {{ name: string, is_token: boolean, values: Float32Array }} Series */
 /** @typedef {{ what: string, x_label: string, counted: string, series: Series[] }} Half */
@@ -68,7 +71,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
         figure.append(element("p", "muted", "No token is selected: click a column of the matrix, or select some in any scatter or list."));
         return figure;
       }
-      const { edges, counts } = sharedBins(series.map(({ values }) => values), N_BINS);
+      const { edges, counts } = binsOf(series);
       const { svg, keys } = stepsChart({ edges, counts, is_log, x_label, y_label: counted, width: Math.max(260, (box.clientWidth - (box.clientWidth > 700 ? 36 : 0)) / (box.clientWidth > 700 ? 2 : 1)), label: `Histogram of ${series.map(({ name }) => name).join(", ")}` });
       const legend = element("ul", "series", ...series.map(({ name, is_token, values }, i) => {
         const { mean, std } = momentsOf(values);
@@ -82,7 +85,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
   function csv() {
     const lines = halves.flatMap(({ series }) => {
       if (series.length === 0) return [];
-      const { edges, counts } = sharedBins(series.map(({ values }) => values), N_BINS);
+      const { edges, counts } = binsOf(series);
       return series.flatMap(({ name }, s) => counts[s].map((count, i) => [name, edges[i], edges[i + 1], count]));
     });
     return { head: ["series", "bin_from", "bin_to", "count"], lines };

@@ -56,7 +56,7 @@ function create(stage) {
   const channels_by = choiceOf("Channels", [["index", "all, by index"], ["wpe", "all, by std(wpe)"], ["wte", "all, by std(wte)"], ["mean", "all, by mean"], ["chosen", "chosen ones"]], (value) => set("channels", value === "index" ? null : value));
   const chosen = fieldOf("Channels", "138, 36-40", (value) => set("chosen", value || null));
   const turned = switchOf("Tokens run down", (is_on) => set("transposed", is_on ? "1" : null));
-  const clip = choiceOf("Colours end at", CLIPS.map((p) => [p, p === "100" ? "the largest value" : `the ${p}th percentile`]), (value) => set("clip", value === "99" ? null : value));
+  const clip = choiceOf("Colours span", CLIPS.map((p) => [p, p === "100" ? "all values" : `${p} % of values`]), (value) => set("clip", value === "99" ? null : value));
   card.tools.append(tokens_by.element, range.element, typed.element, channels_by.element, chosen.element, turned.element, clip.element);
 
   const heat = createHeat({

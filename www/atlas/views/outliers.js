@@ -57,7 +57,9 @@ function create(stage) {
   const listings = [longest, shortest, largest, least];
 
   const zoom = button("chip", "Zoom to the clump", () => {
-    if (clumped.length > 0) scatter.zoom_to(clumped);
+    is_named = true;
+    drawCloud();
+    scatter.zoom_to(clumped);
   });
   const select = button("chip", "Select its tokens", () => selection.set_tokens(clumped));
   clump.tools.append(zoom, select);
@@ -66,6 +68,7 @@ function create(stage) {
   const scatter = stage.cloud(at, { selects: "tokens", label: "Length of every embedding against its distance to the mean embedding" });
   /** @type {number[]} */
   let clumped = [];
+  let is_named = false;
 
   async function show() {
     const isCurrent = turns.begin();
@@ -100,6 +103,11 @@ function create(stage) {
     const length = Math.sqrt(mean.reduce((sum, value) => sum + value * value, 0));
     clump.set_words(`One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clumped.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}.`);
     [zoom.disabled, select.disabled] = [clumped.length === 0, clumped.length === 0];
+    is_named = false;
+    drawCloud();
+  }
+
+  function drawCloud() {
     const is_in = new Set(clumped);
     scatter.show({
       x: distances, y: norms,
@@ -107,6 +115,8 @@ function create(stage) {
       colours: { classes: [{ name: "all tokens", css: "var(--series-0)" }, { name: "the clump", css: "var(--series-3)" }], of: Uint8Array.from(distances, (_, i) => Number(is_in.has(i))) },
       name: (id) => shown[id],
       about: (id) => `#${integer(id)} · distance ${decimal(distances[id], 3)} · length ${decimal(norms[id], 3)}`,
+      // Nearest to the mean first: where there is no room for all names, these have it.
+      labelled: is_named ? clumped.toSorted((a, b) => distances[a] - distances[b]) : [],
       key: "clump",
     });
   }
