@@ -52,19 +52,19 @@ export function createFailure(page) {
     { label: "Back to Tales", onClick: page.bundled },
   ];
 
-  /** @param {string} has */
-  function showPart(has) {
+  /** @param {string} has @param {string} message */
+  function showPart(has, message) {
     page.clear();
     setState("ready");
     byId("status").textContent = "nothing leaves this page";
     const advice = { title: "This file is a part of a model", quiet: true };
-    showProblem("missing-tensor", `It has ${has}, but not the blocks and embeddings that a text is read with. The atlas shows what is there.`, advice, partActions());
+    showProblem("missing-tensor", `It has ${has}. ${message}`, advice, partActions());
   }
 
   /** @param {string} code @param {string} message @param {boolean} loading */
   function show(code, message, loading) {
     const has = page.part();
-    if (has !== null && !loading) return showPart(has);
+    if (has !== null && !loading) return showPart(has, message);
     const advice = adviceOn(code, loading);
     page.clear();
     setState(advice.quiet ? "ready" : "error");

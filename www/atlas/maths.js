@@ -107,3 +107,9 @@ export function random(seed) {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** The places of the n highest and of the n lowest numbers, each from its end on. @param {ArrayLike<number>} values @param {number} n */
+export function extremes(values, n) {
+  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b] - values[a] || a - b);
+  return { highest: order.slice(0, n), lowest: order.slice(Math.max(0, order.length - n)).reverse() };
+}

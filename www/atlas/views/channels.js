@@ -1,32 +1,121 @@
 // @ts-check
 /** Every channel's mean and standard deviation, in wte over the tokens and in wpe over the positions. */
 import { element } from "../../dom.js";
+import { significant } from "../../format.js";
+import { cutOf, heavyOf, histogram } from "../maths.js";
+import { histogramOf } from "../statcharts.js";
+import { createTable } from "../table.js";
 
 /** @typedef {import("./index.js").Stage} Stage */
+/** @typedef {{ c: number, wte_mean: number, wte_std: number, wpe_mean: number, wpe_std: number, heavy: number }} Row */
+
+const N_BINS = 48;
+const SERIES = /** @type {const} */ ([
+  { name: "|mean(wte)|", of: "wte_mean", css: "var(--series-0)" },
+  { name: "std(wte)", of: "wte_std", css: "var(--series-4)" },
+  { name: "|mean(wpe)|", of: "wpe_mean", css: "var(--series-2)" },
+  { name: "std(wpe)", of: "wpe_std", css: "var(--series-3)" },
+]);
+const COLUMNS = /** @type {const} */ (["wte_mean", "wte_std", "wpe_mean", "wpe_std"]);
+const nameOf = (/** @type {string} */ column) => `${column.endsWith("mean") ? "mean" : "std"}(${column.slice(0, 3)})`;
+
+/** "69 channels above 10^−1.2" @param {import("../maths.js").Gap} gap */
+const gapWords = (gap) => `${gap.n_above} channels above 10^${Math.log10(cutOf(gap)).toFixed(1).replace("-", "−")}`;
 
 /** @param {Stage} stage */
-function create({ ask, card, cloud }) {
-  const figure = card({ name: "channels", title: "Channels: position activity against the token embedding" });
+function create({ ask, selection, options, card, cloud }) {
+  /** @type {Row[]} */
+  let rows = [];
+  const csv = () => ({ head: ["channel", ...COLUMNS, "position_heavy"], lines: rows.map((row) => [row.c, ...COLUMNS.map((column) => row[column]), row.heavy]) });
+  const figure = card({ name: "channels", title: "Channels by how much the position moves them", csv });
   const at = element("div", "");
   figure.body.append(at);
-  const scatter = cloud(at, { selects: "channel", label: "Mean and standard deviation of every channel against its std over the positions" });
+  const scatter = cloud(at, {
+    selects: "channel",
+    label: "Mean and standard deviation of every channel against its standard deviation over the positions",
+    onHidden: (hidden) => options.set("hidden", hidden.length > 0 ? hidden.join(".") : null),
+  });
+  const bars = card({ name: "channel-histograms", title: "Histograms over the channels", words: "How many channels have a mean or standard deviation of this size. The line in the accent colour is the selected channel.", csv });
+  const grid = element("div", "charts histograms");
+  bars.body.append(grid);
+  const listed = card({ name: "channel-table", title: "All channels", words: "A column’s title sorts by it; a channel’s number selects it everywhere.", csv, is_picture: false });
+  const table = createTable({
+    label: "All channels", sorted_by: 4,
+    columns: [
+      { label: "channel", value: (/** @type {Row} */ row) => row.c },
+      ...COLUMNS.map((column) => ({ label: nameOf(column), value: (/** @type {Row} */ row) => row[column], text: (/** @type {Row} */ row) => significant(row[column]) })),
+      { label: "position-heavy", value: (row) => row.heavy, text: (row) => (row.heavy ? "yes" : "") },
+    ],
+    onChoose: ({ c }) => selection.set_channel(c),
+    isChosen: ({ c }) => c === selection.channel,
+  });
+  const details = element("details", "", element("summary", "", "Show the table"), table.element);
+  listed.body.append(details);
+  const all = element("div", "", figure.element, bars.element, listed.element);
+  /** @type {import("../ask.js").Channels | null} */
+  let stats = null;
+
+  function drawBars() {
+    if (!stats || !all.isConnected) return;
+    const width = Math.max(250, Math.floor((grid.clientWidth - 36) / (grid.clientWidth > 620 ? 2 : 1)));
+    const found = stats;
+    const { gap } = heavyOf(found.wpe_std);
+    grid.replaceChildren(...SERIES.filter(({ of }) => found[of].length > 0).map(({ name, of, css }) => {
+      const values = found[of].map(Math.abs);
+      const { bins, n_left_out } = histogram(values, { n_bins: N_BINS, log: true });
+      const cut = of === "wpe_std" && gap ? { at: cutOf(gap), words: gapWords(gap) } : null;
+      const chosen = values[selection.channel] > 0 ? values[selection.channel] : null;
+      const picture = element("div", "chart", histogramOf(bins, { width, label: name, css, unit: "channels", log: true, cut, chosen }));
+      return element("figure", "", picture, ...(n_left_out > 0 ? [element("p", "muted", `${n_left_out} channels with zero are left out.`)] : []));
+    }));
+  }
 
   async function show() {
-    const stats = await figure.run((watch) => ask.channels(watch));
-    if (!stats) return;
-    const n = stats.wpe_std.length;
-    const series = [stats.wte_mean.map(Math.abs), stats.wte_std, stats.wpe_mean.map(Math.abs), stats.wpe_std];
+    const found = await figure.run((watch) => ask.channels(watch));
+    if (!found) return;
+    stats = found;
+    const n = Math.max(found.wpe_std.length, found.wte_std.length);
+    const { gap, heavy } = heavyOf(found.wpe_std);
+    rows = Array.from({ length: n }, (_, c) => ({ c, heavy: heavy[c] ?? NaN, ...Object.fromEntries(COLUMNS.map((column) => [column, found[column][c] ?? NaN])) })).map((row) => /** @type {Row} */ (row));
+    const missing = ask.has("wte") ? "" : "This file has no wte: of the four series, the two of wpe are shown. ";
+    figure.set_words(`${missing}One point a channel and series, against the channel’s standard deviation over the positions${gap ? `; ${gapWords(gap)}, the largest gap` : ""}.`);
+    at.hidden = found.wpe_std.length === 0;
+    if (at.hidden) figure.say("This file has no wpe, against which the channels would stand here. The histograms and the table show its wte.");
+    else drawScatter(found, n);
+    drawBars();
+    table.show(rows);
+  }
+
+  /** @param {import("../ask.js").Channels} found @param {number} n */
+  function drawScatter(found, n) {
+    const there = SERIES.filter(({ of }) => found[of].length > 0);
+    scatter.hide((options.get("hidden") ?? "").split(".").filter(Boolean).map(Number));
     scatter.show({
-      x: Float32Array.from({ length: 4 * n }, (_, i) => stats.wpe_std[i % n]),
-      y: Float32Array.from(series.flatMap((each) => [...each])),
-      ids: Uint32Array.from({ length: 4 * n }, (_, i) => i % n),
-      x_label: "std(wpe) over the positions, log scale", y_label: "value, log scale", x_kind: "log", y_kind: "log",
-      colours: { classes: ["|mean wte|", "std wte", "|mean wpe|", "std wpe"].map((name, i) => ({ name, css: `var(--series-${i})` })), of: Uint8Array.from({ length: 4 * n }, (_, i) => Math.floor(i / n)) },
+      key: `${there.length} ${n}`,
+      x: Float32Array.from({ length: there.length * n }, (_, i) => found.wpe_std[i % n]),
+      y: Float32Array.from(there.flatMap(({ of }) => Array.from(found[of], Math.abs))),
+      ids: Uint32Array.from({ length: there.length * n }, (_, i) => i % n),
+      x_kind: "log", y_kind: "log",
+      x_label: "std(wpe) over the positions, log scale", y_label: "|mean| or standard deviation, log scale",
+      colours: { classes: there.map(({ name, css }) => ({ name, css })), of: Uint8Array.from({ length: there.length * n }, (_, i) => Math.floor(i / n)) },
       name: (c) => `channel ${c}`,
+      about: (i) => COLUMNS.filter((column) => found[column].length > 0).map((column) => `${nameOf(column)} ${significant(found[column][i % n])}`).join(" · "),
     });
   }
 
-  return { element: figure.element, show };
+  selection.subscribe(() => {
+    if (!all.isConnected) return;
+    drawBars();
+    if (details.open) table.redraw();
+  });
+  let width = 0;
+  new ResizeObserver(() => {
+    if (grid.clientWidth === 0 || grid.clientWidth === width) return;
+    width = grid.clientWidth;
+    drawBars();
+  }).observe(grid);
+
+  return { element: all, show };
 }
 
 /** @type {import("./index.js").View} */

@@ -27,7 +27,7 @@ function create({ ask, options, card, cloud }) {
   const grid = element("div", "multiples");
   const readout = element("p", "cloud-readout muted");
   const legend = element("ul", "series");
-  figure.body.append(legend, grid, readout);
+  figure.body.append(legend, readout, grid);
   /** @type {{ at: HTMLElement, title: HTMLElement, cloud: import("../cloud.js").Cloud }[]} */
   let panels = [];
   /** What a point of a panel says when the pointer is over it. @type {(panel: number, channel: number) => string} */

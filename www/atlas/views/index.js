@@ -1,10 +1,12 @@
 // @ts-check
 /** The views of the atlas, in the order of the list. */
 import { view as candidates } from "./candidates.js";
+import { view as channel } from "./channel.js";
 import { view as channels } from "./channels.js";
 import { view as gains } from "./gains.js";
 import { view as matrix } from "./matrix.js";
 import { view as outliers } from "./outliers.js";
+import { view as pairs } from "./pairs.js";
 import { view as spectrum } from "./spectrum.js";
 import { view as zero } from "./zero.js";
 
@@ -22,4 +24,4 @@ import { view as zero } from "./zero.js";
 /** @typedef {{ name: string, title: string, needs: ("wte" | "wpe" | "norms")[], create: (stage: Stage) => Shown }} View */
 
 /** @type {View[]} */
-export const VIEWS = [matrix, channels, gains, spectrum, candidates, zero, outliers];
+export const VIEWS = [matrix, channels, pairs, gains, channel, spectrum, candidates, zero, outliers];

@@ -1,0 +1,67 @@
+// @ts-check
+/** The atlas' statistical charts: histograms and curves, by Observable Plot. */
+import { axisX, axisY, dot, gridX, gridY, line, rectY, ruleX, ruleY, text } from "@observablehq/plot";
+import { chart } from "../charts.js";
+import { logLabel } from "./axes.js";
+
+/** @typedef {{ x: number, y: number, series: string, css: string, title?: string }} CurvePoint */
+
+const POWERS = Array.from({ length: 30 }, (_, i) => 10 ** (i - 20));
+
+/**
+ * @param {{ from: number, to: number, count: number }[]} bins
+ * @param {object} how
+ * @param {number} how.width @param {string} how.label of x @param {string} how.css
+ * @param {string} how.unit what is counted
+ * @param {boolean} how.log whether x is logarithmic
+ * @param {{ at: number, words: string } | null} [how.cut] a place that is marked
+ * @param {number | null} [how.chosen] the selected one's value
+ */
+export function histogramOf(bins, { width, label, css, unit, log, cut = null, chosen = null }) {
+  const [low, high] = [bins[0].from, bins[bins.length - 1].to];
+  const ticks = log ? POWERS.filter((value) => value >= low * 0.999 && value <= high * 1.001) : undefined;
+  const few = ticks && ticks.length < 2 ? POWERS.flatMap((value) => [1, 2, 5].map((lead) => lead * value)).filter((value) => value >= low && value <= high) : ticks;
+  return chart({
+    width, height: 190, marginLeft: 40, marginBottom: 36, marginTop: 22, marginRight: 10,
+    x: { type: log ? "log" : "linear", domain: [low, high] },
+    y: { nice: true },
+    marks: [
+      gridY({ ticks: 4 }),
+      axisY({ label: unit, labelArrow: "none", tickSize: 0, ticks: 4 }),
+      axisX({ label: `${label}${log ? ", log scale" : ""}`, labelAnchor: "center", labelArrow: "none", tickSize: 3, ...(few ? { ticks: few, tickFormat: logLabel } : { ticks: 5 }) }),
+      rectY(bins, { x1: "from", x2: "to", y: "count", fill: css, fillOpacity: 0.8, inset: 0.3, title: (bin) => `${bin.count} ${unit} from ${logLabel(bin.from)} to ${logLabel(bin.to)}` }),
+      ...(cut ? [ruleX([cut.at], { stroke: "var(--ink)", strokeDasharray: "3 3" }), text([cut], { x: "at", text: "words", frameAnchor: "top-left", dx: 6, dy: 2, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, textAnchor: "start" })] : []),
+      ...(chosen !== null ? [ruleX([chosen], { stroke: "var(--accent)", strokeWidth: 2 })] : []),
+      ruleY([0], { stroke: "var(--line)" }),
+    ],
+  }, `histogram of ${label}`);
+}
+
+/**
+ * Curves over positions or layers.
+ * @param {CurvePoint[]} points
+ * @param {object} how
+ * @param {number} how.width @param {number} [how.height] @param {string} how.x_label @param {string} how.y_label
+ * @param {(x: number) => string} [how.x_tick] @param {number[]} [how.xs] where the ticks stand
+ * @param {boolean} [how.has_dots]
+ * @param {string} [how.front] the series that lies over the others
+ */
+export function curvesOf(points, { width, height = 240, x_label, y_label, x_tick = (x) => x.toLocaleString("en"), xs, has_dots = false, front }) {
+  const last = Math.max(...points.map(({ x }) => x), 1);
+  const sorted = front === undefined ? points : [...points.filter(({ series }) => series !== front), ...points.filter(({ series }) => series === front)];
+  return chart({
+    width, height, marginLeft: 46, marginBottom: 36, marginTop: 22, marginRight: 14,
+    x: { domain: [0, last], inset: has_dots ? 8 : 0 },
+    y: { nice: true },
+    marks: [
+      gridX({ ticks: xs ?? 6, strokeOpacity: 0.06 }),
+      gridY({ ticks: 5 }),
+      axisY({ label: y_label, labelArrow: "none", tickSize: 0, ticks: 5 }),
+      axisX({ label: x_label, labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: xs ?? Math.max(2, Math.floor(width / 90)), tickFormat: x_tick }),
+      ruleY([0], { stroke: "var(--line)" }),
+      line(sorted, { x: "x", y: "y", z: "series", stroke: "css", strokeWidth: (/** @type {CurvePoint} */ { series }) => (series === front ? 2.4 : 1.4), strokeOpacity: 0.95 }),
+      ...(has_dots ? [dot(sorted, { x: "x", y: "y", fill: "css", r: 3, title: "title" })] : []),
+    ],
+    color: { type: "identity" },
+  }, `${y_label} against ${x_label}`);
+}

@@ -1,0 +1,155 @@
+// @ts-check
+/** One channel by itself: its values over the tokens, its extremes, its gains over the layers, its curve over the positions. */
+import { button, element } from "../../dom.js";
+import { significant } from "../../format.js";
+import { columnOf, extremes } from "../maths.js";
+import { curvesOf } from "../statcharts.js";
+import { createTable } from "../table.js";
+import { numberField } from "../tools.js";
+
+/** @typedef {import("./index.js").Stage} Stage */
+/** @typedef {{ place: number, id: number, shown: string, value: number, norm: number }} Row */
+
+const N_EXTREME = 20;
+const NORMS = [{ name: "ln_1", css: "var(--series-0)" }, { name: "ln_2", css: "var(--accent)" }, { name: "ln_f", css: "var(--series-2)" }];
+
+/** @param {Stage} stage */
+function create({ ask, selection, card, cloud }) {
+  const n_embd = () => Number(ask.facts.n_embd);
+  const title = element("h2", "channel-title");
+  const field = numberField("Channel", () => n_embd() - 1, (c) => selection.set_channel(c));
+  const step = (/** @type {number} */ by) => selection.set_channel(Math.min(n_embd() - 1, Math.max(0, selection.channel + by)));
+  const [before, after] = [button("chip small", "‹ before", () => step(-1)), button("chip small", "next ›", () => step(1))];
+  const words = element("p", "muted");
+  const head = element("section", "card atlas-card channel-head", title, words, element("div", "card-tools", field.element, before, after));
+  head.setAttribute("aria-label", "Channel");
+
+  /** @type {{ values: Float32Array, norms: Float32Array, shown: string[] } | null} */
+  let tokens = null;
+  const csv = () => ({ head: ["id", "token", "value", "norm"], lines: Array.from(tokens?.values ?? [], (value, id) => [id, String(tokens?.shown[id]), value, Number(tokens?.norms[id])]) });
+  const clouds = /** @type {const} */ (["norm", "id"]).map((against) => {
+    const figure = card({ name: `channel-by-${against}`, title: against === "norm" ? "Value against the embedding’s norm" : "Value against the token’s id", words: against === "norm" ? "One point a token: its value in this channel, and the length of its whole embedding." : "One point a token; in a BPE vocabulary a low id was merged early, so it is often a frequent token.", csv });
+    const at = element("div", "");
+    figure.body.append(at);
+    return { against, figure, cloud: cloud(at, { selects: "tokens", height: 340, label: `Value of the channel against the token’s ${against}` }) };
+  });
+  const ends = card({ name: "channel-extremes", title: "Top and bottom tokens", is_picture: false, csv });
+  const tables = ["highest", "lowest"].map((which) => createTable({
+    label: `The ${which} tokens`, sorted_by: 0,
+    columns: [
+      { label: which, value: (/** @type {Row} */ row) => -row.place, text: (/** @type {Row} */ row) => row.shown, is_token: true },
+      { label: "id", value: (row) => row.id },
+      { label: "value", value: (row) => row.value, text: (row) => significant(row.value) },
+      { label: "norm", value: (row) => row.norm, text: (row) => significant(row.norm) },
+    ],
+    onChoose: ({ id }) => selection.toggle_token(id),
+    isChosen: ({ id }) => selection.tokens.has(id),
+  }));
+  ends.body.append(element("div", "two-tables", ...tables.map((table) => table.element)));
+
+  /** @type {import("../ask.js").Gains[]} */
+  let gains = [];
+  const gains_card = card({ name: "channel-gains", title: "Gains over the layers", words: "What each LayerNorm multiplies this channel with.", csv: () => ({ head: ["norm", "gain", "bias"], lines: gains.map(({ name, weight, bias }) => [name, weight[selection.channel], bias[selection.channel]]) }) });
+  const gains_at = element("div", "chart");
+  const legend = element("ul", "series", ...NORMS.map(({ name, css }) => {
+    const key = element("span", "series-key");
+    key.style.background = css;
+    return element("li", "", key, name);
+  }));
+  gains_card.body.append(legend, gains_at);
+  /** @type {Float32Array} */
+  let curve = new Float32Array(0);
+  const wpe_card = card({ name: "channel-wpe", title: "wpe over the positions", csv: () => ({ head: ["position", "wpe"], lines: Array.from(curve, (value, position) => [position, value]) }) });
+  const wpe_at = element("div", "chart");
+  wpe_card.body.append(wpe_at);
+  const all = element("div", "", head, element("div", "two-cards", ...clouds.map(({ figure }) => figure.element)), ends.element, element("div", "two-cards", gains_card.element, wpe_card.element));
+
+  /** @param {number} c */
+  async function showTokens(c) {
+    const has_wte = ask.has("wte");
+    for (const { figure } of clouds) figure.element.hidden = !has_wte;
+    ends.element.hidden = !has_wte;
+    if (!has_wte) return;
+    const found = await clouds[0].figure.run(async (watch) => {
+      const values = await ask.channel(c, watch);
+      return { values, norms: await ask.norms(watch), shown: (await ask.vocabulary()).shown };
+    });
+    if (!found || c !== selection.channel) return;
+    tokens = found;
+    const { values, norms, shown } = found;
+    for (const { against, cloud } of clouds) {
+      cloud.show({
+        key: `${c}`,
+        x: against === "norm" ? norms : Float32Array.from(values, (_, id) => id), y: values,
+        x_label: against === "norm" ? "norm of the embedding" : "token id", y_label: `channel ${c} of wte`,
+        name: (id) => shown[id] ?? `#${id}`,
+        about: (id) => `id ${id} · value ${significant(values[id])} · norm ${significant(norms[id])}`,
+      });
+    }
+    const { highest, lowest } = extremes(values, N_EXTREME);
+    const row = (/** @type {number} */ id, /** @type {number} */ place) => ({ place, id, shown: shown[id] ?? `#${id}`, value: values[id], norm: norms[id] });
+    tables[0].show(highest.map(row));
+    tables[1].show(lowest.map(row));
+    ends.set_words(`The ${highest.length} tokens with the highest and with the lowest value in channel ${c}; a token’s name selects it.`);
+  }
+
+  /** @param {number} c */
+  async function showLayers(c) {
+    const [has_norms, has_wpe] = [ask.has("norms"), ask.has("wpe")];
+    gains_card.element.hidden = !has_norms;
+    wpe_card.element.hidden = !has_wpe;
+    /** @type {import("../ask.js").Gains[] | null} */
+    const found = has_norms ? await gains_card.run((watch) => ask.gains(watch)) : null;
+    const table = has_wpe ? await wpe_card.run((watch) => ask.positions(watch)) : null;
+    if (c !== selection.channel) return;
+    if (found) {
+      gains = found;
+      const n_blocks = Math.max(0, ...found.map(({ name }) => Number(name.split(".")[1]) + 1).filter(Number.isFinite));
+      const points = found.map(({ name, weight }) => {
+        const norm = name.split(".").at(-1) ?? name;
+        return { x: name === "ln_f" ? n_blocks : Number(name.split(".")[1]), y: weight[c], series: norm, css: NORMS.find((each) => each.name === norm)?.css ?? "var(--muted)", title: `${name}: ${significant(weight[c])}` };
+      });
+      const xs = Array.from({ length: n_blocks + 1 }, (_, i) => i);
+      gains_at.replaceChildren(curvesOf(points, { width: Math.max(240, gains_at.clientWidth), x_label: "block; ln_f last", y_label: "gain", has_dots: true, xs: xs.filter((x) => n_blocks < 16 || x % 4 === 0), x_tick: (x) => (x === n_blocks ? "ln_f" : String(x)) }));
+    }
+    if (table) {
+      curve = columnOf(table, n_embd(), c);
+      wpe_at.replaceChildren(curvesOf(Array.from(curve, (y, x) => ({ x, y, series: "wpe", css: "var(--accent)" })), { width: Math.max(240, wpe_at.clientWidth), x_label: "position", y_label: `wpe, channel ${c}` }));
+    }
+  }
+
+  async function show() {
+    const c = selection.channel;
+    title.textContent = `Channel ${c}`;
+    field.set(c);
+    [before.disabled, after.disabled] = [c === 0, c >= n_embd() - 1];
+    for (const { cloud } of clouds) cloud.element.setAttribute("data-channel", String(c));
+    words.textContent = ask.has("wte") ? "Everything about one coordinate of the residual stream, from the weights alone." : "This file has no wte, so there are no tokens here: gains and positions are shown.";
+    await Promise.all([showLayers(c), showTokens(c)]);
+  }
+
+  let shown_channel = -1;
+  selection.subscribe(() => {
+    if (!all.isConnected) return;
+    if (selection.channel !== shown_channel) void show();
+    else tables.forEach((table) => table.redraw());
+    shown_channel = selection.channel;
+  });
+  let width = 0;
+  new ResizeObserver(() => {
+    if (all.clientWidth === 0 || all.clientWidth === width) return;
+    width = all.clientWidth;
+    void showLayers(selection.channel);
+  }).observe(all);
+
+  return {
+    element: all,
+    show() {
+      shown_channel = selection.channel;
+      return show();
+    },
+  };
+}
+
+/** @type {import("./index.js").View} */
+export const view = { name: "channel", title: "One channel", needs: [], create };
