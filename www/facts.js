@@ -16,6 +16,12 @@ export function partWords({ has_wte, has_wpe, n_norms }) {
   return parts.length === 0 ? "nothing that the atlas knows" : parts.length === 1 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
 
+/** Why a part of a model cannot read a text. @param {Facts} model */
+export function lackWords(model) {
+  const lacks = ["wte", "wpe"].filter((name) => model[`has_${name}`] !== true);
+  return `It has ${partWords(model)}${lacks.length > 0 ? `, and no ${lacks.join(" and no ")}` : ""}; attention and MLP are not loaded from a part. A text is read with a whole model: config.json, tokenizer.json and all weights.`;
+}
+
 /** @param {Facts} model */
 const describe = (model) => model.partial === true
   ? {

@@ -15,7 +15,7 @@ import { setState, showProblem } from "./stage.js";
  * @param {(text: string, ids: Uint32Array) => void} page.setText
  * @param {() => void} page.clear takes the picture away
  * @param {() => void} page.remember
- * @param {() => string | null} page.part what the model in use has, if it is only a part of one
+ * @param {() => string | null} page.part what the model in use has and lacks, if it is only a part of one
  * @param {() => void} page.atlas @param {() => void} page.bundled goes there
  * @returns {(code: string, message: string, loading: boolean) => void}
  */
@@ -52,19 +52,19 @@ export function createFailure(page) {
     { label: "Back to Tales", onClick: page.bundled },
   ];
 
-  /** @param {string} has @param {string} message */
-  function showPart(has, message) {
+  /** @param {string} words what the file has and lacks */
+  function showPart(words) {
     page.clear();
     setState("ready");
     byId("status").textContent = "nothing leaves this page";
     const advice = { title: "This file is a part of a model", quiet: true };
-    showProblem("missing-tensor", `It has ${has}. ${message}`, advice, partActions());
+    showProblem("missing-tensor", words, advice, partActions());
   }
 
   /** @param {string} code @param {string} message @param {boolean} loading */
   function show(code, message, loading) {
-    const has = page.part();
-    if (has !== null && !loading) return showPart(has, message);
+    const part = page.part();
+    if (part !== null && !loading) return showPart(part);
     const advice = adviceOn(code, loading);
     page.clear();
     setState(advice.quiet ? "ready" : "error");

@@ -7,11 +7,11 @@ const MINUS = "\u2212";
 export const decimal = (value, digits = 2) =>
   Number.isFinite(value) ? value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", MINUS) : "–";
 
-/** Three digits that count, whatever the size. @param {number} value @param {number} [digits] */
+/** So many digits that count, whatever the size. @param {number} value @param {number} [digits] */
 export function significant(value, digits = 3) {
   if (!Number.isFinite(value)) return "–";
   const size = Math.abs(value);
-  const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? value.toExponential(digits - 1) : Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 8 });
+  const text = size === 0 ? "0" : size >= 10 ** digits ? Math.round(value).toLocaleString("en") : size < 1e-4 ? value.toExponential(digits - 1) : value.toPrecision(digits);
   return text.replace("-", MINUS);
 }
 

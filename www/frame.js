@@ -20,6 +20,7 @@ import { strength } from "./views.js";
  * @property {number} font
  * @property {import("./colour.js").Theme} theme
  * @property {import("./scene.js").Palette} palette
+ * @property {ReadonlySet<number>} [picked] tokens that are selected in the atlas
  */
 
 /** Two rows that hide `input` keep the height of three. @param {Shown} shown */
@@ -39,6 +40,7 @@ export function frameOf(shown, layout, scroll, selected, pinned) {
   return {
     layout, reading, rows, printing, view, palette, scroll, selected, pinned, value,
     start: span.start,
+    picked: shown.picked ?? new Set(),
     swatch: (cell) => {
       const number = value(cell);
       return is_missing(number) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(number)));

@@ -11,3 +11,6 @@ export const unitOf = (view, scale) => [view.unit, scale.rule].filter(Boolean).j
 /** The colours along the legend's bar, from its left end to its right one. @param {import("./views.js").View} view @param {import("./colour.js").Theme} theme */
 export const legendStops = (view, theme) =>
   Array.from({ length: N_STOPS }, (_, i) => swatch(view.map, theme, strength(view, i / (N_STOPS - 1))).css);
+
+/** @param {number} n of tokens that are selected in the atlas */
+export const pickedWords = (n) => `${n.toLocaleString("en")} selected ${n === 1 ? "token" : "tokens"}`;

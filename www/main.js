@@ -8,7 +8,7 @@ import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
 import { createExamples } from "./examplebar.js";
 import { createExports } from "./exports.js";
-import { partWords } from "./facts.js";
+import { lackWords } from "./facts.js";
 import { createFailure } from "./failure.js";
 import { duration } from "./format.js";
 import { installHook } from "./hook.js";
@@ -171,9 +171,12 @@ const showFailure = createFailure({
   n_ctx,
   again: () => openings.again(),
   setText,
-  clear: show.clear,
+  clear: () => {
+    show.clear();
+    if (facts?.model.partial === true) void examples.show(state.text, null);
+  },
   remember,
-  part: () => (facts?.model.partial === true ? partWords(facts.model) : null),
+  part: () => (facts?.model.partial === true ? lackWords(facts.model) : null),
   atlas: () => tabs.open("gains"),
   bundled: () => openings.bundled(),
 });
@@ -316,6 +319,7 @@ selection.subscribe(() => {
   change({ channel: selection.chosen_channel, picked: [...selection.tokens] });
   redraw(false);
 });
+byId("picked-clear").addEventListener("click", () => selection.set_tokens([]));
 void tabs.show();
 void openings.begin(state.model);
 

@@ -57,6 +57,18 @@ export function paint(ctx, marks) {
         ctx.arc(mark.x, mark.y, mark.r, 0, 2 * Math.PI);
         ctx.fill();
         break;
+      case "corner":
+        ctx.beginPath();
+        ctx.moveTo(mark.x - mark.size, mark.y);
+        ctx.lineTo(mark.x, mark.y);
+        ctx.lineTo(mark.x, mark.y + mark.size);
+        ctx.closePath();
+        ctx.fillStyle = mark.fill;
+        ctx.fill();
+        ctx.strokeStyle = mark.stroke;
+        ctx.lineWidth = 1;
+        ctx.stroke();
+        break;
       case "text": {
         const wanted = fontOf(mark);
         if (wanted !== font) ctx.font = font = wanted;

@@ -6,7 +6,7 @@
 import { decisionsOf } from "./decisions.js";
 import { linesOf } from "./filters.js";
 import { cellRect, maxScroll, visibleColumns } from "./layout.js";
-import { agrees, finalTap, guessIsRight, nextToken } from "./reading.js";
+import { agrees, finalTap, guessIsRight, nextToken, topId } from "./reading.js";
 
 /** @typedef {import("./layout.js").Layout} Layout */
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
@@ -18,7 +18,8 @@ import { agrees, finalTap, guessIsRight, nextToken } from "./reading.js";
 /** @typedef {{ kind: "text", x: number, y: number, text: string, size: number, mono: boolean, bold: boolean, fill: string, align: "left" | "center" | "right", tilt: boolean, max_width: number }} TextMark */
 /** @typedef {{ kind: "fade", x: number, y: number, width: number, height: number, from: "left" | "right" | "top" | "bottom", fill: string }} FadeMark */
 /** @typedef {{ kind: "clip", x: number, y: number, width: number, height: number, marks: Mark[] }} ClipMark */
-/** @typedef {RectMark | DotMark | TextMark | FadeMark | ClipMark} Mark */
+/** A triangle that fills the upper right corner at (x, y). @typedef {{ kind: "corner", x: number, y: number, size: number, fill: string, stroke: string }} CornerMark */
+/** @typedef {RectMark | DotMark | TextMark | FadeMark | CornerMark | ClipMark} Mark */
 
 /**
  * @typedef {object} Frame
@@ -34,11 +35,16 @@ import { agrees, finalTap, guessIsRight, nextToken } from "./reading.js";
  * @property {number} scroll
  * @property {Cell | null} selected
  * @property {boolean} pinned
+ * @property {ReadonlySet<number>} picked tokens that are selected in the atlas
  */
 
 const CORNER = 3;
 /** The outline lies inside the cell with some fill around it: at the edge, white on dark would melt into a light page. */
 const INSET = 2.25;
+
+const PICKED_CORNER = 10;
+/** Before the name of a selected token: the shape that its cells have in a corner. */
+const PICKED_SIGN = "◥ ";
 
 /** @param {Partial<TextMark> & { x: number, y: number, text: string, size: number, fill: string }} mark @returns {TextMark} */
 const text = (mark) => ({ kind: "text", mono: true, bold: false, align: "left", tilt: false, max_width: Infinity, ...mark });
@@ -65,7 +71,7 @@ export function cellCount({ layout, rows, scroll }) {
 }
 
 /** @param {Frame} frame @param {{ first: number, end: number }} columns @returns {Mark[]} */
-function cells({ layout, reading, rows, start, value, swatch, printing, view, palette, scroll, selected, pinned }, { first, end }) {
+function cells({ layout, reading, rows, start, value, swatch, printing, view, palette, scroll, selected, pinned, picked }, { first, end }) {
   /** @type {Mark[]} */
   const marks = [];
   const size = layout.cell_font;
@@ -80,6 +86,7 @@ function cells({ layout, reading, rows, start, value, swatch, printing, view, pa
       if (agrees(reading, cell)) {
         marks.push({ kind: "rect", x: x + INSET, y: y + INSET, width: width - 2 * INSET, height: height - 2 * INSET, r: CORNER - 1.5, stroke: ink, line: 1.5 });
       }
+      if (picked.size > 0 && picked.has(topId(reading, cell))) marks.push({ kind: "corner", x: x + width, y, size: Math.min(PICKED_CORNER, height / 2), fill: palette.accent, stroke: ink });
       const lines = linesOf(reading, cell, printing, view, value(cell), deeper);
       lines.forEach((line, i) => {
         if (line === "") return;
@@ -130,7 +137,7 @@ function decisions({ layout, reading, start, palette, scroll }, { first, end }) 
  * cue carries it.
  * @param {Frame} frame @param {{ first: number, end: number }} columns @returns {Mark[]}
  */
-function nextTokens({ layout, reading, start, palette, scroll }, columns) {
+function nextTokens({ layout, reading, start, palette, scroll, picked }, columns) {
   const { transposed, gutter, grid_top, grid_right, cell_width, cell_height, label_font, label_length, n_columns, strip } = layout;
   /** @type {Mark[]} */
   const marks = [];
@@ -140,7 +147,7 @@ function nextTokens({ layout, reading, start, palette, scroll }, columns) {
     if (!next) continue;
     const right = guessIsRight(reading, start + column);
     const fill = right ? palette.accent : palette.ink;
-    const label = { text: right ? `* ${next.shown}` : next.shown, size: label_font, bold: right, fill, max_width: label_length };
+    const label = { text: `${right ? "* " : ""}${picked.has(next.id) ? PICKED_SIGN : ""}${next.shown}`, size: label_font, bold: right, fill, max_width: label_length };
     const [x, y] = transposed
       ? [grid_right + strip + 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll, grid_top - strip - 10];
@@ -151,12 +158,13 @@ function nextTokens({ layout, reading, start, palette, scroll }, columns) {
 }
 
 /** The input tokens along the bottom, or on the left; the selected position's is bold. @param {Frame} frame @param {{ first: number, end: number }} columns @returns {Mark[]} */
-function inputTokens({ layout, reading, start, palette, scroll, selected }, columns) {
+function inputTokens({ layout, reading, start, palette, scroll, selected, picked }, columns) {
   const { transposed, gutter, grid_top, grid_bottom, cell_width, cell_height, label_font, label_length, n_columns } = layout;
   /** @type {Mark[]} */
   const marks = [];
   for (let column = columns.first; column < Math.min(n_columns, columns.end + 2); column++) {
-    const label = { text: reading.tokens[start + column].shown, size: label_font, bold: selected?.position === start + column, fill: palette.ink, align: /** @type {const} */ ("right"), max_width: label_length };
+    const { id, shown } = reading.tokens[start + column];
+    const label = { text: `${picked.has(id) ? PICKED_SIGN : ""}${shown}`, size: label_font, bold: selected?.position === start + column, fill: palette.ink, align: /** @type {const} */ ("right"), max_width: label_length };
     const [x, y] = transposed
       ? [gutter - 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll + 4, grid_bottom + 10];

@@ -2,6 +2,7 @@
 /** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
 import { byId } from "./dom.js";
 import { showLegend } from "./legend.js";
+import { pickedWords } from "./legendwords.js";
 import { createOverview } from "./overview.js";
 import { readPalette, resolveTheme } from "./palette.js";
 import { createPicture } from "./picture.js";
@@ -42,7 +43,7 @@ export function limitingValues(reading, view, group, limits, rows, span) {
  * @param {PlainReading | null} minuend another reading, of which this one is taken
  * @returns {Shown}
  */
-export function shownOf(reading, { view: asked, switches, theme }, group, minuend = null) {
+export function shownOf(reading, { view: asked, switches, theme, picked }, group, minuend = null) {
   const view = minuend ? differenceOf(asked) : asked;
   // An absent rank is 0: no number to take from another.
   const present = (/** @type {Float32Array} */ values) => (asked.kind === "rank" ? values.map((value) => (value >= 1 ? value : NaN)) : values);
@@ -56,6 +57,7 @@ export function shownOf(reading, { view: asked, switches, theme }, group, minuen
     printing: { prints, words_only, hide_prompt },
     theme: resolveTheme(theme),
     palette: readPalette(),
+    picked: new Set(picked),
   };
 }
 
@@ -118,6 +120,8 @@ export function createShow(page) {
       showOverview();
       showLegend(shown);
       table.show(shown);
+      byId("picked-legend").hidden = state.picked.length === 0;
+      byId("picked-words").textContent = pickedWords(state.picked.length);
       byId("not-model").hidden = reading.final_is_model;
       const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";
       canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);

@@ -24,6 +24,8 @@ function element(mark, cutText) {
     }
     case "dot":
       return `<circle cx="${n(mark.x)}" cy="${n(mark.y)}" r="${n(mark.r)}" fill="${mark.fill}"/>`;
+    case "corner":
+      return `<path d="M${n(mark.x - mark.size)} ${n(mark.y)}h${n(mark.size)}v${n(mark.size)}z" fill="${mark.fill}" stroke="${mark.stroke}"/>`;
     case "text": {
       const { x, y, size, mono, bold, fill, align, tilt } = mark;
       const anchor = align === "left" ? "" : ` text-anchor="${align === "right" ? "end" : "middle"}"`;

@@ -82,7 +82,7 @@ export function axesOf({ x, y, x_kind, y_kind, x_label, y_label, frame, palette,
   const line = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ width, /** @type {number} */ height) => /** @type {Mark} */ ({ kind: "rect", x, y, width, height, r: 0, fill: palette.line });
   /** @type {Mark[]} */
   const marks = [];
-  for (const { at, label } of ticksOf(x, x_kind, Math.max(2, Math.floor((right - left) / (is_small ? 36 : 80))))) {
+  for (const { at, label } of ticksOf(x, x_kind, Math.max(2, Math.floor((right - left) / (is_small ? (x_kind === "log" ? 36 : 46) : 80))))) {
     marks.push(line(Math.round(at), top, 1, bottom - top));
     // A number at the very edge would be cut.
     if (at < frame.width - 3.2 * label.length) marks.push(text({ x: at, y: bottom + 10, text: label }));

@@ -169,9 +169,9 @@ export function createCloud(home, { selection, selects = null, label, height = H
   }
 
   const hint = () => [
-    data ? `${integer(data.x.length - n_left_out)} points` : "",
+    data && data.x.length > 0 ? `${integer(data.x.length - n_left_out)} points` : "",
     n_left_out > 0 ? `${integer(n_left_out)} left out: ${data?.x_kind === "log" || data?.y_kind === "log" ? "a log axis has no place for zero or less" : "not a number"}` : "",
-    `Ctrl + wheel zooms${selects === "tokens" ? ", Shift + drag selects" : ", a click selects"}`,
+    `Ctrl + wheel zooms${selects === "tokens" ? ", Shift + drag selects" : selects === "channel" ? ", a click selects" : ""}`,
   ].filter(Boolean).join(" · ");
 
   /** @param {number} i @param {boolean} adds */
@@ -299,7 +299,9 @@ export function createCloud(home, { selection, selects = null, label, height = H
     const chosen = (selects === "channel" ? [selection.channel] : selects === "tokens" ? [...selection.tokens] : []).flatMap((id) => points_of.get(id) ?? []).filter(isInside);
     const always = (data?.labelled ?? []).filter(isInside);
     const others = transform.k > 1.5 ? visibleFew(isInside) : [];
-    const named = [...new Set([...(hovered === null ? [] : [hovered]), ...chosen.slice(0, MAX_NAMES), ...always, ...others])].filter(isInside);
+    const wanted = [...new Set([...(hovered === null ? [] : [hovered]), ...chosen.slice(0, MAX_NAMES), ...always, ...others])].filter(isInside);
+    // One name for the points of several series that show the same channel.
+    const named = [...new Map(wanted.toReversed().map((i) => [idOf(i), i])).values()].reverse();
     const ruler = /** @type {CanvasRenderingContext2D} */ (top_context.getContext("2d"));
     ruler.font = `${is_small ? 11 : 12}px ${is_mono ? MONO : SANS}`;
     const names = placed(named.map((i) => ({ i, x: xs[i], y: ys[i], text: nameOf(i), width: ruler.measureText(nameOf(i)).width })), { left, top, right: is_small ? right + 4 : right, bottom }).slice(0, MAX_NAMES);

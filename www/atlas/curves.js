@@ -13,7 +13,7 @@ const N_FIRST = 8;
 /** More curves than these nobody tells apart. */
 const MAX_CURVES = 16;
 /** The accent colour is for what is selected. */
-const COLOURS = [0, 2, 3, 4, 5, 6, 7];
+const COLOURS = [...[0, 2, 3, 4, 5, 6, 7].map(colourOf), "var(--ink)"];
 
 /** @param {import("./views/index.js").Stage} stage */
 export function createCurves({ ask, selection, options, card }) {
@@ -55,7 +55,7 @@ export function createCurves({ ask, selection, options, card }) {
   /** @param {HTMLElement} at @param {HTMLElement} names @param {number[]} channels */
   function drawOne(at, names, channels) {
     const all = listed();
-    const cssOf = (/** @type {number} */ c) => (c === selection.channel ? "var(--accent)" : colourOf(COLOURS[Math.max(0, all.indexOf(c)) % COLOURS.length]));
+    const cssOf = (/** @type {number} */ c) => (c === selection.channel ? "var(--accent)" : COLOURS[Math.max(0, all.indexOf(c)) % COLOURS.length]);
     names.replaceChildren(...channels.map((c) => {
       const key = element("span", "series-key");
       key.style.background = cssOf(c);

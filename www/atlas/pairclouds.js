@@ -17,7 +17,7 @@ export function createCloudOfPairs({ ask, options, card, cloud }, onChoose) {
   let known = null;
   /** @type {{ kind: string, pair: Pair }[]} */
   let pairs = [];
-  const figure = card({ name: "pairs", title: "Some other pairs", words: "Tokens and, over them, the line of the positions, as above; a title opens the pair there.", csv: () => ({ head: ["group", "x_channel", "y_channel"], lines: pairs.map(({ kind, pair }) => [kind, ...pair]) }) });
+  const figure = card({ name: "pairs", title: "Some other pairs", words: "At random, by whether the channels are position-heavy: tokens, and over them the line of the positions. A title opens the pair above.", csv: () => ({ head: ["group", "x_channel", "y_channel"], lines: pairs.map(({ kind, pair }) => [kind, ...pair]) }) });
   figure.tools.append(button("chip small", "Other pairs", () => {
     options.set("seed", String(seed() + 1));
     void draw();

@@ -20,7 +20,9 @@ const POWERS = Array.from({ length: 30 }, (_, i) => 10 ** (i - 20));
 export function histogramOf(bins, { width, label, css, unit, log, cut = null, chosen = null }) {
   const [low, high] = [bins[0].from, bins[bins.length - 1].to];
   const ticks = log ? POWERS.filter((value) => value >= low * 0.999 && value <= high * 1.001) : undefined;
-  const few = ticks && ticks.length < 2 ? POWERS.flatMap((value) => [1, 2, 5].map((lead) => lead * value)).filter((value) => value >= low && value <= high) : ticks;
+  const finer = (/** @type {number[]} */ leads) => POWERS.flatMap((value) => leads.map((lead) => lead * value)).filter((value) => value >= low && value <= high);
+  const few = ticks && ticks.length < 3 ? [finer([1, 2, 5]), finer([1, 1.5, 2, 3, 4, 5, 6, 8])].find((found) => found.length > 2) ?? ticks : ticks;
+  const is_right = cut !== null && (log ? Math.log(cut.at / low) / Math.log(high / low) : (cut.at - low) / (high - low)) > 0.5;
   return chart({
     width, height: 190, marginLeft: 40, marginBottom: 36, marginTop: 22, marginRight: 10,
     x: { type: log ? "log" : "linear", domain: [low, high] },
@@ -28,9 +30,9 @@ export function histogramOf(bins, { width, label, css, unit, log, cut = null, ch
     marks: [
       gridY({ ticks: 4 }),
       axisY({ label: unit, labelArrow: "none", tickSize: 0, ticks: 4 }),
-      axisX({ label: `${label}${log ? ", log scale" : ""}`, labelAnchor: "center", labelArrow: "none", tickSize: 3, ...(few ? { ticks: few, tickFormat: logLabel } : { ticks: 5 }) }),
+      axisX({ label: `${label}${log ? ", log scale" : ""}`, labelAnchor: "center", labelArrow: "none", tickSize: 3, ...(few ? { ticks: few, text: logLabel } : { ticks: 5 }) }),
       rectY(bins, { x1: "from", x2: "to", y: "count", fill: css, fillOpacity: 0.8, inset: 0.3, title: (bin) => `${bin.count} ${unit} from ${logLabel(bin.from)} to ${logLabel(bin.to)}` }),
-      ...(cut ? [ruleX([cut.at], { stroke: "var(--ink)", strokeDasharray: "3 3" }), text([cut], { x: "at", text: "words", frameAnchor: "top-left", dx: 6, dy: 2, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, textAnchor: "start" })] : []),
+      ...(cut ? [ruleX([cut.at], { stroke: "var(--ink)", strokeDasharray: "3 3" }), text([cut], { x: "at", text: "words", frameAnchor: "top", dx: is_right ? -6 : 6, dy: 2, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, textAnchor: is_right ? "end" : "start" })] : []),
       ...(chosen !== null ? [ruleX([chosen], { stroke: "var(--accent)", strokeWidth: 2 })] : []),
       ruleY([0], { stroke: "var(--line)" }),
     ],

@@ -20,7 +20,7 @@ function create(stage) {
   let pair = [0, 1];
   const n_embd = () => Number(ask.facts.n_embd);
   const column = (/** @type {number} */ c) => columnOf(known?.positions ?? new Float32Array(0), n_embd(), c);
-  const heavyWords = (/** @type {number} */ c) => (known?.heavy[c] ? "position-heavy" : "not position-heavy");
+  const classWords = (/** @type {number} */ a, /** @type {number} */ b) => (a && b ? "Both are position-heavy." : !a && !b ? "Neither is position-heavy." : `Only ${pair[a ? 0 : 1]} is position-heavy.`);
 
   /** @type {Float32Array[]} of the tokens, or empty */
   let values = [];
@@ -94,7 +94,7 @@ function create(stage) {
     if (!found || known?.positions !== positions) return;
     values = found.columns;
     figure.set_title(`Channels ${x} and ${y}`);
-    figure.set_words(`${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe." : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe."} ${x} is ${heavyWords(x)}, ${y} is ${heavyWords(y)}.`);
+    figure.set_words(`${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe." : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe."} ${classWords(heavy[x], heavy[y])}`);
     scatter.show({
       key: `${x} ${y}`, x: values[0], y: values[1],
       x_label: `channel ${x}`, y_label: `channel ${y}`,
