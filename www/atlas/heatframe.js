@@ -32,12 +32,14 @@ import { coarser, samplesOf, strideFor } from "./orders.js";
  */
 
 const LABEL_SIZE = 11;
+/** What is right of the grid. */
+const EDGE = 14;
 /** What a label takes of its axis; a cell that wide has its own. */
 const ROOM = { upright: 13, tilted: 15, number: 11 };
 
 /** How far the grid stays from the edges: tokens with their names need more room than numbers. @param {{ transposed: boolean, tokens: Axis }} frame @param {number} width */
 export const marginsOf = (frame, width) =>
-  frame.transposed ? { left: width < 500 ? 84 : 112, right: 12, top: 26, bottom: 42 } : { left: 46, right: 14, top: 26, bottom: isNamed(frame) ? 86 : 42 };
+  frame.transposed ? { left: width < 500 ? 84 : 112, right: 12, top: 26, bottom: 42 } : { left: 46, right: EDGE, top: 26, bottom: isNamed(frame) ? 86 : 42 };
 
 /** Whether each token drawn has room for its name. @param {{ transposed: boolean, tokens: Axis }} frame */
 const isNamed = (frame) => frame.tokens.size * drawnOf(frame).stride >= (frame.transposed ? ROOM.upright : ROOM.tilted);
@@ -130,7 +132,7 @@ export function marksOf(frame, { left, top }) {
     const how = { text: label, mono: is_token, bold: is_token && marked.has(place), fill: is_token ? (marked.has(place) ? palette.accent : palette.ink) : palette.muted };
     if (transposed) marks.push(text({ ...how, x: left - 8, y: top + at, align: "right", max_width: left - 14 }));
     else if (is_token) marks.push(text({ ...how, x: left + at + 3, y: top + height + 9, align: "right", tilt: true, max_width: 84 }));
-    else marks.push(text({ ...how, x: left + at, y: top + height + 14, align: "center" }));
+    else marks.push(text({ ...how, x: Math.min(left + at, left + width + EDGE - 3.2 * label.length), y: top + height + 14, align: "center" }));
   }
   const of_channels = labelled(channels, channel_places, 1, transposed ? 30 : ROOM.number, transposed ? 64 : 44);
   for (const place of of_channels.places) {

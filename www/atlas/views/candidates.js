@@ -63,7 +63,8 @@ function create(stage) {
     const { channel } = selection;
     await card.run(async (watch) => {
       const [of, norms, spectrum, values, words] = await Promise.all([
-        ask.correlations(counted ? { channel, counts: counted.counts } : { channel }, watch), ask.norms(watch), ask.spectrum(), ask.channel(channel, watch), ask.vocabulary(),
+        ask.correlations(counted ? { channel, counts: counted.counts } : { channel }, watch),
+        ask.norms({ signal: watch.signal }), ask.spectrum({ signal: watch.signal }), ask.channel(channel, { signal: watch.signal }), ask.vocabulary(),
       ]);
       if (!isCurrent()) return;
       ({ shown } = words);

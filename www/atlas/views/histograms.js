@@ -50,7 +50,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
       await store.want(ids, watch);
       const n = Number(ask.facts.n_embd);
       const chosen = [...new Set([selection.channel, ...parseIndices(options.get("beside") ?? "", n)])].slice(0, MAX_SERIES);
-      const values = await Promise.all(chosen.map((c) => ask.channel(c, watch)));
+      const values = await Promise.all(chosen.map((c) => ask.channel(c, { signal: watch.signal })));
       if (!isCurrent()) return;
       halves = [
         { what: "tokens", x_label: "value in wte", counted: "channels", series: ids.map((id) => ({ name: shown[id], is_token: true, values: store.get(id) ?? new Float32Array(0) })) },

@@ -169,7 +169,7 @@ function create(stage) {
     showControls();
     void histograms.show();
     await card.run(async (watch) => {
-      const [lengths, words] = await Promise.all([ask.norms(watch), ask.vocabulary()]);
+      const [lengths, words] = await Promise.all([ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       norms = lengths;
       shown = words.shown;
       const [tokens, channels] = await Promise.all([tokensNow(), channelsNow()]);

@@ -2,6 +2,7 @@
 /** View 6: the singular value decomposition of wte, the tokens along its directions, and what length has to do with it. */
 import { element } from "../../dom.js";
 import { decimal, integer, percent } from "../../format.js";
+import { N_DIRECTIONS } from "../ask.js";
 import { choiceOf, createTurns, switchOf } from "../fields.js";
 import { cosinesChart, singularChart } from "../tokencharts.js";
 import { createLengths } from "./lengths.js";
@@ -69,14 +70,13 @@ function create(stage) {
     if (facts !== ask.facts) whole.classList.add("is-waiting");
     facts = ask.facts;
     linear.input.checked = options.get("linear") === "1";
-    colour.select.value = options.get("colour") ?? "space";
+    n_shown = Math.min(N_DIRECTIONS, Number(ask.facts.n_embd) || 1);
+    fillChoices();
     await clouds.run(async (watch) => {
-      const [found, lengths_of, words] = await Promise.all([ask.spectrum(watch), ask.norms(watch), ask.vocabulary()]);
+      const [found, lengths_of, words] = await Promise.all([ask.spectrum(watch), ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       if (!isCurrent()) return;
       [spectrum, norms, vocabulary] = [found, lengths_of, words];
-      n_shown = found.cosine_with_mean.length;
       whole.classList.remove("is-waiting");
-      fillChoices();
       drawCloud(words);
       drawCharts(found);
       lengths.show({ projections: along(0), norms, vocabulary: words });
@@ -97,9 +97,13 @@ function create(stage) {
   }
 
   /** @param {import("../ask.js").Vocabulary} words */
-  function drawCloud({ shown, starts_with_space }) {
+  function drawCloud({ shown, ends, starts_with_space }) {
     const [x, y] = [direction("x", 0), direction("y", 1)];
-    const by = options.get("colour");
+    // Without a tokenizer no token has a text.
+    const has_text = (ends.at(-1) ?? 0) > 0;
+    const by = options.get("colour") ?? (has_text ? "space" : "norm");
+    colour.select.value = by;
+    colour.select.options[0].disabled = !has_text;
     const colours = by === "norm" ? { label: "norm", values: norms }
       : by === "id" ? { label: "token id", values: Uint32Array.from(norms, (_, id) => id) }
         : { classes: [{ name: "starts with a space", css: "var(--series-0)" }, { name: "does not", css: "var(--series-4)" }], of: Uint8Array.from(norms, (_, id) => Number(!starts_with_space(id))) };

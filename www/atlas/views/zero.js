@@ -125,7 +125,7 @@ function create(stage) {
     await card.run(async (watch) => {
       // What follows the arg-max is quick, unless the list is long.
       const share = (/** @type {number} */ from, /** @type {number} */ to) => ({ signal: watch.signal, onProgress: (/** @type {{ done: number }} */ { done }) => watch.onProgress({ done: from + done * (to - from) }) });
-      const [found, norms, vocabulary] = await Promise.all([ask.zero_layer({ ...now, step }, share(0, 0.98)), ask.norms(watch), ask.vocabulary()]);
+      const [found, norms, vocabulary] = await Promise.all([ask.zero_layer({ ...now, step }, share(0, 0.98)), ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       const strays = straysOf(found, step, vocabulary);
       const products = await productsOf(strays, share(0.98, 1));
       if (!isCurrent()) return;
