@@ -13,8 +13,9 @@
  * @param {() => import("./state.js").PageState} page.state
  * @param {() => import("./engine.js").Engine} page.engine
  * @param {(reading: PlainReading) => void} page.put
+ * @param {() => import("./atlas/tab.js").Atlas | null} page.atlas
  */
-export function installHook({ show: { picture, beside }, second, state, engine, put }) {
+export function installHook({ show: { picture, beside }, second, state, engine, put, atlas }) {
   /** @type {any} */ (window).loupePage = {
     /** The plain Reading that is shown, or null. */
     reading: picture.reading,
@@ -32,6 +33,8 @@ export function installHook({ show: { picture, beside }, second, state, engine, 
     second: () => ({ reading: second.reading(), shown: beside.shown() }),
     /** Shows a reading from elsewhere, as if the engine had read it. */
     show: put,
+    /** The atlas, once somebody has opened it: its questions to the engine, its clouds and where their points are. */
+    atlas,
     /** The engine behind the page: `load`, `read`, `count`, `keep`, `close`. */
     get engine() {
       return engine();

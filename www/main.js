@@ -22,7 +22,7 @@ import { createSecond } from "./second.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
 import { setState, showLoading, showPicture } from "./stage.js";
-import { parseHash, saveState } from "./state.js";
+import { addressChanged, parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
 import { createTabs } from "./tabs.js";
@@ -278,6 +278,7 @@ function setText(text, text_or_ids) {
 }
 
 addEventListener("hashchange", async () => {
+  addressChanged();
   const [before, wanted] = [state, await parseHash(location.hash)];
   state = wanted;
   controls.setView(state.view);
@@ -328,6 +329,7 @@ installHook({
   second,
   state: () => state,
   engine: () => session.engine(),
+  atlas: tabs.atlas,
   put: (other) => {
     reading = other;
     showPicture();

@@ -104,6 +104,14 @@ export async function formatHash({ model, text, second, compare, view, switches,
 
 let n_saves = 0;
 let is_step = false;
+/** The address as this page knows it. @type {string | null} */
+let known = null;
+
+/** The address says something new, by a link or the Back button, and is about to be followed: nothing older is written over it. */
+export function addressChanged() {
+  known = location.hash;
+  n_saves++;
+}
 
 /**
  * Replaces, so that the Back button leaves the page instead of undoing letters; but a step to another tab or view of the
@@ -114,9 +122,11 @@ export async function saveState(state, adds = false) {
   const mine = ++n_saves;
   is_step ||= adds;
   const hash = await formatHash(state);
-  if (mine !== n_saves) return;
+  // The address has changed meanwhile, and the page will hear of it.
+  if (mine !== n_saves || (known !== null && location.hash !== known)) return;
   const address = location.pathname + location.search + hash;
   if (is_step && hash !== location.hash) history.pushState(null, "", address);
   else history.replaceState(null, "", address);
   is_step = false;
+  known = location.hash;
 }

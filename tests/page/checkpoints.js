@@ -9,7 +9,7 @@ const TALES = "www/models/tales";
 const read = (/** @type {string} */ name) => readFileSync(`${TALES}/${name}`);
 
 /** @param {Buffer} file @returns {Tensor[]} */
-function tensorsOf(file) {
+export function tensorsOf(file) {
   const start = 8 + Number(file.readBigUInt64LE(0));
   const { __metadata__, ...header } = JSON.parse(file.subarray(8, start).toString());
   return Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => ({
@@ -21,7 +21,7 @@ function tensorsOf(file) {
 }
 
 /** @param {Tensor[]} tensors */
-function fileOf(tensors) {
+export function fileOf(tensors) {
   let at = 0;
   const header = Object.fromEntries(tensors.map(({ name, dtype, shape, bytes }) => {
     const data_offsets = [at, (at += bytes.length)];
@@ -33,6 +33,18 @@ function fileOf(tensors) {
   length.writeBigUInt64LE(BigInt(padded.length));
   return Buffer.concat([length, padded, ...tensors.map(({ bytes }) => bytes)]);
 }
+
+/** @param {number} bits of a half-precision number */
+function half(bits) {
+  const [sign, exponent, fraction] = [bits & 0x8000 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : 2 ** (exponent - 15) * (1 + fraction / 1024));
+}
+
+/** The numbers of a tensor in F16 or F32. @param {Tensor} tensor @returns {Float64Array} */
+export const numbersOf = ({ dtype, bytes }) =>
+  dtype === "F16"
+    ? Float64Array.from({ length: bytes.length / 2 }, (_, i) => half(bytes.readUInt16LE(2 * i)))
+    : Float64Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
 
 /** @returns {Folder} */
 export const tales = () => ({

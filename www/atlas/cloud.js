@@ -400,6 +400,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
 
   return {
     element: home,
+    label,
 
     /** @param {CloudData} what */
     show(what) {

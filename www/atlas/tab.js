@@ -60,7 +60,11 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
   function cloud(at, how) {
     const made = createCloud(at, { ...how, selection });
     clouds.add(made);
-    return made;
+    const forget = () => {
+      clouds.delete(made);
+      made.destroy();
+    };
+    return { ...made, destroy: forget };
   }
 
   /** @param {View} view @returns {import("./views/index.js").Stage} */
@@ -148,5 +152,7 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
     },
 
     ask,
+    /** The clouds in sight, by what they show. @param {string} label */
+    cloud: (label) => [...clouds].find((each) => each.label.includes(label) && each.element.isConnected && each.element.clientWidth > 0) ?? null,
   };
 }
