@@ -305,6 +305,8 @@ export function createHeat(page) {
         channels = zoomed(channels, 0, 0);
       }
       moved();
+      // Only movements come in bursts.
+      ask();
     },
     zoom_in: () => zoomOn(middlePlace(), STEP_FACTOR),
     zoom_out: () => zoomOn(middlePlace(), 1 / STEP_FACTOR),

@@ -43,6 +43,8 @@ function create(stage) {
   let channel_title = "";
   let limit = 1;
   let stride = 1;
+  /** @type {import("../heat.js").Place | null} */
+  let hovered = null;
 
   const set = (/** @type {string} */ name, /** @type {string | null} */ value) => {
     options.set(name, value);
@@ -93,6 +95,7 @@ function create(stage) {
 
   /** @param {import("../heat.js").Place | null} place @param {boolean} is_key */
   function say(place, is_key) {
+    hovered = place;
     if (!place) return void readout.replaceChildren("Ctrl + wheel zooms, a drag moves, a click selects token and channel; left of and below the picture only one of them zooms");
     const [id, c] = [token_order[place.token], channel_order[place.channel]];
     const value = store.get(id)?.[c];
@@ -115,7 +118,9 @@ function create(stage) {
     if (ids.length === 0) return;
     const of = facts;
     await card.run((watch) => store.want(ids, watch, heat.refresh));
-    if (of === facts) heat.refresh();
+    if (of !== facts) return;
+    heat.refresh();
+    if (hovered) say(hovered, false);
   }
 
   /** @returns {Promise<{ order: Uint32Array, values: ArrayLike<number> | null, title: string }>} */
