@@ -23,8 +23,14 @@ async function filesIn(entry, depth) {
   return (await Promise.all(entries.map((each) => filesIn(each, depth - 1)))).flat();
 }
 
+/** A file of weights that comes without a config has only its own name. @param {File[]} files */
+function loneName(files) {
+  const weights = files.filter(({ name }) => name.endsWith(".safetensors"));
+  return weights.length === 1 && files.every(({ name }) => name !== "config.json") ? weights[0].name : "";
+}
+
 /** @param {File[]} files @param {string} [folder] */
-const nameOf = (files, folder) => folder || files[0]?.webkitRelativePath.split("/")[0] || "Files of this computer";
+const nameOf = (files, folder) => folder || files[0]?.webkitRelativePath.split("/")[0] || loneName(files) || "Files of this computer";
 
 /** @param {(name: string, files: File[]) => void} onFiles */
 export function createDrop(onFiles) {

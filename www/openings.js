@@ -131,7 +131,7 @@ export function createOpenings({ session, changed }) {
           if (hub) await open(hub, how);
         },
       });
-    } else if (code === "missing-tensor" && source.kind === "files" && !source.wants_part) {
+    } else if (code === "missing-tensor" && source.kind === "files" && !source.wants_part && source.files.some((file) => file.name === "config.json")) {
       actions.push({ label: "Explore what there is", is_main: true, onClick: () => void open({ ...source, wants_part: true }, how) });
     } else if (advice.remedy === "f32") {
       actions.push({ label: "Open in f32", is_main: true, onClick: () => void open(hub ?? source, { ...how, precision: "f32" }) });

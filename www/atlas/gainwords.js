@@ -3,14 +3,21 @@
 
 /** @typedef {import("./ask.js").Gains} Gains */
 
-const MAX_NAMED = 3;
+/** On either side. */
+const MAX_NAMED = 2;
 /** In median absolute deviations; for a normal cloud of a thousand, 5 are usual. */
 const MIN_DISTANCE = 9;
 
-/** The few channels that are farthest from the cloud around them. @param {number[]} distances in MADs */
-export const standsOut = (distances) =>
-  distances.map((distance, c) => ({ c, far: Math.abs(distance) })).filter(({ far }) => far >= MIN_DISTANCE)
-    .sort((a, b) => b.far - a.far).slice(0, MAX_NAMED).map(({ c }) => c);
+/**
+ * The few channels that are farthest from the cloud around them, above it and below it: those far below are many, and
+ * would leave no name for one far above.
+ * @param {number[]} distances in MADs
+ */
+export function standsOut(distances) {
+  const far = distances.map((distance, c) => ({ c, distance })).filter(({ distance }) => Math.abs(distance) >= MIN_DISTANCE);
+  const side = (/** @type {number} */ sign) => far.filter(({ distance }) => distance * sign > 0).sort((a, b) => sign * (b.distance - a.distance)).slice(0, MAX_NAMED);
+  return [...side(1), ...side(-1)].map(({ c }) => c);
+}
 
 /** Numbers with runs written as ranges: 0, 2–10. @param {number[]} numbers rising */
 export function rangesOf(numbers) {
