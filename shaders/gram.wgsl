@@ -1,6 +1,7 @@
 // y[i, j] = sum over some tokens t of s[t] W[i, t] W[j, t]: part of wte's Gram matrix over its channels,
 // where s says how much each token counts.
-// Work: one invocation per 4 x 4 tile of y, in registers, no barrier.
+// Work: one invocation per 4 x 4 tile of y on and below the diagonal, in registers, no barrier; it writes the mirrored
+// tile as well.
 // Layout of W: as in matmul.wgsl for [N, K] files: four neighbouring tokens of channel k are one vec4,
 // at token / 4 * n_in4 * 4 + k.
 struct Params {
@@ -17,7 +18,7 @@ struct Params {
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   let j = at.x;
   let i = at.y;
-  if (i >= params.n_in4 || j >= params.n_in4) {
+  if (i >= params.n_in4 || j > i) {
     return;
   }
   var sum0 = vec4<f32>(0.0);
@@ -45,4 +46,10 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   y[row + params.n_in4] = sum1;
   y[row + 2u * params.n_in4] = sum2;
   y[row + 3u * params.n_in4] = sum3;
+  let mirrored = transpose(mat4x4<f32>(sum0, sum1, sum2, sum3));
+  let column = 4u * j * params.n_in4 + i;
+  y[column] = mirrored[0];
+  y[column + params.n_in4] = mirrored[1];
+  y[column + 2u * params.n_in4] = mirrored[2];
+  y[column + 3u * params.n_in4] = mirrored[3];
 }
