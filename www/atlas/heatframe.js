@@ -5,16 +5,14 @@ import { ticks } from "d3-array";
 import { swatch } from "../colour.js";
 import { decimal } from "../format.js";
 import { placeOf, seen } from "./camera.js";
-import { coarser, samplesOf, strideFor } from "./orders.js";
+import { EDGE, ROOM, drawnOf, gridOf } from "./heatwindow.js";
+import { coarser } from "./orders.js";
 
 /** @typedef {import("./camera.js").Axis} Axis */
 /** @typedef {import("../scene.js").Mark} Mark */
 
 /**
- * @typedef {object} Frame
- * @property {boolean} transposed tokens run down instead of to the right
- * @property {Axis} tokens
- * @property {Axis} channels
+ * @typedef {object} Shown
  * @property {Uint32Array} token_order the token at each place
  * @property {Uint32Array} channel_order
  * @property {(id: number) => Float32Array | undefined} row
@@ -28,21 +26,11 @@ import { coarser, samplesOf, strideFor } from "./orders.js";
  * @property {string} channel_title
  * @property {number[]} token_marks places of selected tokens
  * @property {number | null} channel_mark
- * @property {{ token: number, channel: number } | null} cursor places
+ * @property {import("./heatwindow.js").Place | null} cursor
  */
+/** @typedef {Shown & import("./heatwindow.js").Window} Frame */
 
 const LABEL_SIZE = 11;
-/** What is right of the grid. */
-const EDGE = 14;
-/** What a label takes of its axis; a cell that wide has its own. */
-const ROOM = { upright: 13, tilted: 15, number: 11 };
-
-/** How far the grid stays from the edges: tokens with their names need more room than numbers. @param {{ transposed: boolean, tokens: Axis }} frame @param {number} width */
-export const marginsOf = (frame, width) =>
-  frame.transposed ? { left: width < 500 ? 84 : 112, right: 12, top: 26, bottom: 42 } : { left: 46, right: EDGE, top: 26, bottom: isNamed(frame) ? 86 : 42 };
-
-/** Whether each token drawn has room for its name. @param {{ transposed: boolean, tokens: Axis }} frame */
-const isNamed = (frame) => frame.tokens.size * drawnOf(frame).stride >= (frame.transposed ? ROOM.upright : ROOM.tilted);
 
 /** Colours as a canvas holds them. @type {Partial<Record<import("../colour.js").Theme, Uint32Array>>} */
 const known_colours = {};
@@ -54,13 +42,6 @@ function coloursOf(theme) {
     return (255 << 24) | (b << 16) | (g << 8) | r;
   });
   return known_colours[theme];
-}
-
-/** Which tokens are drawn: every stride-th place. @param {{ tokens: Axis }} frame */
-export function drawnOf({ tokens }) {
-  const { start, end } = seen(tokens);
-  const stride = strideFor(end - start, tokens.length);
-  return { stride, places: samplesOf(start, end, stride) };
 }
 
 /** @param {number} value @param {number} limit 0…1, a half at zero */
@@ -109,13 +90,13 @@ function labelled(axis, places, stride, room, apart) {
   return { is_every: false, places: round };
 }
 
-/** Texts and marks around the grid and on it, in pixels of the whole picture. @param {Frame} frame @param {{ left: number, top: number }} margins @returns {Mark[]} */
-export function marksOf(frame, { left, top }) {
+/** Texts and marks around the grid and on it, in pixels of the whole picture. @param {Frame} frame @returns {Mark[]} */
+export function marksOf(frame) {
+  const { left, top, width, height } = gridOf(frame);
   const { tokens, channels, token_order, channel_order, transposed, palette } = frame;
   const { stride, places } = drawnOf(frame);
   const channel_seen = seen(channels);
   const channel_places = Array.from({ length: channel_seen.end - channel_seen.start }, (_, i) => channel_seen.start + i);
-  const [width, height] = transposed ? [channels.length, tokens.length] : [tokens.length, channels.length];
   /** Middle of a cell along its axis. @param {Axis} axis @param {number} place @param {number} [n] cells */
   const middle = (axis, place, n = 1) => placeOf(axis, place) + (axis.size * n) / 2;
   const inside = (/** @type {Axis} */ axis, /** @type {number} */ at) => at >= 0 && at <= axis.length;

@@ -8,6 +8,8 @@ import { pearson, withVariable } from "../../../www/atlas/correlate.js";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../../../www/atlas/costs.js";
 import { countTokens, cutOf, piecesOf } from "../../../www/atlas/counting.js";
 import { densest } from "../../../www/atlas/densest.js";
+import { pixelsOf } from "../../../www/atlas/heatframe.js";
+import { NOTHING, central, fit, isAll, middleOf, panBy, partOf, placeAt, reveal, stepFrom, toPart, whole, zoomAt } from "../../../www/atlas/heatwindow.js";
 import { lengthQuestion } from "../../../www/atlas/lengths.js";
 import { coarser, descending, parseIndices, samplesOf, strideFor } from "../../../www/atlas/orders.js";
 
@@ -69,6 +71,46 @@ test("axes: zooming keeps the cell under the pointer, nothing lies beyond the en
   const [tokens, channels] = rates(fitted(50_257, 800, 40), fitted(768, 500, 20));
   assert.equal(tokens, 1);
   assert.ok(channels > 0.3 && channels < 1);
+});
+
+test("the matrix' window: a cell is found where it stands, however far one zooms, both ways round", () => {
+  for (const transposed of [false, true]) {
+    const all = fit(NOTHING, { transposed, width: 800, height: 500, n_tokens: 4096, n_channels: 192 });
+    assert.ok(isAll(all));
+    assert.deepEqual(partOf(all), { tokens: [0, 4096], channels: [0, 192] });
+    const aim = middleOf(all, { token: 1600, channel: 77 });
+    const near = zoomAt(all, 40, aim);
+    assert.ok(!isAll(near));
+    for (const place of [{ token: 1600, channel: 77 }, central(near)]) {
+      const found = placeAt(near, ...middleOf(near, place));
+      assert.ok(found && Math.abs(found.token - place.token) < 8 && found.channel === place.channel, JSON.stringify({ place, found }));
+    }
+    const part = toPart(all, { tokens: [100, 115], channels: [20, 40] });
+    for (const place of [{ token: 101, channel: 22 }, { token: 112, channel: 37 }]) assert.deepEqual(placeAt(part, ...middleOf(part, place)), place);
+    const on = stepFrom(part, { token: 101, channel: 22 }, 1, 0);
+    assert.deepEqual(on, transposed ? { token: 101, channel: 23 } : { token: 102, channel: 22 });
+    assert.deepEqual(stepFrom(part, { token: 4095, channel: 191 }, 1, 1), { token: 4095, channel: 191 });
+    const far = reveal(part, { token: 900, channel: 150 });
+    const [x, y] = middleOf(far, { token: 900, channel: 150 });
+    assert.ok(x > 0 && x < 800 && y > 0 && y < 500);
+    assert.ok(isAll(whole(panBy(part, -300, 40))));
+    // Beside the grid only one of the two zooms.
+    const left = zoomAt(all, 4, [5, 200]);
+    assert.deepEqual(partOf(left)[transposed ? "channels" : "tokens"], partOf(all)[transposed ? "channels" : "tokens"]);
+    assert.equal(placeAt(all, 2, 200), null);
+  }
+});
+
+test("the matrix' pixels: orange below zero, blue above, coarser tokens stand in for those to come", () => {
+  const rows = new Map([[0, Float32Array.of(-1, 0, 1)], [2, Float32Array.of(0.5, -0.5, 0.1)]]);
+  const window = fit(NOTHING, { transposed: false, width: 300, height: 300, n_tokens: 4, n_channels: 3 });
+  const order = Uint32Array.of(0, 1, 2, 3);
+  const palette = { ink: "", muted: "", quiet: "", accent: "", surface: "" };
+  const { width, height, pixels } = pixelsOf({ ...window, token_order: order, channel_order: Uint32Array.of(2, 1, 0), row: (id) => rows.get(id), limit: 1, theme: "light", palette, shown: String, token_tick: String, channel_tick: String, token_title: "", channel_title: "", token_marks: [], channel_mark: null, cursor: null });
+  assert.deepEqual([width, height], [4, 3]);
+  const signs = Array.from(pixels, (colour) => Math.sign(((colour >> 16) & 255) - (colour & 255)));
+  assert.deepEqual(signs.slice(0, 4), [1, 1, signs[2], signs[2]], "channel 2: token 1 is stood in for by token 0, token 3 by token 2");
+  assert.deepEqual(signs.slice(8), [-1, -1, 1, 1]);
 });
 
 test("the length question: what a constant cosine cannot explain", () => {

@@ -20,7 +20,7 @@ function create(stage) {
   const card = stage.card({ name: "candidates", title: "Frequency candidates", is_picture: false, csv });
   const counts = createCounts(stage, () => void show());
   const scatter_card = stage.card({ name: "candidates-scatter", title: "One against another", words: "One point a token.", csv: scatterCsv });
-  const whole = element("div", "atlas-view", card.element, counts.element, scatter_card.element);
+  const whole = element("div", "atlas-view", element("div", "candidates-top", card.element, counts.element), scatter_card.element);
   /** @type {Found | null} */
   let found = null;
   /** @type {string[]} */

@@ -3,13 +3,13 @@
 import { quantileSorted } from "d3-array";
 import { button, element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
-import { swatch } from "../../colour.js";
-import { themeNow } from "../colours.js";
 import { choiceOf, createTurns, fieldOf, switchOf } from "../fields.js";
 import { createHeat } from "../heat.js";
+import { createHeatLegend } from "../heatlegend.js";
 import { createLookup } from "../lookup.js";
 import { pick } from "../listing.js";
-import { descending, inOrder, parseIndices } from "../orders.js";
+import { channelOrder, tokenOrder } from "../matrixorders.js";
+import { inOrder } from "../orders.js";
 import { createRowStore } from "../rowstore.js";
 import { createHistograms } from "./histograms.js";
 
@@ -85,11 +85,8 @@ function create(stage) {
   const readout = element("p", "cloud-readout muted");
   const spoken = element("p", "unseen");
   spoken.setAttribute("aria-live", "polite");
-  const bar = element("div", "bar");
-  const ends = element("div", "ticks");
-  const quantity = element("figcaption", "", "value in wte ");
-  const legend = element("figure", "scale heat-scale", quantity, bar, ends);
-  card.body.append(element("div", "cloud-head", stride_words, zooms), heat.canvas, element("div", "heat-foot", readout, legend), spoken);
+  const legend = createHeatLegend("value in wte");
+  card.body.append(element("div", "cloud-head", stride_words, zooms), heat.canvas, element("div", "heat-foot", readout, legend.element), spoken);
 
   const channel = (/** @type {number} */ c) => `channel ${c}`;
 
@@ -105,12 +102,10 @@ function create(stage) {
   }
 
   function sayStride() {
-    const n = token_order.length;
-    const words = [
-      `${integer(n)} tokens × ${integer(channel_order.length)} channels`,
-      stride > 1 ? `every ${ordinal(stride)} token is drawn; zooming in shows the others` : "",
-    ];
-    stride_words.textContent = words.filter(Boolean).join(" · ");
+    // A stride is a power of two, and of those only 2, which has a word of its own, and 32 do not end in “th”.
+    const every = stride === 2 ? "second" : stride % 100 === 32 ? `${integer(stride)}nd` : `${integer(stride)}th`;
+    const skips = stride > 1 ? ` · every ${every} token is drawn; zooming in shows the others` : "";
+    stride_words.textContent = `${integer(token_order.length)} tokens × ${integer(channel_order.length)} channels${skips}`;
   }
 
   /** @param {number[]} ids */
@@ -121,34 +116,6 @@ function create(stage) {
     if (of !== facts) return;
     heat.refresh();
     if (hovered) say(hovered, false);
-  }
-
-  /** @returns {Promise<{ order: Uint32Array, values: ArrayLike<number> | null, title: string }>} */
-  async function tokensNow() {
-    const all = (/** @type {ArrayLike<number>} */ values, /** @type {string} */ title) => ({ order: descending(values), values, title });
-    const some = (/** @type {Iterable<number>} */ ids, /** @type {string} */ title) => ({ order: Uint32Array.from(ids).filter((id) => id < norms.length), values: null, title });
-    switch (options.get("tokens")) {
-      case "norm": return all(norms, "tokens, longest embedding first");
-      case "channel": return all(await ask.channel(selection.channel), `tokens, by their value in channel ${selection.channel}`);
-      case "selected": return some([...selection.tokens].sort((a, b) => a - b), "selected tokens, by id");
-      case "range": return some(parseIndices(options.get("range") ?? "0-255", norms.length), "tokens, by id");
-      case "typed": return some((options.get("typed") ?? "").split(".").filter((id) => /^\d{1,9}$/.test(id)).map(Number), "tokens typed in");
-      default: return { order: inOrder(norms.length), values: null, title: "tokens, by id" };
-    }
-  }
-
-  /** @returns {Promise<{ order: Uint32Array, values: ArrayLike<number> | null, title: string }>} */
-  async function channelsNow() {
-    const { wte_mean, wte_std, wpe_std } = await ask.channels();
-    const n = wte_mean.length;
-    const all = (/** @type {ArrayLike<number>} */ values, /** @type {string} */ title) => ({ order: descending(values), values, title });
-    switch (options.get("channels")) {
-      case "wpe": return wpe_std.length === n ? all(wpe_std, "channels, largest std(wpe) first") : { order: inOrder(n), values: null, title: "channels, by index (this file has no wpe)" };
-      case "wte": return all(wte_std, "channels, largest std(wte) first");
-      case "mean": return all(wte_mean, "channels, largest mean first");
-      case "chosen": return { order: parseIndices(options.get("chosen") ?? String(selection.channel), n), values: null, title: "chosen channels" };
-      default: return { order: inOrder(n), values: null, title: "channels, by index" };
-    }
   }
 
   function showControls() {
@@ -177,7 +144,7 @@ function create(stage) {
       const [lengths, words] = await Promise.all([ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       norms = lengths;
       shown = words.shown;
-      const [tokens, channels] = await Promise.all([tokensNow(), channelsNow()]);
+      const [tokens, channels] = await Promise.all([tokenOrder(stage, norms), channelOrder(stage)]);
       const every = Math.max(1, Math.floor(norms.length / N_SAMPLE));
       const sample = Array.from({ length: Math.ceil(norms.length / every) }, (_, i) => i * every);
       await store.want(sample, watch);
@@ -193,9 +160,9 @@ function create(stage) {
   function draw(part) {
     const is_empty = token_order.length === 0 || channel_order.length === 0;
     card.say(!is_empty ? "" : token_order.length > 0 ? "No channel is chosen: write some numbers above." : options.get("tokens") === "selected" ? "No token is selected: select some in any scatter or list." : "No token is chosen: write some above.");
-    for (const part of [heat.canvas, legend]) part.hidden = is_empty;
+    for (const part of [heat.canvas, legend.element]) part.hidden = is_empty;
     if (is_empty) return;
-    showLegend();
+    legend.show(limit, Number(options.get("clip") ?? 99));
     const wanted = (options.get("window") ?? "").split(".").map(Number);
     const window = wanted.length === 4 && wanted.every(Number.isInteger)
       ? { tokens: /** @type {[number, number]} */ (wanted.slice(0, 2)), channels: /** @type {[number, number]} */ (wanted.slice(2)) }
@@ -230,25 +197,10 @@ function create(stage) {
     return quantileSorted(/** @type {any} */ (sorted), Number(options.get("clip") ?? 99) / 100) || 1;
   }
 
-  function showLegend() {
-    const stops = Array.from({ length: 17 }, (_, i) => swatch("diverging", themeNow(), i / 16).css);
-    bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
-    const by = options.get("clip") ?? "99";
-    const digits = limit < 0.1 ? 3 : 2;
-    const is_clipped = by !== "100";
-    ends.replaceChildren(...[[0, `${is_clipped ? "≤ " : ""}${decimal(-limit, digits)}`], [0.5, "0"], [1, `${is_clipped ? "≥ " : ""}${decimal(limit, digits)}`]].map(([at, label]) => {
-      const tick = element("span", `tick${at === 0 ? " tick-first" : at === 1 ? " tick-last" : ""}`, String(label));
-      tick.style.left = `${Number(at) * 100}%`;
-      return tick;
-    }));
-    quantity.textContent = `value in wte${is_clipped ? ` · ${100 - Number(by)} % of the values lie beyond the ends` : ""}`;
-  }
-
   function csv() {
-    const { tokens, channels } = heat.state();
-    const columns = Array.from(channel_order.subarray(channels.start, channels.end));
-    const first = tokens.start - (tokens.start % stride);
-    const ids = Array.from(token_order.subarray(first, tokens.end)).filter((_, i) => i % stride === 0).filter((id) => store.has(id));
+    const { channels, places } = heat.seen();
+    const columns = Array.from(channel_order.subarray(...channels));
+    const ids = places.map((place) => token_order[place]).filter((id) => store.has(id));
     return { head: ["token_id", "token", ...columns.map((c) => `channel_${c}`)], lines: ids.map((id) => [id, shown[id], ...columns.map((c) => store.get(id)?.[c] ?? NaN)]) };
   }
 
@@ -266,16 +218,9 @@ function create(stage) {
     element: whole,
     show: () => show(),
     redraw() {
-      showLegend();
+      legend.show(limit, Number(options.get("clip") ?? 99));
       heat.refresh();
     },
     hide: () => card.stop(),
   };
-}
-
-/** 64 ─▶ 64th. @param {number} n */
-function ordinal(n) {
-  const last = n % 10;
-  const is_teen = Math.floor(n / 10) % 10 === 1;
-  return `${integer(n)}${is_teen || last === 0 || last > 3 ? "th" : ["st", "nd", "rd"][last - 1]}`;
 }
