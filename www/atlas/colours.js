@@ -2,7 +2,7 @@
 /** The style sheet's colours as a canvas needs them, and a scale of blues for numbers. */
 import { swatch } from "../colour.js";
 
-const N_SHADES = 24;
+export const N_SHADES = 24;
 /** Paler ones would melt into the page. */
 const PALEST = 0.28;
 

@@ -1,12 +1,6 @@
 // @ts-check
 /** Many points of few colours, as pixels and as paths. */
 
-/**
- * @typedef {object} Coloured
- * @property {string[]} css the colours there are
- * @property {Uint8Array | null} of which colour each point has; null: all the first
- */
-
 /** Above these numbers points are small squares: circles would cost most of the time. */
 const MANY = 4000;
 
@@ -16,12 +10,11 @@ export const radiusOf = (n) => (n > 20_000 ? 1 : n > MANY ? 1.25 : n > 600 ? 2 :
 /** Opacity of a point: crowds of them shade into each other. @param {number} n */
 export const opacityOf = (n) => (n > 20_000 ? 0.45 : n > MANY ? 0.6 : n > 600 ? 0.65 : 0.8);
 
-/** @param {Coloured} colours @param {number} n @returns {Uint32Array[]} the points of each colour */
-export function groupsOf({ css, of }, n) {
-  if (!of) return [Uint32Array.from({ length: n }, (_, i) => i), ...css.slice(1).map(() => new Uint32Array(0))];
+/** The points of each colour. @param {Uint8Array | null} of which colour each has; null: all the first @param {number} n_colours @param {number} n @returns {Uint32Array[]} */
+export function groupsOf(of, n_colours, n) {
   /** @type {number[][]} */
-  const groups = css.map(() => []);
-  for (let i = 0; i < n; i++) groups[of[i]]?.push(i);
+  const groups = Array.from({ length: Math.max(1, n_colours) }, () => []);
+  for (let i = 0; i < n; i++) groups[of ? of[i] : 0]?.push(i);
   return groups.map((group) => Uint32Array.from(group));
 }
 

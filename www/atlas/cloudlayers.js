@@ -1,0 +1,137 @@
+// @ts-check
+/** A cloud as pixels and as SVG: axes, points and the line over them below; what is selected, pointed at and named above. */
+import { SANS, MONO, paint } from "../paint.js";
+import { readPalette } from "../palette.js";
+import { escaped, innerOf } from "../svg.js";
+import { axesOf } from "./axes.js";
+import { resolved, shades } from "./colours.js";
+import { placed } from "./labels.js";
+import { opacityOf, paintPoints, pathsOf, radiusOf } from "./points.js";
+
+/** @typedef {import("./places.js").Places} Places */
+/** @typedef {{ places: Places, home: Element, is_small: boolean, is_mono: boolean }} Cloud what a layer is drawn from */
+/** @typedef {{ chosen: number[], hovered: number | null, name: (i: number) => string }} Marks */
+/** @typedef {CanvasRenderingContext2D} Context */
+
+const MAX_NAMES = 70;
+/** With more points than these in sight, their names would only be a clutter. */
+const MAX_NAMED = 400;
+const NAMES_FROM_ZOOM = 1.5;
+const SMALL_LINE = 1;
+const LINE = 1.6;
+/** @type {Context | null} */
+let ruler = null;
+
+/** The colours of the points' groups. @param {Cloud} cloud @returns {string[]} */
+function coloursOf({ places, home }) {
+  const colours = places.data()?.colours;
+  if (!colours) return [resolved(home, "var(--series-0)")];
+  return "classes" in colours ? colours.classes.map(({ css }) => resolved(home, css)) : shades();
+}
+
+/** All that the lower layer has. @param {Cloud} cloud */
+function lower(cloud) {
+  const { places, home, is_small } = cloud;
+  const { x_kind = "linear", y_kind = "linear", x_label, y_label, over } = /** @type {import("./cloud.js").CloudData} */ (places.data());
+  const { x, y } = places.scales();
+  const palette = { ...readPalette(), line: resolved(home, "var(--line)") };
+  const grows = Math.min(2, places.scale() ** 0.2);
+  return {
+    axes: axesOf({ x, y, x_kind, y_kind, x_label, y_label, frame: places.frame(), palette, is_small }),
+    css: coloursOf(cloud),
+    line: over ? Array.from(over.x, (value, i) => [x(value), y(over.y[i])]).filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b)) : [],
+    line_css: over ? resolved(home, over.css) : "",
+    line_width: is_small ? SMALL_LINE : LINE,
+    palette,
+    look: { radius: radiusOf(places.n()) * (is_small ? 0.72 : 1) * grows, opacity: Math.min(1, opacityOf(places.n()) * places.scale() ** 0.15) },
+  };
+}
+
+/** @param {Context} ctx @param {Cloud} cloud */
+export function paintLower(ctx, cloud) {
+  const { places } = cloud;
+  const { axes, css, line, line_css, line_width, look } = lower(cloud);
+  const { left, top, right, bottom } = places.frame();
+  const { xs, ys } = places.places();
+  paint(ctx, axes);
+  paintPoints(ctx, xs, ys, places.groups(), css, places.frame(), look);
+  if (line.length === 0) return;
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, right - left, bottom - top);
+  ctx.clip();
+  ctx.beginPath();
+  line.forEach(([a, b], i) => (i === 0 ? ctx.moveTo(a, b) : ctx.lineTo(a, b)));
+  Object.assign(ctx, { strokeStyle: line_css, lineWidth: line_width, lineJoin: "round" });
+  ctx.stroke();
+  ctx.restore();
+}
+
+/** The names that there is room for, the more important ones first. @param {Cloud} cloud @param {Marks} marks */
+function namesOf({ places, is_small, is_mono }, { chosen, hovered, name }) {
+  const { xs, ys } = places.places();
+  const labelled = (places.data()?.labelled ?? []).filter((i) => places.isInside(i));
+  const others = places.scale() > NAMES_FROM_ZOOM ? places.few(MAX_NAMED) : [];
+  const wanted = [...(hovered === null ? [] : [hovered]), ...chosen.slice(0, MAX_NAMES), ...labelled, ...others].filter((i) => places.isInside(i));
+  // One name for the points of several series that show the same channel.
+  const named = [...new Map(wanted.toReversed().map((i) => [places.idOf(i), i])).values()].reverse();
+  ruler ??= /** @type {Context} */ (document.createElement("canvas").getContext("2d"));
+  ruler.font = `${is_small ? 11 : 12}px ${is_mono ? MONO : SANS}`;
+  const measured = named.map((i) => ({ i, x: xs[i], y: ys[i], text: name(i), width: /** @type {Context} */ (ruler).measureText(name(i)).width }));
+  const { left, top, right, bottom } = places.frame();
+  return placed(measured, { left, top, right: is_small ? right + 4 : right, bottom }).slice(0, MAX_NAMES);
+}
+
+/** @param {Cloud} cloud */
+const chosenRadius = ({ places, is_small }) => Math.max(2.5, radiusOf(places.n()) + 1.6) * (is_small ? 0.9 : 1);
+
+/** @param {Context} ctx @param {Cloud} cloud @param {Marks} marks @param {import("./gestures.js").Box | null} box that is being drawn */
+export function paintUpper(ctx, cloud, marks, box) {
+  const { places, is_small, is_mono } = cloud;
+  const { xs, ys } = places.places();
+  const { ink, muted, accent, surface } = readPalette();
+  const dot = (/** @type {number} */ i, /** @type {string} */ fill) => {
+    ctx.beginPath();
+    ctx.arc(xs[i], ys[i], chosenRadius(cloud), 0, 2 * Math.PI);
+    Object.assign(ctx, { fillStyle: fill, strokeStyle: surface, lineWidth: 1 });
+    ctx.fill();
+    ctx.stroke();
+  };
+  for (const i of marks.chosen) dot(i, accent);
+  if (marks.hovered !== null) dot(marks.hovered, ink);
+  const is_chosen = new Set(marks.chosen);
+  Object.assign(ctx, { font: `${is_small ? 11 : 12}px ${is_mono ? MONO : SANS}`, textBaseline: "middle", strokeStyle: surface, lineWidth: 3, lineJoin: "round" });
+  for (const { i, text, at_x, at_y } of namesOf(cloud, marks)) {
+    ctx.strokeText(text, at_x, at_y);
+    ctx.fillStyle = i === marks.hovered ? ink : is_chosen.has(i) ? accent : muted;
+    ctx.fillText(text, at_x, at_y);
+  }
+  if (!box) return;
+  const sides = /** @type {const} */ ([box.left, box.top, box.right - box.left, box.bottom - box.top]);
+  Object.assign(ctx, { strokeStyle: accent, lineWidth: 1, fillStyle: accent });
+  ctx.strokeRect(...sides);
+  ctx.globalAlpha = 0.1;
+  ctx.fillRect(...sides);
+  ctx.globalAlpha = 1;
+}
+
+/** Both layers as the inside of an SVG of the cloud's size. @param {Cloud} cloud @param {Marks} marks */
+export function insideOf(cloud, marks) {
+  const { places, is_small, is_mono } = cloud;
+  const { axes, css, line, line_css, line_width, palette, look } = lower(cloud);
+  const { left, top, right, bottom } = places.frame();
+  const { xs, ys } = places.places();
+  const is_chosen = new Set(marks.chosen);
+  // An SVG of its own cuts off what lies beyond the axes.
+  const window = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" viewBox="${left} ${top} ${right - left} ${bottom - top}"`;
+  const path = line.length > 0 ? `<path d="M${line.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}" fill="none" stroke="${line_css}" stroke-width="${line_width}" stroke-linejoin="round"/>` : "";
+  return [
+    innerOf(axes),
+    `<svg ${window}>`,
+    pathsOf(xs, ys, places.groups(), css, places.frame(), look),
+    path,
+    pathsOf(xs, ys, [Uint32Array.from(marks.chosen)], [palette.accent], places.frame(), { radius: chosenRadius(cloud), opacity: 1 }),
+    "</svg>",
+    ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${is_chosen.has(i) ? palette.accent : palette.muted}" xml:space="preserve">${escaped(text)}</text>`),
+  ].filter(Boolean).join("\n");
+}
