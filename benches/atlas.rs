@@ -46,7 +46,7 @@ async fn measure(folder: &Path) -> Result<()> {
         cancel: &cancel,
         on_progress: &|_| {},
         others: &(),
-        solved: &loaded.solved,
+        memo: &loaded.memo,
     };
     let report = |what: &str, start: Instant| {
         println!(

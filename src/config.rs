@@ -101,6 +101,8 @@ struct Raw {
 
 /// Largest accepted size of any one dimension but the vocabulary: far above any model, far below overflow.
 pub(crate) const MAX_DIM: u64 = 1 << 16;
+/// Most blocks that are accepted.
+pub(crate) const MAX_LAYERS: u64 = 1024;
 /// Token ids travel as f32 through the lens kernels: exact up to 2²⁴.
 pub(crate) const MAX_VOCAB: u64 = 1 << 24;
 
@@ -120,7 +122,7 @@ impl Config {
             let known = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
             Error::UnsupportedModel(format!("model_type is \"{name}\", Loupe reads {known}"))
         })?;
-        let n_layer = size("n_layer", raw.n_layer.or(raw.num_layers), 1024)?;
+        let n_layer = size("n_layer", raw.n_layer.or(raw.num_layers), MAX_LAYERS)?;
         let n_embd = size("n_embd", raw.n_embd.or(raw.hidden_size), MAX_DIM)?;
         let n_head = size("n_head", raw.n_head.or(raw.num_heads), MAX_DIM)?;
         if n_embd % n_head != 0 {

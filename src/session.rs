@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use async_lock::{Mutex, MutexGuard};
 
-use crate::atlas::Solved;
+use crate::atlas::Memo;
 use crate::config::{Config, Family};
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu, Tensor};
@@ -22,7 +22,7 @@ pub struct Loaded {
     /// Text ⇄ ids.
     pub tokenizer: Option<Tokenizer>,
     /// What the atlas remembers of it.
-    pub solved: RefCell<Option<Rc<Solved>>>,
+    pub memo: Memo,
 }
 
 impl Loaded {
@@ -75,16 +75,19 @@ pub enum TokenizerText<'a> {
 }
 
 impl TokenizerText<'_> {
+    /// Without a family, the vocabulary tells: only one over bytes writes a space as U+0120.
+    ///
     /// Errors: `bad-tokenizer`.
-    fn parse(self, family: Family) -> Result<Tokenizer> {
-        match (self, family) {
-            (TokenizerText::Json(text), _) => Tokenizer::parse(text),
-            (TokenizerText::Merges { vocab, merges }, Family::Ctrl) => {
-                Tokenizer::of_words(vocab, merges)
-            }
-            (TokenizerText::Merges { vocab, merges }, Family::Gpt2 | Family::GptNeo) => {
-                Tokenizer::of_bytes(vocab, merges)
-            }
+    fn parse(self, family: Option<Family>) -> Result<Tokenizer> {
+        let (vocab, merges) = match self {
+            TokenizerText::Json(text) => return Tokenizer::parse(text),
+            TokenizerText::Merges { vocab, merges } => (vocab, merges),
+        };
+        let has_spaces = || vocab.contains('\u{120}') || vocab.contains("\\u0120");
+        match family {
+            Some(Family::Ctrl) => Tokenizer::of_words(vocab, merges),
+            None if !has_spaces() => Tokenizer::of_words(vocab, merges),
+            Some(Family::Gpt2 | Family::GptNeo) | None => Tokenizer::of_bytes(vocab, merges),
         }
     }
 }
@@ -214,7 +217,7 @@ impl Session {
             None if recipe.partial => None,
             text => Some(Config::parse(text.unwrap_or_default())?),
         };
-        let family = config.as_ref().map_or(Family::Gpt2, |config| config.family);
+        let family = config.as_ref().map(|config| config.family);
         let tokenizer = recipe.tokenizer.map(|text| text.parse(family)).transpose()?;
         let precision = recipe.precision;
         let kernels = self.kernels(precision).await?;
@@ -274,8 +277,7 @@ impl Session {
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, Keeping)> {
         let (model, keeping) = loading.loader.finish(&self.gpu).await?;
         let _turn = self.turn().await;
-        let loaded =
-            Rc::new(Loaded { model, tokenizer: loading.tokenizer, solved: RefCell::default() });
+        let loaded = Rc::new(Loaded { model, tokenizer: loading.tokenizer, memo: Memo::default() });
         self.loaded.replace(Some(loaded.clone()));
         self.last.take();
         Ok((loaded, keeping))

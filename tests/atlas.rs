@@ -13,14 +13,16 @@ use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
 use loupe::session::{Loaded, Recipe, Session};
 use safetensors::{Dtype, SafeTensors};
-use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, part};
+use serde_json::json;
+use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
-    long_work_lets_others_go_first parts_of_a_model parts_of_a_ctrl bad_parts
+    long_work_lets_others_go_first parts_of_a_model one_token_is_as_all_of_them bad_parts
+    embeddings_beyond_single_precision
 }
 
 struct Numbers(SafeTensors<'static>);
@@ -96,7 +98,7 @@ impl Watch<'_> {
             cancel: &self.cancel,
             on_progress: self.on_progress,
             others: self.others,
-            solved: &loaded.solved,
+            memo: &loaded.memo,
         }
     }
 }
@@ -392,22 +394,67 @@ async fn parts_of_a_model() {
     assert_eq!(atlas::gains(&atlas).await, Ok(Vec::new()));
 }
 
-/// CTRL calls its tensors otherwise and scales its embeddings; what is shown is called the same.
-async fn parts_of_a_ctrl() {
-    let golden = Golden::ctrl();
-    let whole = open(golden.config, golden.weights, Precision::F32).await;
-    let session = open_part(golden.weights, Precision::F32).await;
-    let (whole_loaded, loaded) = (whole.loaded().expect("all"), session.loaded().expect("a part"));
-    let watch = quiet();
-    let (of_whole, atlas) = (watch.over(&whole, &whole_loaded), watch.over(&session, &loaded));
-    assert_eq!(atlas::gains(&atlas).await, atlas::gains(&of_whole).await);
-    for norm in [Norm::None, Norm::Affine] {
-        let row = Row { norm, position: None };
-        let found = atlas::next_tokens(&atlas, 3, 5, row).await;
-        assert_eq!(found, atlas::next_tokens(&of_whole, 3, 5, row).await);
-        assert!(found.is_ok());
+/// One token's logits are those of the zero-layer model over all tokens, and those of a part are
+/// those of the whole: with tensors called otherwise, embeddings scaled, a bias on the logits, and
+/// an unembedding of its own.
+async fn one_token_is_as_all_of_them() {
+    let untied = Golden::untied();
+    for (golden, config) in [
+        (Golden::ctrl(), None),
+        (Golden::massive(), None),
+        (Golden::neo(), None),
+        (Golden::untied(), Some(untied.config)),
+    ] {
+        let whole = open(golden.config, golden.weights, Precision::F32).await;
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let recipe = Recipe { config, ..part_recipe(Precision::F32) };
+        let session = load(session, &recipe, golden.weights).await;
+        let all = whole.loaded().expect("a model");
+        let some = session.loaded().expect("a part");
+        let watch = quiet();
+        let (of_whole, of_part) = (watch.over(&whole, &all), watch.over(&session, &some));
+        assert_eq!(atlas::gains(&of_part).await, atlas::gains(&of_whole).await);
+        for norm in [Norm::None, Norm::Plain, Norm::Affine] {
+            let row = Row { norm, position: None };
+            let options = ZeroLayerOptions { row, step: 1 };
+            let found = atlas::zero_layer(&of_whole, options).await.expect("all tokens");
+            let name = format!("{} {norm:?}", golden.name);
+            assert_eq!(atlas::zero_layer(&of_part, options).await.as_ref(), Ok(&found), "{name}");
+            for id in (0..found.argmax.len()).step_by(found.argmax.len() / 5) {
+                let one = atlas::next_tokens(&of_whole, id as u32, 2, row).await.expect("one");
+                let close = |a: f32, b: f32| (a - b).abs() < 1e-4 * (1.0 + b.abs());
+                assert!(close(found.logit[id], one.values[0]), "{name}: {id}");
+                if !close(one.values[0], one.values[1]) {
+                    assert_eq!(found.argmax[id], one.ids[0], "{name}: {id}");
+                }
+                let part = atlas::next_tokens(&of_part, id as u32, 2, row).await;
+                assert_eq!(part, Ok(one), "{name}: {id}");
+            }
+        }
     }
-    assert_eq!(atlas::positions(&atlas).await.map_err(|e| e.code()), Err("missing-tensor"));
+    // Without its own unembedding such a model has no zero-layer model, and nobody takes wte for it.
+    let file = part(untied.weights, |_, name| name != "lm_head.weight");
+    let session = Session::open().await.expect("a WebGPU adapter");
+    let recipe = Recipe { config: Some(untied.config), ..part_recipe(Precision::F32) };
+    let session = load(session, &recipe, &file).await;
+    let (loaded, watch) = (session.loaded().expect("a part"), quiet());
+    let row = Row { norm: Norm::None, position: None };
+    let none = atlas::next_tokens(&watch.over(&session, &loaded), 1, 2, row).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
+}
+
+/// A file of zeros.
+fn zeros(tensors: &[(&str, &str, &[u64])]) -> Vec<u8> {
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, dtype, shape) in tensors {
+        let size = if *dtype == "I64" { 8 } else { 4 };
+        let start = end;
+        end += size * shape.iter().product::<u64>();
+        let entry = json!({ "dtype": dtype, "shape": shape, "data_offsets": [start, end] });
+        header.insert((*name).into(), entry);
+    }
+    let header = serde_json::to_vec(&header).expect("JSON");
+    [&(header.len() as u64).to_le_bytes()[..], &header[..], &vec![0; end as usize][..]].concat()
 }
 
 async fn bad_parts() {
@@ -431,8 +478,67 @@ async fn bad_parts() {
     assert_eq!(code(attempt(None, &[&wpe[..wpe.len() - 1]]).await), Err("truncated"));
     let other = part(Golden::massive().weights, |_, name| name.contains("ln_f"));
     assert_eq!(code(attempt(None, &[&wpe, &other]).await), Err("bad-header"));
-    assert_eq!(code(attempt(Some(Golden::massive().config), &[&wpe]).await), Err("bad-header"));
+    assert_eq!(code(attempt(Some(Golden::massive().config), &[&wpe]).await), Err("bad-shape"));
+    let deep = zeros(&[("h.8.ln_1.weight", "F32", &[192])]);
+    assert_eq!(code(attempt(Some(TALES_CONFIG), &[&deep]).await), Err("bad-header"));
+    let bad_header: &[&[(&str, &str, &[u64])]] = &[
+        &[("wte.weight", "F32", &[5, 0])],
+        &[("wte.weight", "F32", &[0, 5])],
+        &[("ln_f.weight", "F32", &[0])],
+        &[("ln_f.weight", "F32", &[])],
+        &[("wte.weight", "F32", &[2, 2, 2])],
+        &[("wpe.weight", "F32", &[7])],
+        &[("wpe.weight", "F32", &[70_000, 1])],
+        &[("wte.weight", "F32", &[3, 4]), ("w.weight", "F32", &[3, 4])],
+        &[("ln_f.bias", "F32", &[4]), ("layernorm.bias", "F32", &[4])],
+        &[("wte.weight", "F32", &[3, 4]), ("wpe.weight", "F32", &[3, 5])],
+    ];
+    for tensors in bad_header {
+        assert_eq!(code(attempt(None, &[&zeros(tensors)]).await), Err("bad-header"), "{tensors:?}");
+    }
+    let whole = zeros(&[("wte.weight", "I64", &[3, 4])]);
+    assert_eq!(code(attempt(None, &[&whole]).await), Err("bad-dtype"));
+    // Its square alone would be more than a binding holds.
+    let wide = zeros(&[("wte.weight", "F32", &[1, 20_000])]);
+    assert_eq!(code(attempt(None, &[&wide]).await), Err("unsupported-model"));
+    // Blocks that no model has are no LayerNorms of one.
+    let strange = ["h.1024.ln_1.weight", "h.00.ln_1.weight", "h.+1.ln_1.weight", "h.ln_1.weight"];
+    for name in strange {
+        let file = zeros(&[(name, "F32", &[4])]);
+        assert_eq!(code(attempt(None, &[&file]).await), Err("missing-tensor"), "{name}");
+    }
     assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
+
+    // In two files, and then a whole model in its place.
+    let [a, b] = halves(TALES_WEIGHTS);
+    assert_eq!(code(attempt(None, &[&a, &b]).await), Ok(()));
+    let loaded = session.loaded().expect("a part");
+    let watch = quiet();
+    let found = atlas::channels(&watch.over(&session, &loaded)).await.expect("channels");
+    assert_eq!((found.wte_mean.len(), found.wpe_mean.len()), (192, 192));
+    drop(loaded);
+    let session = load(session, &Recipe::new(TALES_CONFIG, None), TALES_WEIGHTS).await;
+    let read = session.read(&[1, 2], &Options::default(), &watch.cancel, |_, _, _| Ok(())).await;
+    assert!(read.is_ok());
+}
+
+/// What cannot be multiplied in single precision is said, not shown as zeros.
+async fn embeddings_beyond_single_precision() {
+    let mut file = zeros(&[("wte.weight", "F32", &[3, 4])]);
+    let end = file.len();
+    file[end - 4..].copy_from_slice(&1e30f32.to_le_bytes());
+    let session = open_part(&file, Precision::F32).await;
+    let (loaded, watch) = (session.loaded().expect("a part"), quiet());
+    let atlas = watch.over(&session, &loaded);
+    for _ in 0..2 {
+        let none = atlas::spectrum(&atlas, 1).await;
+        assert_eq!(none.map_err(|e| e.code()), Err("unsupported-model"));
+    }
+    let none = atlas::correlations(&atlas, 0, None).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("unsupported-model"));
+    let nan = [f64::NAN, 0.0, 0.0];
+    let none = atlas::correlations(&atlas, 0, Some(&nan)).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
 }
 
 /// Random symmetric matrices, and the ones that are hard on an eigensolver.

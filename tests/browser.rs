@@ -365,6 +365,43 @@ async fn a_reading_goes_on_between_the_steps_of_the_atlas() {
     assert_eq!(code(atlas.spectrum(2.0.into(), how)).await, "aborted");
 }
 
+/// Both take room on the device, each under scopes of its own that must not get mixed up.
+#[wasm_bindgen_test]
+async fn a_part_loads_beside_the_atlas_at_work() {
+    let loupe = tales().await;
+    for _ in 0..4 {
+        let atlas = loupe.atlas().expect("an atlas");
+        let all = Array::new();
+        for _ in 0..3 {
+            all.push(&atlas.norms(JsValue::UNDEFINED));
+            let source = ("weights", stream(TALES_WEIGHTS));
+            all.push(&loupe.load(options(&[source, ("partial", true.into())])));
+        }
+        let done = JsFuture::from(Promise::all(&all)).await.expect("all of it");
+        assert_eq!(get(&get(&done, "4"), "length").as_f64(), Some(4096.0));
+    }
+}
+
+#[wasm_bindgen_test]
+async fn questions_at_once_get_the_same_numbers() {
+    let loupe = tales().await;
+    let atlas = loupe.atlas().expect("an atlas");
+    let how = || script("({ channel: 3 })", &JsValue::UNDEFINED);
+    let first = JsFuture::from(atlas.correlations(how())).await.expect("correlations");
+    let other = tales().await;
+    let atlas = other.atlas().expect("an atlas");
+    let all = Array::of3(
+        &atlas.correlations(how()),
+        &atlas.spectrum(2.0.into(), JsValue::UNDEFINED),
+        &atlas.correlations(how()),
+    );
+    let done = JsFuture::from(Promise::all(&all)).await.expect("all of it");
+    for i in ["0", "2"] {
+        let text = |of: &JsValue| js_sys::JSON::stringify(of).expect("JSON").as_string();
+        assert_eq!(text(&get(&done, i)), text(&first), "the same numbers, {i}");
+    }
+}
+
 #[wasm_bindgen_test]
 async fn a_part_of_a_model_needs_no_config() {
     let loupe = tales().await;

@@ -28,7 +28,7 @@ fn over<'a>(session: &'a Session, loaded: &'a Loaded, cancel: &'a Cancel) -> Atl
         cancel,
         on_progress: &|_| {},
         others: &(),
-        solved: &loaded.solved,
+        memo: &loaded.memo,
     }
 }
 

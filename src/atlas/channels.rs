@@ -1,5 +1,7 @@
 //! Channel by channel: statistics over tokens and positions, and the gains of every LayerNorm.
 
+use std::rc::Rc;
+
 use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 
@@ -71,8 +73,8 @@ impl Sums {
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
     let (mut tokens, mut positions) = (Sums::default(), Sums::default());
-    if atlas.model.wte().is_ok() {
-        table::rows(atlas, |_, row| tokens.add(row)).await?;
+    if let Ok(wte) = atlas.model.wte() {
+        table::rows(atlas, wte, |_, row| tokens.add(row)).await?;
     }
     if atlas.model.wpe().is_ok() {
         let wpe = table::positions(atlas).await?;
@@ -86,18 +88,21 @@ pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
-    let width = atlas.model.config.n_embd;
-    let values = async |tensor: Option<&Tensor>| match tensor {
-        Some(tensor) => table::plain(atlas, tensor, 1, width).await,
-        None => Ok(Vec::new()),
+    let norms = atlas.model.norms();
+    let there = norms.iter().flat_map(|norm| [&norm.gain, &norm.bias]).flatten();
+    let bytes = 4 * atlas.model.config.n_embd as u64;
+    let parts: Vec<(&Tensor, u64)> = there.map(|tensor| (&**tensor, bytes)).collect();
+    let mut values = atlas.gpu.read(&parts).await?.into_iter();
+    atlas.advance(1.0)?;
+    let mut next = |part: &Option<Rc<Tensor>>| match part {
+        Some(_) => values.next().unwrap_or_default(),
+        None => Vec::new(),
     };
-    let mut out = Vec::new();
-    for norm in atlas.model.norms() {
-        let weight = values(norm.gain.as_deref()).await?;
-        let bias = values(norm.bias.as_deref()).await?;
-        out.push(Gains { name: norm.name, weight, bias });
-    }
-    Ok(out)
+    let gains = norms.iter().map(|norm| {
+        let (weight, bias) = (next(&norm.gain), next(&norm.bias));
+        Gains { name: norm.name.clone(), weight, bias }
+    });
+    Ok(gains.collect())
 }
 
 /// Most rows that are handed out at once.
@@ -129,7 +134,7 @@ pub async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
 /// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
     let mut out = vec![0.0; atlas.model.config.vocab_size];
-    table::rows(atlas, |id, row| out[id] = length(row) as f32).await?;
+    table::rows(atlas, atlas.model.wte()?, |id, row| out[id] = length(row) as f32).await?;
     Ok(out)
 }
 
@@ -139,7 +144,7 @@ pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
 pub async fn channel(atlas: &Atlas<'_>, channel: usize) -> Result<Vec<f32>> {
     check_channel(atlas, channel)?;
     let mut out = vec![0.0; atlas.model.config.vocab_size];
-    table::rows(atlas, |id, row| out[id] = row[channel]).await?;
+    table::rows(atlas, atlas.model.wte()?, |id, row| out[id] = row[channel]).await?;
     Ok(out)
 }
 

@@ -5,6 +5,9 @@ use crate::error::{Error, Result};
 use super::channels::{check_channel, length};
 use super::{Atlas, spectrum, table};
 
+/// How much of the work the first direction is, by rule of thumb.
+const SPECTRUM_SHARE: f64 = 0.9;
+
 /// Each of some numbers of a token with each. Shapes: \[m, m\] each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correlations {
@@ -31,14 +34,19 @@ pub async fn correlations(
     if let Some(n) = counts.map(<[f64]>::len).filter(|&n| n != vocab_size) {
         return Err(Error::BadOption(format!("counts are {n}, expected {vocab_size}")));
     }
-    let spectrum = spectrum(atlas, 1).await?;
-    let direction = &spectrum.directions;
-    let [mut of_channel, mut norms, mut first, mut ids] = [(); 4].map(|()| Vec::<f64>::new());
-    table::rows(atlas, |id, row| {
+    if counts.is_some_and(|counts| !counts.iter().all(|n| n.is_finite())) {
+        return Err(Error::BadOption("counts hold what is no finite number".into()));
+    }
+    let before = |done| (atlas.on_progress)(SPECTRUM_SHARE * done);
+    let found = spectrum(&Atlas { on_progress: &before, ..*atlas }, 1).await?;
+    let first = found.tokens.into_iter().map(f64::from).collect();
+    let ids = (0..vocab_size).map(|id| id as f64).collect();
+    let (mut of_channel, mut norms) = (Vec::new(), Vec::new());
+    let after = |done| (atlas.on_progress)(SPECTRUM_SHARE + (1.0 - SPECTRUM_SHARE) * done);
+    let rest = Atlas { on_progress: &after, ..*atlas };
+    table::rows(&rest, atlas.model.wte()?, |_, row| {
         of_channel.push(row[channel].into());
         norms.push(length(row));
-        first.push(row.iter().zip(direction).map(|(&v, &d)| f64::from(v) * f64::from(d)).sum());
-        ids.push(id as f64);
     })
     .await?;
     let names = [&*format!("channel {channel}"), "norm", "svd 0", "token id", "count"];
@@ -77,7 +85,7 @@ fn average_ranks(values: &[f64]) -> Vec<f64> {
     let mut start = 0;
     while start < order.len() {
         let same = |&&i: &&usize| values[i] == values[order[start]];
-        let end = start + order[start..].iter().take_while(same).count();
+        let end = start + order[start..].iter().take_while(same).count().max(1);
         let shared = (start + 1 + end) as f64 / 2.0;
         order[start..end].iter().for_each(|&i| ranks[i] = shared);
         start = end;

@@ -17,13 +17,11 @@ pub use channels::{ChannelStatistics, Gains, channel, channels, gains, norms, po
 pub use correlations::{Correlations, correlations};
 pub use eigen::Eigen;
 pub use neighbours::{By, Neighbours, neighbours};
-pub use spectrum::{Solved, Spectrum, spectrum};
+pub use spectrum::{Memo, Spectrum, spectrum};
 pub use zero_layer::{Options as ZeroLayerOptions, Row, ZeroLayer, next_tokens, zero_layer};
 
-use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::Rc;
 
 use crate::error::Result;
 use crate::gpu::{Cancel, Gpu};
@@ -55,7 +53,7 @@ pub struct Atlas<'a> {
     /// Whom long work lets go first between its steps.
     pub others: &'a dyn Others,
     /// The eigenproblem of this model, once it has been solved.
-    pub solved: &'a RefCell<Option<Rc<Solved>>>,
+    pub memo: &'a Memo,
 }
 
 impl Atlas<'_> {
@@ -69,7 +67,7 @@ impl Atlas<'_> {
 
     /// The same, after others have had their turn.
     ///
-    /// Errors: `aborted`, `device-lost`.
+    /// Errors: `aborted`, `device-lost`, `out-of-memory`.
     async fn rest(&self, done: f64) -> Result<()> {
         self.others.go_first().await;
         self.gpu.check()?;

@@ -1,6 +1,7 @@
 //! The tokens whose embeddings lie nearest to one.
 
 use crate::error::{Error, Result};
+use crate::kernels::Shard;
 
 use super::channels::length;
 use super::{Atlas, table};
@@ -27,32 +28,34 @@ pub struct Neighbours {
 ///
 /// Errors: `missing-tensor`, `bad-token`, `bad-option` for k of 0 or beyond the vocabulary, `aborted`, `device-lost`.
 pub async fn neighbours(atlas: &Atlas<'_>, id: u32, k: usize, by: By) -> Result<Neighbours> {
-    let own: Vec<f64> = table::rows_of(atlas, &[id]).await?.into_iter().map(f64::from).collect();
+    let quiet = Atlas { on_progress: &|_| {}, ..*atlas };
+    let own: Vec<f64> = table::rows_of(&quiet, &[id]).await?.into_iter().map(f64::from).collect();
     let own_length = own.iter().map(|v| v * v).sum::<f64>().sqrt();
-    nearest(atlas, k, &own, |dot, row| match by {
+    nearest(atlas, atlas.model.wte()?, k, &own, |dot, _, row| match by {
         By::Dot => dot,
         By::Cosine => dot / (own_length * length(row)).max(f64::MIN_POSITIVE),
     })
     .await
 }
 
-/// The `k` tokens with the largest `value(own·row, row)`. Shapes: own \[C\].
+/// The `k` tokens with the largest `value(own·row, token, row)` in an embedding. Shapes: own \[C\].
 ///
-/// Errors: those of [`neighbours`].
+/// Errors: `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
 pub(super) async fn nearest(
     atlas: &Atlas<'_>,
+    shards: &[Shard],
     k: usize,
     own: &[f64],
-    value: impl Fn(f64, &[f32]) -> f64,
+    value: impl Fn(f64, usize, &[f32]) -> f64,
 ) -> Result<Neighbours> {
     let vocab_size = atlas.model.config.vocab_size;
     if !(1..=vocab_size).contains(&k) {
         return Err(Error::BadOption(format!("k is {k}, expected 1 to {vocab_size}")));
     }
     let mut all = Vec::with_capacity(vocab_size);
-    table::rows(atlas, |other, row| {
+    table::rows(atlas, shards, |other, row| {
         let dot: f64 = own.iter().zip(row).map(|(&a, &b)| a * f64::from(b)).sum();
-        all.push((value(dot, row) as f32, other as u32));
+        all.push((value(dot, other, row) as f32, other as u32));
     })
     .await?;
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));

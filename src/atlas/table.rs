@@ -2,19 +2,23 @@
 
 use crate::error::{Error, Result};
 use crate::gpu::Tensor;
-use crate::kernels::pad4;
+use crate::kernels::{Shard, pad4};
 
 use super::Atlas;
 
 /// Most bytes read back at once.
 const PIECE: usize = 4 << 20;
 
-/// Hands every row of `wte` to `visit`, in order. Shapes: a row \[C\].
+/// Hands every row of an embedding to `visit`, in order. Shapes: a row \[C\].
 ///
-/// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
-pub(super) async fn rows(atlas: &Atlas<'_>, mut visit: impl FnMut(usize, &[f32])) -> Result<()> {
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub(super) async fn rows(
+    atlas: &Atlas<'_>,
+    shards: &[Shard],
+    mut visit: impl FnMut(usize, &[f32]),
+) -> Result<()> {
     let config = &atlas.model.config;
-    for shard in atlas.model.wte()? {
+    for shard in shards {
         let matrix = &shard.matrix;
         let four = matrix.four_rows_bytes();
         let fours = pad4(matrix.n_out) / 4;
@@ -47,9 +51,9 @@ pub(super) async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> 
     let n_embd = atlas.model.config.n_embd;
     let mut out = Vec::with_capacity(ids.len() * n_embd);
     let four = shards.first().map_or(1, |shard| shard.matrix.four_rows_bytes());
-    for ids in ids.chunks((PIECE / four).max(1)) {
+    for piece in ids.chunks((PIECE / four).max(1)) {
         // Four rows lie together, so as many are read for one that is wanted.
-        let places: Vec<_> = ids
+        let places: Vec<_> = piece
             .iter()
             .map(|&id| {
                 let id = id as usize;
@@ -74,6 +78,23 @@ pub(super) async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> 
 pub(super) async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
     let config = &atlas.model.config;
     plain(atlas, atlas.model.wpe()?, config.n_ctx, config.n_embd).await
+}
+
+/// The embedding of one position. Shapes: \[C\].
+///
+/// Errors: `missing-tensor`, `bad-option` for one that does not exist, `device-lost`,
+/// `out-of-memory`.
+pub(super) async fn position(atlas: &Atlas<'_>, at: usize) -> Result<Vec<f32>> {
+    let (wpe, config) = (atlas.model.wpe()?, &atlas.model.config);
+    if at >= config.n_ctx {
+        let last = config.n_ctx - 1;
+        return Err(Error::BadOption(format!("position is {at}, expected 0 to {last} or null")));
+    }
+    let row_bytes = 4 * pad4(config.n_embd) as u64;
+    let range = at as u64 * row_bytes..(at as u64 + 1) * row_bytes;
+    let mut rows = atlas.gpu.read_ranges::<f32>(&[(wpe, range)]).await?;
+    rows[0].truncate(config.n_embd);
+    Ok(rows.remove(0))
 }
 
 /// A plain table of f32 rows, padded to four on the device. Shapes: \[rows, width\].

@@ -42,7 +42,8 @@ pub struct ZeroLayer {
 /// Rows that go over the vocabulary together.
 const ROWS: usize = 256;
 
-/// The arg-max of every token's row of `wte·wteᵀ`, or of the same behind `wpe` and `ln_f`.
+/// The arg-max of every token's row of `wte·wteᵀ`, or of the same behind `wpe` and `ln_f`. Of a
+/// model whose unembedding is another matrix, or has a bias, that is what is meant.
 ///
 /// Errors: `missing-tensor`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer> {
@@ -53,10 +54,14 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer
         return Err(Error::BadOption("step is 0, expected a whole number from 1".into()));
     }
     model.wte()?;
+    model.unembed()?;
     if norm == Norm::Affine {
         model.ln_f()?;
     }
-    let place = place(atlas, position).await?;
+    let place = match position {
+        Some(at) => table::position(atlas, at).await?,
+        None => vec![0.0; config.n_embd],
+    };
     let ids: Vec<u32> = (0..config.vocab_size as u32).step_by(step).collect();
     let n_most = ROWS.min(ids.len());
     let padded = pad4(config.n_embd);
@@ -78,25 +83,19 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer
     Ok(out)
 }
 
-/// The embedding of a position, or nothing. Shapes: \[C\].
-async fn place(atlas: &Atlas<'_>, position: Option<usize>) -> Result<Vec<f32>> {
-    let Config { n_embd, n_ctx, .. } = atlas.model.config;
-    let Some(p) = position else { return Ok(vec![0.0; n_embd]) };
-    let wpe = table::positions(atlas).await?;
-    let row = wpe.chunks(n_embd).nth(p);
-    let wrong = || format!("position is {p}, expected 0 to {} or null", n_ctx - 1);
-    row.map(<[f32]>::to_vec).ok_or_else(|| Error::BadOption(wrong()))
-}
-
 /// The `k` largest logits of one token's row, in f64 on the CPU.
 ///
 /// Errors: `missing-tensor`, `bad-token`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn next_tokens(atlas: &Atlas<'_>, id: u32, k: usize, row: Row) -> Result<Neighbours> {
     let Config { n_embd, layer_norm_epsilon, .. } = atlas.model.config;
     let scale = atlas.model.weights.wte_scale;
-    let place = place(atlas, row.position).await?;
-    let own = table::rows_of(atlas, &[id]).await?;
-    let x: Vec<f32> = own.iter().zip(&place).map(|(&v, &p)| v * scale + p).collect();
+    let quiet = Atlas { on_progress: &|_| {}, ..*atlas };
+    let mut x: Vec<f32> = table::rows_of(&quiet, &[id]).await?;
+    x.iter_mut().for_each(|v| *v *= scale);
+    if let Some(at) = row.position {
+        let place = table::position(atlas, at).await?;
+        x.iter_mut().zip(place).for_each(|(v, p)| *v += p);
+    }
     let normed = |affine| layer_norm::<f64>(&x, n_embd, affine, layer_norm_epsilon);
     let x = match row.norm {
         Norm::None => x.iter().map(|&v| f64::from(v)).collect(),
@@ -108,7 +107,16 @@ pub async fn next_tokens(atlas: &Atlas<'_>, id: u32, k: usize, row: Row) -> Resu
             normed(Some((&gain, &bias)))
         }
     };
-    nearest(atlas, k, &x, |dot, _| dot).await
+    let unembed = atlas.model.unembed()?;
+    let mut biases = Vec::new();
+    for shard in unembed {
+        let n = shard.matrix.n_out;
+        match &shard.bias {
+            Some(bias) => biases.extend(table::plain(atlas, bias, 1, n).await?),
+            None => biases.resize(biases.len() + n, 0.0),
+        }
+    }
+    nearest(atlas, unembed, k, &x, |dot, token, _| dot + f64::from(biases[token])).await
 }
 
 struct Batch<'a> {

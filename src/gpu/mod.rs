@@ -173,7 +173,9 @@ impl Gpu {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = allocate();
-        let refusal = validation.pop().await.or(memory.pop().await);
+        // Both are popped before either answer is waited for: meanwhile somebody else may push.
+        let (validation, memory) = (validation.pop(), memory.pop());
+        let refusal = validation.await.or(memory.await);
         match (made, refusal) {
             (Err(e), _) => Err(e),
             (Ok(_), Some(wgpu::Error::OutOfMemory { .. })) => Err(Error::OutOfMemory(what.into())),
@@ -191,12 +193,19 @@ impl Gpu {
     ///
     /// Errors: `device-lost`.
     pub async fn settle(&self) -> Result<()> {
+        self.idle().await?;
+        self.check()
+    }
+
+    /// The same, without asking whether anything was refused: that is for whoever submitted it.
+    ///
+    /// Errors: `device-lost`.
+    pub async fn idle(&self) -> Result<()> {
         self.queue.submit([]);
         let (done, wait) = oneshot::channel();
         self.queue.on_submitted_work_done(move || _ = done.send(()));
         self.poll()?;
-        wait.await.map_err(|_| Error::DeviceLost("it stopped answering".into()))?;
-        self.check()
+        wait.await.map_err(|_| Error::DeviceLost("it stopped answering".into()))
     }
 
     /// Reads the first `bytes` of each tensor: one staging buffer, one map.

@@ -69,11 +69,6 @@ impl Filling {
         self.parts.extend(parts);
     }
 
-    /// The parts that have come, by name.
-    pub(super) fn complete(&self) -> &HashSet<String> {
-        &self.complete
-    }
-
     /// What a copy will hold: every part in the type it is stored in.
     pub(super) fn stored_tensors(&self) -> impl Iterator<Item = (&str, Element, &[u64])> {
         self.parts.iter().map(|(name, part)| {

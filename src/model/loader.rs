@@ -302,7 +302,7 @@ impl Loader {
     ///
     /// Errors: `missing-tensor`, `device-lost`.
     pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, Keeping)> {
-        if let (Some(name), Goal::Whole { .. }) = (self.filling.missing(), &self.goal) {
+        if let Some(name) = self.filling.missing() {
             let missing = Error::MissingTensor(name.clone());
             self.discard();
             return Err(missing);
@@ -325,8 +325,7 @@ impl Loader {
         let (config, weights, weight_bytes, part) = match self.goal {
             Goal::Whole { config, weights, bytes } => (config, weights, bytes, None),
             Goal::Part(partial) => {
-                let Found { config, weights, bytes, part } =
-                    partial.finish(gpu, self.filling.complete())?;
+                let Found { config, weights, bytes, part } = partial.finish(gpu)?;
                 (config, weights, bytes, Some(part))
             }
         };

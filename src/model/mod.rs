@@ -77,6 +77,20 @@ impl Model {
         }
     }
 
+    /// The unembedding.
+    ///
+    /// Errors: `missing-tensor`.
+    pub fn unembed(&self) -> Result<&[Shard]> {
+        match &self.part {
+            Some(part) if !part.has_unembed => {
+                let tied = self.config.tie_word_embeddings;
+                let name = if tied { "wte.weight" } else { "lm_head.weight" };
+                Err(Error::Absent(name.into()))
+            }
+            _ => Ok(&self.weights.unembed),
+        }
+    }
+
     /// The last LayerNorm.
     ///
     /// Errors: `missing-tensor`.

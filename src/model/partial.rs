@@ -1,10 +1,10 @@
 //! A file with only some of a model's tensors: what the atlas can show of it, planned as headers come.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::checkpoint::{Header, TensorInfo};
-use crate::config::{Config, Family, MAX_DIM, MAX_VOCAB};
+use crate::config::{Config, Family, MAX_DIM, MAX_LAYERS, MAX_VOCAB};
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Precision, Shard, pad4};
@@ -19,23 +19,28 @@ pub struct Part {
     pub has_wte: bool,
     /// Whether there are position embeddings.
     pub has_wpe: bool,
+    /// Whether there is an unembedding: the token embeddings, unless a config says otherwise.
+    pub has_unembed: bool,
     /// The LayerNorms, in the order of the pass.
     pub norms: Vec<PartNorm>,
-    /// Blocks that some LayerNorm speaks of.
-    pub n_layer: usize,
     /// Whether a config says what the tensors do not.
     pub has_config: bool,
 }
 
 impl Part {
+    /// The last LayerNorm, if all of it is there.
+    fn ln_f(&self) -> Option<Norm> {
+        let last = self.norms.last().filter(|norm| norm.name == "ln_f")?;
+        Some(Norm { gain: last.gain.clone()?, bias: last.bias.clone()? })
+    }
+
     pub(super) fn has_ln_f(&self) -> bool {
-        let has = |norm: &PartNorm| norm.name == "ln_f" && norm.gain.is_some();
-        self.norms.iter().any(|norm| has(norm) && norm.bias.is_some())
+        self.ln_f().is_some()
     }
 }
 
 /// A LayerNorm, as far as it is there. Shapes: \[C4\] each.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PartNorm {
     /// `h.i.ln_1`, `h.i.ln_2` or `ln_f`, whatever the family calls them.
     pub name: String,
@@ -49,6 +54,7 @@ pub struct PartNorm {
 enum Role {
     Wte,
     Wpe,
+    Unembed,
     /// Its place in the pass: twice the block, and one more for ln_2; [`LN_F`] for the last.
     Norm {
         place: usize,
@@ -64,6 +70,7 @@ impl Role {
         match name {
             "wte.weight" | "w.weight" => return Some(Role::Wte),
             "wpe.weight" => return Some(Role::Wpe),
+            "lm_head.weight" => return Some(Role::Unembed),
             _ => {}
         }
         let (stem, part) = name.rsplit_once('.')?;
@@ -75,22 +82,17 @@ impl Role {
         if matches!(stem, "ln_f" | "layernorm") {
             return Some(Role::Norm { place: LN_F, is_gain });
         }
-        let (block, norm) = stem.strip_prefix("h.")?.split_once('.')?;
+        let (digits, norm) = stem.strip_prefix("h.")?.split_once('.')?;
         let second = match norm {
             "ln_1" | "layernorm1" => 0,
             "ln_2" | "layernorm2" => 1,
             _ => return None,
         };
-        let block: u16 = block.parse().ok()?;
-        Some(Role::Norm { place: 2 * usize::from(block) + second, is_gain })
+        let block: usize = digits.parse().ok()?;
+        // One spelling for each block.
+        let is_plain = block < MAX_LAYERS as usize && block.to_string() == digits;
+        is_plain.then_some(Role::Norm { place: 2 * block + second, is_gain })
     }
-}
-
-/// A norm by the names of its tensors in the file.
-#[derive(Default)]
-struct Planned {
-    gain: Option<(String, Rc<Tensor>)>,
-    bias: Option<(String, Rc<Tensor>)>,
 }
 
 /// What some files hold, as far as their headers have come.
@@ -99,9 +101,11 @@ pub(super) struct Partial {
     has_config: bool,
     precision: Precision,
     shard_bytes: usize,
-    wte: Option<(String, Rc<Vec<Shard>>)>,
-    wpe: Option<(String, Rc<Tensor>)>,
-    norms: BTreeMap<usize, Planned>,
+    wte: Option<Rc<Vec<Shard>>>,
+    wpe: Option<Rc<Tensor>>,
+    unembed: Option<Rc<Vec<Shard>>>,
+    /// By their place in the pass.
+    norms: BTreeMap<usize, PartNorm>,
     bytes: u64,
 }
 
@@ -114,6 +118,7 @@ impl Partial {
             shard_bytes,
             wte: None,
             wpe: None,
+            unembed: None,
             norms: BTreeMap::new(),
             bytes: 0,
         }
@@ -129,18 +134,25 @@ impl Partial {
         header: &Header,
         filling: &mut Filling,
     ) -> Result<()> {
+        let is_wanted = |role: &Role| match role {
+            Role::Unembed => self.has_config && !self.config.tie_word_embeddings,
+            Role::Wte | Role::Wpe | Role::Norm { .. } => true,
+        };
         let tensors: Vec<(Role, &TensorInfo)> = header
             .tensors
             .iter()
             .filter_map(|tensor| Some((Role::of(short_name(&tensor.name))?, tensor)))
+            .filter(|(role, _)| is_wanted(role))
             .collect();
         for (role, tensor) in &tensors {
             self.fit(gpu, role, tensor)?;
         }
+        let bias = header.tensors.iter().map(|tensor| short_name(&tensor.name));
+        let bias = bias.into_iter().find(|&name| name == "lm_head.bias");
         let allocate = || {
             let mut plan = Plan::new(gpu, self.precision, self.shard_bytes);
             for (role, tensor) in &tensors {
-                self.place(&mut plan, role, short_name(&tensor.name));
+                self.place(&mut plan, role, short_name(&tensor.name), bias)?;
             }
             self.bytes += plan.bytes();
             Ok(plan.parts)
@@ -152,102 +164,118 @@ impl Partial {
 
     /// Holds a shape against the config, which it completes where there is none.
     fn fit(&mut self, gpu: &Gpu, role: &Role, tensor: &TensorInfo) -> Result<()> {
-        let config = &mut self.config;
-        let (rows, width) = match (role, &tensor.shape[..]) {
-            (Role::Norm { .. }, &[width]) => (None, width),
-            (Role::Wte, &[rows, width]) => (Some((&mut config.vocab_size, MAX_VOCAB, rows)), width),
-            (Role::Wpe, &[rows, width]) => (Some((&mut config.n_ctx, MAX_DIM, rows)), width),
-            _ => {
-                let found = &tensor.shape;
-                return Err(Error::BadHeader(format!("{} has shape {found:?}", tensor.name)));
-            }
+        let (name, shape) = (&tensor.name, &tensor.shape[..]);
+        let Config { n_embd, n_ctx, vocab_size, n_layer, .. } = self.config;
+        // Each side: what is known of it, 0 for nothing, and how long it may be.
+        let width = (n_embd as u64, MAX_DIM);
+        let expected = match role {
+            Role::Norm { .. } => vec![width],
+            Role::Wte | Role::Unembed => vec![(vocab_size as u64, MAX_VOCAB), width],
+            Role::Wpe => vec![(n_ctx as u64, MAX_DIM), width],
         };
-        let sizes = rows.into_iter().chain([(&mut config.n_embd, MAX_DIM, width)]);
-        for (known, most, size) in sizes {
-            if *known == 0 && (1..=most).contains(&size) {
-                *known = size as usize;
+        let fits = |(&size, &(known, most)): (&u64, &(u64, u64))| {
+            (1..=most).contains(&size) && (known == 0 || known == size)
+        };
+        if shape.len() != expected.len() || !shape.iter().zip(&expected).all(fits) {
+            if self.has_config {
+                let expected = expected.into_iter().map(|(known, _)| known).collect();
+                return Err(Error::BadShape {
+                    name: name.clone(),
+                    expected,
+                    found: shape.to_vec(),
+                });
             }
-            if *known as u64 != size {
-                return Err(Error::BadHeader(format!(
-                    "{} has a side of {size} where {known} was expected",
-                    tensor.name
-                )));
+            return Err(Error::BadHeader(format!(
+                "{name} has shape {shape:?}, which does not go with the tensors before it"
+            )));
+        }
+        let size = |side: usize| shape[side] as usize;
+        let config = &mut self.config;
+        match *role {
+            Role::Wte | Role::Unembed => (config.vocab_size, config.n_embd) = (size(0), size(1)),
+            Role::Wpe => (config.n_ctx, config.n_embd) = (size(0), size(1)),
+            Role::Norm { place, .. } => {
+                config.n_embd = size(0);
+                if place != LN_F && place / 2 >= n_layer {
+                    if self.has_config {
+                        let block = place / 2;
+                        return Err(Error::BadHeader(format!(
+                            "it has a block {block}, and the config only {n_layer} of them"
+                        )));
+                    }
+                    config.n_layer = place / 2 + 1;
+                }
             }
         }
-        let bytes = (config.n_ctx * pad4(config.n_embd) * 4) as u64;
-        gpu.check_binding("the position embedding", bytes)
+        let c = pad4(config.n_embd) as u64;
+        gpu.check_binding("a square of its channels", 4 * c * c)?;
+        gpu.check_binding("the position embedding", 4 * config.n_ctx as u64 * c)
     }
 
-    fn place(&mut self, plan: &mut Plan<'_>, role: &Role, name: &str) {
-        let Config { n_embd, n_ctx, vocab_size, .. } = self.config;
-        match *role {
+    /// Errors: `bad-header` for a second tensor of one role.
+    fn place(
+        &mut self,
+        plan: &mut Plan<'_>,
+        role: &Role,
+        name: &str,
+        bias: Option<&str>,
+    ) -> Result<()> {
+        let Config { n_embd, n_ctx, vocab_size, tie_word_embeddings: is_tied, .. } = self.config;
+        let is_first = match *role {
             Role::Wte => {
                 if name == "w.weight" && !self.has_config {
                     (self.config.family, self.config.layer_norm_epsilon) = (Family::Ctrl, 1e-6);
                 }
-                self.wte = Some((name.into(), plan.embedding(name, vocab_size, n_embd, None)));
+                let bias = bias.filter(|_| is_tied);
+                self.wte.replace(plan.embedding(name, vocab_size, n_embd, bias)).is_none()
             }
-            Role::Wpe => self.wpe = Some((name.into(), plan.table(name, n_ctx, n_embd))),
+            Role::Unembed => {
+                self.unembed.replace(plan.embedding(name, vocab_size, n_embd, bias)).is_none()
+            }
+            Role::Wpe => self.wpe.replace(plan.table(name, n_ctx, n_embd)).is_none(),
             Role::Norm { place, is_gain } => {
                 let norm = self.norms.entry(place).or_default();
+                norm.name = match place {
+                    LN_F => "ln_f".into(),
+                    _ => format!("h.{}.ln_{}", place / 2, place % 2 + 1),
+                };
                 let slot = if is_gain { &mut norm.gain } else { &mut norm.bias };
-                *slot = Some((name.into(), plan.vector(name, n_embd)));
+                slot.replace(plan.vector(name, n_embd)).is_none()
             }
+        };
+        match is_first {
+            true => Ok(()),
+            false => Err(Error::BadHeader(format!("{name} is there under another name as well"))),
         }
     }
 
     /// What has come, as a model without blocks.
     ///
     /// Errors: `missing-tensor` if there is nothing that the atlas could show.
-    pub(super) fn finish(self, gpu: &Gpu, complete: &HashSet<String>) -> Result<Found> {
-        fn whole<V>(found: Option<(String, V)>, complete: &HashSet<String>) -> Option<V> {
-            found.filter(|(name, _)| complete.contains(name)).map(|(_, value)| value)
-        }
-        let wte = whole(self.wte, complete);
-        let wpe = whole(self.wpe, complete);
-        let mut norms: Vec<PartNorm> = Vec::new();
-        let mut n_layer = 0;
-        for (place, norm) in self.norms {
-            let (gain, bias) = (whole(norm.gain, complete), whole(norm.bias, complete));
-            let name = match place {
-                LN_F => "ln_f".into(),
-                _ => {
-                    n_layer = n_layer.max(place / 2 + 1);
-                    format!("h.{}.ln_{}", place / 2, place % 2 + 1)
-                }
-            };
-            if gain.is_some() || bias.is_some() {
-                norms.push(PartNorm { name, gain, bias });
-            }
-        }
+    pub(super) fn finish(self, gpu: &Gpu) -> Result<Found> {
+        let Partial { config, has_config, wte, wpe, .. } = self;
+        let unembed = if config.tie_word_embeddings { wte.clone() } else { self.unembed };
         let part = Part {
             has_wte: wte.is_some(),
             has_wpe: wpe.is_some(),
-            norms,
-            n_layer,
-            has_config: self.has_config,
+            has_unembed: unembed.is_some(),
+            norms: self.norms.into_values().collect(),
+            has_config,
         };
         if !part.has_wte && !part.has_wpe && part.norms.is_empty() {
-            return Err(Error::MissingTensor(
-                "wte.weight, and wpe.weight and every LayerNorm".into(),
-            ));
+            let all = "wte.weight, wpe.weight and every LayerNorm";
+            return Err(Error::MissingTensor(all.into()));
         }
         let absent = || Rc::new(gpu.tensor("absent", 16));
-        let ln_f = part.norms.last().filter(|_| part.has_ln_f());
-        let ln_f = match ln_f.and_then(|norm| norm.gain.clone().zip(norm.bias.clone())) {
-            Some((gain, bias)) => Norm { gain, bias },
-            None => Norm { gain: absent(), bias: absent() },
-        };
-        let wte = wte.unwrap_or_default();
         let weights = Weights {
-            wte_scale: self.config.embedding_scale(),
+            wte_scale: config.embedding_scale(),
             wpe: wpe.unwrap_or_else(absent),
             blocks: Vec::new(),
-            ln_f,
-            unembed: wte.clone(),
-            wte,
+            ln_f: part.ln_f().unwrap_or_else(|| Norm { gain: absent(), bias: absent() }),
+            unembed: unembed.unwrap_or_default(),
+            wte: wte.unwrap_or_default(),
         };
-        Ok(Found { config: self.config, weights, part, bytes: self.bytes })
+        Ok(Found { config, weights, part, bytes: self.bytes })
     }
 }
 

@@ -65,17 +65,6 @@ fn options<'a>(
     Ok((get, watch))
 }
 
-/// A whole number from 0 on, or `otherwise` if there is none.
-///
-/// Errors: `bad-option`.
-fn count(name: &str, value: &JsValue, otherwise: usize) -> Result<usize> {
-    match convert::number(name, value)? {
-        None => Ok(otherwise),
-        Some(n) if n >= 0.0 && n.fract() == 0.0 => Ok(n as usize),
-        Some(n) => Err(Error::BadOption(format!("{name} is {n}, expected a whole number"))),
-    }
-}
-
 /// What waits for a turn while a call of the atlas works: readings, and other calls.
 struct Turn<'a> {
     session: &'a Session,
@@ -86,9 +75,9 @@ impl Others for Turn<'_> {
     fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async {
             self.guard.take();
-            // Time for whoever is next to notice, and for a cancel to come in. What the device
-            // has to say is asked after this.
-            let _ = self.session.gpu().settle().await;
+            // Time for whoever is next to notice, and for a cancel to come in. A loss is asked
+            // for after this, and what others were refused is theirs to hear.
+            let _ = self.session.gpu().idle().await;
             self.guard.set(Some(self.session.turn().await));
         })
     }
@@ -114,7 +103,7 @@ impl Atlas {
                 cancel: &watch.cancel,
                 on_progress: &report,
                 others: &Turn { session: &session, guard },
-                solved: &loaded.solved,
+                memo: &loaded.memo,
             };
             work(&atlas).await.map_err(Failure::from)
         })
@@ -165,7 +154,7 @@ impl Atlas {
     #[wasm_bindgen(skip_typescript)]
     pub fn channel(&self, channel: JsValue, how: JsValue) -> Promise {
         let parsed = options(&how, &[]).map(|o| o.1);
-        let channel = index("channel", &channel);
+        let channel = convert::index("channel", &channel);
         self.run(parsed, async |atlas| Ok(floats(&atlas::channel(atlas, channel?).await?).into()))
     }
 
@@ -190,7 +179,7 @@ impl Atlas {
     #[wasm_bindgen(skip_typescript)]
     pub fn spectrum(&self, n: JsValue, how: JsValue) -> Promise {
         let parsed = options(&how, &[]).map(|o| o.1);
-        let n = index("n", &n);
+        let n = convert::index("n", &n);
         self.run(parsed, async |atlas| {
             let found = atlas::spectrum(atlas, n?).await?;
             let out = object();
@@ -207,11 +196,11 @@ impl Atlas {
     pub fn correlations(&self, how: JsValue) -> Promise {
         let parsed = options(&how, &["channel", "counts"]).and_then(|(get, watch)| {
             let counts = get("counts");
-            let counts = match counts.is_undefined() || counts.is_null() {
+            let counts = match convert::is_absent(&counts) {
                 true => None,
                 false => Some(convert::numbers("counts", &counts)?),
             };
-            Ok(((index("channel", &get("channel"))?, counts), watch))
+            Ok(((convert::index("channel", &get("channel"))?, counts), watch))
         });
         let (wanted, watch) = apart(parsed);
         self.run(watch, async move |atlas| {
@@ -232,8 +221,10 @@ impl Atlas {
     #[wasm_bindgen(skip_typescript)]
     pub fn zero_layer(&self, how: JsValue) -> Promise {
         let parsed = options(&how, &["norm", "position", "step"]).and_then(|(get, watch)| {
-            let options =
-                ZeroLayerOptions { row: row(&get)?, step: count("step", &get("step"), 1)? };
+            let options = ZeroLayerOptions {
+                row: row(&get)?,
+                step: convert::index_or("step", &get("step"), 1)?,
+            };
             Ok((options, watch))
         });
         let (options, watch) = apart(parsed);
@@ -260,7 +251,7 @@ impl Atlas {
                     )));
                 }
             };
-            Ok(((convert::id(id)?, count("k", &get("k"), 20)?, by), watch))
+            Ok(((convert::id(id)?, convert::index_or("k", &get("k"), 20)?, by), watch))
         });
         let (wanted, watch) = apart(parsed);
         self.run(watch, async move |atlas| {
@@ -273,7 +264,7 @@ impl Atlas {
     #[wasm_bindgen(skip_typescript)]
     pub fn next_tokens(&self, id: f64, how: JsValue) -> Promise {
         let parsed = options(&how, &["k", "norm", "position"]).and_then(|(get, watch)| {
-            Ok(((convert::id(id)?, count("k", &get("k"), 20)?, row(&get)?), watch))
+            Ok(((convert::id(id)?, convert::index_or("k", &get("k"), 20)?, row(&get)?), watch))
         });
         let (wanted, watch) = apart(parsed);
         self.run(watch, async move |atlas| {
@@ -299,9 +290,9 @@ fn row(get: &impl Fn(&str) -> JsValue) -> Result<Row> {
     let position = get("position");
     Ok(Row {
         norm: norm.map_or(Ok(Norm::None), |name| Norm::from_name(&name))?,
-        position: match position.is_undefined() || position.is_null() {
+        position: match convert::is_absent(&position) {
             true => None,
-            false => Some(index("position", &position)?),
+            false => Some(convert::index("position", &position)?),
         },
     })
 }
@@ -316,14 +307,4 @@ fn near(found: &Neighbours) -> JsValue {
 
 fn floats(values: &[f32]) -> Float32Array {
     Float32Array::from(values)
-}
-
-/// A whole number from 0 on.
-///
-/// Errors: `bad-option`.
-fn index(name: &str, value: &JsValue) -> Result<usize> {
-    match value.as_f64() {
-        Some(n) if n >= 0.0 && n.fract() == 0.0 => Ok(n as usize),
-        _ => Err(Error::BadOption(format!("{name} is {value:?}, expected a whole number"))),
-    }
 }

@@ -124,8 +124,25 @@ pub(super) fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
     }
 }
 
+/// A whole number from 0 on.
+///
+/// Errors: `bad-option`.
+pub(super) fn index(name: &str, value: &JsValue) -> Result<usize> {
+    match value.as_f64() {
+        Some(n) if n >= 0.0 && n.fract() == 0.0 => Ok(n as usize),
+        _ => Err(Error::BadOption(format!("{name} is {value:?}, expected a whole number"))),
+    }
+}
+
+/// The same, or `otherwise` if there is none.
+///
+/// Errors: `bad-option`.
+pub(super) fn index_or(name: &str, value: &JsValue, otherwise: usize) -> Result<usize> {
+    if is_absent(value) { Ok(otherwise) } else { index(name, value) }
+}
+
 /// Null is as good as nothing.
-fn is_absent(value: &JsValue) -> bool {
+pub(super) fn is_absent(value: &JsValue) -> bool {
     value.is_undefined() || value.is_null()
 }
 
@@ -253,12 +270,7 @@ impl ReadOptions {
         if !is_absent(&decoder) {
             lens.decoder = strings("decoder", &decoder)?;
         }
-        if let Some(k) = number("top_k", &get("top_k"))? {
-            if k.fract() != 0.0 || k < 0.0 {
-                return Err(Error::BadOption(format!("top_k is {k}, expected a whole number")));
-            }
-            lens.top_k = k as usize;
-        }
+        lens.top_k = index_or("top_k", &get("top_k"), lens.top_k)?;
         let track = get("track");
         if !is_absent(&track) {
             lens.track = ids("track", &track)?;
@@ -303,11 +315,10 @@ struct ModelFacts<'a> {
 pub(super) fn model(loaded: &Loaded) -> JsValue {
     let (model, config) = (&loaded.model, &loaded.model.config);
     let is_known = model.part.as_ref().is_none_or(|part| part.has_config);
-    let of_blocks = model.part.as_ref().map_or(0, |part| part.n_layer);
     let size = |n: usize| (n > 0).then_some(n);
     let facts = ModelFacts {
         family: is_known.then(|| config.family.name()),
-        n_layer: config.n_layer.max(of_blocks),
+        n_layer: config.n_layer,
         n_head: size(config.n_head),
         n_embd: config.n_embd,
         n_ctx: size(config.n_ctx),

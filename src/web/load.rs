@@ -71,7 +71,7 @@ impl LoadOptions {
             weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
             precision: precision(&get("precision"))?,
             total: convert::number("total", &get("total"))?,
-            keep: match keep.is_undefined() || keep.is_null() {
+            keep: match convert::is_absent(&keep) {
                 true => None,
                 false => Some(KeptFile::parse(&keep)?),
             },
@@ -221,7 +221,7 @@ impl TokenizerFiles {
         if let Some(text) = value.as_string() {
             return Ok(Some(TokenizerFiles::Json(text)));
         }
-        if value.is_undefined() || value.is_null() {
+        if convert::is_absent(value) {
             return Ok(None);
         }
         let get = convert::options(value, &["vocab", "merges"])?;

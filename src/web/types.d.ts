@@ -107,7 +107,10 @@ export interface LoadOptions {
    * for an absent tensor is `missing-tensor`. Not with `keep`.
    */
   partial?: boolean;
-  /** Let go of the model in use if there is no room for both; otherwise that is `out-of-memory`. */
+  /**
+   * Let go of the model in use if there is no room for both; otherwise that is `out-of-memory`. Not for `partial`,
+   * whose room is known only when it comes.
+   */
   release?: boolean;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
@@ -255,7 +258,7 @@ export class Atlas {
   free(): void;
 }
 
-/** One device with at most one model, and for a moment two. Calls that need the device run one after the other, in the order they came. */
+/** One device with at most one model, and for a moment two. Calls that need the device run one after the other, in the order they came; long ones of the atlas let others go first between their steps. */
 export class Loupe {
   private constructor();
   static open(): Promise<Loupe>;
