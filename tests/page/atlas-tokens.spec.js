@@ -105,6 +105,7 @@ test("token matrix: values, colours, orders, a click selects everywhere, the par
   const svg = await readSvg(page, await exported(page, "Token matrix", "svg"));
   expect(svg.is_well_formed).toBe(true);
   expect(svg.texts.join(" ")).toContain("longest embedding first");
+  expect(svg.texts.join(" ")).toContain("of the values lie beyond the ends");
   const png = /** @type {Buffer} */ (await exported(page, "Token matrix", "png"));
   expect(png.subarray(1, 4).toString()).toBe("PNG");
 });
@@ -283,6 +284,12 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
   await page.getByLabel("Show", { exact: true }).selectOption("other");
   await expect(of.locator("tbody tr").first()).toContainText("other");
 
+  // Another view and back: what was computed is there.
+  await page.locator('[data-atlas="outliers"]').click();
+  await settled(page);
+  await page.locator('[data-atlas="zero"]').click();
+  await expect(of.locator(".atlas-answer")).toBeVisible();
+
   const next = card(page, "One token");
   await next.getByRole("textbox").fill("#300");
   await next.getByRole("button", { name: "Look up" }).click();
@@ -300,7 +307,7 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
 
 test("outliers: lengths, extremes, neighbours, the clump; what is selected is marked in every view", async ({ page, site }) => {
   test.setTimeout(180_000);
-  await open(page, site, "atlas=outliers&outliers.token=300");
+  await open(page, site, "atlas=outliers&picked=300");
   const lengths = card(page, "Longest and shortest embeddings");
   await expect(lengths.locator("table").first().locator("tbody tr")).toHaveCount(20);
   await expect(lengths.locator("table").first().locator("tbody tr").first()).toContainText(`${longest[0].toLocaleString("en")}${norms[longest[0]].toFixed(3)}`);

@@ -150,7 +150,6 @@ function create(stage) {
   return {
     element: whole,
     show,
-    hide: () => card.stop(),
     redraw: () => found && drawTable(found),
   };
 }

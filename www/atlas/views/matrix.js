@@ -86,7 +86,9 @@ function create(stage) {
   const spoken = element("p", "unseen");
   spoken.setAttribute("aria-live", "polite");
   const legend = createHeatLegend("value in wte");
-  card.body.append(element("div", "cloud-head", stride_words, zooms), heat.canvas, element("div", "heat-foot", readout, legend.element), spoken);
+  const head = element("div", "cloud-head", stride_words, zooms);
+  const foot = element("div", "heat-foot", readout, legend.element);
+  card.body.append(head, heat.canvas, foot, spoken);
 
   const channel = (/** @type {number} */ c) => `channel ${c}`;
 
@@ -160,7 +162,7 @@ function create(stage) {
   function draw(part) {
     const is_empty = token_order.length === 0 || channel_order.length === 0;
     card.say(!is_empty ? "" : token_order.length > 0 ? "No channel is chosen: write some numbers above." : options.get("tokens") === "selected" ? "No token is selected: select some in any scatter or list." : "No token is chosen: write some above.");
-    for (const part of [heat.canvas, legend.element]) part.hidden = is_empty;
+    for (const part of [head, heat.canvas, foot]) part.hidden = is_empty;
     if (is_empty) return;
     legend.show(limit, Number(options.get("clip") ?? 99));
     const wanted = (options.get("window") ?? "").split(".").map(Number);

@@ -11,12 +11,11 @@ const K = 20;
 /** @typedef {{ id: number, value: number }} Line */
 
 /** @param {import("./index.js").Stage} stage */
-export function createNeighbours({ ask, selection, options, card: make }) {
+export function createNeighbours({ ask, selection, card: make }) {
   const turns = createTurns();
   const card = make({ name: "neighbours", title: "Nearest neighbours", is_picture: false, csv });
   const lookup = createLookup({ label: "A token", button: "Find", is_one: true, ask: () => ask, onTokens: ([id]) => {
-    options.set("token", String(id));
-    return show();
+    selection.set_tokens([id]);
   } });
   card.tools.append(lookup.element);
   /** @type {string[]} */
@@ -35,9 +34,8 @@ export function createNeighbours({ ask, selection, options, card: make }) {
 
   async function show() {
     const isCurrent = turns.begin();
-    const [picked] = selection.tokens;
-    const wanted = options.get("token") ?? (picked === undefined ? null : String(picked));
-    const id = wanted !== null && /^\d{1,9}$/.test(wanted) ? Number(wanted) : null;
+    // Of several the one that was selected last.
+    const id = [...selection.tokens].at(-1) ?? null;
     halves.hidden = id === null;
     if (id === null) return card.set_words("Type a token, or select one anywhere.");
     await card.run(async (watch) => {
@@ -62,7 +60,7 @@ export function createNeighbours({ ask, selection, options, card: make }) {
   selection.subscribe(() => {
     cosine.mark();
     dot.mark();
-    if (card.element.isConnected && options.get("token") === null) void show();
+    if (card.element.isConnected) void show();
   });
   return { element: card.element, show };
 }

@@ -11,12 +11,11 @@ const TOP_K = 20;
 /** @typedef {{ rank: number, id: number, logit: number, is_own: boolean }} Line */
 
 /** @param {import("./index.js").Stage} stage @param {() => { norm: "none" | "plain" | "affine", position: number | null }} how */
-export function createNext({ ask, selection, options, card: make }, how) {
+export function createNext({ ask, selection, card: make }, how) {
   const turns = createTurns();
   const card = make({ name: "next-tokens", title: "One token", words: "", is_picture: false, csv });
   const lookup = createLookup({ label: "A token", button: "Look up", is_one: true, ask: () => ask, onTokens: ([id]) => {
-    options.set("token", String(id));
-    return show();
+    selection.set_tokens([id]);
   } });
   card.tools.append(lookup.element);
   /** @type {string[]} */
@@ -35,9 +34,8 @@ export function createNext({ ask, selection, options, card: make }, how) {
 
   async function show() {
     const isCurrent = turns.begin();
-    const [picked] = selection.tokens;
-    const wanted = options.get("token") ?? (picked === undefined ? null : String(picked));
-    const id = wanted !== null && /^\d{1,9}$/.test(wanted) ? Number(wanted) : null;
+    // Of several the one that was selected last.
+    const id = [...selection.tokens].at(-1) ?? null;
     listing.element.hidden = id === null;
     if (id === null) return card.set_words("Type a token, or select one anywhere: its largest logits under the same options, and its own rank.");
     await card.run(async (watch) => {
@@ -58,7 +56,7 @@ export function createNext({ ask, selection, options, card: make }, how) {
 
   selection.subscribe(() => {
     listing.mark();
-    if (card.element.isConnected && options.get("token") === null) void show();
+    if (card.element.isConnected) void show();
   });
   return { element: card.element, show };
 }

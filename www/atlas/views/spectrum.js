@@ -143,9 +143,5 @@ function create(stage) {
     return { head: ["direction", "cosine_with_mean"], lines: Array.from(spectrum?.cosine_with_mean ?? [], (value, d) => [d, value]) };
   }
 
-  return {
-    element: whole,
-    show,
-    hide: () => clouds.stop(),
-  };
+  return { element: whole, show };
 }

@@ -9,6 +9,8 @@ import { createListing, tokenButton } from "../listing.js";
 import { createNext } from "./next.js";
 
 const SAMPLE_STEP = 64;
+/** Single precision, summed in another order. */
+const NEAR = 1e-3;
 const QUICK_MS = 10_000;
 /** Rows that are asked for at once, for the products of the tokens in the list. */
 const PAIRS = 1024;
@@ -60,6 +62,10 @@ function create(stage) {
   /** @type {unknown} */
   let facts = null;
   let is_logit = false;
+  /** What is under way, and what is shown: a run goes on while somebody looks at another view. @type {string | null} */
+  let running = null;
+  /** @type {string | null} */
+  let done = null;
 
   /** @returns {{ norm: "none" | "plain" | "affine", position: number | null }} */
   function optionsNow() {
@@ -72,10 +78,10 @@ function create(stage) {
   const key = () => JSON.stringify(optionsNow());
 
   async function show() {
-    const isCurrent = turns.begin();
     if (facts !== ask.facts) {
       facts = ask.facts;
       measured.clear();
+      [running, done] = [null, null];
     }
     const now = optionsNow();
     norm.select.value = now.norm;
@@ -83,9 +89,13 @@ function create(stage) {
     filter.select.value = options.get("group") ?? "all";
     norm.select.disabled = !ask.has("norms");
     position.input.disabled = !ask.has("wpe");
-    result.hidden = true;
-    [all.disabled, some.disabled] = [false, false];
     void next.show();
+    if (running === key()) return;
+    if (done === key()) return fill();
+    const isCurrent = turns.begin();
+    result.hidden = true;
+    [running, done] = [null, null];
+    [all.disabled, some.disabled] = [false, false];
     const step = Number(options.get("step"));
     await card.run(async (watch) => {
       ({ shown } = await ask.vocabulary());
@@ -111,22 +121,25 @@ function create(stage) {
     const { n_tokens, n_channels } = size();
     const per_row = measured.get(key());
     const about = (/** @type {number} */ n_rows) => (per_row === undefined ? "" : ` · ${aboutText(per_row * n_rows)} here`);
-    cost.textContent = `All ${integer(n_tokens)} tokens: 2·V²·C = ${flopText(flopOf(n_tokens, n_channels))}${about(n_tokens)}. A sample of every ${SAMPLE_STEP}th, ${integer(rowsFor(n_tokens, SAMPLE_STEP))} tokens: ${flopText(flopOf(n_tokens, n_channels, rowsFor(n_tokens, SAMPLE_STEP)))}${about(rowsFor(n_tokens, SAMPLE_STEP))}.${per_row === undefined ? " A few rows are being timed to say how long it takes." : " Leaving this view stops it."}`;
+    cost.textContent = `All ${integer(n_tokens)} tokens: 2·V²·C = ${flopText(flopOf(n_tokens, n_channels))}${about(n_tokens)}. A sample of every ${SAMPLE_STEP}th, ${integer(rowsFor(n_tokens, SAMPLE_STEP))} tokens: ${flopText(flopOf(n_tokens, n_channels, rowsFor(n_tokens, SAMPLE_STEP)))}${about(rowsFor(n_tokens, SAMPLE_STEP))}.${per_row === undefined ? " A few rows are being timed to say how long it takes." : ""}`;
   }
 
   /** @param {number} step */
   async function start(step) {
     const isCurrent = turns.begin();
     const now = optionsNow();
-    is_logit = now.norm !== "none" || now.position !== null;
     options.set("step", String(step));
     result.hidden = true;
+    [running, done] = [key(), null];
+    const mine = running;
     [all.disabled, some.disabled] = [true, true];
     await card.run(async (watch) => {
       // What follows the arg-max is quick, unless the list is long.
       const share = (/** @type {number} */ from, /** @type {number} */ to) => ({ signal: watch.signal, onProgress: (/** @type {{ done: number }} */ { done }) => watch.onProgress({ done: from + done * (to - from) }) });
       const [found, norms, vocabulary] = await Promise.all([ask.zero_layer({ ...now, step }, share(0, 0.98)), ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       const strays = straysOf(found, step, vocabulary);
+      // A model may scale its embedding, or have another matrix or a bias at its end: then a logit is no dot product either.
+      is_logit = now.norm !== "none" || now.position !== null || strays.some(({ id, self_logit }) => Math.abs(self_logit - norms[id] ** 2) > NEAR * norms[id] ** 2);
       const products = await productsOf(strays, share(0.98, 1));
       if (!isCurrent()) return;
       ({ shown } = vocabulary);
@@ -134,8 +147,11 @@ function create(stage) {
       describe(found.argmax.length, step);
       fill();
       result.hidden = false;
+      done = mine;
     });
-    if (isCurrent()) [all.disabled, some.disabled] = [false, false];
+    if (!isCurrent()) return;
+    running = null;
+    [all.disabled, some.disabled] = [false, false];
   }
 
   /** The dot product of each token with the one it returns. @param {import("../classes.js").Stray[]} strays @param {import("../ask.js").Watch} watch */
@@ -197,11 +213,7 @@ function create(stage) {
 
   selection.subscribe(() => listing?.mark());
 
-  return {
-    element: whole,
-    show,
-    hide: () => card.stop(),
-  };
+  return { element: whole, show };
 }
 
 /** @param {Line} line */
