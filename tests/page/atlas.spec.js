@@ -133,6 +133,13 @@ test("channels: the scatter's, the table's and the histograms' numbers are the f
   expect(counts.reduce((sum, words) => sum + Number(words.split(" ")[0]), 0), "every channel is in a bin").toBe(C);
   await expect(bars).toContainText(`${heavy.length} channels above 10^`);
 
+  // Plot's charts leave the page too, with the page's colours written out.
+  const { text: drawn } = await exported(page, bars, "svg");
+  expect(drawn).toContain("4 channels above".replace("4", String(heavy.length)));
+  expect(drawn).not.toMatch(/var\(--|currentColor| class=/);
+  expect(await page.evaluate((text) => new DOMParser().parseFromString(text, "image/svg+xml").querySelector("parsererror") === null, drawn)).toBe(true);
+  expect((await exported(page, bars, "png")).bytes.length).toBeGreaterThan(10_000);
+
   await page.getByText("Show the table").click();
   const first = page.locator(".atlas-table tbody tr").first();
   await expect(first).toContainText(String(by_activity[0]));

@@ -312,7 +312,7 @@ test("a long text, its view, pin and window come back from the address alone", a
   const text = "The old king sat upon his throne and the queen sat beside him. ".repeat(12).trim();
   await readText(page, text);
   await page.locator("#more-views").selectOption("kl_input");
-  await expect.poll(() => new URL(page.url()).hash).toContain("packed=");
+  await expect.poll(() => new URL(page.url()).hash).toMatch(/view=kl_input.*packed=/);
   const other = await context.newPage();
   await other.goto(page.url());
   await waitForState(other, "ready");

@@ -132,6 +132,6 @@ export function insideOf(cloud, marks) {
     path,
     pathsOf(xs, ys, [Uint32Array.from(marks.chosen)], [palette.accent], places.frame(), { radius: chosenRadius(cloud), opacity: 1 }),
     "</svg>",
-    ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${is_chosen.has(i) ? palette.accent : palette.muted}" xml:space="preserve">${escaped(text)}</text>`),
+    ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${is_chosen.has(i) ? palette.accent : palette.muted}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke" xml:space="preserve">${escaped(text)}</text>`),
   ].filter(Boolean).join("\n");
 }

@@ -9,7 +9,10 @@ import { resolved } from "./colours.js";
 
 const PNG_SCALE = 2;
 const MARGIN = 20;
-const HEAD = 48;
+const HEAD = 26;
+const LINE = 16;
+/** How wide a letter of the words is, on average. */
+const LETTER = 6.4;
 const FOOT = 26;
 /** What no browser's canvas can be wider or higher than. */
 const MAX_SIDE = 16_384;
@@ -20,18 +23,17 @@ const drawers = new WeakMap();
 /** @param {Element} element @param {() => string} draw */
 export const drawsItself = (element, draw) => void drawers.set(element, draw);
 
-/** @param {SVGSVGElement} svg with colours that only our style sheet knows @returns {string} */
-function standalone(svg) {
+/** @param {SVGSVGElement} svg with colours that only our style sheet knows @param {number} x @param {number} y @returns {string} */
+function standalone(svg, x, y) {
   const home = /** @type {Element} */ (svg.parentElement);
   const { color, fontSize } = getComputedStyle(svg);
+  const copy = /** @type {SVGSVGElement} */ (svg.cloneNode(true));
+  for (const [name, value] of Object.entries({ x, y, overflow: "visible", fill: color, "font-size": fontSize, "font-family": SANS })) copy.setAttribute(name, String(value));
+  for (const part of [copy, ...copy.querySelectorAll("[class]")]) part.removeAttribute("class");
   /** @type {Map<string, string>} */
   const known = new Map();
   const colour = (/** @type {string} */ css) => known.get(css) ?? (known.set(css, resolved(home, css)), /** @type {string} */ (known.get(css)));
-  const inner = new XMLSerializer().serializeToString(svg)
-    .replace(/var\(--[\w-]+(?:,[^()]*)?\)/g, colour)
-    .replaceAll("currentColor", color)
-    .replace(/ class="[^"]*"/g, "");
-  return inner.replace(/^<svg/, `<svg overflow="visible" fill="${color}" font-size="${fontSize}" font-family="${escaped(SANS)}"`);
+  return new XMLSerializer().serializeToString(copy).replace(/var\(--[\w-]+(?:,[^()]*)?\)/g, colour).replaceAll("currentColor", color);
 }
 
 /** @param {Element} part @param {DOMRect} from @returns {string} */
@@ -41,7 +43,7 @@ function piece(part, from) {
   const [x, y] = [left - from.left, top - from.top];
   const draw = drawers.get(part);
   if (draw) return `<svg x="${x}" y="${y}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">${draw()}</svg>`;
-  if (part instanceof SVGSVGElement) return standalone(part).replace(/^<svg/, `<svg x="${x}" y="${y}"`);
+  if (part instanceof SVGSVGElement) return standalone(part, x, y);
   return [...part.querySelectorAll(".series-key, .shade-bar")].map((key) => swatchOf(key, from)).join("") + textsOf(part, from);
 }
 
@@ -54,27 +56,55 @@ function swatchOf(key, from) {
   return stops.map((fill, i) => `<rect x="${left - from.left + i * step}" y="${top - from.top}" width="${step + (stops.length > 1 ? 0.5 : 0)}" height="${height}" rx="${stops.length > 1 ? 0 : Math.min(width, height) / 2}" fill="${fill}"/>`).join("");
 }
 
-/** Its texts, each where it stands. @param {Element} part @param {DOMRect} from */
+/** Its texts, each line where it stands. @param {Element} part @param {DOMRect} from */
 function textsOf(part, from) {
   const walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
-  const range = document.createRange();
   let out = "";
   while (walker.nextNode()) {
-    const text = (walker.currentNode.textContent ?? "").trim();
-    range.selectNodeContents(walker.currentNode);
-    const { left, top, height, width } = range.getBoundingClientRect();
-    if (!text || width === 0) continue;
-    const { fontSize, fontWeight, fontFamily, color } = getComputedStyle(/** @type {Element} */ (walker.currentNode.parentElement));
-    out += `<text x="${left - from.left}" y="${top - from.top + height / 2}" dy=".35em" font-size="${fontSize}" font-weight="${fontWeight}" font-family="${escaped(fontFamily)}" fill="${color}">${escaped(text)}</text>`;
+    const node = /** @type {Text} */ (walker.currentNode);
+    const { fontSize, fontWeight, fontFamily, color } = getComputedStyle(/** @type {Element} */ (node.parentElement));
+    for (const { text, left, top, height } of brokenLines(node)) {
+      out += `<text x="${left - from.left}" y="${top - from.top + height / 2}" dy=".35em" font-size="${fontSize}" font-weight="${fontWeight}" font-family="${escaped(fontFamily)}" fill="${color}">${escaped(text.trim())}</text>`;
+    }
   }
   return out;
+}
+
+/** A text in the lines that the page has broken it into. @param {Text} node */
+function brokenLines(node) {
+  const range = document.createRange();
+  /** @type {{ text: string, left: number, top: number, height: number }[]} */
+  const lines = [];
+  for (const { 0: word, index } of node.data.matchAll(/\S+\s*/g)) {
+    range.setStart(node, index);
+    range.setEnd(node, index + word.trimEnd().length);
+    const { left, top, width, height } = range.getBoundingClientRect();
+    const last = lines.at(-1);
+    if (width === 0) continue;
+    if (last && Math.abs(last.top - top) < height / 2) last.text += word;
+    else lines.push({ text: word, left, top, height });
+  }
+  return lines;
 }
 
 /** What a sheet is made of: charts, clouds, the names of series, and whatever says that it is a caption. */
 const PARTS = "svg, canvas, .series li, [data-caption]";
 
 /** A drawing of the page, not an icon inside a button; and no series that is switched off. @param {Element} part */
-const isPart = (part) => !part.closest("button, summary, [hidden]") && !part.querySelector('[aria-pressed="false"]') && !(part.parentElement?.closest("svg")) && (!(part instanceof HTMLCanvasElement) || drawers.has(part));
+const isPart = (part) => !part.closest("summary, [hidden]") && (part.matches("[data-caption]") || !part.closest("button")) && !part.querySelector('[aria-pressed="false"]') && !(part.parentElement?.closest("svg")) && (!(part instanceof HTMLCanvasElement) || drawers.has(part));
+
+/** Words in lines of about this width in pixels. @param {string} words @param {number} width */
+export function linesOf(words, width) {
+  const most = Math.max(20, Math.floor(width / LETTER));
+  /** @type {string[]} */
+  const lines = [];
+  for (const word of words.split(" ").filter(Boolean)) {
+    const last = lines[lines.length - 1];
+    if (last !== undefined && last.length + word.length < most) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
 
 /**
  * @param {HTMLElement} body @param {{ title: string, words: string, origin: string }} about
@@ -84,15 +114,17 @@ export function sheetOf(body, { title, words, origin }) {
   const from = body.getBoundingClientRect();
   const style = getComputedStyle(body);
   const muted = resolved(body, "var(--muted)");
-  const [width, height] = [Math.ceil(from.width) + 2 * MARGIN, Math.ceil(from.height) + HEAD + FOOT + 2 * MARGIN];
+  const lines = linesOf(words, from.width);
+  const head = HEAD + lines.length * LINE;
+  const [width, height] = [Math.ceil(from.width) + 2 * MARGIN, Math.ceil(from.height) + head + FOOT + 2 * MARGIN];
   const text = (/** @type {number} */ y, /** @type {string} */ said, /** @type {string} */ how) => `<text x="${MARGIN}" y="${y}" ${how}>${escaped(said)}</text>`;
   const parts = [...body.querySelectorAll(PARTS)].filter(isPart);
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="${escaped(SANS)}">
 <title>${escaped(title)}</title>
 <rect width="${width}" height="${height}" fill="${resolved(body, "var(--surface)")}"/>
 ${text(MARGIN + 12, title, `font-size="15" font-weight="600" fill="${style.color}"`)}
-${text(MARGIN + 32, words, `font-size="12" fill="${muted}"`)}
-<g transform="translate(${MARGIN} ${MARGIN + HEAD})">
+${lines.map((line, i) => text(MARGIN + 32 + i * LINE, line, `font-size="12" fill="${muted}"`)).join("\n")}
+<g transform="translate(${MARGIN} ${MARGIN + head})">
 ${parts.map((part) => piece(part, from)).filter(Boolean).join("\n")}
 </g>
 ${text(height - MARGIN + 4, origin, `font-size="11" fill="${muted}"`)}

@@ -32,9 +32,9 @@ export function histogramOf(bins, { width, label, css, unit, log, cut = null, ch
       axisY({ label: unit, labelArrow: "none", tickSize: 0, ticks: 4 }),
       axisX({ label: `${label}${log ? ", log scale" : ""}`, labelAnchor: "center", labelArrow: "none", tickSize: 3, ...(few ? { ticks: few, text: logLabel } : { ticks: 5 }) }),
       rectY(bins, { x1: "from", x2: "to", y: "count", fill: css, fillOpacity: 0.8, inset: 0.3, title: (bin) => `${bin.count} ${unit} from ${logLabel(bin.from)} to ${logLabel(bin.to)}` }),
-      ...(cut ? [ruleX([cut.at], { stroke: "var(--ink)", strokeDasharray: "3 3" }), text([cut], { x: "at", text: "words", frameAnchor: "top", dx: is_right ? -6 : 6, dy: 2, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, textAnchor: is_right ? "end" : "start" })] : []),
       ...(chosen !== null ? [ruleX([chosen], { stroke: "var(--accent)", strokeWidth: 2 })] : []),
       ruleY([0], { stroke: "var(--line)" }),
+      ...(cut ? [ruleX([cut.at], { stroke: "var(--ink)", strokeDasharray: "3 3" }), text([cut], { x: "at", text: "words", frameAnchor: "top", dx: is_right ? -6 : 6, dy: 2, fill: "var(--ink)", stroke: "var(--surface)", strokeWidth: 4, textAnchor: is_right ? "end" : "start" })] : []),
     ],
   }, `histogram of ${label}`);
 }

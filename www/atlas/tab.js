@@ -131,8 +131,14 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
       const { name: found, title } = viewOf(name);
       current = found;
       for (const link of links) {
-        if (link.dataset.atlas === found) link.setAttribute("aria-current", "page");
-        else link.removeAttribute("aria-current");
+        if (link.dataset.atlas !== found) {
+          link.removeAttribute("aria-current");
+          continue;
+        }
+        link.setAttribute("aria-current", "page");
+        // On a phone the list is one line that scrolls.
+        const line = /** @type {HTMLElement} */ (link.closest("ul"));
+        line.scrollLeft = link.offsetLeft - line.offsetLeft - (line.clientWidth - link.clientWidth) / 2;
       }
       showView();
       side.show();

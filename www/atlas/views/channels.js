@@ -57,7 +57,7 @@ function create({ ask, selection, options, card, cloud }) {
 
   function drawBars() {
     if (!stats || !all.isConnected) return;
-    const width = Math.max(250, Math.floor((grid.clientWidth - 36) / (grid.clientWidth > 620 ? 2 : 1)));
+    const width = Math.max(250, innerWidth >= 760 ? Math.floor((grid.clientWidth - 36) / 2) : grid.clientWidth);
     const found = stats;
     const { gap } = heavyOf(found.wpe_std);
     grid.replaceChildren(...SERIES.filter(({ of }) => found[of].length > 0).map(({ name, of, css }) => {
