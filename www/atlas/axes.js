@@ -7,6 +7,7 @@ import { scaleLinear, scaleLog } from "d3-scale";
 /** @typedef {{ left: number, top: number, right: number, bottom: number, width: number, height: number }} Frame the plotting area, and the size of all */
 
 const PADDING = 0.04;
+const MAX_DIGITS = 7;
 const MINUS = "\u2212";
 
 /**
@@ -24,11 +25,12 @@ export function scaleFor(kind, [least, most], range) {
   return scaleLinear([least - room, most + room], range);
 }
 
-/** @param {number} value @param {number} step between ticks */
+/** With as many digits as tell neighbours apart. @param {number} value @param {number} step between ticks */
 function plain(value, step) {
-  const digits = Math.min(8, Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
-  const large = Math.abs(value) >= 1e5 || (step < 1e-5 && value !== 0);
-  return (large ? value.toExponential(0).replace("e+", "e") : step >= 1 ? value.toLocaleString("en", { maximumFractionDigits: 0 }) : value.toFixed(digits)).replace("-", MINUS);
+  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  if (step >= 1) return value.toLocaleString("en", { maximumFractionDigits: 0 }).replace("-", MINUS);
+  const text = digits <= MAX_DIGITS || value === 0 ? value.toFixed(Math.min(digits, MAX_DIGITS)) : value.toExponential(Math.max(0, Math.ceil(Math.log10(Math.abs(value) / step))));
+  return text.replace(/-/g, MINUS);
 }
 
 /** Plain between a thousandth and ten thousand, a power of ten elsewhere. @param {number} value */
@@ -87,7 +89,7 @@ export function axesOf({ x, y, x_kind, y_kind, x_label, y_label, frame, palette,
     // A number at the very edge would be cut.
     if (at < frame.width - 3.2 * label.length) marks.push(text({ x: at, y: bottom + 10, text: label }));
   }
-  for (const { at, label } of ticksOf(y, y_kind, Math.max(2, Math.floor((bottom - top) / (is_small ? 38 : 50))))) {
+  for (const { at, label } of ticksOf(y, y_kind, Math.max(2, Math.floor((bottom - top) / (is_small ? 32 : 50))))) {
     marks.push(line(left, Math.round(at), right - left, 1));
     marks.push(text({ x: left - 6, y: at, text: label, align: "right" }));
   }

@@ -5,7 +5,7 @@ import { zoom, zoomIdentity } from "d3-zoom";
 
 /** @typedef {{ left: number, top: number, right: number, bottom: number }} Box */
 
-const MAX_ZOOM = 4000;
+const MAX_ZOOM = 1000;
 const STEP = 1.6;
 const MOVE = 60;
 const MIN_DRAG = 4;

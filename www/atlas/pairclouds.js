@@ -78,5 +78,7 @@ export function createCloudOfPairs({ ask, options, card, cloud }, onChoose) {
       known = now;
       void draw();
     },
+    /** Out of sight: columns that nobody looks at are not asked for. */
+    hide: figure.stop,
   };
 }

@@ -26,10 +26,21 @@ export function pairOf(kind, heavy, next) {
   return two(all);
 }
 
-/** The same few pairs for the same seed. @param {Kind} kind @param {Uint8Array} heavy @param {number} n @param {number} seed */
+/** Draws for each pair that is wanted: of few channels there are few pairs. */
+const MAX_DRAWS = 8;
+
+/** The same few pairs for the same seed, each once. @param {Kind} kind @param {Uint8Array} heavy @param {number} n @param {number} seed */
 export function pairsOf(kind, heavy, n, seed) {
   const next = random(seed * 7919 + kind.length);
-  return Array.from({ length: n }, () => pairOf(kind, heavy, next)).filter((pair) => pair !== null);
+  /** @type {Map<string, Pair>} */
+  const found = new Map();
+  for (let draw = 0; draw < n * MAX_DRAWS && found.size < n; draw++) {
+    const pair = pairOf(kind, heavy, next);
+    if (!pair) break;
+    const name = pair.toSorted((a, b) => a - b).join();
+    if (!found.has(name)) found.set(name, pair);
+  }
+  return [...found.values()];
 }
 
 /** The n channels with the largest values, largest first. @param {ArrayLike<number>} values @param {number} n */

@@ -167,7 +167,7 @@ export function createPlaces() {
       const [[x0, x1], [y0, y1]] = [extentOf(there.map((i) => base_x[i])), extentOf(there.map((i) => base_y[i]))];
       const { left, top, right, bottom } = frame;
       const k = 0.8 * Math.min((right - left) / Math.max(x1 - x0, 1e-3), (bottom - top) / Math.max(y1 - y0, 1e-3));
-      return zoomIdentity.translate((left + right) / 2, (top + bottom) / 2).scale(Math.min(2000, Math.max(1, k))).translate(-(x0 + x1) / 2, -(y0 + y1) / 2);
+      return zoomIdentity.translate((left + right) / 2, (top + bottom) / 2).scale(Math.min(1000, Math.max(1, k))).translate(-(x0 + x1) / 2, -(y0 + y1) / 2);
     },
   };
 }

@@ -91,7 +91,11 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
   }
 
   function showView() {
-    if (!is_ready || current === null) return;
+    if (current === null) return;
+    if (!is_ready) {
+      absent.replaceChildren(element("p", "muted", "No model is open yet; the Lens tab says how far it is."));
+      return stand.replaceChildren(absent);
+    }
     const view = viewOf(current);
     const now = elementFor(view);
     for (const [name, other] of shown) if (other !== now && other.element.isConnected) shown.get(name)?.hide?.();

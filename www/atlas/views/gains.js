@@ -13,8 +13,8 @@ import { checkbox, segments } from "../tools.js";
 const HEIGHT = 168;
 const LARGE = 420;
 const NORMS = ["ln_1", "ln_2", "ln_f"];
-/** A few gains near zero would take half of every panel: this share of them stands on the edge. */
-const BEYOND = 0.0005;
+/** Gains near zero would take half of every panel: a few, and this share of all, stand on the edge. */
+const BEYOND = { few: 2, share: 0.0005 };
 
 /** @param {Gains} gains */
 const titleOf = ({ name }) => (name === "ln_f" ? "ln_f, before the unembedding" : `block ${name.split(".")[1]}`);
@@ -119,7 +119,7 @@ function limitsOf(shown, is_linear) {
   const all = shown.flatMap(({ weight }) => Array.from(weight));
   if (is_linear) return { y_extent: extentOf(all), n_beyond: 0 };
   const sizes = all.map(Math.abs).filter((value) => value > 0).sort((a, b) => a - b);
-  const n_beyond = shown.length > 1 ? Math.floor(sizes.length * BEYOND) : 0;
+  const n_beyond = shown.length > 1 ? BEYOND.few + Math.floor(sizes.length * BEYOND.share) : 0;
   return { y_extent: [sizes[n_beyond], sizes[sizes.length - 1]], n_beyond };
 }
 

@@ -124,13 +124,13 @@ function create(stage) {
     const found = await figure.run((watch) => Promise.all([ask.channels(watch), ask.positions(watch)]));
     if (!found) return;
     const [{ wpe_std }, positions] = /** @type {[import("../ask.js").Channels, Float32Array]} */ (found);
-    known = { wpe_std, positions, heavy: heavyOf(wpe_std).heavy };
-    curves.show(known);
+    const now = (known = { wpe_std, positions, heavy: heavyOf(wpe_std).heavy });
+    curves.show(now);
     await showPair();
-    others.show(known);
+    if (known === now && all.isConnected) others.show(now);
   }
 
-  return { element: all, show };
+  return { element: all, show, hide: others.hide };
 }
 
 /** @type {import("./index.js").View} */
