@@ -50,5 +50,5 @@ export function createLookup({ label, button: name, is_one, ask, onTokens }) {
       problem.textContent = /** @type {Error} */ (error).message;
     }
   });
-  return { element: element("div", "lookup-whole", form, problem), input };
+  return { element: element("div", "lookup-whole", form, problem) };
 }

@@ -88,7 +88,7 @@ function create(stage) {
     const way = options.get("table") ?? "both";
     const m = names.length;
     const n = shown.length;
-    card.set_words(`Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${counts.now() ? "" : " With counts from a text, below, there is a fifth candidate."}`);
+    card.set_words(`Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${counts.now() ? "" : " Counts from a text make a fifth candidate."}`);
     const head = element("tr", "", element("th", "", ""), ...names.map((name) => scoped("col", name)));
     const rows = names.map((name, i) => element("tr", "", scoped("row", name), ...names.map((other, j) => {
       if (i === j) return element("td", "same", "1");

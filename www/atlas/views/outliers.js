@@ -171,4 +171,4 @@ function create(stage) {
 }
 
 /** Two tables beside each other. @param {...[string, HTMLElement]} halves */
-export const beside = (...halves) => element("div", "atlas-halves", ...halves.map(([name, table]) => element("div", "", element("h3", "", name), table)));
+const beside = (...halves) => element("div", "atlas-halves", ...halves.map(([name, table]) => element("div", "", element("h3", "", name), table)));
