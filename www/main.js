@@ -316,11 +316,6 @@ controls.setTheme(state.theme);
 second.show();
 showTheme();
 showSwitches();
-selection.subscribe(() => {
-  change({ channel: selection.chosen_channel, picked: [...selection.tokens] });
-  redraw(false);
-});
-byId("picked-clear").addEventListener("click", () => selection.set_tokens([]));
 void tabs.show();
 void openings.begin(state.model);
 

@@ -75,6 +75,11 @@ export function createTabs({ state, change, engine, selection, lens }) {
     scrollTo({ top: 0 });
   }
 
+  selection.subscribe(() => {
+    change({ channel: selection.chosen_channel, picked: [...selection.tokens] });
+    if (state().atlas === null) lens();
+  });
+  byId("picked-clear").addEventListener("click", () => selection.set_tokens([]));
   lens_tab.addEventListener("click", (event) => {
     event.preventDefault();
     open(null);

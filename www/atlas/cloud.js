@@ -4,11 +4,12 @@
  * points themselves are painted only when they, their axes or their size change; what follows the pointer has a canvas
  * of its own above them.
  */
-import { button, element } from "../dom.js";
+import { element } from "../dom.js";
 import { integer } from "../format.js";
 import { SANS } from "../paint.js";
 import { readPalette } from "../palette.js";
 import { escaped } from "../svg.js";
+import { cleared, createHead } from "./cloudhead.js";
 import { createLegend } from "./cloudlegend.js";
 import { insideOf, paintLower, paintUpper } from "./cloudlayers.js";
 import { N_SHADES, extentOf, shadesOf } from "./colours.js";
@@ -40,15 +41,6 @@ import { drawsItself, pngOf } from "./sheet.js";
 const HEIGHT = 460;
 /** How far from a point it is still meant, in pixels. */
 const REACH = 14;
-const ZOOM_STEP = 1.6;
-
-/** @param {string} label @param {string} spoken @param {() => void} onClick */
-function tool(label, spoken, onClick) {
-  const made = button("chip small", label, onClick);
-  made.setAttribute("aria-label", spoken);
-  return made;
-}
-
 /**
  * @param {HTMLElement} home an element that is filled
  * @param {object} options
@@ -64,29 +56,16 @@ function tool(label, spoken, onClick) {
 export function createCloud(home, { selection, selects = null, label, height = HEIGHT, is_small = false, is_mono = selects === "tokens", onHover, onHidden }) {
   const places = createPlaces();
   const drawn = { places, home, is_small, is_mono };
-  const [base, top] = [element("canvas", "cloud-base"), element("canvas", "cloud-top")];
-  const stack = element("div", "cloud-stack", base, top);
-  const readout = element("p", "cloud-readout muted");
   const legend = createLegend((hidden) => {
     hide(hidden);
     onHidden?.(hidden);
   });
-  top.tabIndex = 0;
-  top.setAttribute("role", "application");
-  top.setAttribute("aria-roledescription", "scatter");
-  top.setAttribute("aria-label", `${label}. ${is_small ? "" : "Plus and minus zoom, 0 shows all. "}Arrow keys go from point to point, Enter selects.`);
-  readout.setAttribute("aria-live", "polite");
-  const mode = button("chip small", "Select", () => setMode(!is_selecting));
-  mode.title = "Drag a rectangle to select; Shift and drag does so as well";
-  mode.setAttribute("aria-pressed", "false");
-  const tools = element("div", "cloud-tools",
-    tool("+", "Zoom in", () => gestures.zoomBy(ZOOM_STEP)), tool("−", "Zoom out", () => gestures.zoomBy(1 / ZOOM_STEP)), tool("All", "Show all", () => gestures.reset()));
-  if (selects === "tokens") tools.append(mode);
-  home.classList.add("cloud");
-  home.replaceChildren(...(is_small ? [stack] : [element("div", "cloud-head", legend.element, tools), stack, readout]));
+  const { base, top, stack, readout, setMode, isSelecting } = createHead(home, { label, is_small, can_select: selects === "tokens", legend: legend.element }, {
+    zoomBy: (factor) => gestures.zoomBy(factor),
+    reset: () => gestures.reset(),
+  });
 
   let [width, shown_height] = [0, height];
-  let is_selecting = false;
   /** @type {number | null} */
   let hovered = null;
   /** @type {import("./gestures.js").Box | null} */
@@ -96,7 +75,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
 
   const gestures = createGestures(top, {
     can_zoom: !is_small,
-    is_selecting: () => is_selecting,
+    is_selecting: isSelecting,
     zoomed(transform) {
       places.zoom(transform);
       gestures.setScale(transform.k);
@@ -155,13 +134,6 @@ export function createCloud(home, { selection, selects = null, label, height = H
     else selection.set_tokens(tokens.size === 1 && tokens.has(id) ? [] : [id]);
   }
 
-  /** @param {boolean} on */
-  function setMode(on) {
-    is_selecting = on;
-    mode.setAttribute("aria-pressed", String(on));
-    top.classList.toggle("selecting", on);
-  }
-
   /** @param {Iterable<number>} classes */
   function hide(classes) {
     places.hide(classes);
@@ -173,17 +145,6 @@ export function createCloud(home, { selection, selects = null, label, height = H
     frame_asked ||= requestAnimationFrame(draw);
   }
 
-  /** @param {HTMLCanvasElement} canvas */
-  function cleared(canvas) {
-    const ratio = window.devicePixelRatio;
-    const [w, h] = [Math.round(width * ratio), Math.round(shown_height * ratio)];
-    if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
-    const ctx = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.clearRect(0, 0, width, shown_height);
-    return ctx;
-  }
-
   function marks() {
     const ids = selects === "channel" ? [selection.channel] : selects === "tokens" ? [...selection.tokens] : [];
     return { chosen: ids.flatMap(places.pointsOf).filter((i) => places.isInside(i)), hovered, name: nameOf };
@@ -192,12 +153,12 @@ export function createCloud(home, { selection, selects = null, label, height = H
   function draw() {
     frame_asked = 0;
     if (places.is_empty()) return;
-    paintLower(cleared(base), drawn);
+    paintLower(cleared(base, width, shown_height), drawn);
     drawUpper();
   }
 
   function drawUpper() {
-    if (!places.is_empty()) paintUpper(cleared(top), drawn, marks(), box);
+    if (!places.is_empty()) paintUpper(cleared(top, width, shown_height), drawn, marks(), box);
   }
 
   /** Takes the room that there is; all that was zoomed into is shown again. */

@@ -79,7 +79,7 @@ function namesOf({ places, is_small, is_mono }, { chosen, hovered, name }) {
   ruler.font = `${is_small ? 11 : 12}px ${is_mono ? MONO : SANS}`;
   const measured = named.map((i) => ({ i, x: xs[i], y: ys[i], text: name(i), width: /** @type {Context} */ (ruler).measureText(name(i)).width }));
   const { left, top, right, bottom } = places.frame();
-  return placed(measured, { left, top, right: is_small ? right + 4 : right, bottom }).slice(0, MAX_NAMES);
+  return placed(measured, is_small ? { left, top: top - 4, right: right + 4, bottom } : { left, top, right, bottom }).slice(0, MAX_NAMES);
 }
 
 /** @param {Cloud} cloud */
