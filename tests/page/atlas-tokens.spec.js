@@ -94,6 +94,26 @@ test("token matrix: values, colours, orders, a click selects everywhere, the par
   await page.keyboard.press("ArrowRight");
   await expect(card(page, "Token matrix").locator(".unseen[aria-live]")).toContainText("value");
 
+  // The wheel keeps what is under the pointer, down to single cells; a drag moves it along.
+  const readout = card(page, "Token matrix").locator(".cloud-readout");
+  const named = async () => (/#([\d,]+) .* channel (\d+)/.exec(await readout.innerText()) ?? []).slice(1).map(number);
+  const middle = { x: box.x + 300, y: box.y + 200 };
+  await page.mouse.move(middle.x, middle.y);
+  const before = await named();
+  await page.keyboard.down("Control");
+  for (let i = 0; i < 20; i++) await page.mouse.wheel(0, -200);
+  await page.keyboard.up("Control");
+  await expect(page.locator(".heat-stride")).not.toContainText("is drawn");
+  await page.mouse.move(middle.x + 1, middle.y);
+  const near = await named();
+  expect(Math.abs(near[0] - before[0])).toBeLessThanOrEqual(8);
+  expect(Math.abs(near[1] - before[1])).toBeLessThanOrEqual(1);
+  await page.mouse.down();
+  await page.mouse.move(middle.x - 120, middle.y, { steps: 4 });
+  await page.mouse.up();
+  await expect.poll(async () => (await named())[0]).toBe(near[0]);
+  expect((await page.locator(".picked li").count())).toBe(2);
+
   await page.getByLabel("Tokens", { exact: true }).selectOption("norm");
   await settled(page);
   await page.waitForTimeout(500);

@@ -41,6 +41,8 @@ export function createHeat(page) {
   let window = NOTHING;
   /** @type {Place | null} */
   let cursor = null;
+  /** Where the pointer is: what lies under it changes with every movement of the picture. @type {[number, number] | null} */
+  let pointer = null;
   let [drawing, asking, telling] = [0, 0, 0];
 
   /** @returns {Frame | null} */
@@ -93,6 +95,7 @@ export function createHeat(page) {
   /** Another part: draw it, and a moment later ask for what it lacks and say where it is. @param {import("./heatwindow.js").Window} now */
   function move(now) {
     window = now;
+    if (pointer && content) point(placeAt(window, ...pointer), false);
     refresh();
     clearTimeout(asking);
     asking = setTimeout(ask, ASK_MS);
@@ -120,14 +123,21 @@ export function createHeat(page) {
   createHeatGestures(canvas, {
     zoom: (factor, at) => move(zoomAt(window, factor, at)),
     pan: (dx, dy) => move(panBy(window, dx, dy)),
-    point: (x, y) => point(content && placeAt(window, x, y), false),
-    leave: () => document.activeElement !== canvas && point(null, false),
+    point(x, y) {
+      pointer = [x, y];
+      point(content && placeAt(window, x, y), false);
+    },
+    leave() {
+      pointer = null;
+      if (document.activeElement !== canvas) point(null, false);
+    },
     click(x, y, is_more) {
       const place = content && placeAt(window, x, y);
       if (place) page.choose(place, is_more);
     },
     step(dx, dy) {
       const place = cursor ? stepFrom(window, cursor, dx, dy) : here();
+      pointer = null;
       move(reveal(window, place));
       point(place, true);
     },
