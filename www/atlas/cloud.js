@@ -102,6 +102,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
       if (next !== null) hover(next);
     },
     enter: (adds) => hovered !== null && choose(hovered, adds),
+    focus: () => places.middle(hovered === null ? marks().chosen : [hovered]),
   });
 
   /** @param {number | null} i */

@@ -23,6 +23,7 @@ const ARROWS = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1
  * @param {(box: Box | null, is_over: boolean, adds: boolean) => void} on.box while it is drawn, and when it is over
  * @param {(dx: number, dy: number) => void} on.step to the next point in a direction
  * @param {(adds: boolean) => void} on.enter
+ * @param {() => [number, number]} on.focus where a zoom without a pointer goes
  */
 export function createGestures(canvas, on) {
   const surface = select(canvas);
@@ -89,7 +90,7 @@ export function createGestures(canvas, on) {
     event.stopPropagation();
   });
 
-  const zoomBy = (/** @type {number} */ factor) => scaling.scaleBy(/** @type {any} */ (calm()), factor);
+  const zoomBy = (/** @type {number} */ factor) => scaling.scaleBy(/** @type {any} */ (calm()), factor, on.focus());
   const reset = () => scaling.transform(/** @type {any} */ (calm()), zoomIdentity);
 
   return {

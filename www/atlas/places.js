@@ -134,6 +134,14 @@ export function createPlaces() {
       return tree.find(...transform.invert([x, y]), reach / transform.k) ?? null;
     },
 
+    /** The middle of these points, or of all in sight; without any, of the frame. @param {number[]} chosen @returns {[number, number]} */
+    middle(chosen) {
+      const from = chosen.length > 0 ? chosen : Array.from(xs.keys()).filter((i) => isInside(i));
+      if (from.length === 0) return [(frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2];
+      const mean = (/** @type {Float64Array} */ at) => from.reduce((sum, i) => sum + at[i], 0) / from.length;
+      return [mean(xs), mean(ys)];
+    },
+
     /** Every point in a rectangle. @param {Box} box */
     within: (box) => Array.from(xs.keys()).filter((i) => isInside(i, box)),
 

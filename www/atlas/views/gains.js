@@ -2,6 +2,7 @@
 /** The gains of every LayerNorm against the channel's position activity: small multiples by block, on the same axes. */
 import { element } from "../../dom.js";
 import { decimal, significant } from "../../format.js";
+import { createLegend } from "../cloudlegend.js";
 import { extentOf } from "../colours.js";
 import { largestGainWords, standsOut } from "../gainwords.js";
 import { heavyOf, robustDistance } from "../maths.js";
@@ -26,8 +27,8 @@ function create({ ask, options, card, cloud }) {
   let lines = [];
   const grid = element("div", "multiples");
   const readout = element("p", "cloud-readout muted");
-  const legend = element("ul", "series");
-  figure.body.append(legend, readout, grid);
+  const legend = createLegend((hidden) => panels.forEach((panel) => panel.cloud.hide(hidden)));
+  figure.body.append(legend.element, readout, grid);
   /** @type {{ at: HTMLElement, title: HTMLElement, cloud: import("../cloud.js").Cloud }[]} */
   let panels = [];
   /** What a point of a panel says when the pointer is over it. @type {(panel: number, channel: number) => string} */
@@ -86,23 +87,20 @@ function create({ ask, options, card, cloud }) {
     figure.set_title(`${asked} gain against position activity${asked === "ln_f" ? "" : ", by block"}`);
     const axes = `x: std(wpe) over the positions, log scale; y: ${is_linear ? "gain, linear scale" : "|gain|, log scale"}${shown.length > 1 ? "; the same axes everywhere" : ""}`;
     figure.set_words(`${largestGainWords(shown, asked)} One point a channel, ${axes}${n_beyond > 0 ? `; ${n_beyond} smaller gains stand on the lower edge` : ""}.`);
-    legend.replaceChildren(...(is_by_index ? [element("li", "", "pale to strong: channel 0 to the last")] : classes.map(({ name, css }) => {
-      const key = element("span", "series-key dot");
-      key.style.background = css;
-      return element("li", "", key, name);
-    })));
-
+    const colours = is_by_index ? { label: "channel", values: wpe_std.map((_, c) => c) } : { classes, of: heavy };
+    legend.show(colours, undefined, new Set());
     panelsFor(shown.length);
     lines = [];
     const distances = shown.map(({ weight }) => robustDistance(log_x, Array.from(weight, (value) => Math.log(Math.max(Math.abs(value), 1e-12)))));
     shown.forEach((gains, p) => {
       const panel = panels[p];
       panel.title.textContent = titleOf(gains);
+      panel.cloud.hide([]);
       panel.cloud.show({
         x: wpe_std,
         y: is_linear ? gains.weight : gains.weight.map(Math.abs),
         x_kind: "log", y_kind: is_linear ? "linear" : "log", x_extent, y_extent, x_label: "std(wpe)", y_label: "gain",
-        colours: is_by_index ? { label: "channel", values: wpe_std.map((_, c) => c) } : { classes, of: heavy },
+        colours,
         labelled: standsOut(distances[p]),
       });
       gains.weight.forEach((gain, c) => lines.push([gains.name, c, wpe_std[c], heavy[c], gain, gains.bias[c], distances[p][c]]));
