@@ -16,6 +16,9 @@ export function partWords({ has_wte, has_wpe, n_norms }) {
   return parts.length === 0 ? "nothing that the atlas knows" : parts.length === 1 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
 
+/** The view of the atlas that says most about a part of a model. @param {Facts} model */
+export const viewOfPart = ({ has_wte, n_norms }) => (Number(n_norms) > 0 ? "gains" : has_wte === true ? "matrix" : "channels");
+
 /** Why a part of a model cannot read a text. @param {Facts} model */
 export function lackWords(model) {
   const lacks = ["wte", "wpe"].filter((name) => model[`has_${name}`] !== true);

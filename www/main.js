@@ -8,7 +8,7 @@ import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
 import { createExamples } from "./examplebar.js";
 import { createExports } from "./exports.js";
-import { lackWords } from "./facts.js";
+import { lackWords, viewOfPart } from "./facts.js";
 import { createFailure } from "./failure.js";
 import { duration } from "./format.js";
 import { installHook } from "./hook.js";
@@ -118,7 +118,7 @@ const session = createSession({
       selection.set_tokens([]);
     }
     tabs.model(now);
-    if (now.model.partial === true) tabs.open("gains");
+    if (now.model.partial === true) tabs.open(viewOfPart(now.model));
     remember();
   },
   notOpened: (failure, source, how) => {
@@ -177,7 +177,7 @@ const showFailure = createFailure({
   },
   remember,
   part: () => (facts?.model.partial === true ? lackWords(facts.model) : null),
-  atlas: () => tabs.open("gains"),
+  atlas: () => tabs.open(facts ? viewOfPart(facts.model) : "gains"),
   bundled: () => openings.bundled(),
 });
 

@@ -80,7 +80,7 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
   function elementFor(view) {
     const missing = view.needs.filter((what) => !ask.has(what));
     if (missing.length > 0) {
-      absent.replaceChildren(element("h2", "", view.title), element("p", "muted", `This file has no ${missing.map((what) => NAMES[what]).join(" and no ")}, and this view is made from it. Open a whole model to see it.`));
+      absent.replaceChildren(element("h2", "", view.title), element("p", "muted", `This file has no ${missing.map((what) => NAMES[what]).join(" and no ")}, which this view is made from. Open a whole model to see it.`));
       return { element: absent, show: () => {} };
     }
     const known = shown.get(view.name);
