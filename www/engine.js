@@ -94,7 +94,7 @@ export function startEngine() {
     trace: (serial, ids, line, signal) => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
 
     /** @param {number[]} ids @returns {Promise<number[]>} */
-    norms: (ids) => answer(remote.norms(ids)),
+    norms: (ids) => cancellable(new AbortController().signal, (job) => remote.norms(job, ids)),
 
     /**
      * Asks the engine's atlas.

@@ -63,7 +63,7 @@ async function placeFor(loupe, parts) {
  * @param {InUse | null} how.in_use
  * @param {AbortSignal} how.signal
  * @param {(step: Step) => void} how.onStep
- * @param {() => void} how.letGo of what holds on to the model in use: a reading that can be traced
+ * @param {() => Promise<void>} how.letGo of what holds on to the model in use: a reading that can be traced, questions to the atlas
  * @returns {Promise<{ in_use: InUse, refusal: Refusal | null }>}
  */
 export async function openModel(opening, source, { places, precision, keep, in_use, signal, onStep, letGo }) {
@@ -90,7 +90,7 @@ export async function openModel(opening, source, { places, precision, keep, in_u
     const release = await canReopen(in_use);
     if (release && config !== null) {
       const { fits } = await loupe.plan({ config, precision: parts.precision, trial: true });
-      if (!fits) letGo();
+      if (!fits) await letGo();
     }
     const { kept, keep_error } = await loupe.load({
       config,

@@ -92,9 +92,38 @@ const current = () =>
   loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
 
 /** Frees the reading that could be traced. */
-function letGo() {
+function forgetReading() {
   live?.reading.free();
   live = null;
+}
+
+/** Questions to the atlas: each holds on to the model that it was asked of. @type {Map<number, Promise<unknown>>} */
+const questions = new Map();
+
+/** Lets go of everything that keeps the model in use on the GPU. */
+async function letGo() {
+  forgetReading();
+  for (const job of questions.keys()) jobs.get(job)?.abort();
+  await Promise.all(questions.values());
+}
+
+/**
+ * A question to the atlas of the model in use, which is held no longer than that.
+ * @template T @param {number} job @param {(atlas: any, signal: AbortSignal) => Promise<T>} ask
+ */
+async function question(job, ask) {
+  const asked = cancellable(job, async (signal) => {
+    const atlas = loupe.atlas();
+    try {
+      return await ask(atlas, signal);
+    } finally {
+      atlas.free();
+    }
+  });
+  questions.set(job, asked);
+  const outcome = await asked;
+  questions.delete(job);
+  return outcome;
 }
 
 const api = {
@@ -117,7 +146,7 @@ const api = {
     try {
       const { in_use: now, refusal } = await openModel(engine(), source, how);
       in_use = now;
-      letGo();
+      forgetReading();
       return { ...(/** @type {InUseFacts} */ (current())), refusal };
     } catch (error) {
       if (before && loupe && !loupe.model) {
@@ -183,7 +212,7 @@ const api = {
       if (is_second) {
         reading.free();
       } else {
-        letGo();
+        forgetReading();
         live = { serial, reading };
       }
       return plain;
@@ -207,10 +236,10 @@ const api = {
     return tracks;
   }),
 
-  /** The length of each of these tokens' embedding. @param {number[]} ids */
-  norms: (ids) => outcomeOf(async () => {
+  /** The length of each of these tokens' embedding. @param {number} job @param {number[]} ids */
+  norms: (job, ids) => question(job, async (atlas, signal) => {
     /** @type {Float32Array} */
-    const norms = await loupe.atlas().norms();
+    const norms = await atlas.norms({ signal });
     return ids.map((id) => norms[id]);
   }),
 
@@ -220,15 +249,8 @@ const api = {
    * @param {(progress: { done: number }) => void} onProgress
    */
   atlas: async (job, name, args, options, onProgress) => {
-    const outcome = await cancellable(job, async (signal) => {
-      const atlas = loupe.atlas();
-      try {
-        return await atlas[name](...args, { ...options, signal, onProgress: rarely(onProgress) });
-      } finally {
-        atlas.free();
-        /** @type {any} */ (onProgress)[Comlink.releaseProxy]();
-      }
-    });
+    const outcome = await question(job, (atlas, signal) => atlas[name](...args, { ...options, signal, onProgress: rarely(onProgress) }));
+    /** @type {any} */ (onProgress)[Comlink.releaseProxy]();
     return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
   },
 

@@ -30,6 +30,16 @@ function bytesOf(value) {
   return value && typeof value === "object" ? bytesOf(Object.values(value)) : 16;
 }
 
+/** @type {WeakMap<object, number>} */
+const serials = new WeakMap();
+let n_serials = 0;
+/** A number for each array. @param {object} of */
+function serialOf(of) {
+  const serial = serials.get(of) ?? ++n_serials;
+  serials.set(of, serial);
+  return serial;
+}
+
 const aborted = () => new LoupeError("aborted", "Cancelled.");
 
 /** One question under way, or its answer. */
@@ -162,9 +172,8 @@ export function createAsk(engine) {
     rows: (ids, watch) => atlas("rows", [Uint32Array.from(ids)], {}, watch, Array.from(ids).join(), false),
     /** @param {Watch} [watch] @returns {Promise<Spectrum>} */
     spectrum: (watch) => atlas("spectrum", [Math.min(N_DIRECTIONS, Number(facts.n_embd) || N_DIRECTIONS)], {}, watch),
-    /** @param {{ channel: number, counts?: Uint32Array }} options @param {Watch} [watch] @returns {Promise<Correlations>} */
-    correlations: ({ channel, counts }, watch) =>
-      atlas("correlations", [], counts ? { channel, counts } : { channel }, watch, counts ? `${channel} ${counts.join()}` : String(channel)),
+    /** With numbers of one's own, which are told apart by their array. @param {{ channel: number, counts?: Uint32Array | Float64Array | null }} options @param {Watch} [watch] @returns {Promise<Correlations>} */
+    correlations: ({ channel, counts = null }, watch) => atlas("correlations", [], { channel, counts }, watch, `${channel} ${counts ? serialOf(counts) : ""}`),
     /** @param {ZeroOptions} options @param {Watch} [watch] @returns {Promise<ZeroLayer>} */
     zero_layer: ({ norm = "none", position = null, step = 1 }, watch) => atlas("zero_layer", [], { norm, position, step }, watch),
     /** @param {number} id @param {{ k?: number, norm?: "none" | "plain" | "affine", position?: number | null }} [options] @param {Watch} [watch] @returns {Promise<Ranked>} */

@@ -4,7 +4,6 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cellAt, fitted, isWhole, panned, placeOf, rates, resized, seen, windowed, zoomed } from "../../../www/atlas/camera.js";
 import { bytesOf, groupOf, isBytes, isSpaceAdded, straysOf } from "../../../www/atlas/classes.js";
-import { pearson, withVariable } from "../../../www/atlas/correlate.js";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../../../www/atlas/costs.js";
 import { countTokens, cutOf, piecesOf } from "../../../www/atlas/counting.js";
 import { densest } from "../../../www/atlas/densest.js";
@@ -152,16 +151,6 @@ test("counts: a text cut into pieces gives the tokens of the whole", async () =>
   const stop = new AbortController();
   stop.abort();
   await assert.rejects(countTokens(new Blob([text]), "a text", { ...how, signal: stop.signal }), { code: "aborted" });
-});
-
-test("correlation, and a table with one variable replaced", () => {
-  assert.ok(Math.abs(pearson([1, 2, 3, 4], [2, 4, 6, 8]) - 1) < 1e-12);
-  assert.ok(Math.abs(pearson([1, 2, 3], [1, 0, 1])) < 1e-12);
-  assert.ok(Number.isNaN(pearson([1, 1, 1], [1, 2, 3])));
-  const variables = [[1, 2, 3, 5], [2, 1, 4, 3], [0, 1, 0, 1]];
-  const table = variables.flatMap((a) => variables.map((b) => pearson(a, b)));
-  const logs = [variables[0], variables[1], [1, 4, 2, 9]];
-  assert.deepEqual([...withVariable(table, 2, logs)].map((r) => r.toFixed(9)), logs.flatMap((a) => logs.map((b) => pearson(a, b).toFixed(9))));
 });
 
 test("what the zero-layer model costs", () => {

@@ -4,7 +4,6 @@ import { element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
 import { swatch } from "../../colour.js";
 import { themeNow } from "../colours.js";
-import { withVariable } from "../correlate.js";
 import { choiceOf, createTurns, switchOf } from "../fields.js";
 import { createCounts } from "./counts.js";
 
@@ -48,6 +47,15 @@ function create(stage) {
   const scatter = stage.cloud(at, { selects: "tokens", label: "Two of the candidates against each other" });
 
   const isLog = () => options.get("log") === "1";
+  /** @type {WeakMap<Uint32Array, Float64Array>} */
+  const logs = new WeakMap();
+  /** The fifth candidate: always the same array for the same counts, so that it is asked for once. @param {Uint32Array} of */
+  function fifth(of) {
+    if (!isLog()) return of;
+    const known = logs.get(of) ?? Float64Array.from(of, (count) => Math.log10(1 + count));
+    logs.set(of, known);
+    return known;
+  }
 
   async function show() {
     const isCurrent = turns.begin();
@@ -61,9 +69,10 @@ function create(stage) {
     log.input.checked = isLog();
     log.element.hidden = counted === null;
     const { channel } = selection;
+    const numbers = counted ? fifth(counted.counts) : null;
     await card.run(async (watch) => {
       const [of, norms, spectrum, values, words] = await Promise.all([
-        ask.correlations(counted ? { channel, counts: counted.counts } : { channel }, watch),
+        ask.correlations({ channel, counts: numbers }, watch),
         ask.norms({ signal: watch.signal }), ask.spectrum({ signal: watch.signal }), ask.channel(channel, { signal: watch.signal }), ask.vocabulary(),
       ]);
       if (!isCurrent()) return;
@@ -71,13 +80,9 @@ function create(stage) {
       const n = norms.length;
       /** @type {ArrayLike<number>[]} */
       const variables = [values, norms, spectrum.tokens.subarray(0, n), Uint32Array.from({ length: n }, (_, id) => id)];
-      let { pearson, names } = of;
-      if (counted) {
-        variables.push(isLog() ? Float64Array.from(counted.counts, (count) => Math.log10(1 + count)) : counted.counts);
-        names = names.with(4, isLog() ? "log₁₀(1 + count)" : "count");
-        if (isLog()) pearson = Array.from(withVariable(pearson, 4, variables));
-      }
-      found = { names, pearson, spearman: of.spearman, variables };
+      if (numbers) variables.push(numbers);
+      const names = numbers && isLog() ? of.names.with(4, "log₁₀(1 + count)") : of.names;
+      found = { ...of, names, variables };
       drawTable(found);
       drawScatter(found);
     });
