@@ -417,6 +417,8 @@ async fn a_part_of_a_model_needs_no_config() {
     assert_eq!(code(load(&[("config", "{".into())])).await, "bad-config");
     assert_eq!(get(&loupe.model(), "partial").as_bool(), Some(false));
 
+    JsFuture::from(load(&[])).await.expect("it loads");
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "missing-tensor");
     JsFuture::from(load(&[("tokenizer", TALES_TOKENIZER.into())])).await.expect("it loads");
     let facts = loupe.model();
     for (name, is) in [("partial", true), ("has_wte", false), ("has_wpe", true)] {

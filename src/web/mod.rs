@@ -133,9 +133,11 @@ impl Loupe {
             let (options, input) = (parsed?, input?);
             let _turn = session.turn().await;
             options.cancel.check()?;
+            let loaded = session.loaded()?;
+            loaded.model.whole()?;
             let ids = match input {
                 convert::Input::Ids(ids) => ids,
-                convert::Input::Text(text) => session.loaded()?.encode(&text)?,
+                convert::Input::Text(text) => loaded.encode(&text)?,
             };
             let mut block_error = None;
             let on_block = |start: usize, end: usize, reading: &crate::reading::Reading| {
