@@ -22,7 +22,7 @@ import { createSecond } from "./second.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
 import { setState, showLoading, showPicture } from "./stage.js";
-import { addressChanged, parseHash, saveState } from "./state.js";
+import { MAX_PICKED, addressChanged, parseHash, saveState } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
 import { createTabs } from "./tabs.js";
@@ -40,6 +40,8 @@ let facts = null;
 let reading = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
+/** Those of the ids that the model has. @param {number[]} ids */
+const known = (ids) => ids.filter((id) => id < Number(facts?.model.vocab_size ?? Infinity));
 const n_layer = () => Number(facts?.model.n_layer ?? 1);
 
 const show = createShow({
@@ -116,6 +118,8 @@ const session = createSession({
       // Another model has other channels and tokens.
       selection.set_channel(null);
       selection.set_tokens([]);
+    } else {
+      selection.set_tokens(known([...selection.tokens]));
     }
     tabs.model(now);
     if (now.model.partial === true) tabs.open(viewOfPart(now.model));
@@ -263,7 +267,7 @@ function showTheme() {
 
 /** @param {boolean} [adds] */
 function remember(adds = false) {
-  state = { ...state, model: openings.model() };
+  state = { ...state, model: openings.model(), file: openings.file() };
   void saveState(state, adds);
   const start = tabs.title() || state.text.trim().replace(/\s+/g, " ").slice(0, MAX_TITLE_CHARS);
   document.title = start ? `${start} · Loupe` : "Loupe";
@@ -286,7 +290,8 @@ addEventListener("hashchange", async () => {
   applyTheme(state.theme);
   second.show();
   selection.set_channel(wanted.channel);
-  selection.set_tokens(wanted.picked);
+  // The address may name only the first of them.
+  if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(wanted.picked)) selection.set_tokens(known(wanted.picked));
   void tabs.show();
   if (wanted.text !== before.text) setText(state.text, state.text);
   else if (reading) void session.readNow(idsOf(reading));
@@ -317,7 +322,7 @@ second.show();
 showTheme();
 showSwitches();
 void tabs.show();
-void openings.begin(state.model);
+void openings.begin(state.model, state.file);
 
 installHook({
   show,

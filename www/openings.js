@@ -44,6 +44,8 @@ export function createOpenings({ session, changed }) {
   let [is_by_person, is_open] = [false, false];
   /** A link's model that is not here. @type {Address | null} */
   let offered = null;
+  /** The file that is open and that nobody keeps; or, until something else is opened, the one that a link was made with. @type {string | null} */
+  let file = null;
   /** The model in use, on the hub; and the one that is being opened. @type {Address | null} */
   let in_use = null;
   /** @type {Address | null} */
@@ -101,6 +103,22 @@ export function createOpenings({ session, changed }) {
       .then(({ file_bytes }) => ask(` (${bytes(file_bytes)} to download)`), () => ask(""));
   }
 
+  /** Asks for a file that a link was made with. @param {string} name */
+  function askFor(name) {
+    file = name;
+    changed();
+    showNotice({
+      title: `This link was made with the file ${name}`,
+      text: "It was on a computer and nowhere else. Choose it again to see the same; until then this is another model.",
+      actions: [{ label: "Choose files", is_main: true, onClick: () => byId("files").click() }],
+      dismiss: "Not now",
+      onDismiss: () => {
+        file = null;
+        changed();
+      },
+    });
+  }
+
   async function start() {
     is_open = false;
     // What was in use and would have to be downloaded again is offered.
@@ -144,8 +162,11 @@ export function createOpenings({ session, changed }) {
   return {
     open,
 
-    /** At the start: the link's model if it is kept, else the one last used, else the bundled one. @param {string | null} model */
-    async begin(model) {
+    /**
+     * At the start: the link's model if it is kept, else the one last used, else the bundled one.
+     * @param {string | null} model @param {string | null} of_file the file that the link was made with
+     */
+    async begin(model, of_file) {
       const address = addressOf(model);
       const last = recall("model");
       offered = address;
@@ -156,6 +177,7 @@ export function createOpenings({ session, changed }) {
         wanted = { kind: "kept", key: found.key };
       }
       await start();
+      if (of_file && is_open && !address) askFor(of_file);
     },
 
     /** Starts the engine again after it failed, with what was in use if that needs no download. */
@@ -183,6 +205,9 @@ export function createOpenings({ session, changed }) {
       return address && addressText(address);
     },
 
+    /** The file that it is to name. */
+    file: () => file,
+
     /** @param {Source} source @param {boolean} is_first */
     opening(source, is_first) {
       bar = is_first ? first_bar : later_bar;
@@ -200,7 +225,7 @@ export function createOpenings({ session, changed }) {
       byId("transfer").hidden = true;
       is_open = true;
       in_use = address;
-      if (is_by_person || source.kind !== "bundled") offered = null;
+      if (is_by_person || source.kind !== "bundled") [offered, file] = [null, now.kind === "files" ? now.name : null];
       // What would have to be downloaded again is not opened by itself.
       wanted = now.kind === "hub" ? { kind: "bundled" } : now;
       if (is_by_person && now.kind !== "hub" && now.kind !== "files") memorise("model", now.kind === "kept" ? now.key : "bundled");

@@ -14,6 +14,7 @@ export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 /**
  * @typedef {object} PageState
  * @property {string | null} model its address on the hub, null for the bundled one and for files
+ * @property {string | null} file the name of a file that was open and is not kept here
  * @property {string} text
  * @property {string | null} second the text to compare with
  * @property {"beside" | "difference"} compare
@@ -30,10 +31,11 @@ export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
  */
 
 /** So many selected tokens stand in the address. */
-const MAX_PICKED = 200;
+export const MAX_PICKED = 200;
 /** An option of one of the atlas' views, by the view's name: pairs.x */
 const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|zero|outliers)\.[a-z_]{1,24}$/;
 const MAX_OPTION_CHARS = 300;
+const MAX_NAME_CHARS = 100;
 
 /** Longer ones are packed. */
 const MAX_PLAIN_CHARS = 400;
@@ -58,6 +60,7 @@ export async function parseHash(hash) {
   const groups = parseGroups(fields.get("tokens"));
   return {
     model: model && addressText(model),
+    file: fields.get("file")?.slice(0, MAX_NAME_CHARS) || null,
     text: (await textOf("text", "packed")) ?? DEFAULT_TEXT,
     second: await textOf("second", "packed2"),
     compare: fields.get("compare") === "beside" ? "beside" : "difference",
@@ -75,7 +78,7 @@ export async function parseHash(hash) {
 }
 
 /** @param {PageState} state */
-export async function formatHash({ model, text, second, compare, view, switches, pin, groups, tracked, theme, atlas, atlas_options, channel, picked }) {
+export async function formatHash({ model, file, text, second, compare, view, switches, pin, groups, tracked, theme, atlas, atlas_options, channel, picked }) {
   const fields = new URLSearchParams();
   const putText = async (/** @type {string} */ plain, /** @type {string} */ packed, /** @type {string} */ value) => {
     // A lone surrogate has no place in an address: it would come back as another character.
@@ -84,6 +87,7 @@ export async function formatHash({ model, text, second, compare, view, switches,
     else fields.set(packed, await pack(value));
   };
   if (model) fields.set("model", model);
+  if (file) fields.set("file", file.slice(0, MAX_NAME_CHARS));
   if (view !== viewNamed(null)) fields.set("view", view.name);
   writeSwitches(switches, fields);
   if (groups.length > 0) fields.set("tokens", formatGroups(groups));

@@ -97,7 +97,7 @@ test("channels: the scatter's, the table's and the histograms' numbers are the f
   await open(page, `${site}#atlas=channels`);
   const figure = card(page, /^Channels by/);
   const heavy = heavyChannels();
-  await expect(figure).toContainText(`${heavy.length} channels above 10^`);
+  await expect(figure).toContainText(`${heavy.length} channels above 0.`);
   const { text, name } = await exported(page, figure, "csv");
   expect(name).toBe("loupe-tales-channels.csv");
   const [head, ...lines] = fieldsOf(text);
@@ -131,7 +131,7 @@ test("channels: the scatter's, the table's and the histograms' numbers are the f
   await expect(bars.locator(".chart svg")).toHaveCount(4);
   const counts = await bars.locator("figure").nth(3).locator("rect title").allTextContents();
   expect(counts.reduce((sum, words) => sum + Number(words.split(" ")[0]), 0), "every channel is in a bin").toBe(C);
-  await expect(bars).toContainText(`${heavy.length} channels above 10^`);
+  await expect(bars).toContainText(`${heavy.length} channels above 0.`);
 
   // Plot's charts leave the page too, with the page's colours written out.
   const { text: drawn } = await exported(page, bars, "svg");
@@ -350,6 +350,20 @@ test("what is selected in one picture is marked in the others and in the lens", 
   await page.locator("#picked-clear").click();
   await expect(page.locator("#picked-legend")).toBeHidden();
   await expect(page).toHaveURL(/^(?!.*picked=)/);
+});
+
+test("what the address cannot hold survives Back, and what the model lacks is not selected", async ({ page, site }) => {
+  await open(page, `${site}#atlas=outliers&picked=3.99999`);
+  const side = page.getByLabel("Selected tokens", { exact: true });
+  await expect(side).toContainText("1 of 4,096");
+  await page.getByRole("button", { name: "Select its tokens" }).click();
+  const words = await side.locator("p").first().innerText();
+  const n = Number(/^\d+/.exec(words)?.[0]);
+  expect(n, "more than a link names").toBeGreaterThan(200);
+  await page.locator('[data-atlas="channel"]').click();
+  await page.goBack();
+  await expect(page).toHaveURL(/atlas=outliers/);
+  await expect(side).toContainText(`${n} of 4,096`);
 });
 
 test("axe, and every width, light and dark", async ({ page, site }) => {

@@ -58,6 +58,22 @@ test("wpe and LayerNorms alone: the atlas opens, each view says what it lacks, t
   await page.locator("#problem").getByRole("button", { name: "Back to Tales" }).click();
   await expect(page.locator("#model-chip")).toContainText("Tales");
   await expect(page.locator("#heatmap")).toBeVisible();
+  await expect(page).not.toHaveURL(/file=/);
+});
+
+test("a link that was made with a file asks for it, instead of showing another model in silence", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await give(page, [asFile("some-norms.safetensors", partOfTales(isPositionOrNorm))]);
+  await expect(page).toHaveURL(/atlas=gains/);
+  await expect(page).toHaveURL(/file=some-norms.safetensors/);
+  await page.reload();
+  await expect(page.locator("#notice")).toContainText("This link was made with the file some-norms.safetensors");
+  await expect(page.locator("#model-chip")).toContainText("Tales");
+  await expect(page, "reloading once more still asks").toHaveURL(/file=some-norms.safetensors/);
+  await give(page, [asFile("some-norms.safetensors", partOfTales(isPositionOrNorm))]);
+  await expect(page.locator("#model-chip")).toContainText("some-norms.safetensors");
+  await expect(page.locator("#notice")).toBeHidden();
 });
 
 test("a whole model that lacks a tensor is not opened, but what there is can be explored", async ({ page, site }) => {
@@ -116,7 +132,7 @@ test("real GPT-2 small: channel 138 stands out in ln_2, 69 channels carry the po
   expect((svg.match(/>138<\/text>/g) ?? []).length, "in each of the nine blocks where it is largest").toBeGreaterThanOrEqual(9);
 
   await show(page, "channels");
-  await expect(atlas).toContainText("69 channels above 10^−1.2");
+  await expect(atlas).toContainText(/69 channels above 0\.06\d+ \(log₁₀ −1\.2\)/);
   await show(page, "pairs");
   // Measured once with numpy from the same file: the eight channels with the largest std(wpe).
   const names = (await page.locator(".curve-list").first().locator(".legend-toggle").allInnerTexts()).map((text) => Number(text.replace("channel ", "")));

@@ -34,11 +34,12 @@ import { drawsItself, pngOf } from "./sheet.js";
  * @property {(id: number) => string} [name] of a point
  * @property {(index: number) => string} [about] what else there is to say of a point
  * @property {number[]} [labelled] points whose names are always shown, by index
- * @property {{ x: ArrayLike<number>, y: ArrayLike<number>, name: string, css: string }} [over] drawn as a line over the points
+ * @property {{ x: ArrayLike<number>, y: ArrayLike<number>, name: string, css: string, ends?: [string, string] }} [over] drawn as a line over the points, with names for its ends
  * @property {string} [key] while it is the same, the zoom stays
  */
 
 const HEIGHT = 460;
+const IS_TOUCH = matchMedia("(pointer: coarse)").matches;
 /** How far from a point it is still meant, in pixels. */
 const REACH = 14;
 /**
@@ -60,7 +61,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
     hide(hidden);
     onHidden?.(hidden);
   });
-  const { base, top, stack, readout, setMode, isSelecting } = createHead(home, { label, is_small, can_select: selects === "tokens", legend: legend.element }, {
+  const { base, top, stack, readout, setMode, isSelecting, offersSelecting } = createHead(home, { label, is_small, can_select: selects === "tokens", legend: legend.element }, {
     zoomBy: (factor) => gestures.zoomBy(factor),
     reset: () => gestures.reset(),
   });
@@ -121,7 +122,8 @@ export function createCloud(home, { selection, selects = null, label, height = H
     return [
       n > 0 ? `${integer(n - n_left_out)} points` : "",
       n_left_out > 0 ? `${integer(n_left_out)} left out: ${why}` : "",
-      `Ctrl + wheel zooms${selects === "tokens" ? ", Shift + drag selects" : selects === "channel" ? ", a click selects" : ""}`,
+      IS_TOUCH ? `two fingers zoom${n > 0 && selects === "tokens" ? ", a tap selects, Select marks a region" : n > 0 && selects === "channel" ? ", a tap selects" : ""}`
+        : `Ctrl + wheel zooms${n > 0 && selects === "tokens" ? ", Shift + drag selects" : n > 0 && selects === "channel" ? ", a click selects" : ""}`,
     ].filter(Boolean).join(" · ");
   }
 
@@ -201,6 +203,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
       measure();
       if (!keeps_zoom) gestures.forget();
       legend.show(colours, what.over, places.hidden());
+      offersSelecting(places.n() > 0);
       draw();
       readout.replaceChildren(hint());
     },

@@ -43,7 +43,7 @@ export function createHead(home, { label, is_small, can_select, legend }, on) {
   home.classList.add("cloud");
   home.replaceChildren(...(is_small ? [stack] : [element("div", "cloud-head", legend, tools), stack, readout]));
 
-  return { base, top, stack, readout, setMode, isSelecting: () => is_selecting };
+  return { base, top, stack, readout, setMode, isSelecting: () => is_selecting, offersSelecting: (/** @type {boolean} */ is_offered) => void (mode.hidden = !is_offered) };
 }
 
 /** A canvas of this size in CSS pixels, cleared. @param {HTMLCanvasElement} canvas @param {number} width @param {number} height */

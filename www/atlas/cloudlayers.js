@@ -41,6 +41,7 @@ function lower(cloud) {
     css: coloursOf(cloud),
     line: over ? Array.from(over.x, (value, i) => [x(value), y(over.y[i])]).filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b)) : [],
     line_css: over ? resolved(home, over.css) : "",
+    ends: over?.ends && !is_small ? over.ends : [],
     line_width: is_small ? SMALL_LINE : LINE,
     palette,
     look: { radius: radiusOf(places.n()) * (is_small ? 0.72 : 1) * grows, opacity: Math.min(1, opacityOf(places.n()) * places.scale() ** 0.15) },
@@ -50,7 +51,7 @@ function lower(cloud) {
 /** @param {Context} ctx @param {Cloud} cloud */
 export function paintLower(ctx, cloud) {
   const { places } = cloud;
-  const { axes, css, line, line_css, line_width, look } = lower(cloud);
+  const { axes, css, line, line_css, line_width, ends, palette, look } = lower(cloud);
   const { left, top, right, bottom } = places.frame();
   const { xs, ys } = places.places();
   paint(ctx, axes);
@@ -64,8 +65,26 @@ export function paintLower(ctx, cloud) {
   line.forEach(([a, b], i) => (i === 0 ? ctx.moveTo(a, b) : ctx.lineTo(a, b)));
   Object.assign(ctx, { strokeStyle: line_css, lineWidth: line_width, lineJoin: "round" });
   ctx.stroke();
+  Object.assign(ctx, { font: `12px ${SANS}`, textBaseline: "middle", fillStyle: line_css });
+  endsOf(line, ends, places.frame()).forEach(({ x, y, text, at_x }) => {
+    ctx.beginPath();
+    ctx.arc(x, y, END_RADIUS, 0, 2 * Math.PI);
+    ctx.fill();
+    Object.assign(ctx, { strokeStyle: palette.surface, lineWidth: 3, textAlign: at_x < x ? "right" : "left" });
+    ctx.strokeText(text, at_x, y);
+    ctx.fillText(text, at_x, y);
+  });
   ctx.restore();
 }
+
+const END_RADIUS = 3.5;
+
+/** Where the names of a line's ends stand: beside them, on the side that has the room. @param {number[][]} line @param {string[]} names @param {{ left: number, right: number }} frame */
+const endsOf = (line, names, { left, right }) =>
+  line.length === 0 ? [] : names.map((text, i) => {
+    const [x, y] = line[i === 0 ? 0 : line.length - 1];
+    return { x, y, text, at_x: x > (left + right) / 2 ? x - 8 : x + 8 };
+  });
 
 /** The names that there is room for, the more important ones first. @param {Cloud} cloud @param {Marks} marks */
 function namesOf({ places, is_small, is_mono }, { chosen, hovered, name }) {
@@ -118,7 +137,7 @@ export function paintUpper(ctx, cloud, marks, box) {
 /** Both layers as the inside of an SVG of the cloud's size. @param {Cloud} cloud @param {Marks} marks */
 export function insideOf(cloud, marks) {
   const { places, is_small, is_mono } = cloud;
-  const { axes, css, line, line_css, line_width, palette, look } = lower(cloud);
+  const { axes, css, line, line_css, line_width, ends, palette, look } = lower(cloud);
   const { left, top, right, bottom } = places.frame();
   const { xs, ys } = places.places();
   const is_chosen = new Set(marks.chosen);
@@ -130,6 +149,7 @@ export function insideOf(cloud, marks) {
     `<svg ${window}>`,
     pathsOf(xs, ys, places.groups(), css, places.frame(), look),
     path,
+    ...endsOf(line, ends, places.frame()).map(({ x, y, text, at_x }) => `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${END_RADIUS}" fill="${line_css}"/><text x="${at_x.toFixed(1)}" y="${y.toFixed(1)}" dy=".35em" font-size="12" text-anchor="${at_x < x ? "end" : "start"}" fill="${line_css}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke">${escaped(text)}</text>`),
     pathsOf(xs, ys, [Uint32Array.from(marks.chosen)], [palette.accent], places.frame(), { radius: chosenRadius(cloud), opacity: 1 }),
     "</svg>",
     ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${is_chosen.has(i) ? palette.accent : palette.muted}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke" xml:space="preserve">${escaped(text)}</text>`),

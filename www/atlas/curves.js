@@ -33,7 +33,7 @@ export function createCurves({ ask, selection, options, card }) {
     options.set("channels", null);
     draw();
   });
-  figure.tools.append(add.element, usual);
+  figure.tools.append(add.element, usual, element("span", "muted", "A name selects its channel everywhere."));
   const [list, low_list] = [element("ul", "series curve-list"), element("ul", "series curve-list")];
   const [high, low] = [element("div", "chart"), element("div", "chart")];
   const low_title = element("p", "muted curve-note", "Of low variance, on an axis of their own:");
@@ -81,7 +81,7 @@ export function createCurves({ ask, selection, options, card }) {
     const [strong, weak] = [channels.filter((c) => heavy[c]), channels.filter((c) => !heavy[c])];
     const is_usual = options.get("channels") === null;
     usual.disabled = is_usual;
-    figure.set_words(`${is_usual ? `The ${active.length} channels with the largest std(wpe), and the selected one.` : "The channels of the list, and the selected one."} A name selects its channel everywhere.`);
+    figure.set_words(`${is_usual ? `The ${active.length} channels with the largest std(wpe), and the selected one.` : "The channels of the list, and the selected one."}`);
     // One axis is enough where there are no two kinds.
     const is_split = strong.length > 0 && weak.length > 0;
     low_title.hidden = low.hidden = low_list.hidden = !is_split;

@@ -3,19 +3,17 @@
 
 /** @typedef {import("./ask.js").Gains} Gains */
 
-/** On either side. */
-const MAX_NAMED = 2;
 /** In median absolute deviations; for a normal cloud of a thousand, 5 are usual. */
 const MIN_DISTANCE = 9;
 
 /**
  * The few channels that are farthest from the cloud around them, above it and below it: those far below are many, and
  * would leave no name for one far above.
- * @param {number[]} distances in MADs
+ * @param {number[]} distances in MADs @param {number} most on either side
  */
-export function standsOut(distances) {
+export function standsOut(distances, most) {
   const far = distances.map((distance, c) => ({ c, distance })).filter(({ distance }) => Math.abs(distance) >= MIN_DISTANCE);
-  const side = (/** @type {number} */ sign) => far.filter(({ distance }) => distance * sign > 0).sort((a, b) => sign * (b.distance - a.distance)).slice(0, MAX_NAMED);
+  const side = (/** @type {number} */ sign) => far.filter(({ distance }) => distance * sign > 0).sort((a, b) => sign * (b.distance - a.distance)).slice(0, most);
   return [...side(1), ...side(-1)].map(({ c }) => c);
 }
 

@@ -17,11 +17,12 @@ export function createCloudOfPairs({ ask, options, card, cloud }, onChoose) {
   let known = null;
   /** @type {{ kind: string, pair: Pair }[]} */
   let pairs = [];
-  const figure = card({ name: "pairs", title: "Some other pairs", words: "At random, by whether the channels are position-heavy: tokens, and over them the line of the positions. A title opens the pair above.", csv: () => ({ head: ["group", "x_channel", "y_channel"], lines: pairs.map(({ kind, pair }) => [kind, ...pair]) }) });
+  const figure = card({ name: "pairs", title: "Some other pairs", csv: () => ({ head: ["group", "x_channel", "y_channel"], lines: pairs.map(({ kind, pair }) => [kind, ...pair]) }) });
   figure.tools.append(button("chip small", "Other pairs", () => {
     options.set("seed", String(seed() + 1));
     void draw();
   }));
+  figure.tools.append(element("span", "muted", "A title opens the pair above."));
   const seed = () => (/^\d{1,6}$/.test(options.get("seed") ?? "") ? Number(options.get("seed")) : 0);
   const panels = GROUPS.map(([kind, label]) => {
     const title = element("p", "group-title", label);
@@ -46,6 +47,7 @@ export function createCloudOfPairs({ ask, options, card, cloud }, onChoose) {
     const { positions, heavy } = known;
     const n_embd = Number(ask.facts.n_embd);
     const chosen = panels.map(({ kind }) => pairsOf(kind, heavy, N_EACH, seed() + 1));
+    figure.set_words(`At random, by whether the channels are position-heavy: ${ask.has("wte") ? "tokens, and over them the line of the positions" : "the line of the positions"}.`);
     pairs = panels.flatMap(({ kind }, p) => chosen[p].map((pair) => ({ kind, pair })));
     await figure.run(async (watch) => {
       const { shown } = ask.has("wte") ? await ask.vocabulary() : { shown: [] };

@@ -62,6 +62,8 @@ function textsOf(part, from) {
   let out = "";
   while (walker.nextNode()) {
     const node = /** @type {Text} */ (walker.currentNode);
+    // A sheet has nothing to press.
+    if (node.parentElement?.closest(".picked-drop")) continue;
     const { fontSize, fontWeight, fontFamily, color } = getComputedStyle(/** @type {Element} */ (node.parentElement));
     for (const { text, left, top, height } of brokenLines(node)) {
       out += `<text x="${left - from.left}" y="${top - from.top + height / 2}" dy=".35em" font-size="${fontSize}" font-weight="${fontWeight}" font-family="${escaped(fontFamily)}" fill="${color}">${escaped(text.trim())}</text>`;

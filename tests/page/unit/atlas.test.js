@@ -39,9 +39,9 @@ test("outliers: far from the cloud at their place, not far from its mean", () =>
   ys[50] += 3;
   ys[150] -= 4;
   const far = robustDistance(xs, ys, 11);
-  assert.deepEqual(standsOut(far), [50, 150], "above first, then below; the slope's ends are usual");
+  assert.deepEqual(standsOut(far, 2), [50, 150], "above first, then below; the slope's ends are usual");
   assert.deepEqual(runningMedian([3, 1, 2], [30, 10, 20], 1), [30, 10, 20]);
-  assert.deepEqual(standsOut(new Array(50).fill(1)), []);
+  assert.deepEqual(standsOut(new Array(50).fill(1), 2), []);
 });
 
 test("gains in words, and the channel that a model suggests", () => {

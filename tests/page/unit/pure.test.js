@@ -153,7 +153,7 @@ test("views: names are unique, and the brackets walk through all of them", () =>
 test("an address brings back everything, also long texts and odd characters", async () => {
   const long = "The old king 👑 sat ↵\n\tdown & said: #=+%. ".repeat(300);
   const state = {
-    model: "openai-community/gpt2", text: long, second: "short & sweet", compare: /** @type {const} */ ("beside"), view: viewNamed("rank_input"),
+    model: "openai-community/gpt2", file: "some norms & more.safetensors", text: long, second: "short & sweet", compare: /** @type {const} */ ("beside"), view: viewNamed("rank_input"),
     switches: { ...DEFAULTS, prints: /** @type {const} */ ("both"), step: 3, transposed: true, limits: /** @type {const} */ ("fixed"), from: -1.5, to: 4, span: { start: 5, end: 9 }, borrowed: 1, part: /** @type {const} */ ("mlp"), font: 1.25, norm: /** @type {const} */ ("none"), row_kind: /** @type {const} */ ("subblocks"), words_only: true },
     pin: { tap: "h.3.attn", position: 17 }, groups: [[11, 13], [29]], tracked: 1, theme: /** @type {const} */ ("dark"),
     atlas: "pairs", atlas_options: { "pairs.x": "138", "pairs.y": "378" }, channel: 36, picked: [50256, 11],

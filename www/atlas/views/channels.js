@@ -1,7 +1,7 @@
 // @ts-check
 /** Every channel's mean and standard deviation, in wte over the tokens and in wpe over the positions. */
 import { element } from "../../dom.js";
-import { significant } from "../../format.js";
+import { decimal, significant } from "../../format.js";
 import { cutOf, heavyOf, histogram } from "../maths.js";
 import { histogramOf } from "../statcharts.js";
 import { createTable } from "../table.js";
@@ -19,8 +19,8 @@ const SERIES = /** @type {const} */ ([
 const COLUMNS = /** @type {const} */ (["wte_mean", "wte_std", "wpe_mean", "wpe_std"]);
 const nameOf = (/** @type {string} */ column) => `${column.endsWith("mean") ? "mean" : "std"}(${column.slice(0, 3)})`;
 
-/** "69 channels above 10^−1.2" @param {import("../maths.js").Gap} gap */
-const gapWords = (gap) => `${gap.n_above} channels above 10^${Math.log10(cutOf(gap)).toFixed(1).replace("-", "−")}`;
+/** "69 channels above 0.0637 (log₁₀ −1.2)" @param {import("../maths.js").Gap} gap */
+const gapWords = (gap) => `${gap.n_above} channels above ${significant(cutOf(gap))} (log₁₀ ${decimal(Math.log10(cutOf(gap)), 1)})`;
 
 /** @param {Stage} stage */
 function create({ ask, selection, options, card, cloud }) {

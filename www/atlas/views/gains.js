@@ -13,6 +13,9 @@ import { checkbox, segments } from "../tools.js";
 
 const HEIGHT = 168;
 const LARGE = 420;
+/** Channels that are named on either side: in each of many panels, and in a large one. */
+const FEW = 2;
+const MANY = 8;
 const NORMS = ["ln_1", "ln_2", "ln_f"];
 /** Gains near zero would take half of every panel: a few, and this share of all, stand on the edge. */
 const BEYOND = { few: 2, share: 0.0005 };
@@ -54,7 +57,7 @@ function create({ ask, options, card, cloud }) {
       const [at, title] = [element("div", ""), element("h3", "multiple-title")];
       title.dataset.caption = "";
       const made = cloud(at, {
-        selects: "channel", is_small: true, height: is_one ? LARGE : HEIGHT, label: `Gains, panel ${i + 1} of ${n}`,
+        selects: "channel", is_small: !is_one, height: is_one ? LARGE : HEIGHT, label: `Gains, panel ${i + 1} of ${n}`,
         onHover: (channel) => readout.replaceChildren(channel === null ? hint() : about(i, channel)),
       });
       return { at, title, cloud: made };
@@ -101,7 +104,7 @@ function create({ ask, options, card, cloud }) {
         y: is_linear ? gains.weight : gains.weight.map(Math.abs),
         x_kind: "log", y_kind: is_linear ? "linear" : "log", x_extent, y_extent, x_label: "std(wpe)", y_label: "gain",
         colours,
-        labelled: standsOut(distances[p]),
+        labelled: standsOut(distances[p], shown.length > 1 ? FEW : MANY),
       });
       gains.weight.forEach((gain, c) => lines.push([gains.name, c, wpe_std[c], heavy[c], gain, gains.bias[c], distances[p][c]]));
     });

@@ -72,6 +72,8 @@ function create(stage) {
   /** @param {Uint8Array} heavy @param {Float32Array} wpe_std */
   function pairNow(heavy, wpe_std) {
     const [first, second] = mostActive(wpe_std, 2);
+    // What another model had is not what is shown here.
+    for (const name of ["x", "y"]) if (options.get(name) !== null && !(Number(options.get(name)) < heavy.length && /^\d+$/.test(options.get(name) ?? ""))) options.set(name, null);
     const wanted = ["x", "y"].map((name) => (/^\d{1,6}$/.test(options.get(name) ?? "") ? Number(options.get(name)) : NaN));
     return /** @type {Pair} */ (wanted.map((c, i) => (c < heavy.length ? c : [first, second][i])));
   }
@@ -101,7 +103,7 @@ function create(stage) {
       colours: { classes: has_tokens ? [{ name: `${values[0].length.toLocaleString("en")} tokens`, css: "var(--series-0)" }] : [], of: null },
       name: (id) => found.shown[id] ?? `#${id}`,
       about: (id) => `id ${id} · channel ${x}: ${values[0][id].toFixed(3)} · channel ${y}: ${values[1][id].toFixed(3)}`,
-      over: { x: column(x), y: column(y), name: `${column(x).length.toLocaleString("en")} positions`, css: "var(--series-4)" },
+      over: { x: column(x), y: column(y), name: `${column(x).length.toLocaleString("en")} positions`, css: "var(--series-4)", ends: ["position 0", `position ${column(x).length - 1}`] },
     });
   }
 
