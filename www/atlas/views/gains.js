@@ -93,6 +93,8 @@ function create({ ask, options, card, cloud }) {
     const colours = is_by_index ? { label: "channel", values: wpe_std.map((_, c) => c) } : { classes, of: heavy };
     legend.show(colours, undefined, new Set());
     panelsFor(shown.length);
+    // A large panel has its own.
+    legend.hidden = readout.hidden = shown.length === 1;
     lines = [];
     const distances = shown.map(({ weight }) => robustDistance(log_x, Array.from(weight, (value) => Math.log(Math.max(Math.abs(value), 1e-12)))));
     shown.forEach((gains, p) => {
@@ -104,6 +106,7 @@ function create({ ask, options, card, cloud }) {
         y: is_linear ? gains.weight : gains.weight.map(Math.abs),
         x_kind: "log", y_kind: is_linear ? "linear" : "log", x_extent, y_extent, x_label: "std(wpe)", y_label: "gain",
         colours,
+        about: (c) => about(p, c),
         labelled: standsOut(distances[p], shown.length > 1 ? FEW : MANY),
       });
       gains.weight.forEach((gain, c) => lines.push([gains.name, c, wpe_std[c], heavy[c], gain, gains.bias[c], distances[p][c]]));
