@@ -29,13 +29,16 @@ const isSpaced = (longer, shorter) =>
 /** @param {Uint8Array} token @param {Uint8Array} returned @returns {Group} */
 export function groupOf(token, returned) {
   if (isSpaced(token, returned)) return "space removed";
-  return isBytes(token) || isBytes(returned) ? "bytes" : "other";
+  return isBytes(token) ? "bytes" : "other";
 }
 
 /** The reverse of "space removed", which the study has no name for. @param {Uint8Array} token @param {Uint8Array} returned */
 export const isSpaceAdded = (token, returned) => isSpaced(returned, token);
 
-/** @typedef {{ id: number, returned: number, group: Group, is_space_added: boolean, self_logit: number, logit: number }} Stray */
+/** A word that returns what is no text by itself. @param {Uint8Array} token @param {Uint8Array} returned */
+export const returnsBytes = (token, returned) => !isBytes(token) && isBytes(returned) && !isSpaced(token, returned);
+
+/** @typedef {{ id: number, returned: number, group: Group, is_space_added: boolean, returns_bytes: boolean, self_logit: number, logit: number }} Stray */
 
 /**
  * Those of the tokens 0, step, 2·step … whose arg-max is another token.
@@ -49,7 +52,7 @@ export function straysOf({ argmax, logit, self_logit }, step, vocabulary) {
     const id = i * step;
     if (returned === id) return;
     const [token, other] = [bytesOf(vocabulary, id), bytesOf(vocabulary, returned)];
-    strays.push({ id, returned, group: groupOf(token, other), is_space_added: isSpaceAdded(token, other), self_logit: self_logit[i], logit: logit[i] });
+    strays.push({ id, returned, group: groupOf(token, other), is_space_added: isSpaceAdded(token, other), returns_bytes: returnsBytes(token, other), self_logit: self_logit[i], logit: logit[i] });
   });
   return strays;
 }

@@ -5,12 +5,13 @@ import { decimal, integer } from "../../format.js";
 import { createTurns } from "../fields.js";
 import { createListing, tokenButton } from "../listing.js";
 import { createLookup } from "../lookup.js";
+import { settingWords } from "../zerowords.js";
 
 const TOP_K = 20;
 
 /** @typedef {{ rank: number, id: number, logit: number, is_own: boolean }} Line */
 
-/** @param {import("./index.js").Stage} stage @param {() => { norm: "none" | "plain" | "affine", position: number | null }} how */
+/** @param {import("./index.js").Stage} stage @param {() => import("../zerowords.js").Setting | null} how null: the setting is impossible */
 export function createNext({ ask, selection, card: make }, how) {
   const turns = createTurns();
   const card = make({ name: "next-tokens", title: "One token", words: "", is_picture: false, csv });
@@ -32,20 +33,37 @@ export function createNext({ ask, selection, card: make }, how) {
   });
   card.body.append(listing.element);
 
+  /** What the lines answer. @type {unknown[]} */
+  let answered = [];
+
   async function show() {
     const isCurrent = turns.begin();
     // Of several the one that was selected last.
     const id = [...selection.tokens].at(-1) ?? null;
-    listing.element.hidden = id === null;
-    if (id === null) return card.set_words("Type a token, or select one anywhere: its largest logits under the same options, and its own rank.");
+    const setting = how();
+    const asked = [ask.facts, id, setting?.norm, setting?.position];
+    if (asked.some((each, i) => each !== answered[i])) {
+      // Never an older answer under newer words.
+      answered = [];
+      listing.show([]);
+      listing.element.hidden = true;
+      card.set_words("");
+    }
+    if (id === null || setting === null) {
+      await card.run(async () => {});
+      if (isCurrent()) card.set_words(setting === null ? "" : "Type a token, or select one anywhere: its largest logits under the same options, and its own rank.");
+      return;
+    }
     await card.run(async (watch) => {
       const vocabulary = await ask.vocabulary();
-      if (id >= vocabulary.shown.length) return void (listing.element.hidden = true);
-      const { ids, values } = await ask.next_tokens(id, { k: TOP_K, ...how() }, watch);
+      if (id >= vocabulary.shown.length) return;
+      const { ids, values } = await ask.next_tokens(id, { k: TOP_K, ...setting }, watch);
       if (!isCurrent()) return;
       ({ shown } = vocabulary);
       const rank = ids.indexOf(id) + 1;
-      card.set_words(`${shown[id]} (#${integer(id)}) ${rank === 1 ? "returns itself" : rank > 0 ? `has rank ${rank} among its own logits` : `is not among its own ${TOP_K} largest logits`}.`);
+      card.set_words(`${shown[id]} (#${integer(id)}) ${rank === 1 ? "returns itself" : rank > 0 ? `has rank ${rank} among its own logits` : `is not among its own ${TOP_K} largest logits`}: ${settingWords(setting)}.`);
+      answered = asked;
+      listing.element.hidden = false;
       listing.show(Array.from(ids, (other, i) => ({ rank: i + 1, id: other, logit: values[i], is_own: other === id })));
     });
   }

@@ -6,6 +6,7 @@ import { GROUPS, straysOf } from "../classes.js";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../costs.js";
 import { choiceOf, createTurns, fieldOf } from "../fields.js";
 import { createListing, tokenButton } from "../listing.js";
+import { positionProblem, settingWords } from "../zerowords.js";
 import { createNext } from "./next.js";
 
 const SAMPLE_STEP = 64;
@@ -24,8 +25,8 @@ export const view = { name: "zero", title: "Zero-layer model", needs: ["wte"], c
 function create(stage) {
   const { ask, selection, options } = stage;
   const turns = createTurns();
-  const card = stage.card({ name: "zero-layer", title: "Zero-layer model", words: "For every token the largest of its logits without any block, the arg-max of wteᵀ·wte; most tokens return themselves, the others are listed.", is_picture: false, csv });
-  const next = createNext(stage, () => optionsNow());
+  const card = stage.card({ name: "zero-layer", title: "Zero-layer model", is_picture: false, csv });
+  const next = createNext(stage, () => (problemNow() === "" ? optionsNow() : null));
   const whole = element("div", "atlas-view", card.element, next.element);
 
   const set = (/** @type {string} */ name, /** @type {string | null} */ value) => {
@@ -33,7 +34,7 @@ function create(stage) {
     void show();
   };
   const norm = choiceOf("ln_f", [["none", "left out"], ["affine", "with gain and bias"], ["plain", "without gain and bias"]], (value) => set("norm", value === "none" ? null : value));
-  const position = fieldOf("wpe of position", "none", (value) => set("position", value.trim() === "" ? null : String(Math.max(0, Math.round(Number(value) || 0)))), { type: "number" });
+  const position = fieldOf("wpe of position", "none", (value) => set("position", value.trim() || null), { type: "number" });
   Object.assign(position.input, { min: "0", step: "1" });
   card.tools.append(norm.element, position.element);
 
@@ -42,7 +43,7 @@ function create(stage) {
   const some = button("chip", `A sample: every ${SAMPLE_STEP}th`, () => void start(SAMPLE_STEP));
   const before = element("div", "zero-before", cost, element("div", "deep-tools", all, some));
   const summary = element("p", "atlas-answer");
-  const explained = element("p", "muted", "Space removed: the same bytes without the leading space. Bytes: the token or what it returns is no text by itself (part of a character, or a control character). Other: all else; a word that returns itself with a space before it is marked “space added”.");
+  const explained = element("p", "muted", "Space removed: the same bytes without the leading space. Bytes: the token is no text by itself (part of a character, or a control character). Other: all else; a word that returns itself with a space before it is marked “space added”, one that returns a token that is no text “returns bytes”.");
   const filter = choiceOf("Show", [["all", "all groups"], ...GROUPS.map((name) => /** @type {[string, string]} */ ([name, name]))], (value) => {
     options.set("group", value === "all" ? null : value);
     fill();
@@ -74,6 +75,7 @@ function create(stage) {
     return { norm: wanted === "affine" || wanted === "plain" ? wanted : "none", position: place !== null && /^\d{1,7}$/.test(place) ? Number(place) : null };
   }
 
+  const problemNow = () => positionProblem(options.get("position"), Number(ask.facts.n_ctx) || 0);
   const size = () => ({ n_tokens: shown.length, n_channels: Number(ask.facts.n_embd) });
   const key = () => JSON.stringify(optionsNow());
 
@@ -81,47 +83,72 @@ function create(stage) {
     if (facts !== ask.facts) {
       facts = ask.facts;
       measured.clear();
+      shown = [];
+      cost.textContent = "";
       [running, done] = [null, null];
     }
     const now = optionsNow();
     norm.select.value = now.norm;
-    position.input.value = now.position === null ? "" : String(now.position);
+    const n_ctx = Number(ask.facts.n_ctx) || 0;
+    position.input.max = n_ctx > 0 ? String(n_ctx - 1) : "";
+    position.input.value = options.get("position") ?? "";
     filter.select.value = options.get("group") ?? "all";
     norm.select.disabled = !ask.has("norms");
     position.input.disabled = !ask.has("wpe");
     void next.show();
+    const problem = problemNow();
+    before.hidden = problem !== "";
+    if (problem !== "") {
+      const isCurrent = turns.begin();
+      forget();
+      card.set_words("");
+      // Overtakes what is under way, which would speak of another setting.
+      await card.run(async () => {});
+      if (isCurrent()) card.say(problem);
+      return;
+    }
+    card.set_words(`For every token the arg-max of its logits without any block: ${settingWords(now)}, straight into the unembedding. Tokens that return another one are listed.`);
     if (running === key()) return;
     if (done === key()) return fill();
     const isCurrent = turns.begin();
-    result.hidden = true;
-    [running, done] = [null, null];
-    [all.disabled, some.disabled] = [false, false];
+    forget();
     const step = Number(options.get("step"));
     await card.run(async (watch) => {
       ({ shown } = await ask.vocabulary());
       if (!isCurrent()) return;
-      sayCost();
-      if (measured.has(key())) return;
+      const is_known = measured.has(key());
+      sayCost(!is_known);
+      if (is_known) return;
       const { n_tokens } = size();
       const small = stepFor(n_tokens);
       // The first run builds what later ones have already: only the second one tells how long a row takes.
       await ask.zero_layer({ ...now, step: n_tokens - 1 }, watch);
       const begin = performance.now();
       await ask.zero_layer({ ...now, step: small }, watch);
-      if (!isCurrent()) return;
-      measured.set(key(), (performance.now() - begin) / rowsFor(n_tokens, small));
-      sayCost();
+      if (isCurrent()) measured.set(key(), (performance.now() - begin) / rowsFor(n_tokens, small));
     });
+    // Also where the timing failed or was cancelled.
+    if (isCurrent() && shown.length > 0) sayCost(false);
     // What an address asks for starts by itself only if nobody has to wait for it.
     const per_row = measured.get(key());
     if (isCurrent() && step >= 1 && Number.isInteger(step) && per_row !== undefined && per_row * rowsFor(shown.length, step) < QUICK_MS) void start(step);
   }
 
-  function sayCost() {
+  /** Nothing of another setting stays, here or in the CSV. */
+  function forget() {
+    result.hidden = true;
+    [running, done] = [null, null];
+    [all.disabled, some.disabled] = [false, false];
+    lines = [];
+    listing?.show([]);
+  }
+
+  /** @param {boolean} is_timing */
+  function sayCost(is_timing) {
     const { n_tokens, n_channels } = size();
     const per_row = measured.get(key());
     const about = (/** @type {number} */ n_rows) => (per_row === undefined ? "" : ` · ${aboutText(per_row * n_rows)} here`);
-    cost.textContent = `All ${integer(n_tokens)} tokens: 2·V²·C = ${flopText(flopOf(n_tokens, n_channels))}${about(n_tokens)}. A sample of every ${SAMPLE_STEP}th, ${integer(rowsFor(n_tokens, SAMPLE_STEP))} tokens: ${flopText(flopOf(n_tokens, n_channels, rowsFor(n_tokens, SAMPLE_STEP)))}${about(rowsFor(n_tokens, SAMPLE_STEP))}.${per_row === undefined ? " A few rows are being timed to say how long it takes." : ""}`;
+    cost.textContent = `All ${integer(n_tokens)} tokens: 2·V²·C = ${flopText(flopOf(n_tokens, n_channels))}${about(n_tokens)}. A sample of every ${SAMPLE_STEP}th, ${integer(rowsFor(n_tokens, SAMPLE_STEP))} tokens: ${flopText(flopOf(n_tokens, n_channels, rowsFor(n_tokens, SAMPLE_STEP)))}${about(rowsFor(n_tokens, SAMPLE_STEP))}.${is_timing ? " A few rows are being timed to say how long it takes." : ""}`;
   }
 
   /** @param {number} step */
@@ -129,9 +156,10 @@ function create(stage) {
     const isCurrent = turns.begin();
     const now = optionsNow();
     options.set("step", String(step));
-    result.hidden = true;
-    [running, done] = [key(), null];
+    forget();
+    running = key();
     const mine = running;
+    sayCost(false);
     [all.disabled, some.disabled] = [true, true];
     await card.run(async (watch) => {
       // What follows the arg-max is quick, unless the list is long.
@@ -217,4 +245,4 @@ function create(stage) {
 }
 
 /** @param {Line} line */
-const groupName = ({ group, is_space_added }) => (is_space_added ? `${group}: space added` : group);
+const groupName = ({ group, is_space_added, returns_bytes }) => `${group}${is_space_added ? ": space added" : ""}${returns_bytes ? ": returns bytes" : ""}`;
