@@ -10,6 +10,9 @@ import { createCounts } from "./counts.js";
 /** @type {import("./index.js").View} */
 export const view = { name: "candidates", title: "Frequency candidates", needs: ["wte"], create };
 
+/** Pearson of raw counts would tell of the few most frequent tokens only. */
+const LOG_NAME = "log count";
+
 /** @typedef {{ names: string[], pearson: ArrayLike<number>, spearman: ArrayLike<number>, variables: ArrayLike<number>[] }} Found */
 
 /** @param {import("./index.js").Stage} stage @returns {import("./index.js").Shown} */
@@ -20,6 +23,7 @@ function create(stage) {
   const counts = createCounts(stage, () => void show());
   const scatter_card = stage.card({ name: "candidates-scatter", title: "One against another", words: "One point a token.", csv: scatterCsv });
   const whole = element("div", "atlas-view", element("div", "candidates-top", card.element, counts.element), scatter_card.element);
+  counts.accept(whole);
   /** @type {Found | null} */
   let found = null;
   /** @type {string[]} */
@@ -32,7 +36,7 @@ function create(stage) {
     void show();
   };
   const layout = choiceOf("Table", [["both", "Pearson above, Spearman below the diagonal"], ["pearson", "Pearson"], ["spearman", "Spearman"]], (value) => set("table", value === "both" ? null : value));
-  const log = switchOf("Log counts for Pearson", (is_on) => set("log", is_on ? "1" : null));
+  const log = switchOf("Log counts", (is_on) => set("log", is_on ? null : "0"));
   card.tools.append(layout.element, log.element);
   const table = element("table", "numbers correlations");
   const box = element("div", "scroll-x", table);
@@ -46,7 +50,7 @@ function create(stage) {
   scatter_card.body.append(at);
   const scatter = stage.cloud(at, { selects: "tokens", label: "Two of the candidates against each other" });
 
-  const isLog = () => options.get("log") === "1";
+  const isLog = () => options.get("log") !== "0";
   /** @type {WeakMap<Uint32Array, Float64Array>} */
   const logs = new WeakMap();
   /** The fifth candidate: always the same array for the same counts, so that it is asked for once. @param {Uint32Array} of */
@@ -81,7 +85,7 @@ function create(stage) {
       /** @type {ArrayLike<number>[]} */
       const variables = [values, norms, spectrum.tokens.subarray(0, n), Uint32Array.from({ length: n }, (_, id) => id)];
       if (numbers) variables.push(numbers);
-      const names = numbers && isLog() ? of.names.with(4, "log₁₀(1 + count)") : of.names;
+      const names = numbers && isLog() ? of.names.with(4, LOG_NAME) : of.names;
       found = { ...of, names, variables };
       drawTable(found);
       drawScatter(found);
@@ -93,7 +97,7 @@ function create(stage) {
     const way = options.get("table") ?? "both";
     const m = names.length;
     const n = shown.length;
-    card.set_words(`Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${counts.now() ? "" : " Counts from a text make a fifth candidate."}`);
+    card.set_words(`Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${!counts.now() ? " Counts from a text make a fifth candidate." : isLog() ? " The log count is log₁₀(1 + count), which ranks as the count does." : ""}`);
     const head = element("tr", "", element("th", "", ""), ...names.map((name) => scoped("col", name)));
     const rows = names.map((name, i) => element("tr", "", scoped("row", name), ...names.map((other, j) => {
       if (i === j) return element("td", "same", "1");
@@ -123,7 +127,7 @@ function create(stage) {
     const [x, y] = [Number(x_choice.select.value), Number(y_choice.select.value)];
     scatter_card.element.hidden = false;
     scatter.show({
-      x: variables[x], y: variables[y], x_label: names[x], y_label: names[y],
+      x: variables[x], y: variables[y], x_label: axisName(names[x]), y_label: axisName(names[y]),
       name: (id) => shown[id],
       about: (id) => `#${integer(id)} · ${names[x]}: ${plain(variables[x][id])} · ${names[y]}: ${plain(variables[y][id])}`,
       key: `${names[x]} ${names[y]}`,
@@ -158,6 +162,9 @@ function create(stage) {
     redraw: () => found && drawTable(found),
   };
 }
+
+/** @param {string} name */
+const axisName = (name) => (name === LOG_NAME ? "log₁₀(1 + count)" : name);
 
 /** @param {"row" | "col"} scope @param {string} name */
 function scoped(scope, name) {

@@ -9,6 +9,9 @@ import { markPicked, tokenButton } from "../listing.js";
 const MAX_BYTES = 64 << 20;
 const N_MOST = 12;
 
+/** What opens as a model. */
+const IS_MODEL = /\.(json|safetensors)$/i;
+
 /** @param {import("./index.js").Stage} stage @param {() => void} onCounts after counts came or went */
 export function createCounts({ ask, selection, card: make }, onCounts) {
   const card = make({ name: "counts", title: "Counts from a text", words: "How often each token stands in a text of your own: a fifth candidate. The text stays on this page.", is_picture: false, csv });
@@ -23,7 +26,7 @@ export function createCounts({ ask, selection, card: make }, onCounts) {
   Object.assign(pasted, { rows: 2, placeholder: "or paste a text here", spellcheck: false });
   pasted.setAttribute("aria-label", "A text to count the tokens of");
   const zone = element("div", "drop-zone",
-    element("p", "", "Drop a text file here, or ", button("chip small", "choose one", () => input.click())),
+    element("p", "", "Drop a text file anywhere in this view, or ", button("chip small", "choose one", () => input.click())),
     pasted,
     button("chip", "Count the pasted text", () => pasted.value && void count(new Blob([pasted.value]), "the pasted text")),
     input);
@@ -34,24 +37,31 @@ export function createCounts({ ask, selection, card: make }, onCounts) {
   /** @type {string[]} */
   let shown = [];
 
-  // A text is no model: the page's own drop, which opens models, must not see it.
-  zone.addEventListener("dragover", (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    event.stopPropagation();
-    document.documentElement.toggleAttribute("data-drop", false);
-    zone.classList.add("is-over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("is-over"));
-  zone.addEventListener("drop", (event) => {
-    const [file] = event.dataTransfer?.files ?? [];
-    zone.classList.remove("is-over");
-    if (!file) return;
-    event.preventDefault();
-    event.stopPropagation();
-    document.documentElement.toggleAttribute("data-drop", false);
-    void count(file, file.name);
-  });
+  /** Counts what is dropped on an element. A text is no model: the page's own drop, which opens models, must not see it. @param {HTMLElement} target */
+  function accept(target) {
+    const mark = (/** @type {boolean} */ is_over) => card.body.classList.toggle("is-over", is_over);
+    target.addEventListener("dragover", (event) => {
+      const items = [...(event.dataTransfer?.items ?? [])];
+      // Names are told only at the drop: until then by type, which weights have none of.
+      const is_text = items.length > 0 && items.every(({ kind, type }) => kind === "file" && type !== "" && type !== "application/json");
+      mark(is_text);
+      if (!is_text) return;
+      event.preventDefault();
+      event.stopPropagation();
+      document.documentElement.toggleAttribute("data-drop", false);
+    });
+    target.addEventListener("dragleave", ({ relatedTarget }) => mark(relatedTarget !== null && target.contains(/** @type {Node} */ (relatedTarget)) && card.body.classList.contains("is-over")));
+    target.addEventListener("drop", (event) => {
+      mark(false);
+      const files = [...(event.dataTransfer?.files ?? [])];
+      const is_folder = [...(event.dataTransfer?.items ?? [])].some((item) => item.webkitGetAsEntry()?.isDirectory);
+      if (files.length === 0 || is_folder || files.some(({ name }) => IS_MODEL.test(name))) return;
+      event.preventDefault();
+      event.stopPropagation();
+      document.documentElement.toggleAttribute("data-drop", false);
+      void count(files[0], files[0].name);
+    });
+  }
 
   /** @param {Blob} text @param {string} name */
   async function count(text, name) {
@@ -86,7 +96,7 @@ export function createCounts({ ask, selection, card: make }, onCounts) {
           onCounts();
         })),
       element("p", "muted", n_cut === 0 ? "Cut only between words, where the tokenizer begins anew: the counts are those of the whole text." : `At ${integer(n_cut)} places there was no gap between words to cut at: a few tokens there may differ from those of the whole text.`),
-      element("p", "muted", "The most frequent:"), list);
+      element("p", "muted", "Another text, dropped anywhere in this view, replaces it. The most frequent:"), list);
     markPicked(result, selection);
   }
 
@@ -97,5 +107,5 @@ export function createCounts({ ask, selection, card: make }, onCounts) {
   }
 
   selection.subscribe(() => markPicked(result, selection));
-  return { element: card.element, now: () => counted, forget };
+  return { element: card.element, accept, now: () => counted, forget };
 }
