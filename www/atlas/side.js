@@ -1,9 +1,11 @@
 // @ts-check
 /** Beside every view: the channel and the tokens that are selected, in short. */
-import { axisX, axisY, barY, gridY, line, ruleY } from "@observablehq/plot";
+import { axisX, axisY, gridY, line } from "@observablehq/plot";
 import { chart } from "../charts.js";
 import { button, element } from "../dom.js";
 import { integer, significant } from "../format.js";
+import { MAX_PICKED } from "../state.js";
+import { gainLines } from "./gainlines.js";
 import { columnOf } from "./maths.js";
 
 /** More rows than these nobody reads here. */
@@ -37,6 +39,11 @@ export function createSide({ ask, selection, lens }) {
   const tokens_card = element("section", "card atlas-card side-card", element("h2", "", "Selected tokens"), count, list, actions);
   tokens_card.setAttribute("aria-label", "Selected tokens");
 
+  // A list that ends in mid-air is seen to go on.
+  const fade = () => void list.classList.toggle("goes-on", list.scrollTop + list.clientHeight < list.scrollHeight - 2);
+  list.addEventListener("scroll", fade);
+  new ResizeObserver(fade).observe(list);
+
   const last = () => Number(ask.facts.n_embd) - 1;
   const step = (/** @type {number} */ by) => selection.set_channel(Math.min(last(), Math.max(0, selection.channel + by)));
   number.addEventListener("change", () => {
@@ -60,11 +67,8 @@ export function createSide({ ask, selection, lens }) {
     if (stats && stats.wte_std.length > c) said.push(`wte: mean ${significant(stats.wte_mean[c])}, std ${significant(stats.wte_std[c])}`);
     if (stats && stats.wpe_std.length > c) said.push(`wpe: mean ${significant(stats.wpe_mean[c])}, std ${significant(stats.wpe_std[c])}`);
     words.textContent = said.join("; ");
-    const by_block = gains.flatMap(({ name, weight }) => {
-      const found = /^h\.(\d+)\.(ln_[12])$/.exec(name);
-      return found ? [{ block: Number(found[1]), norm: found[2], gain: weight[c] }] : [];
-    });
-    gains_at.replaceChildren(...(by_block.length > 0 ? [gainsChart(by_block, width)] : []));
+    const { legend, svg } = gainLines(gains, c, { width, height: HEIGHT, n_ticks: 3 });
+    gains_at.replaceChildren(...(gains.length > 0 ? [legend] : []), ...(svg ? [svg] : []));
     const n_embd = last() + 1;
     wpe_at.replaceChildren(...(positions ? [wpeChart(Array.from(columnOf(positions, n_embd, c), (y, x) => ({ x, y })), width)] : []));
   }
@@ -74,7 +78,7 @@ export function createSide({ ask, selection, lens }) {
     const n_vocab = Number(ask.facts.vocab_size) || 0;
     count.textContent = ids.length === 0
       ? ask.has("wte") ? "None yet: click a point, or drag a rectangle with Shift." : "This file has no tokens to select."
-      : `${integer(ids.length)} of ${integer(n_vocab)}, marked in every picture and in the lens${ids.length > MAX_LISTED ? `; the first ${MAX_LISTED} are listed` : ""}`;
+      : `${integer(ids.length)} of ${integer(n_vocab)}, marked in every picture and in the lens${ids.length > MAX_LISTED ? `; the first ${MAX_LISTED} are listed` : ""}${ids.length > MAX_PICKED ? `, a link keeps the first ${MAX_PICKED}` : ""}`;
     actions.hidden = ids.length === 0;
     const { shown } = ids.length > 0 && n_vocab > 0 ? await ask.vocabulary().catch(() => ({ shown: [] })) : { shown: [] };
     if ([...selection.tokens].join() !== ids.join()) return;
@@ -84,6 +88,7 @@ export function createSide({ ask, selection, lens }) {
       return element("li", "", element("span", "muted picked-id", String(id)), element("span", "token", shown[id] ?? `#${id}`), drop);
     }));
     list.hidden = ids.length === 0;
+    fade();
   }
 
   const show = () => void Promise.all([showChannel(), showTokens()]);
@@ -106,27 +111,10 @@ export function createSide({ ask, selection, lens }) {
   };
 }
 
-/** @param {{ block: number, norm: string, gain: number }[]} gains @param {number} width */
-function gainsChart(gains, width) {
-  return chart({
-    width, height: HEIGHT, marginLeft: 34, marginBottom: 34, marginTop: 20, marginRight: 8,
-    x: { type: "band", domain: [...new Set(gains.map(({ block }) => block))] },
-    y: { zero: true, nice: true },
-    marks: [
-      gridY({ ticks: 3 }),
-      axisY({ label: "gain: ln_1 line, ln_2 bars", labelArrow: "none", tickSize: 0, ticks: 3 }),
-      axisX({ label: "block", labelAnchor: "center", labelArrow: "none", tickSize: 0 }),
-      barY(gains.filter(({ norm }) => norm === "ln_2"), { x: "block", y: "gain", fill: "var(--accent)", fillOpacity: 0.75, title: (d) => `h.${d.block}.ln_2: ${d.gain.toFixed(3)}` }),
-      line(gains.filter(({ norm }) => norm === "ln_1"), { x: "block", y: "gain", stroke: "var(--series-0)", strokeWidth: 1.5, marker: "dot" }),
-      ruleY([0], { stroke: "var(--line)" }),
-    ],
-  }, "gains of this channel by block");
-}
-
 /** @param {{ x: number, y: number }[]} curve @param {number} width */
 const wpeChart = (curve, width) =>
   chart({
-    width, height: HEIGHT, marginLeft: 34, marginBottom: 36, marginTop: 20, marginRight: 12,
+    width, height: HEIGHT, marginLeft: 40, marginBottom: 36, marginTop: 20, marginRight: 12,
     x: { domain: [0, Math.max(1, curve.length - 1)] },
     marks: [
       gridY({ ticks: 3 }),

@@ -46,9 +46,10 @@ export function histogramOf(bins, { width, label, css, unit, log, cut = null, ch
  * @param {number} how.width @param {number} [how.height] @param {string} how.x_label @param {string} how.y_label
  * @param {(x: number) => string} [how.x_tick] @param {number[]} [how.xs] where the ticks stand
  * @param {boolean} [how.has_dots]
+ * @param {number} [how.n_ticks] of y
  * @param {string} [how.front] the series that lies over the others
  */
-export function curvesOf(points, { width, height = 240, x_label, y_label, x_tick = (x) => x.toLocaleString("en"), xs, has_dots = false, front }) {
+export function curvesOf(points, { width, height = 240, x_label, y_label, x_tick = (x) => x.toLocaleString("en"), xs, has_dots = false, n_ticks = 5, front }) {
   const last = Math.max(...points.map(({ x }) => x), 1);
   const sorted = front === undefined ? points : [...points.filter(({ series }) => series !== front), ...points.filter(({ series }) => series === front)];
   return chart({
@@ -57,8 +58,8 @@ export function curvesOf(points, { width, height = 240, x_label, y_label, x_tick
     y: { nice: true },
     marks: [
       gridX({ ticks: xs ?? 6, strokeOpacity: 0.06 }),
-      gridY({ ticks: 5 }),
-      axisY({ label: y_label, labelArrow: "none", tickSize: 0, ticks: 5 }),
+      gridY({ ticks: n_ticks }),
+      axisY({ label: y_label, labelArrow: "none", tickSize: 0, ticks: n_ticks }),
       axisX({ label: x_label, labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: xs ?? Math.max(2, Math.floor(width / 90)), tickFormat: x_tick }),
       ruleY([0], { stroke: "var(--line)" }),
       line(sorted, { x: "x", y: "y", z: "series", stroke: "css", strokeWidth: (/** @type {CurvePoint} */ { series }) => (series === front ? 2.4 : 1.4), strokeOpacity: 0.95 }),

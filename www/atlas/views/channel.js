@@ -2,6 +2,7 @@
 /** One channel by itself: its values over the tokens, its extremes, its gains over the layers, its curve over the positions. */
 import { button, element } from "../../dom.js";
 import { significant } from "../../format.js";
+import { gainLines } from "../gainlines.js";
 import { columnOf, extremes } from "../maths.js";
 import { curvesOf } from "../statcharts.js";
 import { createTable } from "../table.js";
@@ -11,7 +12,6 @@ import { numberField } from "../tools.js";
 /** @typedef {{ place: number, id: number, shown: string, value: number, norm: number }} Row */
 
 const N_EXTREME = 20;
-const NORMS = [{ name: "ln_1", css: "var(--series-0)" }, { name: "ln_2", css: "var(--accent)" }, { name: "ln_f", css: "var(--series-2)" }];
 
 /** @param {Stage} stage */
 function create({ ask, selection, card, cloud }) {
@@ -49,14 +49,9 @@ function create({ ask, selection, card, cloud }) {
 
   /** @type {import("../ask.js").Gains[]} */
   let gains = [];
-  const gains_card = card({ name: "channel-gains", title: "Gains over the layers", words: "What each LayerNorm multiplies this channel with.", csv: () => ({ head: ["norm", "gain", "bias"], lines: gains.map(({ name, weight, bias }) => [name, weight[selection.channel], bias[selection.channel]]) }) });
+  const gains_card = card({ name: "channel-gains", title: "Gains over the layers", words: "What each LayerNorm multiplies this channel with; ln_f, often of another size, as a number.", csv: () => ({ head: ["norm", "gain", "bias"], lines: gains.map(({ name, weight, bias }) => [name, weight[selection.channel], bias[selection.channel]]) }) });
   const gains_at = element("div", "chart");
-  const legend = element("ul", "series", ...NORMS.map(({ name, css }) => {
-    const key = element("span", "series-key");
-    key.style.background = css;
-    return element("li", "", key, name);
-  }));
-  gains_card.body.append(legend, gains_at);
+  gains_card.body.append(gains_at);
   /** @type {Float32Array} */
   let curve = new Float32Array(0);
   const wpe_card = card({ name: "channel-wpe", title: "wpe over the positions", csv: () => ({ head: ["position", "wpe"], lines: Array.from(curve, (value, position) => [position, value]) }) });
@@ -104,13 +99,8 @@ function create({ ask, selection, card, cloud }) {
     if (c !== selection.channel) return;
     if (found) {
       gains = found;
-      const n_blocks = Math.max(0, ...found.map(({ name }) => Number(name.split(".")[1]) + 1).filter(Number.isFinite));
-      const points = found.map(({ name, weight }) => {
-        const norm = name.split(".").at(-1) ?? name;
-        return { x: name === "ln_f" ? n_blocks : Number(name.split(".")[1]), y: weight[c], series: norm, css: NORMS.find((each) => each.name === norm)?.css ?? "var(--muted)", title: `${name}: ${significant(weight[c])}` };
-      });
-      const xs = Array.from({ length: n_blocks + 1 }, (_, i) => i);
-      gains_at.replaceChildren(curvesOf(points, { width: Math.max(240, gains_at.clientWidth), x_label: "block; ln_f last", y_label: "gain", has_dots: true, xs: xs.filter((x) => n_blocks < 16 || x % 4 === 0), x_tick: (x) => (x === n_blocks ? "ln_f" : String(x)) }));
+      const { legend, svg } = gainLines(found, c, { width: Math.max(240, gains_at.clientWidth) });
+      gains_at.replaceChildren(legend, ...(svg ? [svg] : []));
     }
     if (table) {
       curve = columnOf(table, n_embd(), c);
