@@ -2,7 +2,7 @@
 /** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
 import { byId } from "./dom.js";
 import { showLegend } from "./legend.js";
-import { pickedWords } from "./legendwords.js";
+import { pickedCells, pickedWords } from "./legendwords.js";
 import { createOverview } from "./overview.js";
 import { readPalette, resolveTheme } from "./palette.js";
 import { createPicture } from "./picture.js";
@@ -121,7 +121,7 @@ export function createShow(page) {
       showLegend(shown);
       table.show(shown);
       byId("picked-legend").hidden = state.picked.length === 0;
-      byId("picked-words").textContent = pickedWords(state.picked.length);
+      byId("picked-words").textContent = pickedWords(state.picked.length, pickedCells(reading, rows, new Set(state.picked)));
       byId("not-model").hidden = reading.final_is_model;
       const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";
       canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);

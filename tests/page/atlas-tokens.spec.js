@@ -234,12 +234,17 @@ test("frequency candidates, with counts from a text that was dropped", async ({ 
 
   // Long enough for many pieces, with odd characters and line ends.
   const text = Array.from({ length: 3000 }, (_, i) => `The old king, number ${i}, said “no” to the ${["wolf", "fox", "child", "mill"][i % 4]}s é👑.${i % 7 === 0 ? "\n\n" : "  "}`).join("");
-  await page.evaluate((text) => {
+  const drop = (/** @type {string} */ text, /** @type {string} */ name, /** @type {string} */ at) => page.evaluate(([text, name, at]) => {
     const carried = new DataTransfer();
-    carried.items.add(new File([text], "old-kings.txt", { type: "text/plain" }));
-    const zone = /** @type {Element} */ (document.querySelector(".drop-zone"));
-    for (const type of ["dragover", "drop"]) zone.dispatchEvent(new DragEvent(type, { dataTransfer: carried, bubbles: true, cancelable: true }));
-  }, text);
+    carried.items.add(new File([text], name, { type: name.endsWith(".txt") ? "text/plain" : "" }));
+    const target = /** @type {Element} */ (document.querySelector(at));
+    for (const type of ["dragover", "drop"]) target.dispatchEvent(new DragEvent(type, { dataTransfer: carried, bubbles: true, cancelable: true }));
+  }, [text, name, at]);
+  await drop("one two", "short.txt", ".drop-zone");
+  await expect(page.locator(".counts-result")).toContainText("short.txt");
+  await settled(page);
+  // Another text replaces it, wherever in the view it is dropped.
+  await drop(text, "old-kings.txt", ".correlations");
   const counts_card = card(page, "Counts from a text");
   await expect(counts_card.locator(".counts-result")).toContainText("old-kings.txt");
   await settled(page);
@@ -250,15 +255,28 @@ test("frequency candidates, with counts from a text that was dropped", async ({ 
   await expect(counts_card).toContainText("the counts are those of the whole text");
   const lines = await csv(page, "Counts from a text");
   expect(lines.map((line) => [Number(line.token_id), Number(line.count)]).sort(([a], [b]) => a - b)).toEqual(Array.from(counts, (count, id) => [id, count]).filter(([, count]) => count > 0));
-  await check([...variables, counts]);
-  await page.getByLabel("Log counts for Pearson").check();
-  await settled(page);
   await check([...variables, counts.map((count) => Math.log10(1 + count))]);
+  await expect(page.locator(".correlations thead th").last()).toHaveText("log count");
+  await page.getByLabel("Log counts").uncheck();
+  await settled(page);
+  await check([...variables, counts]);
+  await page.getByLabel("Log counts").check();
+  await settled(page);
+  for (const width of [1440, 1180, 800, 390]) {
+    await page.setViewportSize({ width, height: 900 });
+    expect(await page.locator(".scroll-x:has(> .correlations)").evaluate((box) => box.scrollWidth - box.clientWidth), `cut at ${width} px`).toBeLessThanOrEqual(0);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
   await expectAccessible(page, "candidates");
 
   await counts_card.getByRole("button", { name: "Remove" }).click();
   await settled(page);
   expect(await read()).toHaveLength(4);
+
+  // What a model is made of still goes to the page.
+  await drop("{}", "weights.safetensors", ".drop-zone");
+  await page.waitForTimeout(300);
+  await expect(page.locator(".counts-result")).toBeEmpty();
 });
 
 test("zero-layer model: who returns another token, one token's logits, cancel", async ({ page, site }) => {
@@ -323,6 +341,32 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
   await next.getByRole("button", { name: "Look up" }).click();
   await expect(next.getByRole("alert")).toContainText("is 2 tokens");
   await expectAccessible(page, "zero-layer model");
+});
+
+test("zero-layer model: a position that the model has not, and words for the one it has", async ({ page, site }) => {
+  await open(page, site, "atlas=zero&picked=300&zero.position=300");
+  const [of, next] = [card(page, "Zero-layer model"), card(page, "One token")];
+  const position = page.getByLabel("wpe of position");
+  await expect(of.locator(".card-trouble")).toHaveText("This model has positions 0 to 255.");
+  await expect(of.getByRole("button", { name: "All tokens" })).toBeHidden();
+  await expect(next.locator("table")).toBeHidden();
+  await expect(position).toHaveAttribute("max", "255");
+  await position.fill("3");
+  await position.blur();
+  await settled(page);
+  await expect(of.locator(".card-trouble")).toBeHidden();
+  await expect(of.locator(".card-words")).toContainText("its row of wte + wpe of position 3, ln_f left out");
+  await expect(next.locator(".card-words")).toContainText("wpe of position 3, ln_f left out");
+  await of.getByRole("button", { name: "A sample: every 64th" }).click();
+  await expect(of.locator(".atlas-answer")).toContainText("of 64 tokens");
+  expect(String(await exported(page, "Zero-layer model", "csv"))).toContain("wpe of position 3");
+  await position.fill("9999");
+  await position.blur();
+  await settled(page);
+  await expect(of.locator(".card-trouble")).toHaveText("This model has positions 0 to 255.");
+  await expect(of.locator(".atlas-answer")).toBeHidden();
+  await expect(of).not.toContainText("are being timed");
+  await expect(next.locator("table")).toBeHidden();
 });
 
 test("outliers: lengths, extremes, neighbours, the clump; what is selected is marked in every view", async ({ page, site }) => {

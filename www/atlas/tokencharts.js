@@ -1,9 +1,11 @@
 // @ts-check
 /** The statistical charts of the atlas' views of tokens, by Observable Plot. */
-import { axisX, axisY, barY, dot, gridY, line, ruleX, ruleY } from "@observablehq/plot";
+import { axisX, axisY, barY, dot, gridY, line, ruleX, ruleY, text } from "@observablehq/plot";
 import { element } from "../dom.js";
 import { chart, colourOf } from "../charts.js";
+import { logLabel } from "./axes.js";
 import { outlineOf } from "./bins.js";
+import { logTicks } from "./logticks.js";
 
 /** Where a log axis of counts ends: below one, so that a single one can be seen. */
 const LOG_FLOOR = 0.7;
@@ -51,20 +53,25 @@ export function stepsChart({ edges, counts, is_log, x_label, y_label, width, lab
 export function singularChart({ values, marked, is_log, width }) {
   const points = Array.from(values, (y, x) => ({ x, y })).filter(({ y }) => !is_log || y > 0);
   const chosen = points.filter(({ x }) => marked.includes(x));
+  const [low, high] = [Math.min(...points.map(({ y }) => y)) * 0.85, values[0] * 1.15];
+  const [height, marginTop, marginBottom] = [260, 24, 36];
+  const ticks = is_log ? { ticks: logTicks(low, high, height - marginTop - marginBottom) } : { ticks: 5 };
   return chart({
     width,
-    height: 260,
+    height,
     marginLeft: 56,
-    marginBottom: 36,
-    marginTop: 24,
-    x: { domain: [0, Math.max(1, values.length - 1)], inset: 6 },
-    y: is_log ? { type: "log", domain: [Math.min(...points.map(({ y }) => y)) * 0.85, values[0] * 1.15] } : { domain: [0, values[0] * 1.04] },
+    marginBottom,
+    marginTop,
+    x: { domain: [0, Math.max(1, values.length - 1)], inset: 10 },
+    y: is_log ? { type: "log", domain: [low, high] } : { domain: [0, values[0] * 1.04] },
     marks: [
-      gridY({ ticks: 5 }),
-      axisY({ label: `singular value${is_log ? " (log)" : ""}`, labelArrow: "none", tickSize: 0, ticks: 5, ...(is_log ? { tickFormat: (/** @type {number} */ y) => String(Number(y.toPrecision(2))) } : {}) }),
+      gridY(ticks),
+      axisY({ label: `singular value${is_log ? " (log)" : ""}`, labelArrow: "none", tickSize: 0, ...ticks, ...(is_log ? { tickFormat: logLabel } : {}) }),
       axisX({ label: "direction", labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: Math.max(3, Math.floor(width / 90)), tickFormat: (/** @type {number} */ x) => (Number.isInteger(x) ? String(x) : "") }),
       dot(points, { x: "x", y: "y", r: values.length > 300 ? 1.6 : 2.2, fill: "var(--series-0)", title: ({ x, y }) => `direction ${x}: singular value ${y.toPrecision(5)}` }),
       ruleX(chosen, { x: "x", stroke: "var(--accent)", strokeOpacity: 0.35 }),
+      // Below the curve, on either side of their lines, as neighbours stand two pixels apart.
+      ...chosen.map((one, i) => text([one], { x: "x", text: ({ x }) => String(x), frameAnchor: "bottom", dy: -4, ...(i === 0 && chosen.length > 1 ? { dx: -3, textAnchor: "end" } : { dx: 3, textAnchor: "start" }), fill: "var(--accent)", fontWeight: 600 })),
       dot(chosen, { x: "x", y: "y", r: 4, fill: "var(--accent)", title: ({ x, y }) => `direction ${x}: singular value ${y.toPrecision(5)}` }),
     ],
   }, "Singular values of wte");

@@ -3,14 +3,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { cellAt, fitted, isWhole, panned, placeOf, rates, resized, seen, windowed, zoomed } from "../../../www/atlas/camera.js";
-import { bytesOf, groupOf, isBytes, isSpaceAdded, straysOf } from "../../../www/atlas/classes.js";
+import { bytesOf, groupOf, isBytes, isSpaceAdded, returnsBytes, straysOf } from "../../../www/atlas/classes.js";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../../../www/atlas/costs.js";
 import { countTokens, cutOf, piecesOf } from "../../../www/atlas/counting.js";
 import { densest } from "../../../www/atlas/densest.js";
 import { pixelsOf } from "../../../www/atlas/heatframe.js";
 import { NOTHING, central, fit, isAll, middleOf, panBy, partOf, placeAt, reveal, stepFrom, toPart, whole, zoomAt } from "../../../www/atlas/heatwindow.js";
 import { lengthQuestion } from "../../../www/atlas/lengths.js";
+import { logTicks } from "../../../www/atlas/logticks.js";
 import { coarser, descending, parseIndices, samplesOf, strideFor } from "../../../www/atlas/orders.js";
+import { positionProblem, settingWords } from "../../../www/atlas/zerowords.js";
+import { pickedCells, pickedWords } from "../../../www/legendwords.js";
 
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text);
 
@@ -21,7 +24,9 @@ test("a token that does not return itself lost its space, is bytes, or is someth
   assert.equal(groupOf(bytes(" door"), bytes(" Door")), "other");
   assert.equal(groupOf(bytes(" "), bytes("")), "other", "nothing is left of a lone space");
   assert.equal(groupOf(Uint8Array.of(0xe2, 0x80), bytes(" the")), "bytes");
-  assert.equal(groupOf(bytes(" the"), Uint8Array.of(0x99)), "bytes");
+  assert.equal(groupOf(bytes(" the"), Uint8Array.of(0x99)), "other", "a word stays a word, whatever it returns");
+  assert.ok(returnsBytes(bytes("0"), Uint8Array.of(0xf5)) && returnsBytes(bytes(" greatest"), Uint8Array.of(0xf5)));
+  assert.ok(!returnsBytes(Uint8Array.of(0xf5), Uint8Array.of(0xe2)) && !returnsBytes(bytes(" the"), bytes("the")) && !returnsBytes(bytes(" \u0001"), bytes("\u0001")));
   assert.equal(groupOf(Uint8Array.of(0x20, 0xe2), Uint8Array.of(0xe2)), "space removed");
   assert.ok(isBytes(Uint8Array.of(0x01)) && isBytes(Uint8Array.of(0x7f)));
   assert.ok(!isBytes(bytes("\n")) && !isBytes(bytes("é")) && !isBytes(bytes(" ")) && !isBytes(bytes("")));
@@ -35,6 +40,36 @@ test("a token that does not return itself lost its space, is bytes, or is someth
   ]);
   const every_2nd = { argmax: Uint32Array.of(0, 1), logit: Float32Array.of(1, 2), self_logit: Float32Array.of(1, 1) };
   assert.deepEqual(straysOf(every_2nd, 2, vocabulary).map(({ id, returned }) => [id, returned]), [[2, 1]]);
+});
+
+test("the zero-layer model's setting in words, and positions that it has not", () => {
+  assert.match(settingWords({ norm: "none", position: null }), /its row of wte, ln_f left out/);
+  assert.match(settingWords({ norm: "affine", position: 3 }), /its row of wte \+ wpe of position 3, ln_f with gain and bias/);
+  assert.equal(positionProblem(null, 256), "");
+  assert.equal(positionProblem("255", 256), "");
+  for (const wrong of ["256", "9999", "-1", "1.5", "x"]) assert.equal(positionProblem(wrong, 256), "This model has positions 0 to 255.");
+  assert.equal(positionProblem("9999", 0), "", "a part of a model may not say how many it has");
+});
+
+test("a log axis has 1, 2 and 5 of each decade, where there is room", () => {
+  assert.deepEqual(logTicks(3, 120, 200), [5, 10, 20, 50, 100]);
+  assert.deepEqual(logTicks(1e-3, 1e3, 200), [1e-3, 1e-2, 0.1, 1, 10, 100, 1e3]);
+  assert.deepEqual(logTicks(2.5, 4.5, 200), [3, 4]);
+  const px = (/** @type {number} */ ratio, /** @type {number} */ span) => (200 * Math.log(ratio)) / Math.log(span);
+  for (const [low, high] of [[1, 8], [0.3, 900], [1e-9, 1e9], [40, 47]]) {
+    const ticks = logTicks(low, high, 200);
+    assert.ok(ticks.length > 0);
+    ticks.slice(1).forEach((tick, i) => assert.ok(px(tick / ticks[i], high / low) >= 14));
+  }
+});
+
+test("the legend says in how many cells a selected token is first", () => {
+  const reading = /** @type {any} */ ({ n_tokens: 2, top_k: 2, top_ids: Uint32Array.of(7, 1, 8, 7, 9, 1, 7, 2) });
+  assert.equal(pickedCells(reading, [0, 1], new Set([7])), 2);
+  assert.equal(pickedCells(reading, [1], new Set([7, 9])), 2);
+  assert.equal(pickedCells(reading, [0, 1], new Set([1, 2])), 0, "second is not first");
+  assert.equal(pickedWords(278, 0), "278 selected tokens, first in 0 cells of this reading");
+  assert.equal(pickedWords(1, 1), "1 selected token, first in 1 cell of this reading");
 });
 
 test("orders: largest first, ranges as one writes them, strides that keep what is there", () => {

@@ -17,8 +17,8 @@ import { createHistograms } from "./histograms.js";
 const N_SAMPLE = 256;
 const CLIPS = /** @type {const} */ (["99", "95", "100"]);
 
-const HINT = matchMedia("(pointer: coarse)").matches
-  ? "Two fingers zoom and move, a tap selects token and channel; beside the picture only one of them zooms"
+const hint = () => matchMedia("(pointer: coarse)").matches
+  ? "Pinch zooms, two fingers move, a tap selects token and channel; left of and below the picture only one of them zooms"
   : "Ctrl + wheel zooms, a drag moves, a click selects token and channel; left of and below the picture only one of them zooms";
 
 /** @type {import("./index.js").View} */
@@ -99,7 +99,7 @@ function create(stage) {
   /** @param {import("../heat.js").Place | null} place @param {boolean} is_key */
   function say(place, is_key) {
     hovered = place;
-    if (!place) return void readout.replaceChildren(HINT);
+    if (!place) return void readout.replaceChildren(hint());
     const [id, c] = [token_order[place.token], channel_order[place.channel]];
     const value = store.get(id)?.[c];
     const words = ` #${integer(id)} · norm ${decimal(norms[id])} · ${channel(c)} · value ${value === undefined ? "not there yet" : decimal(value, 4)}`;

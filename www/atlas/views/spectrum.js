@@ -1,7 +1,7 @@
 // @ts-check
 /** View 6: the singular value decomposition of wte, the tokens along its directions, and what length has to do with it. */
 import { element } from "../../dom.js";
-import { decimal, integer, percent } from "../../format.js";
+import { decimal, integer, percent, significant } from "../../format.js";
 import { N_DIRECTIONS } from "../ask.js";
 import { choiceOf, createTurns, switchOf } from "../fields.js";
 import { cosinesChart, singularChart } from "../tokencharts.js";
@@ -122,7 +122,7 @@ function create(stage) {
     const squares = singular_values.map((s) => s * s);
     const sum = squares.reduce((a, b) => a + b, 0);
     const share = (/** @type {number} */ n) => percent(squares.subarray(0, n).reduce((a, b) => a + b, 0) / sum);
-    values.set_words(`Direction 0 has ${share(1)} of the sum of squares, the first ${n_shown} have ${share(n_shown)}. The directions shown above are marked.`);
+    values.set_words(`Direction 0 has ${share(1)} of the sum of squares, the first ${n_shown} have ${share(n_shown)}. The marked ones are the directions shown above: ${[...new Set(marked)].map((d) => `${d} with ${significant(singular_values[d])}`).join(" and ")}.`);
     values_box.replaceChildren(singularChart({ values: singular_values, marked, is_log: options.get("linear") !== "1", width: Math.max(260, values_box.clientWidth) }));
     const first = cosine_with_mean[0];
     cosines.set_words(`Direction 0 has cosine ${decimal(first, 4)} with the mean embedding: ${Math.abs(first) > 0.95 ? "it all but is the mean" : Math.abs(first) > 0.7 ? "it leans to the mean" : "it is not the mean"}.`);
