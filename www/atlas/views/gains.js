@@ -94,7 +94,7 @@ function create({ ask, options, card, cloud }) {
     legend.show(colours, undefined, new Set());
     panelsFor(shown.length);
     // A large panel has its own.
-    legend.hidden = readout.hidden = shown.length === 1;
+    legend.element.hidden = readout.hidden = shown.length === 1;
     lines = [];
     const distances = shown.map(({ weight }) => robustDistance(log_x, Array.from(weight, (value) => Math.log(Math.max(Math.abs(value), 1e-12)))));
     shown.forEach((gains, p) => {
