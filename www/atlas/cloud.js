@@ -69,6 +69,8 @@ export function createCloud(home, { selection, selects = null, label, height = H
   let [width, shown_height] = [0, height];
   /** @type {number | null} */
   let hovered = null;
+  /** The selected points in sight, found anew after every change of the selection and of the lower layer. @type {Set<number> | null} */
+  let chosen = null;
   /** @type {import("./gestures.js").Box | null} */
   let box = null;
   let frame_asked = 0;
@@ -80,8 +82,8 @@ export function createCloud(home, { selection, selects = null, label, height = H
     zoomed(transform) {
       places.zoom(transform);
       gestures.setScale(transform.k);
-      hovered = null;
       ask();
+      hover(null);
     },
     point: (x, y) => hover(places.nearest(x, y, REACH)),
     leave: () => hover(null),
@@ -103,7 +105,7 @@ export function createCloud(home, { selection, selects = null, label, height = H
       if (next !== null) hover(next);
     },
     enter: (adds) => hovered !== null && choose(hovered, adds),
-    focus: () => places.middle(hovered === null ? marks().chosen : [hovered]),
+    focus: () => places.middle(hovered === null ? [...marks().chosen] : [hovered]),
   });
 
   /** @param {number | null} i */
@@ -140,28 +142,30 @@ export function createCloud(home, { selection, selects = null, label, height = H
   /** @param {Iterable<number>} classes */
   function hide(classes) {
     places.hide(classes);
-    hovered = null;
     ask();
+    hover(null);
   }
 
   function ask() {
+    chosen = null;
     frame_asked ||= requestAnimationFrame(draw);
   }
 
   function marks() {
-    const ids = selects === "channel" ? [selection.channel] : selects === "tokens" ? [...selection.tokens] : [];
-    return { chosen: ids.flatMap(places.pointsOf).filter((i) => places.isInside(i)), hovered, name: nameOf };
+    chosen ??= new Set((selects === "channel" ? [selection.channel] : selects === "tokens" ? [...selection.tokens] : []).flatMap(places.pointsOf).filter((i) => places.isInside(i)));
+    return { chosen, hovered, name: nameOf };
   }
 
   function draw() {
     frame_asked = 0;
+    chosen = null;
     if (places.is_empty()) return;
     paintLower(cleared(base, width, shown_height), drawn);
     drawUpper();
   }
 
   function drawUpper() {
-    if (!places.is_empty()) paintUpper(cleared(top, width, shown_height), drawn, marks(), box);
+    if (home.isConnected && !places.is_empty()) paintUpper(cleared(top, width, shown_height), drawn, marks(), box);
   }
 
   /** Takes the room that there is; all that was zoomed into is shown again. */
@@ -186,7 +190,10 @@ export function createCloud(home, { selection, selects = null, label, height = H
   stack.style.height = `${height}px`;
   const observer = new ResizeObserver(measure);
   observer.observe(stack);
-  const unsubscribe = selection.subscribe(drawUpper);
+  const unsubscribe = selection.subscribe(() => {
+    chosen = null;
+    drawUpper();
+  });
 
   return {
     element: home,

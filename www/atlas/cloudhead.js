@@ -26,7 +26,7 @@ export function createHead(home, { label, is_small, can_select, legend }, on) {
   top.tabIndex = 0;
   top.setAttribute("role", "application");
   top.setAttribute("aria-roledescription", "scatter");
-  top.setAttribute("aria-label", `${label}. ${is_small ? "" : "Plus and minus zoom, 0 shows all. "}Arrow keys go from point to point, Enter selects.`);
+  top.setAttribute("aria-label", `${label}. Arrow keys go from point to point, Enter selects.${is_small ? "" : " Plus and minus zoom, 0 shows all; with Shift, the arrow keys move what is zoomed."}`);
 
   let is_selecting = false;
   const mode = button("chip small", "Select", () => setMode(!is_selecting));
@@ -35,6 +35,8 @@ export function createHead(home, { label, is_small, can_select, legend }, on) {
   function setMode(on) {
     is_selecting = on;
     mode.setAttribute("aria-pressed", String(on));
+    // Else the browser takes a finger's drag for scrolling.
+    top.style.touchAction = on ? "none" : "";
   }
   setMode(false);
   const tools = element("div", "cloud-tools",

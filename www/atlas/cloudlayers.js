@@ -10,10 +10,12 @@ import { opacityOf, paintPoints, pathsOf, radiusOf } from "./points.js";
 
 /** @typedef {import("./places.js").Places} Places */
 /** @typedef {{ places: Places, home: Element, is_small: boolean, is_mono: boolean }} Cloud what a layer is drawn from */
-/** @typedef {{ chosen: number[], hovered: number | null, name: (i: number) => string }} Marks */
+/** @typedef {{ chosen: Set<number>, hovered: number | null, name: (i: number) => string }} Marks */
 /** @typedef {CanvasRenderingContext2D} Context */
 
 const MAX_NAMES = 70;
+/** More selected points than these have a layer of their own. */
+const MANY_CHOSEN = 2000;
 /** With more points than these in sight, their names would only be a clutter. */
 const MAX_NAMED = 400;
 const NAMES_FROM_ZOOM = 1.5;
@@ -89,9 +91,9 @@ const endsOf = (line, names, { left, right }) =>
 /** The names that there is room for, the more important ones first. @param {Cloud} cloud @param {Marks} marks */
 function namesOf({ places, is_small, is_mono }, { chosen, hovered, name }) {
   const { xs, ys } = places.places();
-  const labelled = (places.data()?.labelled ?? []).filter((i) => places.isInside(i));
+  const labelled = (places.data()?.labelled ?? []).filter((i) => places.isInside(i)).slice(0, MAX_NAMED);
   const others = places.scale() > NAMES_FROM_ZOOM ? places.few(MAX_NAMED) : [];
-  const wanted = [...(hovered === null ? [] : [hovered]), ...chosen.slice(0, MAX_NAMES), ...labelled, ...others].filter((i) => places.isInside(i));
+  const wanted = [...(hovered === null ? [] : [hovered]), ...[...chosen].slice(0, MAX_NAMES), ...labelled, ...others].filter((i) => places.isInside(i));
   // One name for the points of several series that show the same channel.
   const named = [...new Map(wanted.toReversed().map((i) => [places.idOf(i), i])).values()].reverse();
   ruler ??= /** @type {Context} */ (document.createElement("canvas").getContext("2d"));
@@ -103,6 +105,41 @@ function namesOf({ places, is_small, is_mono }, { chosen, hovered, name }) {
 
 /** @param {Cloud} cloud */
 const chosenRadius = ({ places, is_small }) => Math.max(2.5, radiusOf(places.n()) + 1.6) * (is_small ? 0.9 : 1);
+
+/** So that tens of thousands are not painted at every move of the pointer. @type {WeakMap<Set<number>, HTMLCanvasElement>} */
+const layers = new WeakMap();
+
+/** The selected points as they were painted when they were found. @param {Set<number>} chosen @param {Context} like @param {Cloud} cloud */
+function layerOf(chosen, like, cloud) {
+  const known = layers.get(chosen);
+  if (known) return known;
+  const layer = document.createElement("canvas");
+  [layer.width, layer.height] = [like.canvas.width, like.canvas.height];
+  layers.set(chosen, layer);
+  const ctx = /** @type {Context} */ (layer.getContext("2d"));
+  ctx.setTransform(like.getTransform());
+  const { accent, surface } = readPalette();
+  const { xs, ys } = cloud.places.places();
+  // The rim first and outside of the fill: so many would else be nothing but rims.
+  const radius = chosenRadius(cloud) - 0.5;
+  ctx.beginPath();
+  for (const i of chosen) {
+    ctx.moveTo(xs[i] + radius, ys[i]);
+    ctx.arc(xs[i], ys[i], radius, 0, 2 * Math.PI);
+  }
+  Object.assign(ctx, { fillStyle: accent, strokeStyle: surface, lineWidth: 2 });
+  ctx.stroke();
+  ctx.fill();
+  return layer;
+}
+
+/** @param {Context} ctx @param {HTMLCanvasElement} layer of the same size */
+function paintLayer(ctx, layer) {
+  ctx.save();
+  ctx.resetTransform();
+  ctx.drawImage(layer, 0, 0);
+  ctx.restore();
+}
 
 /** @param {Context} ctx @param {Cloud} cloud @param {Marks} marks @param {import("./gestures.js").Box | null} box that is being drawn */
 export function paintUpper(ctx, cloud, marks, box) {
@@ -116,13 +153,13 @@ export function paintUpper(ctx, cloud, marks, box) {
     ctx.fill();
     ctx.stroke();
   };
-  for (const i of marks.chosen) dot(i, accent);
+  if (marks.chosen.size > MANY_CHOSEN) paintLayer(ctx, layerOf(marks.chosen, ctx, cloud));
+  else for (const i of marks.chosen) dot(i, accent);
   if (marks.hovered !== null) dot(marks.hovered, ink);
-  const is_chosen = new Set(marks.chosen);
   Object.assign(ctx, { font: `${is_small ? 11 : 12}px ${is_mono ? MONO : SANS}`, textBaseline: "middle", strokeStyle: surface, lineWidth: 3, lineJoin: "round" });
   for (const { i, text, at_x, at_y } of namesOf(cloud, marks)) {
     ctx.strokeText(text, at_x, at_y);
-    ctx.fillStyle = i === marks.hovered ? ink : is_chosen.has(i) ? accent : muted;
+    ctx.fillStyle = i === marks.hovered ? ink : marks.chosen.has(i) ? accent : muted;
     ctx.fillText(text, at_x, at_y);
   }
   if (!box) return;
@@ -140,7 +177,6 @@ export function insideOf(cloud, marks) {
   const { axes, css, line, line_css, line_width, ends, palette, look } = lower(cloud);
   const { left, top, right, bottom } = places.frame();
   const { xs, ys } = places.places();
-  const is_chosen = new Set(marks.chosen);
   // An SVG of its own cuts off what lies beyond the axes.
   const window = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" viewBox="${left} ${top} ${right - left} ${bottom - top}"`;
   const path = line.length > 0 ? `<path d="M${line.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}" fill="none" stroke="${line_css}" stroke-width="${line_width}" stroke-linejoin="round"/>` : "";
@@ -152,6 +188,6 @@ export function insideOf(cloud, marks) {
     ...endsOf(line, ends, places.frame()).map(({ x, y, text, at_x }) => `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${END_RADIUS}" fill="${line_css}"/><text x="${at_x.toFixed(1)}" y="${y.toFixed(1)}" dy=".35em" font-size="12" text-anchor="${at_x < x ? "end" : "start"}" fill="${line_css}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke">${escaped(text)}</text>`),
     pathsOf(xs, ys, [Uint32Array.from(marks.chosen)], [palette.accent], places.frame(), { radius: chosenRadius(cloud), opacity: 1 }),
     "</svg>",
-    ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${is_chosen.has(i) ? palette.accent : palette.muted}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke" xml:space="preserve">${escaped(text)}</text>`),
+    ...namesOf(cloud, { ...marks, hovered: null }).map(({ i, text, at_x, at_y }) => `<text x="${at_x.toFixed(1)}" y="${at_y.toFixed(1)}" dy=".35em" font-size="${is_small ? 11 : 12}"${is_mono ? ` font-family="${escaped(MONO)}"` : ""} fill="${marks.chosen.has(i) ? palette.accent : palette.muted}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke" xml:space="preserve">${escaped(text)}</text>`),
   ].filter(Boolean).join("\n");
 }

@@ -52,6 +52,11 @@ export function createGestures(canvas, on) {
 
   canvas.addEventListener("pointerdown", (event) => {
     was_dragged = false;
+    if (from && !event.isPrimary) {
+      // A second finger zooms instead.
+      from = null;
+      return on.box(null, false, false);
+    }
     if (event.button !== 0 || !(event.shiftKey || on.is_selecting())) return;
     from = { x: event.offsetX, y: event.offsetY };
     canvas.setPointerCapture(event.pointerId);
@@ -77,14 +82,15 @@ export function createGestures(canvas, on) {
   canvas.addEventListener("blur", on.leave);
 
   canvas.addEventListener("keydown", (event) => {
-    if (event.altKey || event.metaKey) return;
+    const is_enter = event.key === "Enter" || event.key === " ";
+    if (event.altKey || event.metaKey || (event.ctrlKey && !is_enter)) return;
     const arrow = ARROWS[event.key];
-    if (arrow && scale > 1) scaling.translateBy(/** @type {any} */ (surface), (-arrow[0] * MOVE) / scale, (-arrow[1] * MOVE) / scale);
+    if (arrow && event.shiftKey && scale > 1) scaling.translateBy(/** @type {any} */ (surface), (-arrow[0] * MOVE) / scale, (-arrow[1] * MOVE) / scale);
     else if (arrow) on.step(...arrow);
     else if (on.can_zoom && (event.key === "+" || event.key === "=")) zoomBy(STEP);
     else if (on.can_zoom && event.key === "-") zoomBy(1 / STEP);
     else if (on.can_zoom && event.key === "0") reset();
-    else if (event.key === "Enter" || event.key === " ") on.enter(event.ctrlKey || event.shiftKey);
+    else if (is_enter) on.enter(event.ctrlKey || event.shiftKey);
     else return;
     event.preventDefault();
     event.stopPropagation();
