@@ -34,7 +34,8 @@ export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 export const MAX_PICKED = 200;
 /** An option of one of the atlas' views, by the view's name: pairs.x */
 const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|zero|outliers)\.[a-z_]{1,24}$/;
-const MAX_OPTION_CHARS = 300;
+/** Of an option; a longer one is left out. */
+const MAX_OPTION_CHARS = 2000;
 const MAX_NAME_CHARS = 100;
 
 /** Longer ones are packed. */
@@ -95,7 +96,7 @@ export async function formatHash({ model, file, text, second, compare, view, swi
   if (pin) fields.set("pin", `${pin.position}@${pin.tap}`);
   if (theme !== "auto") fields.set("theme", theme);
   if (atlas !== null) fields.set("atlas", atlas);
-  for (const [option, value] of Object.entries(atlas_options)) fields.set(option, value);
+  for (const [option, value] of Object.entries(atlas_options)) if (value.length <= MAX_OPTION_CHARS) fields.set(option, value);
   if (channel !== null) fields.set("channel", String(channel));
   if (picked.length > 0) fields.set("picked", formatGroups([picked.slice(0, MAX_PICKED)]));
   if (text !== DEFAULT_TEXT) await putText("text", "packed", text);

@@ -166,6 +166,10 @@ test("an address brings back everything, also long texts and odd characters", as
   assert.equal(await unpack("no such thing"), null);
   assert.equal(await unpack(await pack("a".repeat(3_000_000))), null, "a link that unfolds without end is not followed");
   assert.equal((await parseHash("#pin=9@<img>&window=9-2&step=-4&tokens=x_1.y")).pin, null);
+  const options = { "matrix.typed": "1".repeat(2000), "matrix.range": "1".repeat(2001) };
+  const brief = await formatHash({ ...state, atlas_options: options });
+  assert.ok(!brief.includes("matrix.range"));
+  assert.deepEqual((await parseHash(brief)).atlas_options, { "matrix.typed": options["matrix.typed"] }, "what is written is read");
   const odd = await parseHash("#atlas=<b>&channel=-1&picked=3.x.5&pairs.x=1&nobody.x=2&pairs.<x>=3");
   assert.deepEqual([odd.atlas, odd.channel, odd.picked, odd.atlas_options], [null, null, [3, 5], { "pairs.x": "1" }]);
 });
