@@ -84,7 +84,7 @@ export function createListing({ label, columns, selection, page_size = 50, sort:
     }
     const is_mine = sort?.column === i;
     cell.setAttribute("aria-sort", is_mine ? (sort?.is_down ? "descending" : "ascending") : "none");
-    cell.append(button("sort", `${name}${is_mine ? (sort?.is_down ? " ↓" : " ↑") : ""}`, () => {
+    cell.append(button("sort", name, () => {
       sort = { column: i, is_down: is_mine ? !sort?.is_down : true };
       page = 0;
       order();

@@ -22,11 +22,15 @@ export function segments(label, choices, onChoose) {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const next = (now() + step + buttons.length) % buttons.length;
+    let next = now();
+    do next = (next + step + buttons.length) % buttons.length;
+    while (buttons[next].disabled && next !== now());
     buttons[next].focus();
     onChoose(choices[next][0]);
   });
-  const set = (/** @type {string} */ chosen) => buttons.forEach((each, i) => {
+  /** @param {string} chosen @param {string[]} [offered] all, if absent */
+  const set = (chosen, offered) => buttons.forEach((each, i) => {
+    each.disabled = offered !== undefined && !offered.includes(choices[i][0]);
     each.setAttribute("aria-checked", String(choices[i][0] === chosen));
     each.tabIndex = choices[i][0] === chosen ? 0 : -1;
   });

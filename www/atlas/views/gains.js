@@ -30,6 +30,7 @@ function create({ ask, options, card, cloud }) {
   let lines = [];
   const grid = element("div", "multiples");
   const readout = element("p", "cloud-readout muted");
+  readout.setAttribute("aria-live", "polite");
   const legend = createLegend((hidden) => panels.forEach((panel) => panel.cloud.hide(hidden)));
   figure.body.append(legend.element, readout, grid);
   /** @type {{ at: HTMLElement, title: HTMLElement, cloud: import("../cloud.js").Cloud }[]} */
@@ -71,9 +72,11 @@ function create({ ask, options, card, cloud }) {
     if (!found) return;
     const [all, { wpe_std }] = /** @type {[Gains[], import("../ask.js").Channels]} */ (found);
     const norm = options.get("norm") ?? "";
-    const asked = NORMS.includes(norm) ? norm : "ln_2";
+    // A part of a model may have only some of them.
+    const there = NORMS.filter((each) => all.some(({ name }) => name.endsWith(each)));
+    const asked = [norm, "ln_2"].find((each) => there.includes(each)) ?? there[0] ?? "ln_2";
     const [is_linear, is_by_index] = [options.get("y") === "linear", options.get("colour") === "index"];
-    which.set(asked);
+    which.set(asked, there);
     linear.set(is_linear);
     by_index.set(is_by_index);
     const shown = all.filter(({ name }) => name.endsWith(asked));

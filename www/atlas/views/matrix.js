@@ -47,6 +47,8 @@ function create(stage) {
   let channel_title = "";
   let limit = 1;
   let stride = 1;
+  /** Whether another picture is on its way. */
+  let is_showing = false;
   /** @type {import("../heat.js").Place | null} */
   let hovered = null;
 
@@ -116,7 +118,8 @@ function create(stage) {
 
   /** @param {number[]} ids */
   async function fetchRows(ids) {
-    if (ids.length === 0) return;
+    // The picture to come asks for its own rows, and is not to be stopped for those of this one.
+    if (ids.length === 0 || is_showing) return;
     const of = facts;
     await card.run((watch) => store.want(ids, watch, heat.refresh));
     if (of !== facts) return;
@@ -147,6 +150,17 @@ function create(stage) {
     showControls();
     void histograms.show();
     await card.run(async (watch) => {
+      is_showing = true;
+      try {
+        await order(watch);
+      } finally {
+        if (isCurrent()) is_showing = false;
+      }
+      if (isCurrent()) draw(part);
+    });
+
+    /** @param {import("../ask.js").Watch} watch */
+    async function order(watch) {
       const [lengths, words] = await Promise.all([ask.norms({ signal: watch.signal }), ask.vocabulary()]);
       norms = lengths;
       shown = words.shown;
@@ -158,8 +172,7 @@ function create(stage) {
       ({ order: token_order, values: token_values, title: token_title } = tokens);
       ({ order: channel_order, values: channel_values, title: channel_title } = channels);
       limit = limitOf(sample);
-      draw(part);
-    });
+    }
   }
 
   /** @param {null} [part] */

@@ -25,12 +25,13 @@ function create(stage) {
   const turns = createTurns();
   const clump = stage.card({ name: "clump", title: "The clump near the mean embedding", csv: clumpCsv });
   const lengths = stage.card({ name: "longest-and-shortest", title: "Longest and shortest embeddings", words: "By the length (norm) of the token’s row of wte.", is_picture: false, csv: () => csvOf(norms, "norm") });
-  const extremes = stage.card({ name: "extremes", title: "Extremes of a channel", is_picture: false, csv: () => csvOf(values, `channel_${selection.channel}`) });
+  const extremes = stage.card({ name: "extremes", title: "Extremes of a channel", is_picture: false, csv: () => csvOf(values, `channel_${channel_of_values}`) });
   const neighbours = createNeighbours(stage);
   const whole = element("div", "atlas-view", clump.element, lengths.element, extremes.element, neighbours.element);
 
   let norms = /** @type {Float32Array} */ (new Float32Array(0));
   let values = norms;
+  let channel_of_values = selection.channel;
   let distances = norms;
   /** @type {string[]} */
   let shown = [];
@@ -123,11 +124,11 @@ function create(stage) {
 
   async function showExtremes() {
     const { channel } = selection;
-    extremes.set_title(`Extremes of channel ${channel}`);
     await extremes.run(async (watch) => {
       const [found, words] = await Promise.all([ask.channel(channel, watch), ask.vocabulary()]);
       if (channel !== selection.channel) return;
-      [values, shown] = [found, words.shown];
+      [values, channel_of_values, shown] = [found, channel, words.shown];
+      extremes.set_title(`Extremes of channel ${channel}`);
       extremes.set_words(`The tokens with the largest and smallest value in channel ${channel} of wte, the selected one.`);
       drawTables();
     });
