@@ -1,6 +1,7 @@
 // @ts-check
 /** Wires the page together: what a person does ─▶ session ─▶ Reading ─▶ picture, legend, strip, panels. */
 import { createSelection } from "./atlas/selection.js";
+import { addressText } from "./address.js";
 import { byId } from "./dom.js";
 import { createCodes } from "./codes.js";
 import { createControls } from "./controls.js";
@@ -34,12 +35,17 @@ import { viewBeside, viewNamed } from "./views.js";
 const MAX_TITLE_CHARS = 48;
 
 let state = await parseHash(location.hash);
+/** What the address asks of its model, until that is there: another one may have to stand in. @type {PageState | null} */
+let link = state;
 /** @type {import("./engine.js").InUseFacts | null} */
 let facts = null;
 /** @type {PlainReading | null} the newest reading, kept while a problem hides it */
 let reading = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
+/** Whether that is the model that an address was made with. @param {PageState} address @param {import("./engine.js").InUseFacts} now @param {import("./gather.js").Source} source */
+const isOf = ({ model, file }, { in_use }, source) =>
+  (model !== null && in_use.address !== null && addressText(in_use.address) === model) || (file !== null && source.kind === "files" && source.name === file);
 /** Those of the ids that the model has. @param {number[]} ids */
 const known = (ids) => ids.filter((id) => id < Number(facts?.model.vocab_size ?? Infinity));
 const n_layer = () => Number(facts?.model.n_layer ?? 1);
@@ -89,6 +95,7 @@ const tabs = createTabs({
   engine: () => session.engine(),
   selection,
   lens: () => redraw(false),
+  restart: () => openings.again(),
 });
 const models = createModels({ engine: () => session.engine(), isOpening: () => session.isOpening(), coming: openings.coming, open: openings.open });
 
@@ -114,15 +121,17 @@ const session = createSession({
     models.show(now);
     if (is_other) {
       show.release();
-      state = { ...state, pin: null, groups: [], tracked: 0 };
-      // Another model has other channels and tokens.
-      selection.set_channel(null);
-      selection.set_tokens([]);
+      // Another model has other channels and tokens, unless it is the one that the link was made with.
+      const asked = link && isOf(link, now, source) ? link : null;
+      link = asked ? null : link;
+      state = { ...state, pin: asked?.pin ?? null, groups: asked?.groups ?? [], tracked: asked?.tracked ?? 0, atlas_options: asked?.atlas_options ?? state.atlas_options };
+      selection.set_channel(asked?.channel ?? null);
+      selection.set_tokens(known(asked?.picked ?? []));
     } else {
       selection.set_tokens(known([...selection.tokens]));
     }
     tabs.model(now);
-    if (now.model.partial === true) tabs.open(viewOfPart(now.model));
+    if (now.model.partial === true && state.atlas === null) tabs.open(viewOfPart(now.model));
     remember();
   },
   notOpened: (failure, source, how) => {
@@ -284,7 +293,7 @@ function setText(text, text_or_ids) {
 addEventListener("hashchange", async () => {
   addressChanged();
   const [before, wanted] = [state, await parseHash(location.hash)];
-  state = wanted;
+  state = link = wanted;
   controls.setView(state.view);
   controls.setTheme(state.theme);
   applyTheme(state.theme);
@@ -295,7 +304,8 @@ addEventListener("hashchange", async () => {
   void tabs.show();
   if (wanted.text !== before.text) setText(state.text, state.text);
   else if (reading) void session.readNow(idsOf(reading));
-  if (wanted.model !== before.model) void openings.follow(state.model);
+  // What was set above may have changed what the state says of the model.
+  if (wanted.model !== before.model) void openings.follow(wanted.model);
 });
 onSystemTheme(() => showTheme());
 

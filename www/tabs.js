@@ -9,8 +9,9 @@ import { byId, element } from "./dom.js";
  * @param {() => import("./engine.js").Engine} page.engine
  * @param {import("./atlas/selection.js").Selection} page.selection
  * @param {() => void} page.lens the lens comes into sight
+ * @param {() => void} page.restart starts the engine again
  */
-export function createTabs({ state, change, engine, selection, lens }) {
+export function createTabs({ state, change, engine, selection, lens, restart }) {
   const [lens_tab, atlas_tab] = [byId("tab-lens"), byId("tab-atlas")];
   const home = byId("atlas");
   /** @type {import("./atlas/tab.js").Atlas | null} */
@@ -32,7 +33,7 @@ export function createTabs({ state, change, engine, selection, lens }) {
 
   function theAtlas() {
     coming ??= import("./atlas/tab.js").then(({ createAtlas }) => {
-      atlas = createAtlas(home, { engine, selection, options, open: (view) => open(view), lens: () => open(null) });
+      atlas = createAtlas(home, { engine, selection, options, open: (view) => open(view), lens: () => open(null), restart });
       if (facts) void atlas.model(facts.model, facts.in_use.name);
       return atlas;
     });

@@ -366,6 +366,23 @@ test("what the address cannot hold survives Back, and what the model lacks is no
   await expect(side).toContainText(`${n} of 4,096`);
 });
 
+test("what was cancelled is drawn when it is started again", async ({ page, site }) => {
+  await open(page, `${site}#atlas=gains`);
+  await expect(page.locator(".multiple")).toHaveCount(N_LAYER);
+  // At once: on so small a model the work would be over before a hand is there.
+  await page.evaluate(async () => {
+    /** @type {HTMLElement} */ (document.querySelector('[data-atlas="channel"]')).click();
+    const busy = () => document.querySelector(".atlas-stand .atlas-card[aria-busy]");
+    while (!busy()) await new Promise((done) => setTimeout(done));
+    /** @type {HTMLElement} */ (busy()?.querySelector(".card-busy button")).click();
+  });
+  const figure = card(page, /^Value against the embedding/);
+  await expect(figure.locator(".card-trouble")).toContainText("Cancelled.");
+  await figure.getByRole("button", { name: "Start again" }).click();
+  await expect(figure.locator(".cloud-readout")).toContainText("4,096 points");
+  await expect(figure.locator(".card-trouble")).toBeHidden();
+});
+
 test("axe, and every width, light and dark", async ({ page, site }) => {
   for (const [view, title] of /** @type {[string, RegExp][]} */ ([["channels", /^Channels by/], ["pairs", /^Some other pairs/], ["gains", /gain against/], ["channel", /^Gains over/]])) {
     await open(page, `${site}#atlas=${view}&picked=11.13`);

@@ -67,6 +67,11 @@ test("a link that was made with a file asks for it, instead of showing another m
   await give(page, [asFile("some-norms.safetensors", partOfTales(isPositionOrNorm))]);
   await expect(page).toHaveURL(/atlas=gains/);
   await expect(page).toHaveURL(/file=some-norms.safetensors/);
+  await show(page, "pairs");
+  const channel = page.getByLabel("Selected channel", { exact: true }).locator("input");
+  await channel.fill("191");
+  await page.keyboard.press("Enter");
+  await expect(page).toHaveURL(/channel=191/);
   await page.reload();
   await expect(page.locator("#notice")).toContainText("This link was made with the file some-norms.safetensors");
   await expect(page.locator("#model-chip")).toContainText("Tales");
@@ -74,6 +79,9 @@ test("a link that was made with a file asks for it, instead of showing another m
   await give(page, [asFile("some-norms.safetensors", partOfTales(isPositionOrNorm))]);
   await expect(page.locator("#model-chip")).toContainText("some-norms.safetensors");
   await expect(page.locator("#notice")).toBeHidden();
+  await expect(page, "the view of the link, not the usual one").toHaveURL(/atlas=pairs/);
+  await expect(channel).toHaveValue("191");
+  await expect(page.locator(".cloud-readout").first()).toContainText("zooms");
 });
 
 test("a whole model that lacks a tensor is not opened, but what there is can be explored", async ({ page, site }) => {

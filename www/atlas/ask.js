@@ -97,6 +97,8 @@ export function createAsk(engine) {
 
   /** @param {string} key @param {ConstructorParameters<typeof Job>[0]} start @param {Watch} [watch] @param {boolean} [keeps] whether the answer is remembered */
   function once(key, start, watch = {}, keeps = true) {
+    // Nobody would be there to stop it.
+    if (watch.signal?.aborted) return Promise.reject(aborted());
     let job = jobs.get(key);
     if (!job || job.controller.signal.aborted) {
       const mine = (job = new Job(start));

@@ -32,8 +32,10 @@ export const csvOf = ({ head, lines }, notes) =>
  * @param {() => string} what.model the name of the model in use
  * @param {() => Table} [what.csv] the data behind it
  * @param {boolean} [what.is_picture] false for a table, which leaves as CSV only
+ * @param {() => void} what.again draws all of it anew, after it was stopped or failed
+ * @param {() => void} what.restart starts the engine again
  */
-export function createCard({ name, title, words = "", model, csv, is_picture = true }) {
+export function createCard({ name, title, words = "", model, csv, is_picture = true, again: anew, restart }) {
   const heading = element("h2", "", title);
   const said = element("p", "muted card-words", words);
   const tools = element("div", "card-tools");
@@ -114,9 +116,10 @@ export function createCard({ name, title, words = "", model, csv, is_picture = t
      * stops an older one. Resolves to null where it was stopped, overtaken or failed.
      * @template T
      * @param {(watch: { signal: AbortSignal, onProgress: (progress: { done: number }) => void }) => Promise<T>} work
+     * @param {() => void} [again] what "Start again" does, if that is not to draw the view anew
      * @returns {Promise<T | null>}
      */
-    async run(work) {
+    async run(work, again = anew) {
       const before = running;
       const mine = (running = new AbortController());
       const isCurrent = () => running === mine;
@@ -133,14 +136,16 @@ export function createCard({ name, title, words = "", model, csv, is_picture = t
       const answer = work({ signal: mine.signal, onProgress });
       // Only now, so that a question that both ask is not stopped in between.
       before?.abort();
-      const again = () => void made.run(work);
       try {
         const value = await answer;
         return isCurrent() && !mine.signal.aborted ? value : null;
       } catch (error) {
         if (!isCurrent()) return null;
-        if (codeOf(error) !== "aborted") say(/** @type {Error} */ (error).message, [{ label: "Try again", onClick: again }]);
-        else if (mine.signal.aborted) say("Cancelled.", [{ label: "Start again", onClick: again }]);
+        const code = codeOf(error);
+        if (code === "device-lost") say(/** @type {Error} */ (error).message, [{ label: "Start the engine again", onClick: restart }]);
+        else if (code !== "aborted") say(/** @type {Error} */ (error).message, [{ label: "Try again", onClick: again }]);
+        // By a person, or because a model that then did not come had to have the room.
+        else say(mine.signal.aborted ? "Cancelled." : "Stopped.", [{ label: "Start again", onClick: again }]);
         return null;
       } finally {
         clearTimeout(waiting);

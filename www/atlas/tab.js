@@ -27,8 +27,9 @@ const NAMES = { wte: "wte, the token embedding", wpe: "wpe, the position embeddi
  * @param {{ get: (name: string) => string | null, set: (name: string, value: string | null) => void }} page.options of all views, as the address bar has them
  * @param {(view: string) => void} page.open asks for a view
  * @param {() => void} page.lens asks for the lens
+ * @param {() => void} page.restart starts the engine again
  */
-export function createAtlas(home, { engine, selection, options, open, lens }) {
+export function createAtlas(home, { engine, selection, options, open, lens, restart }) {
   const ask = createAsk(engine);
   let model = "";
   /** @type {string | null} the view in sight */
@@ -38,6 +39,28 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
   const shown = new Map();
   /** @type {Set<import("./cloud.js").Cloud>} */
   const clouds = new Set();
+  /** What the views have asked to be told of. @type {Set<() => void>} */
+  const subscriptions = new Set();
+
+  /** The views of another model show nothing of this one. */
+  function forgetViews() {
+    for (const view of shown.values()) view.hide?.();
+    for (const each of [...clouds]) each.destroy();
+    for (const end of subscriptions) end();
+    shown.clear();
+    subscriptions.clear();
+  }
+
+  /** The selection, as long as the views of this model are there. */
+  const heard = Object.create(selection, {
+    subscribe: {
+      value: (/** @type {() => void} */ listener) => {
+        const end = selection.subscribe(listener);
+        subscriptions.add(end);
+        return end;
+      },
+    },
+  });
 
   const links = VIEWS.map(({ name, title }) => {
     const link = element("a", "atlas-link", title);
@@ -70,9 +93,9 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
   /** @param {View} view @returns {import("./views/index.js").Stage} */
   const stageOf = ({ name }) => ({
     ask,
-    selection,
+    selection: heard,
     options: { get: (option) => options.get(`${name}.${option}`), set: (option, value) => options.set(`${name}.${option}`, value) },
-    card: (what) => createCard({ ...what, model: () => model }),
+    card: (what) => createCard({ ...what, model: () => model, again: () => void shown.get(name)?.show(), restart }),
     cloud,
   });
 
@@ -122,6 +145,7 @@ export function createAtlas(home, { engine, selection, options, open, lens }) {
     /** Another model is in use. @param {import("../engine.js").Facts} facts @param {string} name */
     async model(facts, name) {
       ask.model(facts);
+      forgetViews();
       [model, is_ready] = [name, false];
       await findDefault();
       if (ask.facts !== facts) return;

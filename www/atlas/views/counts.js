@@ -74,7 +74,7 @@ export function createCounts({ ask, selection, card: make }, onCounts) {
       counted = found;
       draw();
       onCounts();
-    });
+    }, () => void count(text, name));
   }
 
   function forget() {

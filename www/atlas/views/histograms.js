@@ -57,7 +57,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
         { what: "channels", x_label: "value in wte", counted: "tokens", series: chosen.map((c, i) => ({ name: `channel ${c}`, is_token: false, values: values[i] })) },
       ];
       draw();
-    });
+    }, () => void show());
   }
 
   function draw() {

@@ -49,7 +49,7 @@ export function createNeighbours({ ask, selection, card: make }) {
       const lines = (/** @type {import("../ask.js").Ranked} */ { ids, values }) => Array.from(ids, (other, i) => ({ id: other, value: values[i] }));
       cosine.show(lines(by_cosine));
       dot.show(lines(by_dot));
-    });
+    }, () => void show());
   }
 
   function csv() {

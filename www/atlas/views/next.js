@@ -65,7 +65,7 @@ export function createNext({ ask, selection, card: make }, how) {
       answered = asked;
       listing.element.hidden = false;
       listing.show(Array.from(ids, (other, i) => ({ rank: i + 1, id: other, logit: values[i], is_own: other === id })));
-    });
+    }, () => void show());
   }
 
   function csv() {

@@ -76,7 +76,7 @@ function create(stage) {
   }
 
   const problemNow = () => positionProblem(options.get("position"), Number(ask.facts.n_ctx) || 0);
-  const size = () => ({ n_tokens: shown.length, n_channels: Number(ask.facts.n_embd) });
+  const size = () => ({ n_tokens: Number(ask.facts.vocab_size), n_channels: Number(ask.facts.n_embd) });
   const key = () => JSON.stringify(optionsNow());
 
   async function show() {
@@ -176,7 +176,7 @@ function create(stage) {
       fill();
       result.hidden = false;
       done = mine;
-    });
+    }, () => void start(step));
     if (!isCurrent()) return;
     running = null;
     [all.disabled, some.disabled] = [false, false];
