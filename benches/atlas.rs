@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench atlas -- FOLDER` with a folder that `cargo xtask synth` wrote.
 
-use std::fs::File;
-use std::io::Read;
+mod common;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,7 +14,6 @@ use loupe::lens::Norm;
 use loupe::session::{Recipe, Session};
 use pollster::block_on;
 
-const PIECE: usize = 1 << 20;
 /// The zero-layer model looks at every 64th token: all of them are 3.9 TFLOP for GPT-2 124M.
 const STEP: usize = 64;
 
@@ -23,16 +22,8 @@ async fn measure(folder: &Path) -> Result<()> {
     println!("{:?}", session.gpu().info().name);
     let recipe = Recipe { config: None, partial: true, ..Recipe::new("", None) };
     let mut loading = session.load(&recipe).await?;
-    let mut file = File::open(folder.join("model.safetensors")).expect("weights");
-    let (mut piece, start) = (vec![0; PIECE], Instant::now());
-    loop {
-        let n = file.read(&mut piece).expect("a readable file");
-        if n == 0 {
-            break;
-        }
-        loading.loader.push(session.gpu(), &piece[..n]).await?;
-    }
-    loading.loader.end_file()?;
+    let start = Instant::now();
+    common::fill(&session, &mut loading, folder).await?;
     let (loaded, _) = session.install(loading).await?;
     let (bytes, cancel) = (loaded.model.weight_bytes, Cancel::default());
     println!(

@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote.
 
+mod common;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -13,9 +15,6 @@ use loupe::lens::Options;
 use loupe::model::RestoreWatch;
 use loupe::session::{Recipe, Session};
 use pollster::block_on;
-
-/// Bytes read from the file at once, as a network would bring them.
-const PIECE: usize = 1 << 20;
 
 /// A file on disk as the place where the copy is kept.
 struct Disk(File);
@@ -64,16 +63,8 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     let watch =
         RestoreWatch { can_go_on: &|_| false, cancel: &Cancel::default(), on_progress: &|_| {} };
     loading.loader.keep(session.gpu(), store, &watch).await.expect("a start");
-    let mut file = File::open(folder.join("model.safetensors")).expect("weights");
-    let (mut piece, start) = (vec![0; PIECE], Instant::now());
-    loop {
-        let n = file.read(&mut piece).expect("a readable file");
-        if n == 0 {
-            break;
-        }
-        loading.loader.push(session.gpu(), &piece[..n]).await.expect("a valid file");
-    }
-    loading.loader.end_file().expect("a whole file");
+    let start = Instant::now();
+    common::fill(&session, &mut loading, folder).await.expect("a valid file");
     let (loaded, keeping) = session.install(loading).await.expect("a whole model");
     println!(
         "loaded, kept and verified in {:.1} s; {:.1} MB on the device; {:.1} MB kept; process {:.1} MB before, peak {:.1} MB",

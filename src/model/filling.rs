@@ -65,7 +65,7 @@ impl Filling {
     }
 
     /// More parts, before the header that announces them is taken.
-    pub(super) fn expect(&mut self, parts: HashMap<String, Part>) {
+    pub(super) fn want(&mut self, parts: HashMap<String, Part>) {
         self.parts.extend(parts);
     }
 

@@ -158,7 +158,7 @@ impl Partial {
             Ok(plan.parts)
         };
         let parts = gpu.allocate("the tensors of the file", allocate).await?;
-        filling.expect(parts);
+        filling.want(parts);
         Ok(())
     }
 

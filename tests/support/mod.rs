@@ -1,6 +1,7 @@
 //! What the test files share: one body for every compiler of WGSL, and the tolerance they are held to.
 #![allow(dead_code)] // each test file takes what it needs
 
+pub mod atlas;
 pub mod golden;
 #[cfg(target_arch = "wasm32")]
 pub mod script;

@@ -6,16 +6,13 @@
  */
 import { element } from "../dom.js";
 import { integer } from "../format.js";
-import { SANS } from "../paint.js";
-import { readPalette } from "../palette.js";
-import { escaped } from "../svg.js";
 import { cleared, createHead } from "./cloudhead.js";
 import { createLegend } from "./cloudlegend.js";
 import { insideOf, paintLower, paintUpper } from "./cloudlayers.js";
 import { N_SHADES, extentOf, shadesOf } from "./colours.js";
 import { createGestures } from "./gestures.js";
 import { createPlaces } from "./places.js";
-import { drawsItself, pngOf } from "./sheet.js";
+import { drawsItself } from "./sheet.js";
 
 /** @typedef {ReturnType<typeof createCloud>} Cloud */
 
@@ -185,7 +182,6 @@ export function createCloud(home, { selection, selects = null, label, height = H
   }
 
   const inside = () => (places.is_empty() ? "" : insideOf(drawn, marks()));
-  const whole = () => `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${shown_height}" viewBox="0 0 ${width} ${shown_height}" font-family="${escaped(SANS)}"><rect width="${width}" height="${shown_height}" fill="${readPalette().surface}"/>${inside()}</svg>`;
   drawsItself(base, inside);
   stack.style.height = `${height}px`;
   const observer = new ResizeObserver(measure);
@@ -237,9 +233,6 @@ export function createCloud(home, { selection, selects = null, label, height = H
     zoom_to(indexes) {
       if (!places.is_empty()) gestures.zoomTo(places.around(indexes));
     },
-
-    export_svg: whole,
-    png: () => pngOf({ svg: whole(), width, height: shown_height }),
 
     /** For good. */
     destroy() {

@@ -43,7 +43,7 @@ export function checkbox(label, onChange) {
   const input = element("input", "");
   input.type = "checkbox";
   input.addEventListener("change", () => onChange(input.checked));
-  return { element: element("label", "check", input, label), set: (/** @type {boolean} */ on) => void (input.checked = on) };
+  return { element: element("label", "field check", input, label), set: (/** @type {boolean} */ on) => void (input.checked = on) };
 }
 
 /**
@@ -67,4 +67,32 @@ export function numberField(label, last, onChange) {
       input.value = now = String(value);
     },
   };
+}
+
+/**
+ * One of several, from a list.
+ * @param {string} label @param {[string, string][]} choices value and what is said @param {(value: string) => void} onChange
+ */
+export function choiceOf(label, choices, onChange) {
+  const select = element("select", "chip pick");
+  select.setAttribute("aria-label", label);
+  for (const [value, name] of choices) {
+    const option = element("option", "", name);
+    option.value = value;
+    select.append(option);
+  }
+  select.addEventListener("change", () => onChange(select.value));
+  return { element: element("label", "field", element("span", "muted", label), select), select };
+}
+
+/**
+ * A field whose text counts once it is finished.
+ * @param {string} label @param {string} placeholder @param {(text: string) => void} onChange @param {{ type?: string }} [how]
+ */
+export function fieldOf(label, placeholder, onChange, { type = "text" } = {}) {
+  const input = element("input", "");
+  Object.assign(input, { type, placeholder, autocomplete: "off", spellcheck: false });
+  input.setAttribute("aria-label", label);
+  input.addEventListener("change", () => onChange(input.value));
+  return { element: element("label", "field", element("span", "muted", label), input), input };
 }

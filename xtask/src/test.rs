@@ -7,7 +7,8 @@ use crate::{build, tools};
 pub const PARTS: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 6] = ["kernels", "lens_kernels", "golden", "atlas", "browser", "loading"];
+const IN_BROWSERS: [&str; 7] =
+    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading"];
 
 #[derive(Default)]
 struct Count {

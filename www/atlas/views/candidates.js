@@ -4,7 +4,8 @@ import { element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
 import { swatch } from "../../colour.js";
 import { themeNow } from "../colours.js";
-import { choiceOf, createTurns, switchOf } from "../fields.js";
+import { checkbox, choiceOf } from "../tools.js";
+import { createTurns } from "../turns.js";
 import { createCounts } from "./counts.js";
 
 /** @type {import("./index.js").View} */
@@ -36,7 +37,7 @@ function create(stage) {
     void show();
   };
   const layout = choiceOf("Table", [["both", "Pearson above, Spearman below the diagonal"], ["pearson", "Pearson"], ["spearman", "Spearman"]], (value) => set("table", value === "both" ? null : value));
-  const log = switchOf("Log counts", (is_on) => set("log", is_on ? null : "0"));
+  const log = checkbox("Log counts", (is_on) => set("log", is_on ? null : "0"));
   card.tools.append(layout.element, log.element);
   const table = element("table", "numbers correlations");
   const box = element("div", "scroll-x", table);
@@ -70,7 +71,7 @@ function create(stage) {
     }
     const counted = counts.now();
     layout.select.value = options.get("table") ?? "both";
-    log.input.checked = isLog();
+    log.set(isLog());
     log.element.hidden = counted === null;
     const { channel } = selection;
     const numbers = counted ? fifth(counted.counts) : null;

@@ -3,7 +3,8 @@
 import { element } from "../../dom.js";
 import { decimal } from "../../format.js";
 import { momentsOf, sharedBins } from "../bins.js";
-import { createTurns, fieldOf, switchOf } from "../fields.js";
+import { checkbox, fieldOf } from "../tools.js";
+import { createTurns } from "../turns.js";
 import { parseIndices } from "../orders.js";
 import { stepsChart } from "../tokencharts.js";
 
@@ -24,7 +25,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
     options.set("beside", value || null);
     void show();
   });
-  const log = switchOf("Log counts", (is_on) => {
+  const log = checkbox("Log counts", (is_on) => {
     options.set("log", is_on ? "1" : null);
     void show();
   });
@@ -43,7 +44,7 @@ export function createHistograms({ ask, selection, options, card: make }, store)
   async function show() {
     const isCurrent = turns.begin();
     beside.input.value = options.get("beside") ?? "";
-    log.input.checked = options.get("log") === "1";
+    log.set(options.get("log") === "1");
     await card.run(async (watch) => {
       const { shown } = await ask.vocabulary();
       const ids = [...selection.tokens].filter((id) => id < shown.length).slice(0, MAX_SERIES);

@@ -2,7 +2,8 @@
 /** Whether the longest and shortest embeddings are more extreme on direction 0 than their length alone explains. */
 import { element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
-import { choiceOf } from "../fields.js";
+import { extentOf } from "../colours.js";
+import { choiceOf } from "../tools.js";
 import { lengthQuestion } from "../lengths.js";
 
 const SIZES = ["20", "50", "100", "200"];
@@ -47,7 +48,7 @@ export function createLengths({ card: make, cloud, options }) {
       x_label: "length of the embedding", y_label: "projection on direction 0",
       colours: { classes: [{ name: "all tokens", css: "var(--series-0)" }, { name: `the ${longest.ids.length} longest`, css: "var(--series-4)" }, { name: `the ${shortest.ids.length} shortest`, css: "var(--series-3)" }], of: classes },
       over: { x: [0, most], y: [0, median * most], name: `a constant cosine of ${decimal(median, 3)}`, css: "var(--muted)" },
-      x_extent: extent(norms), y_extent: extent(projections),
+      x_extent: extentOf(norms), y_extent: extentOf(projections),
       name: (id) => vocabulary.shown[id],
       about: (id) => `#${integer(id)} · length ${decimal(norms[id])} · projection ${decimal(projections[id], 3)} · cosine ${decimal(cosines[id], 3)}`,
       key: "lengths",
@@ -66,13 +67,6 @@ export function createLengths({ card: make, cloud, options }) {
   }
 
   return { element: card.element, show };
-}
-
-/** @param {ArrayLike<number>} values @returns {[number, number]} */
-function extent(values) {
-  let [least, most] = [Infinity, -Infinity];
-  for (let i = 0; i < values.length; i++) [least, most] = [Math.min(least, values[i]), Math.max(most, values[i])];
-  return [least, most];
 }
 
 /** The answer in numbers. @param {ReturnType<typeof lengthQuestion>} question */

@@ -3,7 +3,8 @@
 import { quantileSorted } from "d3-array";
 import { button, element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
-import { choiceOf, createTurns, fieldOf, switchOf } from "../fields.js";
+import { checkbox, choiceOf, fieldOf } from "../tools.js";
+import { createTurns } from "../turns.js";
 import { createHeat } from "../heat.js";
 import { createHeatLegend } from "../heatlegend.js";
 import { createLookup } from "../lookup.js";
@@ -63,7 +64,7 @@ function create(stage) {
   const typed = createLookup({ label: "Tokens of a text", button: "Show", is_one: false, ask: () => ask, onTokens: (ids) => set("typed", [...new Set(ids)].join(".")) });
   const channels_by = choiceOf("Channels", [["index", "all, by index"], ["wpe", "all, by std(wpe)"], ["wte", "all, by std(wte)"], ["mean", "all, by mean"], ["chosen", "chosen ones"]], (value) => set("channels", value === "index" ? null : value));
   const chosen = fieldOf("Channels", "138, 36-40", (value) => set("chosen", value || null));
-  const turned = switchOf("Tokens run down", (is_on) => set("transposed", is_on ? "1" : null));
+  const turned = checkbox("Tokens run down", (is_on) => set("transposed", is_on ? "1" : null));
   const clip = choiceOf("Colours span", CLIPS.map((p) => [p, p === "100" ? "all values" : `${p} % of values`]), (value) => set("clip", value === "99" ? null : value));
   card.tools.append(tokens_by.element, range.element, typed.element, channels_by.element, chosen.element, turned.element, clip.element);
 
@@ -136,7 +137,7 @@ function create(stage) {
     channels_by.select.value = options.get("channels") ?? "index";
     chosen.element.hidden = channels_by.select.value !== "chosen";
     chosen.input.value = options.get("chosen") ?? String(selection.channel);
-    turned.input.checked = options.get("transposed") === "1";
+    turned.set(options.get("transposed") === "1");
     clip.select.value = options.get("clip") ?? "99";
   }
 

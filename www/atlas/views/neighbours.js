@@ -2,7 +2,7 @@
 /** The nearest neighbours of one token, by cosine and by dot product. */
 import { element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
-import { createTurns } from "../fields.js";
+import { createTurns } from "../turns.js";
 import { createListing, tokenButton } from "../listing.js";
 import { createLookup } from "../lookup.js";
 

@@ -2,7 +2,7 @@
 /** What one token is followed by in the zero-layer model: its largest logits, with its own place among them. */
 import { element } from "../../dom.js";
 import { decimal, integer } from "../../format.js";
-import { createTurns } from "../fields.js";
+import { createTurns } from "../turns.js";
 import { createListing, tokenButton } from "../listing.js";
 import { createLookup } from "../lookup.js";
 import { settingWords } from "../zerowords.js";

@@ -3,7 +3,8 @@
 import { element } from "../../dom.js";
 import { decimal, integer, percent, significant } from "../../format.js";
 import { N_DIRECTIONS } from "../ask.js";
-import { choiceOf, createTurns, switchOf } from "../fields.js";
+import { checkbox, choiceOf } from "../tools.js";
+import { createTurns } from "../turns.js";
 import { cosinesChart, singularChart } from "../tokencharts.js";
 import { createLengths } from "./lengths.js";
 
@@ -38,7 +39,7 @@ function create(stage) {
   const y_choice = choiceOf("y", [], (value) => set("y", value === "1" ? null : value));
   const colour = choiceOf("Colour", [["space", "starts with a space"], ["norm", "norm"], ["id", "token id"]], (value) => set("colour", value === "space" ? null : value));
   clouds.tools.append(x_choice.element, y_choice.element, colour.element);
-  const linear = switchOf("Linear y", (is_on) => set("linear", is_on ? "1" : null));
+  const linear = checkbox("Linear y", (is_on) => set("linear", is_on ? "1" : null));
   values.tools.append(linear.element);
   const at = element("div", "");
   clouds.body.append(at);
@@ -69,7 +70,7 @@ function create(stage) {
     const isCurrent = turns.begin();
     if (facts !== ask.facts) whole.classList.add("is-waiting");
     facts = ask.facts;
-    linear.input.checked = options.get("linear") === "1";
+    linear.set(options.get("linear") === "1");
     n_shown = Math.min(N_DIRECTIONS, Number(ask.facts.n_embd) || 1);
     fillChoices();
     await clouds.run(async (watch) => {

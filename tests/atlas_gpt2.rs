@@ -5,32 +5,17 @@ mod support;
 
 use std::fs;
 
-use loupe::atlas::{self, Atlas, Gains, Row, ZeroLayerOptions};
-use loupe::gpu::Cancel;
+use loupe::atlas::{self, Gains, Row, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
-use loupe::session::{Loaded, Recipe, Session};
+use loupe::session::Session;
 use pollster::block_on;
 use serde_json::json;
+use support::atlas::{part_recipe, quiet};
 use support::skip;
 
 /// Not ours to bring along: GPT-2 small's position embedding and LayerNorms.
 const REAL: &str = "../shared/gpt2-small/positions-and-norms.safetensors";
-
-fn partial(precision: Precision) -> Recipe<'static> {
-    Recipe { config: None, partial: true, precision, ..Recipe::new("", None) }
-}
-
-fn over<'a>(session: &'a Session, loaded: &'a Loaded, cancel: &'a Cancel) -> Atlas<'a> {
-    Atlas {
-        gpu: session.gpu(),
-        model: &loaded.model,
-        cancel,
-        on_progress: &|_| {},
-        others: &(),
-        memo: &loaded.memo,
-    }
-}
 
 /// The largest step between neighbours of the sorted values: its middle, and how many lie above.
 fn largest_gap(values: &[f32]) -> (f64, usize) {
@@ -46,15 +31,15 @@ fn gpt2_small_as_the_study_found_it() {
     let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is not here")) };
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
-        let mut loading = session.load(&partial(Precision::F16)).await.expect("a load");
+        let mut loading = session.load(&part_recipe(Precision::F16)).await.expect("a load");
         // In pieces, as a download brings it.
         for piece in file.chunks(100_003) {
             loading.loader.push(session.gpu(), piece).await.expect("a valid file");
         }
         loading.loader.end_file().expect("a whole file");
         session.install(loading).await.expect("a part of a model");
-        let (loaded, cancel) = (session.loaded().expect("it"), Cancel::default());
-        let atlas = over(&session, &loaded, &cancel);
+        let (loaded, watch) = (session.loaded().expect("it"), quiet());
+        let atlas = watch.over(&session, &loaded);
         let gains = atlas::gains(&atlas).await.expect("gains");
         assert_eq!(gains.len(), 25);
         let of = |name: String| gains.iter().find(|g| g.name == name).expect("a LayerNorm");
@@ -91,7 +76,7 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
             "dtype": "F16", "shape": [V, C], "data_offsets": [0, 2 * V * C],
         } });
         let header = serde_json::to_vec(&header).expect("JSON");
-        let mut loading = session.load(&partial(Precision::F16)).await.expect("a load");
+        let mut loading = session.load(&part_recipe(Precision::F16)).await.expect("a load");
         let mut push = async |bytes: &[u8]| {
             loading.loader.push(session.gpu(), bytes).await.expect("a valid file");
         };
@@ -111,8 +96,8 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
         }
         loading.loader.end_file().expect("a whole file");
         session.install(loading).await.expect("a part of a model");
-        let (loaded, cancel) = (session.loaded().expect("it"), Cancel::default());
-        let atlas = over(&session, &loaded, &cancel);
+        let (loaded, watch) = (session.loaded().expect("it"), quiet());
+        let atlas = watch.over(&session, &loaded);
         session.gpu().reset_peak();
         atlas::channels(&atlas).await.expect("channels");
         atlas::norms(&atlas).await.expect("norms");

@@ -1,0 +1,13 @@
+// @ts-check
+/**
+ * Whether an answer is still wanted: each `begin` makes all earlier ones stale.
+ */
+export function createTurns() {
+  let n = 0;
+  return {
+    begin() {
+      const mine = ++n;
+      return () => mine === n;
+    },
+  };
+}
