@@ -7,11 +7,11 @@ mod common;
 use std::path::Path;
 use std::time::Instant;
 
-use loupe::atlas::{self, Atlas, By, Row, ZeroLayerOptions};
+use loupe::atlas::{self, Atlas, By, TokenRow, ZeroLayerOptions};
 use loupe::error::Result;
 use loupe::gpu::Cancel;
 use loupe::lens::Norm;
-use loupe::session::{Recipe, Session};
+use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
 /// The zero-layer model looks at every 64th token: all of them are 3.9 TFLOP for GPT-2 124M.
@@ -20,8 +20,8 @@ const STEP: usize = 64;
 async fn measure(folder: &Path) -> Result<()> {
     let session = Session::open().await?;
     println!("{:?}", session.gpu().info().name);
-    let recipe = Recipe { config: None, partial: true, ..Recipe::new("", None) };
-    let mut loading = session.load(&recipe).await?;
+    let request = LoadRequest { config: None, partial: true, ..LoadRequest::new("", None) };
+    let mut loading = session.load(&request).await?;
     let start = Instant::now();
     common::fill(&session, &mut loading, folder).await?;
     let (loaded, _) = session.install(loading).await?;
@@ -36,7 +36,7 @@ async fn measure(folder: &Path) -> Result<()> {
         model: &loaded.model,
         cancel: &cancel,
         on_progress: &|_| {},
-        others: &(),
+        queue: &(),
         memo: &loaded.memo,
     };
     let report = |what: &str, start: Instant| {
@@ -73,7 +73,8 @@ async fn measure(folder: &Path) -> Result<()> {
     atlas::correlations(&atlas, 138, None).await?;
     report("correlations", start);
     let start = Instant::now();
-    let options = ZeroLayerOptions { row: Row { norm: Norm::Affine, position: None }, step: STEP };
+    let options =
+        ZeroLayerOptions { row: TokenRow { norm: Norm::Affine, position: None }, step: STEP };
     let n = atlas::zero_layer(&atlas, options).await?.argmax.len();
     let c = &loaded.model.config;
     let flops = 2.0 * n as f64 * c.vocab_size as f64 * c.n_embd as f64;

@@ -8,11 +8,12 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Chunk, Embed, GatherDot, Gram, Kernels, LayerNorm, LensFold, LensMerge, Matmul,
-    Matrix, N_SLOTS, PARTS, Precision, References, Rows, Shard, Subtract, TopK, TopKMerge, pad4,
+    Attention, Chunk, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold, LensMerge,
+    Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets, TopK,
+    TopKMerge, pad4,
 };
 use loupe::lens::Options;
-use loupe::session::{Recipe, Session};
+use loupe::session::{LoadRequest, Session};
 
 /// One block of positions of GPT-2 small, or an eighth of it on a software adapter.
 struct Shape {
@@ -54,11 +55,10 @@ async fn measure(
     let cancel = Cancel::default();
     let mut times = Vec::new();
     for run in 0..8 {
-        let mut rec = gpu.record(&cancel);
+        let mut rec = gpu.record("a benchmark", &cancel);
         record(&mut rec);
         let start = Instant::now();
-        rec.submit().expect("a submit");
-        gpu.settle().await.expect("the device");
+        rec.finish().await.expect("the device");
         if run > 0 {
             times.push(start.elapsed().as_secs_f64());
         }
@@ -86,17 +86,9 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     let flops = 2.0 * (rows * c * hidden) as f64;
     let bytes = c * hidden * weight_bytes + rows * (c + hidden) * 4;
     measure(gpu, &named("matmul (mlp)"), flops, bytes, |rec| {
-        let op = Matmul {
-            x: Rows::new(&x, 0, c),
-            weight: &mlp,
-            columns4: None,
-            bias: None,
-            activation: Some(Activation::Gelu),
-            residual: None,
-            n_rows: rows,
-            y: Rows::new(&wide, 0, hidden),
-            y_column4: 0,
-        };
+        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&wide, 0, hidden));
+        let activation = Some(Activation::Gelu);
+        let op = Matmul { activation, ..Matmul::new(x, &mlp, rows, y) };
         kernels.matmul(rec, &op).expect("matmul");
     })
     .await;
@@ -112,17 +104,8 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     let flops = 2.0 * (rows * c * v) as f64;
     let bytes = c * v * weight_bytes + rows * (c + v) * 4;
     measure(gpu, &named("matmul (unembed)"), flops, bytes, |rec| {
-        let op = Matmul {
-            x: Rows::new(&x, 0, c),
-            weight: &table[0].matrix,
-            columns4: None,
-            bias: None,
-            activation: None,
-            residual: None,
-            n_rows: rows,
-            y: Rows::new(&logits, 0, v),
-            y_column4: 0,
-        };
+        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&logits, 0, v));
+        let op = Matmul::new(x, &table[0].matrix, rows, y);
         kernels.matmul(rec, &op).expect("matmul");
     })
     .await;
@@ -225,8 +208,8 @@ async fn lens(
     let k = 10;
     let tensor = |floats: usize| gpu.tensor("bench", 4 * floats as u64);
     let states = gpu.upload("states", &vec![1f32; 2 * rows * N_SLOTS]);
-    let state = tensor(rows * PARTS * (N_SLOTS + 4));
-    let lists = tensor(rows * PARTS * k * 2);
+    let state = tensor(rows * LANES * (N_SLOTS + 4));
+    let lists = tensor(rows * LANES * k * 2);
     let (merged, top) = (tensor(rows * (N_SLOTS + 4)), tensor(rows * k * 2));
     let chunk = Chunk {
         logits,
@@ -243,8 +226,7 @@ async fn lens(
         let op = LensFold {
             chunk,
             references: Some(references),
-            targets: Some((ids, target_logits)),
-            n_targets: 4,
+            targets: Some(Targets { ids, logits: target_logits, n: 4 }),
             first_row: 0,
             period: rows,
             state: &state,
@@ -252,7 +234,7 @@ async fn lens(
         kernels.lens_fold(rec, &op).expect("lens_fold");
     })
     .await;
-    measure(gpu, "lens_merge", (rows * PARTS * 30) as f64, rows * PARTS * 14 * 4, |rec| {
+    measure(gpu, "lens_merge", (rows * LANES * 30) as f64, rows * LANES * 15 * 4, |rec| {
         let op = LensMerge {
             state: &state,
             n_targets: 4,
@@ -268,7 +250,7 @@ async fn lens(
         kernels.top_k(rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
     })
     .await;
-    measure(gpu, "top_k_merge", (rows * k * PARTS) as f64, rows * PARTS * k * 8, |rec| {
+    measure(gpu, "top_k_merge", (rows * k * LANES) as f64, rows * LANES * k * 8, |rec| {
         let op = TopKMerge { lists: &lists, k, n_rows: rows, y: &top, y_row: 0 };
         kernels.top_k_merge(rec, &op).expect("top_k_merge");
     })
@@ -281,10 +263,10 @@ async fn reading() {
     let folder = "www/models/tales";
     let file = |name: &str| std::fs::read(format!("{folder}/{name}")).expect("the bundled model");
     let config = String::from_utf8(file("config.json")).expect("UTF-8");
-    let recipe = Recipe::new(&config, None);
-    let mut loading = session.load(&recipe).await.expect("a load");
+    let request = LoadRequest::new(&config, None);
+    let mut loading = session.load(&request).await.expect("a load");
     let start = Instant::now();
-    loading.loader.push(session.gpu(), &file("model.safetensors")).await.expect("a valid file");
+    session.push(&mut loading, &file("model.safetensors")).await.expect("a valid file");
     loading.loader.end_file().expect("a whole file");
     let (loaded, _) = session.install(loading).await.expect("a whole model");
     let seconds = start.elapsed().as_secs_f64();

@@ -13,7 +13,7 @@ use loupe::checkpoint::{Store, StoreError};
 use loupe::gpu::Cancel;
 use loupe::lens::Options;
 use loupe::model::RestoreWatch;
-use loupe::session::{Recipe, Session};
+use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
 /// A file on disk as the place where the copy is kept.
@@ -55,14 +55,13 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     let session = Session::open().await.expect("a WebGPU adapter");
     println!("{:?}", session.gpu().info().name);
     let config = std::fs::read_to_string(folder.join("config.json")).expect("a config");
-    let mut loading = session.load(&Recipe::new(&config, None)).await.expect("a load");
+    let mut loading = session.load(&LoadRequest::new(&config, None)).await.expect("a load");
     let before = peak_memory();
     let kept = folder.join("kept.safetensors");
     let open = File::options().read(true).write(true).create(true).truncate(true).open(&kept);
     let store = Box::new(Disk(open.expect("a file to keep in")));
-    let watch =
-        RestoreWatch { can_go_on: &|_| false, cancel: &Cancel::default(), on_progress: &|_| {} };
-    loading.loader.keep(session.gpu(), store, &watch).await.expect("a start");
+    let watch = RestoreWatch { cancel: &Cancel::default(), on_progress: &|_| {} };
+    session.keep(&mut loading, store, None, &watch).await.expect("a start");
     let start = Instant::now();
     common::fill(&session, &mut loading, folder).await.expect("a valid file");
     let (loaded, keeping) = session.install(loading).await.expect("a whole model");

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use loupe::checkpoint::Element;
 use loupe::config::{Activation, Config};
+use loupe::lens::Moments;
 use loupe::reading::Statistic;
-use loupe::reference::{Columns, Moments, Weight, attention, embed, layer_norm, matmul, rank};
+use loupe::reference::{Columns, Sums, Weight, attention, embed, layer_norm, matmul, rank};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 
@@ -130,9 +131,10 @@ impl Twin {
             let references = [at(rows.len() - 1), at(0)];
             let [last, first] = &references;
             let sums = |logits: &[f32], weights| {
-                Moments::of(Columns { ids: &all_ids, logits, references: [last, first] }, weights)
+                let columns = Columns { ids: &all_ids, logits, references: [last, first] };
+                Sums::of(columns, weights).moments()
             };
-            let own: [Moments<f64>; 2] = [last, first].map(|logits| sums(logits, None));
+            let own: [Moments; 2] = [last, first].map(|logits| sums(logits, None));
             let weights = own.map(|m| Weight { m: m.m, s: m.s });
             for tap in 0..rows.len() {
                 let logits = at(tap);

@@ -1,6 +1,6 @@
 // The residual stream before any block: y[t] = scale wte[id(t)] + wpe[position(t)].
-// Work: one invocation per four channels of one token. wte lies in shards of whole rows; a token
-// whose row is in another shard is left to that shard's dispatch.
+// Work: one invocation per four channels of one token. wte is split into shards of whole rows; a token of another
+// shard is computed by the dispatch of that shard.
 // Source: Radford et al. 2019, GPT-2 (scale 1); Keskar et al. 2019, CTRL (scale sqrt(C)).
 struct Params {
   n_rows: u32,
@@ -33,12 +33,12 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   }
   let column = id - params.first_id;
   let g = (column / 4u) * params.stride_out + 4u * c * params.stride_in;
-  let lane = column % 4u;
+  let component = column % 4u;
   let token = vec4<f32>(
-    weight4(g)[lane],
-    weight4(g + params.stride_in)[lane],
-    weight4(g + 2u * params.stride_in)[lane],
-    weight4(g + 3u * params.stride_in)[lane],
+    weight4(g)[component],
+    weight4(g + params.stride_in)[component],
+    weight4(g + 2u * params.stride_in)[component],
+    weight4(g + 3u * params.stride_in)[component],
   );
   y[(params.y_row + row) * params.n_in4 + c] = params.scale * token + wpe[position * params.n_in4 + c];
 }

@@ -1,6 +1,6 @@
 // y[row, j] = x[row] . W[:, target(row, j)] + bias[target(row, j)]: the logits of a few chosen tokens.
 // Work: one invocation per row and target; the fma chain of matmul.wgsl, so the bits agree with it.
-// A target outside this shard is left to that shard's dispatch (an absent one to nobody).
+// A target outside this shard is computed by the dispatch of its own shard; an absent one (id u32::MAX) is not.
 struct Params {
   n_rows: u32,
   n_targets: u32,  // J
@@ -32,14 +32,14 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     return;
   }
   let column = id - params.first_id;
-  let lane = column % 4u;
+  let component = column % 4u;
   let base = (params.x_row + row) * params.n_in4;
   var g = (column / 4u) * params.stride_out;
   var sum = 0.0;
   for (var k = 0u; k < params.n_in4; k++) {
     let value = x[base + k];
     for (var i = 0u; i < 4u; i++) {
-      sum = fma(value[i], weight4(g)[lane], sum);
+      sum = fma(value[i], weight4(g)[component], sum);
       g += params.stride_in;
     }
   }

@@ -1,7 +1,7 @@
 // y[i, j] = sum over some tokens t of s[t] W[i, t] W[j, t]: part of wte's Gram matrix over its channels,
-// where s says how much each token counts.
-// Work: one invocation per 4 x 4 tile of y on and below the diagonal, in registers, no barrier; it writes the mirrored
-// tile as well.
+// where s is the weight of each token.
+// Work: one invocation per 4 x 4 tile of y on and below the diagonal, in registers, no barrier; it also writes the
+// mirrored tile.
 // Layout of W: as in matmul.wgsl for [N, K] files: four neighbouring tokens of channel k are one vec4,
 // at token / 4 * n_in4 * 4 + k.
 struct Params {

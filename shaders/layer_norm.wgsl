@@ -1,5 +1,7 @@
 // y = (x - mean) / sqrt(var + epsilon), times gain plus bias if asked; mean and variance of the row itself.
-// Two passes: GPT-2 has activations a thousand times the rest, and E[x^2] - E[x]^2 would cancel.
+// Two passes over the centred row: GPT-2 has activations a thousand times the rest, and E[x^2] - E[x]^2 would
+// cancel. A row with values beyond LARGE, whose squares would overflow, is scaled by a power of two first, so a
+// finite row always gets its finite result; NaN and infinity make the whole row NaN.
 // Work: one invocation per row, four channels a step, no barrier.
 // Source: Ba et al. 2016, layer normalization; population variance.
 struct Params {
@@ -15,6 +17,9 @@ struct Params {
 @group(0) @binding(2) var<storage, read> gain: array<vec4<f32>>;     // [C4] f32
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;     // [C4] f32
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;  // [rows, C4] f32
+
+const LARGE: f32 = 1e18;
+const SHRINK: f32 = 0x1p-80;
 
 // 1 where the channel exists, 0 in the padding of the last four.
 fn mask(c: u32) -> vec4<f32> {
@@ -37,19 +42,26 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   let from_y = (params.y_row + row) * n4;
   let n = f32(params.n_embd);
 
+  var largest = vec4<f32>(0.0);
+  for (var c = 0u; c < n4; c++) {
+    largest = max(largest, abs(x[from_x + c]));
+  }
+  let unit = select(1.0, SHRINK, max(max(largest.x, largest.y), max(largest.z, largest.w)) > LARGE);
+
   var sum = vec4<f32>(0.0);
   for (var c = 0u; c < n4; c++) {
-    sum += x[from_x + c];
+    sum += x[from_x + c] * unit;
   }
   let mean = total(sum) / n;
   var squares = vec4<f32>(0.0);
   for (var c = 0u; c < n4; c++) {
-    let centred = (x[from_x + c] - mean) * mask(c);
+    let centred = (x[from_x + c] * unit - mean) * mask(c);
     squares = fma(centred, centred, squares);
   }
-  let scale = 1.0 / sqrt(total(squares) / n + params.epsilon);
+  // In a scaled row epsilon is too small to count; the lower bound avoids 0 / 0.
+  let scale = 1.0 / sqrt(total(squares) / n + max(params.epsilon * unit * unit, 1e-36));
   for (var c = 0u; c < n4; c++) {
-    var value = (x[from_x + c] - mean) * scale;
+    var value = (x[from_x + c] * unit - mean) * scale;
     if (params.affine == 1u) {
       value = fma(value, gain[c], bias[c]);
     }

@@ -1,10 +1,11 @@
 // Folds a chunk of logits into the running state of each row: maximum, centred moments, the cross
-// terms of both KL divergences with the final and the input row, counts above each target.
+// terms of both KL divergences with the final and the input row, counts above each target, and the
+// number of logits that are not finite. A row with such a logit has no statistics.
 //   m = max z   S = sum e^(z-m)   U = sum e^(z-m)(z-m)
 //   A_R = sum e^(z-m)(z_R-M_R)    B_R = sum p_R (z-m)    P_R = sum p_R    for R = final, input
 // When a chunk raises m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
-// src/reference/lens.rs). m is never added back: uncentred sums lose a digit.
-// Work: one invocation per row and part of the vocabulary; no barrier.
+// src/reference/lens_merge.rs). m is never added back: uncentred sums lose a digit.
+// Work: one invocation per row and lane; no barrier.
 struct Params {
   n_rows: u32,
   n_columns: u32,          // of this chunk; padding columns are not among them
@@ -26,17 +27,17 @@ struct Params {
 @group(0) @binding(3) var<storage, read> references: array<f32>;        // [2 * period, N_SLOTS] f32
 @group(0) @binding(4) var<storage, read> targets: array<u32>;           // [period, J] u32
 @group(0) @binding(5) var<storage, read> target_logits: array<f32>;     // [all rows, J] f32
-@group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, PARTS, N_SLOTS + J] f32
+@group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, LANES, N_SLOTS + J] f32
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-  let part = at.x;
+  let lane = at.x;
   let row = at.y;
-  if (part >= PARTS || row >= params.n_rows) {
+  if (lane >= LANES || row >= params.n_rows) {
     return;
   }
   let z0 = (params.logits_row + row) * params.logits_stride + params.logits_column;
-  let s = (row * PARTS + part) * (N_SLOTS + params.n_targets);
+  let s = (row * LANES + lane) * (N_SLOTS + params.n_targets);
   let position = (params.first_row + row) % params.period;
 
   var m = NEG_HUGE;
@@ -46,6 +47,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   var a = vec2<f32>(0.0);
   var b = vec2<f32>(0.0);
   var p = vec2<f32>(0.0);
+  var bad = 0.0;
   if (params.is_first == 0u) {
     m = state[s + SLOT_M];
     mass = state[s + SLOT_S];
@@ -54,12 +56,15 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     a = vec2<f32>(state[s + SLOT_A], state[s + SLOT_A + 1u]);
     b = vec2<f32>(state[s + SLOT_B], state[s + SLOT_B + 1u]);
     p = vec2<f32>(state[s + SLOT_P], state[s + SLOT_P + 1u]);
+    bad = state[s + SLOT_BAD];
   }
 
   var top = m;
-  for (var c = part; c < params.n_columns; c += PARTS) {
+  for (var c = lane; c < params.n_columns; c += LANES) {
     let z = logits[z0 + c];
-    if (z > top) {
+    if (is_bad(z)) {
+      bad += 1.0;
+    } else if (z > top) {
       top = z;
       best = f32(params.first_id + c);
     }
@@ -81,7 +86,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     let whole = vec2<f32>(references[final_row + SLOT_S], references[input_row + SLOT_S]);
     let f0 = position * params.reference_stride + params.reference_column;
     let i0 = (params.period + position) * params.reference_stride + params.reference_column;
-    for (var c = part; c < params.n_columns; c += PARTS) {
+    for (var c = lane; c < params.n_columns; c += LANES) {
       let w = logits[z0 + c] - m;
       let e = exp(w);
       mass += e;
@@ -93,7 +98,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       p += q;
     }
   } else {
-    for (var c = part; c < params.n_columns; c += PARTS) {
+    for (var c = lane; c < params.n_columns; c += LANES) {
       let w = logits[z0 + c] - m;
       let e = exp(w);
       mass += e;
@@ -111,12 +116,13 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   state[s + SLOT_B + 1u] = b.y;
   state[s + SLOT_P] = p.x;
   state[s + SLOT_P + 1u] = p.y;
+  state[s + SLOT_BAD] = bad;
 
   for (var j = 0u; j < params.n_targets; j++) {
     let target_id = targets[position * params.n_targets + j];
     let z_target = target_logits[(params.first_row + row) * params.n_targets + j];
     var above = 0u;
-    for (var c = part; c < params.n_columns; c += PARTS) {
+    for (var c = lane; c < params.n_columns; c += LANES) {
       let z = logits[z0 + c];
       let id = params.first_id + c;
       if (id != target_id && (z > z_target || (z == z_target && id < target_id))) {

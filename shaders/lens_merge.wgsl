@@ -1,5 +1,5 @@
-// Merges the parts of each row into one state, by the law of src/reference/lens.rs; a tie of
-// maxima goes to the lower id. An empty part (m = NEG_HUGE, all else 0) contributes nothing.
+// Merges the lanes of each row into one state, by the law of src/reference/lens_merge.rs; a tie of
+// maxima goes to the lower id. An empty lane (m = NEG_HUGE, all else 0) contributes nothing.
 // For the first n_best rows the id of the largest logit is written into the targets as well.
 // Work: one invocation per row.
 struct Params {
@@ -10,7 +10,7 @@ struct Params {
   best_stride: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> state: array<f32>;           // [rows, PARTS, N_SLOTS + J] f32
+@group(0) @binding(1) var<storage, read> state: array<f32>;           // [rows, LANES, N_SLOTS + J] f32
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;         // [all rows, N_SLOTS + J] f32
 @group(0) @binding(3) var<storage, read_write> targets: array<u32>;   // [n_best, best_stride] u32
 
@@ -21,13 +21,13 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     return;
   }
   let width = N_SLOTS + params.n_targets;
-  let base = row * PARTS * width;
+  let base = row * LANES * width;
   let to = (params.y_row + row) * width;
 
   var m = NEG_HUGE;
   var best = 0.0;
-  for (var part = 0u; part < PARTS; part++) {
-    let s = base + part * width;
+  for (var lane = 0u; lane < LANES; lane++) {
+    let s = base + lane * width;
     let top = state[s + SLOT_M];
     let id = state[s + SLOT_BEST];
     if (top > m || (top == m && id < best)) {
@@ -40,17 +40,19 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   var a = vec2<f32>(0.0);
   var b = vec2<f32>(0.0);
   var p = vec2<f32>(0.0);
-  for (var part = 0u; part < PARTS; part++) {
-    let s = base + part * width;
+  var bad = 0.0;
+  for (var lane = 0u; lane < LANES; lane++) {
+    let s = base + lane * width;
     let d = state[s + SLOT_M] - m;
     let e = exp(d);
-    let part_mass = state[s + SLOT_S];
-    let part_p = vec2<f32>(state[s + SLOT_P], state[s + SLOT_P + 1u]);
-    mass += e * part_mass;
-    moment += e * (state[s + SLOT_U] + d * part_mass);
+    let lane_mass = state[s + SLOT_S];
+    let lane_p = vec2<f32>(state[s + SLOT_P], state[s + SLOT_P + 1u]);
+    mass += e * lane_mass;
+    moment += e * (state[s + SLOT_U] + d * lane_mass);
     a += e * vec2<f32>(state[s + SLOT_A], state[s + SLOT_A + 1u]);
-    b += vec2<f32>(state[s + SLOT_B], state[s + SLOT_B + 1u]) + d * part_p;
-    p += part_p;
+    b += vec2<f32>(state[s + SLOT_B], state[s + SLOT_B + 1u]) + d * lane_p;
+    p += lane_p;
+    bad += state[s + SLOT_BAD];
   }
   y[to + SLOT_M] = m;
   y[to + SLOT_S] = mass;
@@ -62,10 +64,11 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   y[to + SLOT_B + 1u] = b.y;
   y[to + SLOT_P] = p.x;
   y[to + SLOT_P + 1u] = p.y;
+  y[to + SLOT_BAD] = bad;
   for (var j = 0u; j < params.n_targets; j++) {
     var above = 0.0;
-    for (var part = 0u; part < PARTS; part++) {
-      above += state[base + part * width + N_SLOTS + j];
+    for (var lane = 0u; lane < LANES; lane++) {
+      above += state[base + lane * width + N_SLOTS + j];
     }
     y[to + N_SLOTS + j] = above;
   }

@@ -1,9 +1,11 @@
 // y = act(x W + bias) + residual; bias, activation and residual only where asked.
-// Work: one invocation per 4 rows x 4 columns, in registers, no barrier. Every element is one
+// Work: one invocation per TILE_ROWS rows x 4 columns, in registers, no barrier. Every element is one
 // chain of fma over k = 0, 1, ...: gather_dot.wgsl repeats it, so both give the same bits.
 // Layout of W: four neighbouring output columns of one input row are one vec4, at
 // column / 4 * stride_out + k * stride_in. [K, N] files have stride_in = N4 / 4, stride_out = 1;
 // [N, K] files (wte) are interleaved by fours at load: stride_in = 1, stride_out = K4.
+const TILE_ROWS: u32 = 4u;
+
 struct Params {
   n_rows: u32,
   n_in4: u32,          // K4 / 4
@@ -33,7 +35,7 @@ fn gelu(v: vec4<f32>) -> vec4<f32> {
   return 0.5 * v * (1.0 + tanh(clamp(inner, vec4<f32>(-15.0), vec4<f32>(15.0))));
 }
 
-// Four links of the fma chain of one row and four columns.
+// Four steps of the fma chain of one row and four columns.
 fn step4(v: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
   let a = fma(v.xxxx, w0, sum);
   let b = fma(v.yyyy, w1, a);
@@ -63,7 +65,7 @@ fn finish(row: u32, column: u32, sum: vec4<f32>) {
 @compute @workgroup_size(16, 4)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   let column = at.x;
-  let row = at.y * 4u;
+  let row = at.y * TILE_ROWS;
   if (column >= params.n_out4 || row >= params.n_rows) {
     return;
   }

@@ -1,6 +1,6 @@
-// Keeps, for each row and part of the vocabulary, the K largest logits seen so far, best first.
-// Ids come in rising order and only a strictly larger logit overtakes, so ties stay with the lower id.
-// Work: one invocation per row and part; no barrier.
+// Keeps, for each row and lane, the K largest logits so far, best first. Ids come in rising order and only
+// a strictly larger logit moves ahead, so of equal logits the lower id comes first.
+// Work: one invocation per row and lane; no barrier.
 const MAX_K: u32 = 20u;
 
 struct Params {
@@ -15,18 +15,18 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;        // [rows, chunk4] f32
-@group(0) @binding(2) var<storage, read_write> lists: array<vec2<f32>>;  // [rows, PARTS, K] (logit, id)
+@group(0) @binding(2) var<storage, read_write> lists: array<vec2<f32>>;  // [rows, LANES, K] (logit, id)
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-  let part = at.x;
+  let lane = at.x;
   let row = at.y;
-  if (part >= PARTS || row >= params.n_rows) {
+  if (lane >= LANES || row >= params.n_rows) {
     return;
   }
   let k = min(params.k, MAX_K);
   let z0 = (params.logits_row + row) * params.logits_stride + params.logits_column;
-  let l0 = (row * PARTS + part) * k;
+  let l0 = (row * LANES + lane) * k;
   var list: array<vec2<f32>, MAX_K>;
   for (var i = 0u; i < k; i++) {
     list[i] = vec2<f32>(NEG_HUGE, 0.0);
@@ -34,7 +34,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       list[i] = lists[l0 + i];
     }
   }
-  for (var c = part; c < params.n_columns; c += PARTS) {
+  for (var c = lane; c < params.n_columns; c += LANES) {
     let z = logits[z0 + c];
     if (z > list[k - 1u].x) {
       var i = k - 1u;

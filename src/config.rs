@@ -29,7 +29,7 @@ impl Family {
     }
 }
 
-/// What stands between the two matrices of an MLP.
+/// The function between the two matrices of an MLP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Activation {
@@ -52,7 +52,7 @@ pub struct Config {
     pub n_embd: usize,
     /// Width of the MLP, 4·C unless the config says otherwise.
     pub n_inner: usize,
-    /// Positions the model knows.
+    /// Number of positions.
     pub n_ctx: usize,
     /// V: tokens in the vocabulary.
     pub vocab_size: usize,
@@ -64,14 +64,14 @@ pub struct Config {
     pub scale_attn_by_inverse_layer_idx: bool,
     /// Whether unembedding uses `wte` (true) or `lm_head.weight`.
     pub tie_word_embeddings: bool,
-    /// Of every MLP.
+    /// The activation of every MLP.
     pub activation: Activation,
-    /// How many positions a query of each block sees, itself included; none for all before it.
+    /// Positions that a query of each block attends to, its own included; `None` for all up to it.
     /// Shapes: \[L\].
     pub windows: Vec<Option<usize>>,
 }
 
-/// The file as it stands; everything optional, so that a message can name what is missing.
+/// The fields of the file. All are optional, so that an error can name the one that is missing.
 #[derive(Deserialize)]
 struct Raw {
     model_type: Option<String>,
@@ -99,9 +99,9 @@ struct Raw {
     window_size: Option<u64>,
 }
 
-/// Largest accepted size of any one dimension but the vocabulary: far above any model, far below overflow.
+/// Largest accepted dimension, except for the vocabulary: far above any model, far below overflow.
 pub(crate) const MAX_DIM: u64 = 1 << 16;
-/// Most blocks that are accepted.
+/// Largest accepted number of blocks.
 pub(crate) const MAX_LAYERS: u64 = 1024;
 /// Token ids travel as f32 through the lens kernels: exact up to 2²⁴.
 pub(crate) const MAX_VOCAB: u64 = 1 << 24;
@@ -115,20 +115,19 @@ impl Config {
     /// defaults apply where a switch is absent.
     pub fn parse(text: &str) -> Result<Config> {
         let raw: Raw = serde_json::from_str(text)
-            .map_err(|e| Error::BadConfig(format!("not the JSON that is expected: {e}")))?;
+            .map_err(|e| Error::config("the file", "a JSON object with a model's sizes", e))?;
+        let known = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
         let name = raw.model_type.as_deref();
-        let name = name.ok_or_else(|| Error::BadConfig("model_type is missing".into()))?;
+        let name = name.ok_or_else(|| Error::config("model_type", &known, "nothing"))?;
         let family = Family::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
-            let known = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
-            Error::UnsupportedModel(format!("model_type is \"{name}\", Loupe reads {known}"))
+            Error::UnsupportedModel(format!("model_type: expected {known}, got \"{name}\""))
         })?;
         let n_layer = size("n_layer", raw.n_layer.or(raw.num_layers), MAX_LAYERS)?;
         let n_embd = size("n_embd", raw.n_embd.or(raw.hidden_size), MAX_DIM)?;
         let n_head = size("n_head", raw.n_head.or(raw.num_heads), MAX_DIM)?;
         if n_embd % n_head != 0 {
-            return Err(Error::BadConfig(format!(
-                "n_embd ({n_embd}) is not a multiple of n_head ({n_head})"
-            )));
+            let expected = format!("a multiple of n_head ({n_head})");
+            return Err(Error::config("n_embd", expected, n_embd));
         }
         let positions = raw.n_positions.or(raw.max_position_embeddings).or(raw.n_ctx);
         let n_inner = match raw.n_inner.or(raw.intermediate_size).or(raw.dff) {
@@ -137,15 +136,14 @@ impl Config {
         };
         let is_ctrl = family == Family::Ctrl;
         let epsilon = raw.layer_norm_epsilon.unwrap_or(if is_ctrl { 1e-6 } else { 1e-5 });
-        if !(epsilon > 0.0 && epsilon < 1.0) {
-            return Err(Error::BadConfig(format!(
-                "layer_norm_epsilon is {epsilon}, expected a small positive number"
-            )));
+        // Kernels add it in single precision, in which a smaller number would be zero.
+        if !(1e-36..1.0).contains(&epsilon) {
+            let expected = "a number from 1e-36 to below 1";
+            return Err(Error::config("layer_norm_epsilon", expected, epsilon));
         }
         if raw.add_cross_attention == Some(true) {
-            return Err(Error::UnsupportedModel(
-                "it has cross-attention (add_cross_attention)".into(),
-            ));
+            let problem = "add_cross_attention: expected false, got true";
+            return Err(Error::UnsupportedModel(problem.into()));
         }
         Ok(Config {
             family,
@@ -172,7 +170,7 @@ impl Config {
         })
     }
 
-    /// Of a model that only some tensors are known of: sizes are 0 until they tell them.
+    /// The config of a partial model without a `config.json`: each size is 0 until a tensor gives it.
     pub(crate) fn unknown() -> Config {
         Config {
             family: Family::Gpt2,
@@ -216,7 +214,7 @@ impl Config {
         scale as f32
     }
 
-    /// Number of parameters the forward pass uses.
+    /// Number of parameters that the forward pass uses.
     pub fn parameters(&self) -> u64 {
         let (c, inner) = (self.n_embd as u64, self.n_inner as u64);
         let projections = if self.family == Family::GptNeo { 1 } else { 4 };
@@ -228,7 +226,7 @@ impl Config {
         self.matrix_values() + outside + self.n_layer as u64 * vectors + 2 * c
     }
 
-    /// Those of them that stand in matrices, which may be stored in f16.
+    /// Number of parameters in matrices, which may be stored in f16.
     pub fn matrix_values(&self) -> u64 {
         let (c, inner) = (self.n_embd as u64, self.n_inner as u64);
         let embeddings = if self.tie_word_embeddings { 1 } else { 2 };
@@ -244,17 +242,17 @@ fn activation(family: Family, name: Option<&str>) -> Result<Activation> {
         (_, None | Some("gelu_new" | "gelu_pytorch_tanh")) => Ok(Activation::Gelu),
         (_, Some("relu")) => Ok(Activation::Relu),
         (_, Some(other)) => Err(Error::UnsupportedModel(format!(
-            "activation_function is \"{other}\", Loupe has \"gelu_new\" and \"relu\""
+            "activation_function: expected \"gelu_new\" or \"relu\", got \"{other}\""
         ))),
     }
 }
 
-/// How far each block of a GPT-Neo sees, from `attention_layers` or, spelt shorter, `attention_types`.
+/// The attention window of each block of a GPT-Neo, from `attention_layers` or its short form `attention_types`.
 ///
 /// Errors: `bad-config`, `unsupported-model`.
 fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
     let window = size("window_size", raw.window_size.or(Some(256)), MAX_DIM)?;
-    // Only as many as can be right, and one more: a file may claim any number.
+    // At most one more than a valid list has: a file may claim any number.
     let most = n_layer + 1;
     let kinds: Vec<&str> = match (&raw.attention_layers, &raw.attention_types) {
         (Some(layers), _) => layers.iter().take(most).map(String::as_str).collect(),
@@ -267,18 +265,23 @@ fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
             .take(most)
             .map(String::as_str)
             .collect(),
-        (None, None) => return Err(Error::BadConfig("attention_types is missing".into())),
+        (None, None) => {
+            return Err(Error::config(
+                "attention_types",
+                "a list of kinds of attention",
+                "nothing",
+            ));
+        }
     };
     if kinds.len() != n_layer {
-        return Err(Error::BadConfig(format!(
-            "attention_types speaks of another number of blocks than {n_layer}"
-        )));
+        let got = if kinds.len() > n_layer { "more".into() } else { kinds.len().to_string() };
+        return Err(Error::config("attention_types", format!("{n_layer} blocks"), got));
     }
     let kind = |name: &&str| match *name {
         "global" => Ok(None),
         "local" => Ok(Some(window)),
         other => Err(Error::UnsupportedModel(format!(
-            "attention_types has \"{other}\", Loupe has \"global\" and \"local\""
+            "attention_types: expected \"global\" or \"local\", got \"{other}\""
         ))),
     };
     kinds.iter().map(kind).collect()
@@ -287,7 +290,7 @@ fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
 fn size(name: &str, value: Option<u64>, most: u64) -> Result<usize> {
     match value {
         Some(n) if (1..=most).contains(&n) => Ok(n as usize),
-        Some(n) => Err(Error::BadConfig(format!("{name} is {n}, expected 1 to {most}"))),
-        None => Err(Error::BadConfig(format!("{name} is missing"))),
+        Some(n) => Err(Error::config(name, format!("1 to {most}"), n)),
+        None => Err(Error::config(name, format!("1 to {most}"), "nothing")),
     }
 }

@@ -1,55 +1,77 @@
-//! The one error type: what was expected, what came, and what the person can do.
+//! The error type of the crate: a stable code, what was expected, what came, and what a person can do.
 
-/// Why a call failed. Script branches on [`Error::code`], people read the message.
+/// Why a call failed. Script branches on [`Error::code`]; people read the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The browser has no WebGPU at all.
+    /// The browser has no WebGPU.
     #[error(
         "WebGPU is not available here ({0}). Use a current Chrome, Edge, Safari or Firefox, over https or on localhost."
     )]
     NoWebGpu(String),
-    /// WebGPU is there, but no adapter with the default limits.
+    /// WebGPU exists, but no adapter offers the default limits.
     #[error(
         "No usable GPU adapter: {0}. Check that hardware acceleration is on and the graphics driver is current."
     )]
     NoAdapter(String),
-    /// The device went away or refused work; nothing on it can be used any more.
-    #[error("The GPU device is lost: {0}. Open a new loupe and load the model again.")]
+    /// The device was lost; nothing on it can be used any more.
+    #[error("The GPU device is lost: {0}. Open a new Loupe and load the model again.")]
     DeviceLost(String),
-    /// The GPU has no room.
+    /// The device or its driver refused a shader or a command; other calls still work.
     #[error(
-        "The GPU has no room for {0}. Close other tabs, take a smaller model, or a shorter text."
+        "The GPU device refused the work: {0}. Update the browser or the graphics driver, or try another device."
+    )]
+    GpuRefused(String),
+    /// The device has too little memory.
+    #[error(
+        "Not enough GPU memory for {0}. Close other tabs, use a smaller model or a shorter text."
     )]
     OutOfMemory(String),
-    /// `config.json` is not JSON or lacks something.
-    #[error("config.json: {0}.")]
-    BadConfig(String),
-    /// A model that Loupe does not read (yet), or an option of one.
+    /// `config.json` is not JSON, or a value in it is missing or impossible.
+    #[error("config.json: {name}: expected {expected}, got {got}.")]
+    BadConfig {
+        /// Path of the value in the file.
+        name: String,
+        /// What it has to be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// A model, or an option of one, that Loupe does not read.
     #[error("This model is not supported: {0}.")]
     UnsupportedModel(String),
-    /// The file is not a safetensors file, or its header lies.
+    /// The file is not a safetensors file, or its header contradicts itself.
     #[error("Not a valid safetensors file: {0}.")]
     BadHeader(String),
     /// The model needs a tensor that the files do not have.
     #[error(
-        "The files lack the tensor {0}. Are all shards there, and is it the right config.json?"
+        "The files lack the tensor {0}. Check that every shard is there and that config.json belongs to the model."
     )]
     MissingTensor(String),
-    /// What was loaded is only a part of a model, and this needs another part.
-    #[error("This needs {0}, and what was loaded is a part of a model without it.")]
-    Absent(String),
-    /// A tensor's shape is not what the config says.
-    #[error("Tensor {name}: the config asks for shape {expected:?}, the file has {found:?}.")]
-    BadShape {
-        /// Name of the tensor in the file.
-        name: String,
-        /// Shape that follows from the config.
-        expected: Vec<u64>,
-        /// Shape in the file's header.
-        found: Vec<u64>,
+    /// The files are shorter than the parameters that the config asks for.
+    #[error(
+        "The files are too short for this model: expected {parameters} parameters, got at most {most}. Check that every shard is there and that config.json belongs to the model."
+    )]
+    TooShort {
+        /// Parameters of the model.
+        parameters: u64,
+        /// Parameters that files of this length can hold.
+        most: u64,
     },
-    /// A tensor's type is not F32, F16 or BF16, or a value does not fit the storage type.
+    /// The loaded model is partial, and the call needs a tensor that it does not have.
+    #[error("This call needs {0}, which the loaded partial model does not have.")]
+    Absent(String),
+    /// A tensor has another shape than the config, or a kernel, asks for.
+    #[error("Tensor {name}: expected shape {expected:?}, got {got:?}.")]
+    BadShape {
+        /// Name of the tensor in the file, or of a kernel's operand.
+        name: String,
+        /// The shape it has to have.
+        expected: Vec<u64>,
+        /// The shape it has.
+        got: Vec<u64>,
+    },
+    /// The element type of a tensor is not F32, F16 or BF16, or a value does not fit the storage type.
     #[error("Tensor {name}: {reason}.")]
     BadDtype {
         /// Name of the tensor in the file.
@@ -58,30 +80,41 @@ pub enum Error {
         reason: String,
     },
     /// The file ended too early.
-    #[error("The file ends too early: {received} of {expected} bytes came. Download it again.")]
+    #[error(
+        "The file ends too early: expected {expected} bytes, got {received}. Download it again."
+    )]
     Truncated {
         /// Bytes that came.
         received: u64,
-        /// Bytes that the header promises (or that the header itself needs).
+        /// Bytes that the header promises, or that the header itself needs.
         expected: u64,
     },
-    /// `tokenizer.json` cannot be read.
-    #[error("tokenizer.json: {0}.")]
-    BadTokenizer(String),
+    /// A tokenizer file cannot be used.
+    #[error("{file}: {name}: expected {expected}, got {got}.")]
+    BadTokenizer {
+        /// Name of the file.
+        file: &'static str,
+        /// Path of the value in the file.
+        name: String,
+        /// What it has to be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
     /// A text came, but the model was loaded without a tokenizer.
-    #[error("This model was loaded without a tokenizer: give token ids instead of a text.")]
+    #[error("This model was loaded without a tokenizer. Pass token ids instead of a text.")]
     NoTokenizer,
-    /// Nothing to read.
+    /// There is nothing to read.
     #[error("There is nothing to read: the text has no tokens.")]
     Empty,
     /// The text is not valid Unicode.
     #[error(
-        "The text holds half of a surrogate pair (an emoji cut in two?): there is no UTF-8 for it."
+        "The text holds a lone surrogate (half of an emoji, for example), which has no UTF-8 form."
     )]
     BadText,
-    /// More tokens than the model has positions.
+    /// The text has more tokens than the model has positions.
     #[error(
-        "The text has {n_tokens} tokens; this model reads at most {n_ctx}. Keep the first or the last {n_ctx}."
+        "The text is too long: expected at most {n_ctx} tokens, got {n_tokens}. Keep the first or the last {n_ctx}."
     )]
     TooLong {
         /// Tokens of the text.
@@ -90,23 +123,30 @@ pub enum Error {
         n_ctx: usize,
     },
     /// A token id outside the vocabulary.
-    #[error("Token id {id} does not exist: the vocabulary has ids 0 to {}.", vocab_size.saturating_sub(1))]
+    #[error("Token id: expected 0 to {}, got {id}.", vocab_size.saturating_sub(1))]
     BadToken {
         /// The id that came.
         id: u64,
         /// Size of the vocabulary.
         vocab_size: usize,
     },
-    /// An option that does not exist, or a value it does not take.
-    #[error("Option {0}.")]
-    BadOption(String),
-    /// A download broke.
+    /// An option that does not exist, or a value that an option does not take.
+    #[error("{name}: expected {expected}, got {got}.")]
+    BadOption {
+        /// Name of the option.
+        name: String,
+        /// What it has to be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// A download failed.
     #[error("The download failed: {0}.")]
     Network(String),
-    /// A file or a name that is not there.
+    /// A file, a model or a name that does not exist.
     #[error("Not found: {0}.")]
     NotFound(String),
-    /// Numbers that no model can have.
+    /// The bytes are not those that were announced, or hold numbers that no model can have.
     #[error("The file is damaged: {0}. Download it again.")]
     Corrupt(String),
     /// The caller cancelled.
@@ -114,33 +154,53 @@ pub enum Error {
     Aborted,
 }
 
-/// What every fallible function of the crate returns.
+/// The result of every fallible function of the crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
+    /// A `bad-option`: the option `name` has to be `expected` and is `got`.
+    pub fn option(
+        name: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Error {
+        Error::BadOption { name: name.into(), expected: expected.into(), got: got.to_string() }
+    }
+
+    /// A `bad-config`: the value `name` of `config.json` has to be `expected` and is `got`.
+    pub fn config(
+        name: impl Into<String>,
+        expected: impl Into<String>,
+        got: impl ToString,
+    ) -> Error {
+        Error::BadConfig { name: name.into(), expected: expected.into(), got: got.to_string() }
+    }
+
     /// The stable code that script branches on.
     ///
-    /// There is no `busy`: calls wait their turn.
+    /// There is no `busy`: calls are queued. `crashed` is the code that the JavaScript module gives to
+    /// calls of an engine that trapped.
     pub fn code(&self) -> &'static str {
         match self {
             Error::NoWebGpu(_) => "no-webgpu",
             Error::NoAdapter(_) => "no-adapter",
             Error::DeviceLost(_) => "device-lost",
+            Error::GpuRefused(_) => "gpu-refused",
             Error::OutOfMemory(_) => "out-of-memory",
-            Error::BadConfig(_) => "bad-config",
+            Error::BadConfig { .. } => "bad-config",
             Error::UnsupportedModel(_) => "unsupported-model",
             Error::BadHeader(_) => "bad-header",
-            Error::MissingTensor(_) | Error::Absent(_) => "missing-tensor",
+            Error::MissingTensor(_) | Error::TooShort { .. } | Error::Absent(_) => "missing-tensor",
             Error::BadShape { .. } => "bad-shape",
             Error::BadDtype { .. } => "bad-dtype",
             Error::Truncated { .. } => "truncated",
-            Error::BadTokenizer(_) => "bad-tokenizer",
+            Error::BadTokenizer { .. } => "bad-tokenizer",
             Error::NoTokenizer => "no-tokenizer",
             Error::Empty => "empty",
             Error::BadText => "bad-text",
             Error::TooLong { .. } => "too-long",
             Error::BadToken { .. } => "bad-token",
-            Error::BadOption(_) => "bad-option",
+            Error::BadOption { .. } => "bad-option",
             Error::Network(_) => "network",
             Error::NotFound(_) => "not-found",
             Error::Corrupt(_) => "corrupt",

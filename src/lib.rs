@@ -1,9 +1,9 @@
 //! Loupe: the logit lens on WebGPU.
 //!
 //! text ─ [`tokenizer`] ─▶ ids ─ [`model`] ─▶ taps (residual stream) ─ [`lens`] ─▶ [`reading`].
-//! Bytes of a checkpoint come through [`checkpoint`] into the model's weights on the [`gpu`];
+//! The bytes of a checkpoint pass through [`checkpoint`] into the model's weights on the [`gpu`];
 //! [`kernels`] are the project's own WGSL, each with a CPU twin in [`mod@reference`].
-//! [`atlas`] looks at the weights by themselves. [`session`] owns all of it; the `web` module shows it to JavaScript.
+//! [`atlas`] shows the weights by themselves. [`session`] owns all of it; the `web` module exports it to JavaScript.
 //!
 //! Shape letters, used in every comment and shader: T tokens, C = n_embd, H heads, D = C/H,
 //! L = n_layer, V = vocab_size, N taps, K top-k, J targets. C4 is C rounded up to a multiple of 4.
@@ -17,7 +17,6 @@ pub mod reading;
 pub mod tokenizer;
 
 pub mod gpu;
-pub mod reference;
 
 pub mod atlas;
 pub mod kernels;
@@ -28,3 +27,5 @@ pub mod session;
 
 #[cfg(target_arch = "wasm32")]
 pub mod web;
+
+pub mod reference;

@@ -1,4 +1,4 @@
-//! Plain types of the result. Nothing here knows how it was computed.
+//! Plain types of the result, independent of how it is computed.
 
 use crate::tokenizer::Token;
 
@@ -27,8 +27,8 @@ statistics! {
     LogitFinal "logit_final" "Logit of the final top-1 token of that position. Units: logits."
     ProbFinal "prob_final" "Probability of the final top-1 token. Units: 0 to 1."
     RankFinal "rank_final" "Rank of the final top-1 token; 1 is best."
-    LogprobInput "logprob_input" "Log-probability of the token that stands there. Units: nats."
-    RankInput "rank_input" "Rank of the token that stands there."
+    LogprobInput "logprob_input" "Log-probability of the token at that position. Units: nats."
+    RankInput "rank_input" "Rank of the token at that position."
     LogprobNext "logprob_next" "Log-probability of the true next token; NaN at the last position. Units: nats."
     RankNext "rank_next" "Rank of the true next token; 0 at the last position."
     KlFinal "kl_final" "KL(final ‖ tap). Units: nats."
@@ -44,7 +44,7 @@ impl Statistic {
     }
 }
 
-/// How one token fares at every (tap, position).
+/// Logit, log-probability and rank of one token at every (tap, position).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
     /// The token.
@@ -57,7 +57,19 @@ pub struct Track {
     pub rank: Vec<f32>,
 }
 
-/// What the lens sees in one text, or in a block of its positions.
+/// The id in `top_ids` of a cell whose logits are not finite.
+pub const NO_TOKEN: u32 = u32::MAX;
+
+/// A row whose logits are not finite at some position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NotFinite {
+    /// Index of the row in [`Reading::taps`].
+    pub tap: usize,
+    /// The position.
+    pub position: usize,
+}
+
+/// The result of the lens over one text, or over a block of its positions.
 ///
 /// Every array is tap-major: the value of (tap, position) is at `tap * n_tokens + position`.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,7 +82,8 @@ pub struct Reading {
     pub top_k: usize,
     /// The statistics in the order of [`Statistic::ALL`]. Shapes: \[N·T\] each.
     pub stats: Vec<Vec<f32>>,
-    /// The K most likely tokens of each cell, best first. Shapes: \[N·T·K\].
+    /// The K most likely tokens of each cell, best first; [`NO_TOKEN`] where logits are not finite.
+    /// Shapes: \[N·T·K\].
     pub top_ids: Vec<u32>,
     /// Their logits. Shapes: \[N·T·K\].
     pub top_logits: Vec<f32>,
@@ -78,10 +91,12 @@ pub struct Reading {
     pub tracked: Vec<Track>,
     /// Whether the last row is the model's own output under the norm and decoder in use.
     pub final_is_model: bool,
+    /// Cells with a logit that is not finite, in order: their statistics are NaN, their ranks 0.
+    pub not_finite: Vec<NotFinite>,
 }
 
 impl Reading {
-    /// An all-zero reading of the given shape, to be filled block by block.
+    /// A zeroed reading of the given shape, to be filled block by block.
     pub fn empty(
         tokens: Vec<Token>,
         taps: Vec<String>,
@@ -103,6 +118,7 @@ impl Reading {
             taps,
             top_k,
             final_is_model,
+            not_finite: Vec::new(),
         }
     }
 
@@ -116,7 +132,7 @@ impl Reading {
         &self.stats[statistic as usize]
     }
 
-    /// Takes the first `n` columns over from a reading of the same shape but for its length.
+    /// Copies the first `n` columns of a reading of the same shape, except for its length.
     pub fn copy_prefix(&mut self, earlier: &Reading, n: usize) {
         let (old, new) = (earlier.n_tokens(), self.n_tokens());
         for row in 0..self.taps.len() {
@@ -137,6 +153,7 @@ impl Reading {
             self.top_ids[row * new * k..][..n * k]
                 .copy_from_slice(&earlier.top_ids[row * old * k..][..n * k]);
         }
+        self.not_finite.extend(earlier.not_finite.iter().filter(|cell| cell.position < n));
     }
 
     /// Positions `start..end` as a reading of their own.
@@ -161,6 +178,12 @@ impl Reading {
                 })
                 .collect(),
             final_is_model: self.final_is_model,
+            not_finite: self
+                .not_finite
+                .iter()
+                .filter(|cell| (start..end).contains(&cell.position))
+                .map(|cell| NotFinite { position: cell.position - start, ..*cell })
+                .collect(),
         }
     }
 }

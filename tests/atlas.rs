@@ -4,10 +4,9 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 
-use loupe::atlas::{self, By, Eigen, Others, Row, ZeroLayerOptions};
+use loupe::atlas::{self, Boxed, By, CallQueue, Eigen, TokenRow, ZeroLayerOptions};
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
@@ -21,7 +20,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
-    long_work_lets_others_go_first
+    long_work_lets_queued_calls_run
 }
 
 struct Numbers(SafeTensors<'static>);
@@ -117,7 +116,7 @@ async fn check(session: &Session, numbers: &Numbers) {
         ("affine", Norm::Affine, None),
         ("placed", Norm::Affine, Some(5)),
     ] {
-        let row = Row { norm, position };
+        let row = TokenRow { norm, position };
         let exact = numbers.get(&format!("{name}/row"));
         let found = atlas::next_tokens(&atlas, token, 20, row).await.expect("next tokens");
         let mut order: Vec<usize> = (0..exact.len()).collect();
@@ -200,7 +199,7 @@ async fn bad_requests_and_cancelling() {
     let loaded = session.loaded().expect("a model");
     let (watch, gpu) = (quiet(), session.gpu());
     let atlas = watch.over(&session, &loaded);
-    let row = |position| Row { norm: Norm::None, position };
+    let row = |position| TokenRow { norm: Norm::None, position };
     let zero = |position, step| ZeroLayerOptions { row: row(position), step };
     assert_eq!(atlas::channel(&atlas, 192).await.map_err(|e| e.code()), Err("bad-option"));
     for (channel, counts) in [(192, None), (1, Some(&[1.0, 2.0][..]))] {
@@ -229,7 +228,7 @@ async fn bad_requests_and_cancelling() {
     assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
 
     let before = gpu.allocated_bytes();
-    let watch = Watch { cancel: Cancel::when(|| true), ..quiet() };
+    let watch = Watch { cancel: Cancel::new(|| true), ..quiet() };
     let atlas = watch.over(&session, &loaded);
     assert_eq!(atlas::norms(&atlas).await.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(atlas::spectrum(&atlas, 2).await.map_err(|e| e.code()), Err("aborted"));
@@ -238,39 +237,39 @@ async fn bad_requests_and_cancelling() {
     assert_eq!(gpu.allocated_bytes(), before);
 }
 
-/// Cancels the work when it has let others go first so many times.
+/// Counts how often the work lets queued calls run.
 struct Counting {
     n: Cell<usize>,
 }
 
-impl Others for Counting {
-    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+impl CallQueue for Counting {
+    fn pause<'a>(&'a self, until: Boxed<'a>) -> Boxed<'a> {
         self.n.set(self.n.get() + 1);
-        Box::pin(std::future::ready(()))
+        until
     }
 }
 
-async fn long_work_lets_others_go_first() {
+async fn long_work_lets_queued_calls_run() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
     let before = session.gpu().allocated_bytes();
-    let others = Counting { n: Cell::new(0) };
-    let watch = Watch { others: &others, ..quiet() };
-    let all = ZeroLayerOptions { row: Row { norm: Norm::None, position: None }, step: 1 };
+    let queue = Counting { n: Cell::new(0) };
+    let watch = Watch { queue: &queue, ..quiet() };
+    let all = ZeroLayerOptions { row: TokenRow { norm: Norm::None, position: None }, step: 1 };
     atlas::zero_layer(&watch.over(&session, &loaded), all).await.expect("a zero-layer model");
     // 4,096 tokens go by in batches of 256.
-    assert_eq!(others.n.replace(0), 16);
+    assert_eq!(queue.n.replace(0), 16);
 
     // Cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
-    let (told, others) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
+    let (told, queue) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
     let on_progress = |done| told.borrow_mut().push(done);
-    let seen = others.clone();
-    let shards = loaded.model.weights.wte.len();
-    let cancel = Cancel::when(move || seen.n.get() > shards);
-    let watch = Watch { cancel, on_progress: &on_progress, others: &*others };
+    let seen = queue.clone();
+    let shards = loaded.model.wte().expect("embeddings").len();
+    let cancel = Cancel::new(move || seen.n.get() > shards);
+    let watch = Watch { cancel, on_progress: &on_progress, queue: &*queue };
     let none = atlas::spectrum(&watch.over(&session, &loaded), 2).await;
     assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
-    assert_eq!(others.n.get(), shards + 1);
+    assert_eq!(queue.n.get(), shards + 1);
     let told = told.take();
     assert!(told.is_sorted() && told[shards] > 0.4 && told[shards] <= 0.8, "{told:?}");
     assert_eq!(session.gpu().allocated_bytes(), before);

@@ -5,13 +5,13 @@ mod support;
 
 use std::fs;
 
-use loupe::atlas::{self, Gains, Row, ZeroLayerOptions};
+use loupe::atlas::{self, Gains, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
 use loupe::session::Session;
 use pollster::block_on;
 use serde_json::json;
-use support::atlas::{part_recipe, quiet};
+use support::atlas::{partial_request, quiet};
 use support::skip;
 
 /// Not ours to bring along: GPT-2 small's position embedding and LayerNorms.
@@ -31,10 +31,10 @@ fn gpt2_small_as_the_study_found_it() {
     let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is not here")) };
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
-        let mut loading = session.load(&part_recipe(Precision::F16)).await.expect("a load");
+        let mut loading = session.load(&partial_request(Precision::F16)).await.expect("a load");
         // In pieces, as a download brings it.
         for piece in file.chunks(100_003) {
-            loading.loader.push(session.gpu(), piece).await.expect("a valid file");
+            session.push(&mut loading, piece).await.expect("a valid file");
         }
         loading.loader.end_file().expect("a whole file");
         session.install(loading).await.expect("a part of a model");
@@ -76,9 +76,9 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
             "dtype": "F16", "shape": [V, C], "data_offsets": [0, 2 * V * C],
         } });
         let header = serde_json::to_vec(&header).expect("JSON");
-        let mut loading = session.load(&part_recipe(Precision::F16)).await.expect("a load");
+        let mut loading = session.load(&partial_request(Precision::F16)).await.expect("a load");
         let mut push = async |bytes: &[u8]| {
-            loading.loader.push(session.gpu(), bytes).await.expect("a valid file");
+            session.push(&mut loading, bytes).await.expect("a valid file");
         };
         push(&(header.len() as u64).to_le_bytes()).await;
         push(&header).await;
@@ -104,7 +104,7 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
         let ids: Vec<u32> = (0..4096).map(|i| i * 12).collect();
         atlas::rows_of(&atlas, &ids).await.expect("rows");
         atlas::correlations(&atlas, 138, None).await.expect("correlations");
-        let row = Row { norm: Norm::Plain, position: None };
+        let row = TokenRow { norm: Norm::Plain, position: None };
         let found = atlas::zero_layer(&atlas, ZeroLayerOptions { row, step: 200 }).await;
         assert_eq!(found.expect("a sample").argmax.len(), V.div_ceil(200));
         let room = session.gpu().peak_bytes() - loaded.model.weight_bytes;

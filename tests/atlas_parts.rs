@@ -2,12 +2,12 @@
 
 mod support;
 
-use loupe::atlas::{self, By, Row, ZeroLayerOptions};
+use loupe::atlas::{self, By, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
-use loupe::session::{Recipe, Session};
+use loupe::session::{LoadRequest, Session};
 use serde_json::json;
-use support::atlas::{load, open, open_part, part_recipe, quiet};
+use support::atlas::{load, open, open_part, partial_request, quiet};
 use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 
 #[cfg(target_arch = "wasm32")]
@@ -24,7 +24,7 @@ async fn parts_of_a_model() {
     let of_whole = watch.over(&whole, &whole_loaded);
     let (channels, gains) = (atlas::channels(&of_whole).await, atlas::gains(&of_whole).await);
     let (channels, gains) = (channels.expect("channels"), gains.expect("gains"));
-    let zero = |norm| ZeroLayerOptions { row: Row { norm, position: None }, step: 64 };
+    let zero = |norm| ZeroLayerOptions { row: TokenRow { norm, position: None }, step: 64 };
 
     // All that the atlas shows of a whole file, without its config.
     let session = open_part(TALES_WEIGHTS, Precision::F16).await;
@@ -75,7 +75,7 @@ async fn parts_of_a_model() {
     assert_eq!(found, atlas::zero_layer(&of_whole, zero(Norm::None)).await);
     let none = atlas::zero_layer(&atlas, zero(Norm::Affine)).await;
     assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
-    let placed = Row { norm: Norm::None, position: Some(1) };
+    let placed = TokenRow { norm: Norm::None, position: Some(1) };
     let none = atlas::next_tokens(&atlas, 1, 1, placed).await;
     assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
     assert_eq!(atlas::positions(&atlas).await.map_err(|e| e.code()), Err("missing-tensor"));
@@ -95,15 +95,15 @@ async fn one_token_is_as_all_of_them() {
     ] {
         let whole = open(golden.config, golden.weights, Precision::F32).await;
         let session = Session::open().await.expect("a WebGPU adapter");
-        let recipe = Recipe { config, ..part_recipe(Precision::F32) };
-        let session = load(session, &recipe, golden.weights).await;
+        let request = LoadRequest { config, ..partial_request(Precision::F32) };
+        let session = load(session, &request, golden.weights).await;
         let all = whole.loaded().expect("a model");
         let some = session.loaded().expect("a part");
         let watch = quiet();
         let (of_whole, of_part) = (watch.over(&whole, &all), watch.over(&session, &some));
         assert_eq!(atlas::gains(&of_part).await, atlas::gains(&of_whole).await);
         for norm in [Norm::None, Norm::Plain, Norm::Affine] {
-            let row = Row { norm, position: None };
+            let row = TokenRow { norm, position: None };
             let options = ZeroLayerOptions { row, step: 1 };
             let found = atlas::zero_layer(&of_whole, options).await.expect("all tokens");
             let name = format!("{} {norm:?}", golden.name);
@@ -123,10 +123,10 @@ async fn one_token_is_as_all_of_them() {
     // Without its own unembedding such a model has no zero-layer model, and nobody takes wte for it.
     let file = part(untied.weights, |_, name| name != "lm_head.weight");
     let session = Session::open().await.expect("a WebGPU adapter");
-    let recipe = Recipe { config: Some(untied.config), ..part_recipe(Precision::F32) };
-    let session = load(session, &recipe, &file).await;
+    let request = LoadRequest { config: Some(untied.config), ..partial_request(Precision::F32) };
+    let session = load(session, &request, &file).await;
     let (loaded, watch) = (session.loaded().expect("a part"), quiet());
-    let row = Row { norm: Norm::None, position: None };
+    let row = TokenRow { norm: Norm::None, position: None };
     let none = atlas::next_tokens(&watch.over(&session, &loaded), 1, 2, row).await;
     assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
 }
@@ -149,11 +149,11 @@ async fn bad_parts() {
     let session = open_part(TALES_WEIGHTS, Precision::F16).await;
     let before = session.gpu().allocated_bytes();
     let attempt = async |config: Option<&str>, files: &[&[u8]]| {
-        let recipe = Recipe { config, ..part_recipe(Precision::F16) };
-        let mut loading = session.load(&recipe).await?;
+        let request = LoadRequest { config, ..partial_request(Precision::F16) };
+        let mut loading = session.load(&request).await?;
         for (i, file) in files.iter().enumerate() {
             loading.loader.begin_file(i, None);
-            loading.loader.push(session.gpu(), file).await?;
+            session.push(&mut loading, file).await?;
             loading.loader.end_file()?;
         }
         session.install(loading).await.map(|_| ())
@@ -205,7 +205,7 @@ async fn bad_parts() {
     let found = atlas::channels(&watch.over(&session, &loaded)).await.expect("channels");
     assert_eq!((found.wte_mean.len(), found.wpe_mean.len()), (192, 192));
     drop(loaded);
-    let session = load(session, &Recipe::new(TALES_CONFIG, None), TALES_WEIGHTS).await;
+    let session = load(session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await;
     let read = session.read(&[1, 2], &Options::default(), &watch.cancel, |_, _, _| Ok(())).await;
     assert!(read.is_ok());
 }

@@ -9,7 +9,7 @@ use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options};
 use loupe::reading::{Reading, Statistic};
-use loupe::session::{Lensed, Recipe, Session};
+use loupe::session::{Lensed, LoadRequest, Session};
 use support::golden::Golden;
 use support::say;
 
@@ -34,12 +34,12 @@ fn precision(name: &str) -> Precision {
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
     say(&format!("adapter: {:?}", session.gpu().info()));
-    let mut recipe = Recipe::new(golden.config, golden.tokenizer);
-    recipe.precision = precision;
-    recipe.shard_bytes = shard_bytes;
-    let mut loading = session.load(&recipe).await.expect("a model that loads");
+    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
+    request.precision = precision;
+    request.shard_bytes = shard_bytes;
+    let mut loading = session.load(&request).await.expect("a model that loads");
     for piece in golden.weights.chunks(100_003) {
-        loading.loader.push(session.gpu(), piece).await.expect("a valid file");
+        session.push(&mut loading, piece).await.expect("a valid file");
     }
     loading.loader.end_file().expect("a whole file");
     session.install(loading).await.expect("a whole model");
@@ -239,8 +239,9 @@ async fn tales_on_three_texts() {
         let session = load(&golden, Precision::F16, 64 << 20).await;
         let loaded = session.loaded().expect("a model");
         let text = golden.text().expect("a text");
-        assert_eq!(loaded.encode(text).expect("ids"), golden.ids(), "{text}");
-        let tokens = golden.ids().into_iter().map(|id| loaded.token(id).expect("a token"));
+        assert_eq!(loaded.vocabulary.encode(text).expect("ids"), golden.ids(), "{text}");
+        let tokens =
+            golden.ids().into_iter().map(|id| loaded.vocabulary.token(id).expect("a token"));
         let bytes: Vec<u8> = tokens.flat_map(|t| t.bytes).collect();
         assert_eq!(bytes, text.as_bytes());
         drop(session);

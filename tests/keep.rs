@@ -6,13 +6,13 @@ mod support;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use loupe::checkpoint::{Store, StoreError};
+use loupe::checkpoint::{Event, PartialCopy, Reader, Store, StoreError};
 use loupe::error::{Error, Result};
 use loupe::gpu::Cancel;
 use loupe::kernels::{Precision, encode};
 use loupe::lens::Options;
-use loupe::model::{Keeping, RestoreWatch};
-use loupe::session::{Recipe, Session};
+use loupe::model::{CopyOutcome, RestoreWatch};
+use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
@@ -74,38 +74,46 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Whether a copy was made of these files, by their digests or else by their headers.
+fn is_of(copy: &PartialCopy, files: &[Vec<u8>], digests: bool) -> bool {
+    let known: Vec<_> = files.iter().map(|file| digests.then(|| sha256(file))).collect();
+    let known: Vec<_> = known.iter().map(Option::as_deref).collect();
+    let same_header = |&i: &usize| {
+        let mut reader = Reader::new(None);
+        let Ok(Some(Event::Header(_))) = reader.next(&mut &files[i][..]) else { return false };
+        reader.id().is_some_and(|id| id.is_same(&copy.sources[i]))
+    };
+    copy.compare(&known).is_some_and(|undecided| undecided.iter().all(same_header))
+}
+
 /// Loads files as the page does, into `store`; the connection is cut for good after `cut` bytes.
 /// Returns how many bytes of the files were asked for, and what became of it.
 async fn load(
     session: &Session,
-    recipe: &Recipe<'_>,
+    request: &LoadRequest<'_>,
     files: &[Vec<u8>],
     digests: bool,
     store: &Memory,
     cut: usize,
-) -> (usize, Result<Keeping>) {
-    let mut loading = session.load(recipe).await.expect("a load");
+) -> (usize, Result<CopyOutcome>) {
+    let request = LoadRequest { n_files: files.len(), ..*request };
+    let mut loading = session.load(&request).await.expect("a load");
     let mut asked = 0;
     let filled = async {
-        let loader = &mut loading.loader;
-        let gpu = session.gpu();
-        let watch = RestoreWatch {
-            can_go_on: &|position| {
-                position.offset == 0 || position.digest.is_some() == digests || position.file > 9
-            },
-            cancel: &Cancel::default(),
-            on_progress: &|_| {},
-        };
-        let start = loader.keep(gpu, Box::new(store.clone()), &watch).await?;
+        let cancel = Cancel::default();
+        let watch = RestoreWatch { cancel: &cancel, on_progress: &|_| {} };
+        let copy = PartialCopy::find(&mut store.clone()).filter(|copy| is_of(copy, files, digests));
+        let start = session.keep(&mut loading, Box::new(store.clone()), copy, &watch).await?;
         for (index, file) in files.iter().enumerate().skip(start.file) {
             let digest = digests.then(|| sha256(file));
-            loader.begin_file(index, digest.as_deref());
+            loading.loader.begin_file(index, digest.as_deref());
             let mut from = 0;
             if index == start.file && start.offset > 0 {
-                assert!(loader.push_header(gpu, &mut &file[..])?, "a whole header at once");
+                let has_header = session.push_header(&mut loading, &mut &file[..]).await?;
+                assert!(has_header, "a whole header at once");
                 from = start.offset as usize;
-                if !loader.go_on_at(&start)? {
-                    loader.end_file()?;
+                if !loading.loader.resume_at(&start)? {
+                    loading.loader.end_file()?;
                     continue;
                 }
             }
@@ -114,9 +122,9 @@ async fn load(
                 if asked > cut {
                     return Err(Error::Network("the connection was reset".into()));
                 }
-                loader.push(gpu, piece).await?;
+                session.push(&mut loading, piece).await?;
             }
-            loader.end_file()?;
+            loading.loader.end_file()?;
         }
         Ok(())
     };
@@ -152,8 +160,8 @@ async fn bits(session: &Session, ids: &[u32]) -> Vec<u32> {
     reading.stats.concat().iter().map(|v| v.to_bits()).collect()
 }
 
-fn recipe(golden: &Golden, precision: Precision) -> Recipe<'_> {
-    Recipe { precision, ..Recipe::new(golden.config, None) }
+fn request(golden: &Golden, precision: Precision) -> LoadRequest<'_> {
+    LoadRequest { precision, ..LoadRequest::new(golden.config, None) }
 }
 
 #[test]
@@ -162,13 +170,13 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
         let (golden, session) = untied().await;
         let source = SafeTensors::deserialize(golden.weights).expect("a golden file");
         for precision in [Precision::F16, Precision::F32] {
-            let (recipe, store) = (recipe(&golden, precision), Memory::new());
+            let (request, store) = (request(&golden, precision), Memory::new());
             let files = [golden.weights.to_vec()];
-            let (_, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            let (_, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
             let keeping = keeping.expect("it loads");
             let whole = bits(&session, &golden.ids()).await;
             let kept = keeping.kept.expect("it was kept");
-            assert_eq!(keeping.refusal, None);
+            assert_eq!(keeping.error, None);
 
             // By the format's own crate: the same tensors, matrices in f16 and all else in f32.
             let bytes = store.bytes();
@@ -197,17 +205,20 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
 
             // The same reader loads it, to the same bits; a damaged byte is noticed.
             let none = Memory::new();
-            load(&session, &recipe, std::slice::from_ref(&bytes), false, &none, usize::MAX)
+            load(&session, &request, std::slice::from_ref(&bytes), false, &none, usize::MAX)
                 .await
                 .1
                 .expect("ok");
             assert_eq!(bits(&session, &golden.ids()).await, whole);
-            assert_eq!(none.bytes(), bytes, "a copy of a copy is the copy");
+            // A copy of a copy has the same data; its header names the other source.
+            let again = none.bytes();
+            let (other_head, _) = SafeTensors::read_metadata(&again).expect("a header");
+            assert!(again[8 + other_head..] == bytes[8 + head..]);
             let none = Memory::new();
             let mut damaged = bytes;
             let last = damaged.len() - 1;
             damaged[last] ^= 1;
-            let (_, result) = load(&session, &recipe, &[damaged], false, &none, usize::MAX).await;
+            let (_, result) = load(&session, &request, &[damaged], false, &none, usize::MAX).await;
             assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
             assert!(none.bytes().is_empty(), "nothing of it is kept");
         }
@@ -218,18 +229,18 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
 fn a_load_that_was_cut_anywhere_is_gone_on_with() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         for files in [vec![golden.weights.to_vec()], halves(golden.weights).to_vec()] {
             let total: usize = files.iter().map(Vec::len).sum();
             let whole = Memory::new();
-            load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+            load(&session, &request, &files, true, &whole, usize::MAX).await.1.expect("it loads");
             let expected = bits(&session, &golden.ids()).await;
             for tenth in 0..=9 {
                 let (cut, store) = (total * tenth / 10, Memory::new());
-                let (_, result) = load(&session, &recipe, &files, true, &store, cut).await;
+                let (_, result) = load(&session, &request, &files, true, &store, cut).await;
                 assert_eq!(result.map_err(|e| e.code()), Err("network"));
                 let (asked, keeping) =
-                    load(&session, &recipe, &files, true, &store, usize::MAX).await;
+                    load(&session, &request, &files, true, &store, usize::MAX).await;
                 assert!(keeping.expect("it loads").kept.is_some());
                 assert_eq!(store.bytes(), whole.bytes(), "cut after {cut} of {total} bytes");
                 assert_eq!(bits(&session, &golden.ids()).await, expected);
@@ -244,16 +255,96 @@ fn a_load_that_was_cut_anywhere_is_gone_on_with() {
 fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let store = Memory::new();
-        let first = load(&session, &recipe, &files, true, &store, usize::MAX).await.1;
+        let first = load(&session, &request, &files, true, &store, usize::MAX).await.1;
         let (bytes, expected) = (store.bytes(), bits(&session, &golden.ids()).await);
-        let (asked, again) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+        let (asked, again) = load(&session, &request, &files, true, &store, usize::MAX).await;
         assert_eq!(asked, 0, "nothing is downloaded again");
         assert_eq!(again.expect("it loads"), first.expect("it loaded"));
         assert_eq!(store.bytes(), bytes);
         assert_eq!(bits(&session, &golden.ids()).await, expected);
+    });
+}
+
+/// Two fine-tunes of one shape, and one handle: the copy of the first must never pass for the second, nor be mixed
+/// with it, whether the digests of the files are known or not.
+#[test]
+fn a_copy_of_other_files_is_not_used() {
+    block_on(async {
+        let (golden, session) = untied().await;
+        let request = request(&golden, Precision::F16);
+        let first = [golden.weights.to_vec()];
+        let mut other = golden.weights.to_vec();
+        // One number of the first tensor's data, with the same header and length.
+        let head = 8 + u64::from_le_bytes(other[..8].try_into().expect("8 bytes")) as usize;
+        other[head + 40] ^= 0x20;
+        let second = [other];
+        let expected = {
+            let whole = Memory::new();
+            load(&session, &request, &second, true, &whole, usize::MAX).await.1.expect("it loads");
+            bits(&session, &golden.ids()).await
+        };
+        let total = golden.weights.len();
+        for cut in [total / 2, usize::MAX] {
+            let store = Memory::new();
+            let _ = load(&session, &request, &first, true, &store, cut).await;
+            assert!(!store.bytes().is_empty());
+            let (asked, copy) = load(&session, &request, &second, true, &store, usize::MAX).await;
+            assert!(copy.expect("it loads").kept.is_some());
+            assert_eq!(asked, total, "from the start, after {cut} bytes of another file");
+            assert_eq!(bits(&session, &golden.ids()).await, expected);
+        }
+
+        // Without digests, the header tells: another name in its metadata is another file.
+        let longer = with_metadata(golden.weights);
+        for cut in [total / 2, usize::MAX] {
+            let store = Memory::new();
+            let _ = load(&session, &request, &first, false, &store, cut).await;
+            let files = [longer.clone()];
+            let (asked, copy) = load(&session, &request, &files, false, &store, usize::MAX).await;
+            assert!(copy.expect("it loads").kept.is_some());
+            assert_eq!(asked, longer.len(), "from the start, after {cut} bytes of another file");
+            // The same file again is not asked for again.
+            let (asked, copy) = load(&session, &request, &files, false, &store, usize::MAX).await;
+            assert!(copy.expect("it loads").kept.is_some());
+            assert_eq!(asked, 0);
+        }
+    });
+}
+
+/// The same tensors behind a header with one more entry of metadata.
+fn with_metadata(file: &[u8]) -> Vec<u8> {
+    let n = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+    let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + n]).expect("JSON");
+    header["__metadata__"] = serde_json::json!({ "format": "pt", "name": "another fine-tune" });
+    let json = header.to_string();
+    [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &file[8 + n..]].concat()
+}
+
+/// Numbers in the header of a kept file that would overflow when they are added.
+#[test]
+fn a_position_beyond_any_file_is_no_copy() {
+    block_on(async {
+        let (golden, session) = untied().await;
+        let request = request(&golden, Precision::F16);
+        let files = [golden.weights.to_vec()];
+        let store = Memory::new();
+        let _ = load(&session, &request, &files, true, &store, golden.weights.len() / 2).await;
+        let bytes = store.bytes();
+        let n = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+        let mut header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + n]).expect("JSON");
+        assert!(PartialCopy::find(&mut store.clone()).is_some());
+        let max = u64::MAX;
+        header["__metadata__"]["loupe.next"] = format!("0 {max} {max} -").into();
+        let mut json = header.to_string();
+        json.push_str(&" ".repeat(n - json.len()));
+        store.bytes.borrow_mut()[8..8 + n].copy_from_slice(json.as_bytes());
+        assert!(PartialCopy::find(&mut store.clone()).is_none());
+        let (asked, copy) = load(&session, &request, &files, true, &store, usize::MAX).await;
+        assert!(copy.expect("it loads").kept.is_some());
+        assert_eq!(asked, golden.weights.len(), "from the start");
     });
 }
 
@@ -262,7 +353,7 @@ fn a_beginning_in_another_precision_is_not_gone_on_with() {
     block_on(async {
         let (golden, session) = untied().await;
         let files = [golden.weights.to_vec()];
-        let (f16, f32) = (recipe(&golden, Precision::F16), recipe(&golden, Precision::F32));
+        let (f16, f32) = (request(&golden, Precision::F16), request(&golden, Precision::F32));
         let store = Memory::new();
         let half = golden.weights.len() * 3 / 4;
         let _ = load(&session, &f16, &files, true, &store, half).await;
@@ -280,15 +371,17 @@ fn a_beginning_in_another_precision_is_not_gone_on_with() {
 fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let store = Memory::new();
-        let _ = load(&session, &recipe, &files, true, &store, golden.weights.len() / 2).await;
+        let _ = load(&session, &request, &files, true, &store, golden.weights.len() / 2).await;
         let beginning = store.bytes();
-        let mut loading = session.load(&recipe).await.expect("a load");
-        let cancel = Cancel::when(|| true);
-        let watch = RestoreWatch { can_go_on: &|_| true, cancel: &cancel, on_progress: &|_| {} };
-        let taken = loading.loader.keep(session.gpu(), Box::new(store.clone()), &watch).await;
+        let mut loading = session.load(&request).await.expect("a load");
+        let cancel = Cancel::new(|| true);
+        let watch = RestoreWatch { cancel: &cancel, on_progress: &|_| {} };
+        let copy = PartialCopy::find(&mut store.clone());
+        assert!(copy.is_some());
+        let taken = session.keep(&mut loading, Box::new(store.clone()), copy, &watch).await;
         assert_eq!(taken.map(|_| ()).map_err(|e| e.code()), Err("aborted"));
         loading.loader.save();
         assert_eq!(store.bytes(), beginning);
@@ -299,19 +392,19 @@ fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
 fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let whole = Memory::new();
-        load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+        load(&session, &request, &files, true, &whole, usize::MAX).await.1.expect("it loads");
         let store = Memory::new();
         let half = golden.weights.len() / 2;
-        let _ = load(&session, &recipe, &files, true, &store, half).await;
+        let _ = load(&session, &request, &files, true, &store, half).await;
         let beginning = store.bytes();
         let head = 8 + u64::from_le_bytes(beginning[..8].try_into().expect("8 bytes")) as usize;
         for damage in [0, 9, head, head + 100] {
             store.bytes.replace(beginning.clone());
             store.bytes.borrow_mut()[damage] ^= 0x10;
-            let (asked, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            let (asked, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
             assert!(keeping.expect("it loads").kept.is_some());
             assert_eq!(asked, golden.weights.len(), "damage at {damage}: from the start");
             assert_eq!(store.bytes(), whole.bytes());
@@ -319,8 +412,8 @@ fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
         let other = Golden::massive();
         store.bytes.replace(beginning);
         let files = [other.weights.to_vec()];
-        let recipe = self::recipe(&other, Precision::F16);
-        let (asked, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+        let request = self::request(&other, Precision::F16);
+        let (asked, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
         assert!(keeping.expect("it loads").kept.is_some());
         assert_eq!(asked, other.weights.len());
     });
@@ -330,26 +423,25 @@ fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
 fn a_source_is_held_to_its_digest_across_a_cut() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let good = golden.weights.to_vec();
         let mut bad = good.clone();
         let early = good.len() / 4;
         bad[early] ^= 1;
         // The first half came damaged, unnoticed; the rest is as it should be.
         let store = Memory::new();
-        let mut loading = session.load(&recipe).await.expect("a load");
+        let mut loading = session.load(&request).await.expect("a load");
         let half = good.len() / 2;
-        let gpu = session.gpu();
-        let watch =
-            RestoreWatch { can_go_on: &|_| true, cancel: &Cancel::default(), on_progress: &|_| {} };
-        loading.loader.keep(gpu, Box::new(store.clone()), &watch).await.expect("a start");
+        let watch = RestoreWatch { cancel: &Cancel::default(), on_progress: &|_| {} };
+        let keep = session.keep(&mut loading, Box::new(store.clone()), None, &watch);
+        keep.await.expect("a start");
         loading.loader.begin_file(0, Some(&sha256(&good)));
-        loading.loader.push(gpu, &bad[..half]).await.expect("nothing to notice yet");
+        session.push(&mut loading, &bad[..half]).await.expect("nothing to notice yet");
         loading.loader.save();
         drop(loading);
         assert!(!store.bytes().is_empty());
         let (_, result) =
-            load(&session, &recipe, std::slice::from_ref(&good), true, &store, usize::MAX).await;
+            load(&session, &request, std::slice::from_ref(&good), true, &store, usize::MAX).await;
         assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
         assert!(store.bytes().is_empty(), "what cannot be trusted is not gone on with");
     });
@@ -359,18 +451,18 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
 fn a_store_that_refuses_does_not_fail_the_load() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let whole = Memory::new();
-        load(&session, &recipe, &files, true, &whole, usize::MAX).await.1.expect("it loads");
+        load(&session, &request, &files, true, &whole, usize::MAX).await.1.expect("it loads");
         let expected = bits(&session, &golden.ids()).await;
         let size = whole.bytes().len();
         for room in [0, size / 2, size - 1] {
             let store = Memory { room, ..Memory::new() };
-            let (_, keeping) = load(&session, &recipe, &files, true, &store, usize::MAX).await;
+            let (_, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
             let keeping = keeping.expect("it loads all the same");
             assert_eq!(keeping.kept, None);
-            let refusal = keeping.refusal.expect("a reason");
+            let refusal = keeping.error.expect("a reason");
             assert_eq!(
                 (&*refusal.name, &*refusal.message),
                 ("QuotaExceededError", "the disk is full")
@@ -385,10 +477,10 @@ fn a_store_that_refuses_does_not_fail_the_load() {
 fn a_missing_tensor_leaves_nothing_behind() {
     block_on(async {
         let (golden, session) = untied().await;
-        let recipe = recipe(&golden, Precision::F16);
+        let request = request(&golden, Precision::F16);
         let store = Memory::new();
         let first = [halves(golden.weights)[0].clone()];
-        let (_, result) = load(&session, &recipe, &first, true, &store, usize::MAX).await;
+        let (_, result) = load(&session, &request, &first, true, &store, usize::MAX).await;
         assert_eq!(result.map_err(|e| e.code()), Err("missing-tensor"));
         assert!(store.bytes().is_empty());
     });

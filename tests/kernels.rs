@@ -8,15 +8,15 @@ use loupe::kernels::{
     Attention, Embed, GatherDot, Gram, LayerNorm, Matmul, Precision, Rows, Shard, Subtract, pad4,
 };
 use loupe::reference;
-use support::{Lab, Noise, assert_close, stored};
+use support::{Lab, Noise, assert_close, assert_rows_close, stored};
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
-    embed layer_norm layer_norm_with_massive_activation matmul_f32 matmul_f16 matmul_columns
+    embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row matmul_f32 matmul_f16 matmul_columns
     attention subtract gram gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
-    gelu_of_large_arguments empty_error_scope
+    gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
 
 const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
@@ -44,7 +44,7 @@ async fn embed() {
             let ids: Vec<u32> = (0..9).map(|_| noise.below(v) as u32).collect();
             let wte = stored(&wte, precision);
             let y = lab.gpu.tensor("y", (4 * 9 * pad4(c)) as u64);
-            let mut rec = lab.gpu.record(&lab.cancel);
+            let mut rec = lab.gpu.record("a test", &lab.cancel);
             // Two blocks, the second from position 4 on.
             for (first_position, n_rows) in [(0, 4), (4, 5)] {
                 let op = Embed {
@@ -57,12 +57,13 @@ async fn embed() {
                     y: Rows::new(&y, first_position, c),
                 };
                 lab.kernels.embed(&mut rec, &op).expect("embed");
-                rec.submit().expect("submit");
+                rec.finish().await.expect("the device");
             }
             let got = lab.read_rows(&y, 9, c).await;
             let exact = reference::embed::<f64>(&ids, &wte, &wpe, scale, c, 0);
             let plain = reference::embed::<f32>(&ids, &wte, &wpe, scale, c, 0);
-            assert_close(&format!("embed {precision:?} V={v} C={c}"), &got, &exact, &plain);
+            let what = format!("embed {precision:?} V={v} C={c}");
+            assert_rows_close(&what, &got, &exact, &plain, c);
         }
     }
 }
@@ -71,7 +72,7 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
     let n_rows = x.len() / c;
     let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let tensors = affine.map(|(gain, bias)| (lab.rows(gain, c), lab.rows(bias, c)));
-    let mut rec = lab.gpu.record(&lab.cancel);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
     let x_tensor = lab.rows(x, c);
     let op = LayerNorm {
         x: Rows::new(&x_tensor, 0, c),
@@ -82,12 +83,12 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
         y: Rows::new(&y, 0, c),
     };
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
-    rec.submit().expect("submit");
+    rec.finish().await.expect("the device");
     let got = lab.read_rows(&y, n_rows, c).await;
     let exact = reference::layer_norm::<f64>(x, c, affine, 1e-5);
     let plain = reference::layer_norm::<f32>(x, c, affine, 1e-5);
     let what = format!("layer_norm rows={n_rows} C={c} affine={}", affine.is_some());
-    assert_close(&what, &got, &exact, &plain);
+    assert_rows_close(&what, &got, &exact, &plain, c);
 }
 
 async fn layer_norm() {
@@ -109,6 +110,70 @@ async fn layer_norm_with_massive_activation() {
         row[138] = -800.0;
     }
     run_layer_norm(&lab, &x, 768, None).await;
+}
+
+/// The squares of these overflow single precision; a plain f32 sum would give the bias alone, as if it were sure.
+async fn layer_norm_of_any_finite_row() {
+    let lab = Lab::open(Precision::F32).await;
+    let c = 37;
+    for scale in [1e15f32, 1e18, 1.1e18, 1e20, 1e30, 1e38] {
+        let x: Vec<f32> = Noise::new(6).values(3 * c).iter().map(|v| v * scale).collect();
+        let y = normalised(&lab, &x, c).await;
+        let exact = reference::layer_norm::<f64>(&x, c, None, 1e-5);
+        for (got, exact) in y.iter().zip(exact) {
+            assert!((f64::from(*got) - exact).abs() < 1e-5, "{scale}: {got} {exact}");
+        }
+    }
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = Noise::new(7).values(c);
+        x[5] = bad;
+        let y = normalised(&lab, &x, c).await;
+        assert!(y.iter().all(|v| !v.is_finite()), "{bad} must reach every channel");
+    }
+}
+
+async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
+    let n_rows = x.len() / c;
+    let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
+    let x_tensor = lab.rows(x, c);
+    let (x, y_rows) = (Rows::new(&x_tensor, 0, c), Rows::new(&y, 0, c));
+    let op = LayerNorm { x, affine: None, epsilon: 1e-5, n_embd: c, n_rows, y: y_rows };
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
+    rec.finish().await.expect("the device");
+    let read = lab.gpu.read(&[(&y, (4 * n_rows * pad4(c)) as u64)]).await.expect("a readback");
+    read[0].chunks(pad4(c)).flat_map(|row| row[..c].to_vec()).collect()
+}
+
+/// Shapes are compared, not only sizes: every operand here has bytes enough.
+async fn shapes_are_checked() {
+    let lab = Lab::open(Precision::F32).await;
+    let (big, out) = (lab.gpu.tensor("big", 4096), lab.gpu.tensor("out", 4096));
+    let weight = lab.matrix(&[0.5; 8 * 12], 8, Precision::F32, false);
+    let rows = |width| Rows::new(&big, 0, width);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let out_rows = |width| Rows::new(&out, 0, width);
+    let fine = || Matmul::new(rows(8), &weight, 2, out_rows(12));
+    let mut matmul = |op: &Matmul<'_>| lab.kernels.matmul(&mut rec, op).map_err(|e| e.code());
+    assert_eq!(matmul(&fine()), Ok(()));
+    let wrong = [
+        ("x is wider than K", Matmul { x: rows(12), ..fine() }),
+        ("columns beyond N", Matmul { columns4: 2..4, ..fine() }),
+        ("columns beyond a row of y", Matmul { y_column4: 1, ..fine() }),
+        ("a residual of other rows", Matmul { residual: Some(rows(8)), ..fine() }),
+        ("rows beyond the tensor", Matmul { n_rows: 1 << 30, ..fine() }),
+    ];
+    for (what, op) in &wrong {
+        assert_eq!(matmul(op), Err("bad-shape"), "{what}");
+    }
+    let op =
+        LayerNorm { x: rows(8), affine: None, epsilon: 1e-5, n_embd: 8, n_rows: 2, y: out_rows(4) };
+    let result = lab.kernels.layer_norm(&mut rec, &op).map_err(|e| e.code());
+    assert_eq!(result, Err("bad-shape"), "output rows of another width");
+    let op = Gram { weight: &weight, counts: &big, groups: 0..4, y: &out };
+    let result = lab.kernels.gram(&mut rec, &op).map_err(|e| e.code());
+    assert_eq!(result, Err("bad-shape"), "tokens beyond the matrix");
+    rec.finish().await.expect("nothing that was refused was recorded");
 }
 
 async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usize; 3]) {
@@ -136,20 +201,16 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
         (true, relu, true),
     ] {
         let y = lab.gpu.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
-        let mut rec = lab.gpu.record(&lab.cancel);
+        let mut rec = lab.gpu.record("a test", &lab.cancel);
+        let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, n_in), Rows::new(&y, 0, n_out));
         let op = Matmul {
-            x: Rows::new(&x_tensor, 0, n_in),
-            weight: &matrix,
-            columns4: None,
             bias: with_bias.then_some(&bias_tensor),
             activation,
             residual: with_residual.then(|| Rows::new(&residual_tensor, 0, n_out)),
-            n_rows,
-            y: Rows::new(&y, 0, n_out),
-            y_column4: 0,
+            ..Matmul::new(x_rows, &matrix, n_rows, y_rows)
         };
         lab.kernels.matmul(&mut rec, &op).expect("matmul");
-        rec.submit().expect("submit");
+        rec.finish().await.expect("the device");
         let got = lab.read_rows(&y, n_rows, n_out).await;
         let bias = with_bias.then_some(&bias[..]);
         let residual = with_residual.then_some(&residual[..]);
@@ -158,7 +219,7 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
         let what = format!(
             "matmul {precision:?} outputs={outputs} {shape:?} bias={with_bias} activation={activation:?} residual={with_residual}"
         );
-        assert_close(&what, &got, &exact, &plain);
+        assert_rows_close(&what, &got, &exact, &plain, n_out);
     }
 }
 
@@ -198,21 +259,13 @@ async fn matmul_columns() {
     let mut noise = Noise::new(5);
     let (x, weight) = (noise.values(6 * n_in), noise.values(n_in * n_out));
     let y = lab.gpu.tensor("y", 4 * 8 * 24);
-    let mut rec = lab.gpu.record(&lab.cancel);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
     let x_tensor = lab.rows(&x, n_in);
-    let op = Matmul {
-        x: Rows::new(&x_tensor, 2, n_in),
-        weight: &lab.matrix(&weight, n_in, Precision::F32, false),
-        columns4: Some(2..5),
-        bias: None,
-        activation: None,
-        residual: None,
-        n_rows: 4,
-        y: Rows::new(&y, 3, 24),
-        y_column4: 1,
-    };
+    let matrix = lab.matrix(&weight, n_in, Precision::F32, false);
+    let (x_rows, y_rows) = (Rows::new(&x_tensor, 2, n_in), Rows::new(&y, 3, 24));
+    let op = Matmul { columns4: 2..5, y_column4: 1, ..Matmul::new(x_rows, &matrix, 4, y_rows) };
     lab.kernels.matmul(&mut rec, &op).expect("matmul");
-    rec.submit().expect("submit");
+    rec.finish().await.expect("the device");
     let got = lab.read_rows(&y, 8, 24).await;
     let exact = reference::matmul::<f64>(&x, &weight, n_in, None, None, None);
     for row in 0..8 {
@@ -241,7 +294,7 @@ async fn attention() {
             let plain = reference::attention::<f32>(&q, &k, &v, 0, n_head, scale, window, c);
             let n_rows = t - first_position;
             let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
-            let mut rec = lab.gpu.record(&lab.cancel);
+            let mut rec = lab.gpu.record("a test", &lab.cancel);
             let op = Attention {
                 q: &lab.rows(&q[first_position * c..], c),
                 k: &lab.rows(&k, c),
@@ -255,12 +308,12 @@ async fn attention() {
                 y: &y,
             };
             lab.kernels.attention(&mut rec, &op).expect("attention");
-            rec.submit().expect("submit");
+            rec.finish().await.expect("the device");
             let got = lab.read_rows(&y, n_rows, c).await;
             let from = first_position * c;
             let what =
                 format!("attention H={n_head} D={head_dim} T={t} from {first_position} {window:?}");
-            assert_close(&what, &got, &exact[from..], &plain[from..]);
+            assert_rows_close(&what, &got, &exact[from..], &plain[from..], c);
         }
     }
 }
@@ -272,7 +325,7 @@ async fn subtract() {
         let [a, b] = [0, 0].map(|_| noise.values((n_rows + 2) * c));
         let y = lab.gpu.tensor("y", (4 * (n_rows + 1) * pad4(c)) as u64);
         let (a_tensor, b_tensor) = (lab.rows(&a, c), lab.rows(&b, c));
-        let mut rec = lab.gpu.record(&lab.cancel);
+        let mut rec = lab.gpu.record("a test", &lab.cancel);
         let op = Subtract {
             a: Rows::new(&a_tensor, 2, c),
             b: Rows::new(&b_tensor, 1, c),
@@ -280,12 +333,13 @@ async fn subtract() {
             y: Rows::new(&y, 1, c),
         };
         lab.kernels.subtract(&mut rec, &op).expect("subtract");
-        rec.submit().expect("submit");
+        rec.finish().await.expect("the device");
         let got = lab.read_rows(&y, n_rows + 1, c).await;
         assert!(got[..c].iter().all(|&v| v == 0.0), "a row that is not its own was written");
         let exact = reference::subtract::<f64>(&a[2 * c..], &b[c..]);
         let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
-        assert_close("subtract", &got[c..], &exact[..n_rows * c], &plain[..n_rows * c]);
+        let n = n_rows * c;
+        assert_rows_close("subtract", &got[c..], &exact[..n], &plain[..n], c);
     }
 }
 
@@ -300,16 +354,17 @@ async fn gram() {
             let matrix = lab.matrix(&w, c, precision, true);
             let y = lab.gpu.tensor("y", (4 * pad4(c) * pad4(c)) as u64);
             let counts_tensor = lab.rows(&counts, v);
-            let mut rec = lab.gpu.record(&lab.cancel);
+            let mut rec = lab.gpu.record("a test", &lab.cancel);
             let groups = from..pad4(v) / 4;
             let op = Gram { weight: &matrix, counts: &counts_tensor, groups, y: &y };
             lab.kernels.gram(&mut rec, &op).expect("gram");
-            rec.submit().expect("submit");
+            rec.finish().await.expect("the device");
             let got = lab.read_rows(&y, c, c).await;
             counts.iter_mut().take(4 * from).for_each(|s| *s = 0.0);
             let exact = reference::gram::<f64>(&w, &counts, c);
             let plain = reference::gram::<f32>(&w, &counts, c);
-            assert_close(&format!("gram {precision:?} V={v} C={c}"), &got, &exact, &plain);
+            let what = format!("gram {precision:?} V={v} C={c}");
+            assert_rows_close(&what, &got, &exact, &plain, c);
         }
     }
 }
@@ -334,7 +389,7 @@ async fn gather_dot_has_the_bits_of_matmul() {
             let y = lab.gpu.tensor("y", (4 * n_rows * 5) as u64);
             let width = unembed.last().map_or(0, |s| s.first_column + pad4(s.matrix.n_out));
             let logits = lab.gpu.tensor("logits", (4 * n_rows * width) as u64);
-            let mut rec = lab.gpu.record(&lab.cancel);
+            let mut rec = lab.gpu.record("a test", &lab.cancel);
             let op = GatherDot {
                 x: Rows::new(&x_tensor, 0, c),
                 unembed: &unembed,
@@ -346,20 +401,15 @@ async fn gather_dot_has_the_bits_of_matmul() {
             };
             lab.kernels.gather_dot(&mut rec, &op).expect("gather_dot");
             for shard in &unembed {
+                let (x, y) = (Rows::new(&x_tensor, 0, c), Rows::new(&logits, 0, width));
                 let op = Matmul {
-                    x: Rows::new(&x_tensor, 0, c),
-                    weight: &shard.matrix,
-                    columns4: None,
                     bias: shard.bias.as_ref(),
-                    activation: None,
-                    residual: None,
-                    n_rows,
-                    y: Rows::new(&logits, 0, width),
                     y_column4: shard.first_column / 4,
+                    ..Matmul::new(x, &shard.matrix, n_rows, y)
                 };
                 lab.kernels.matmul(&mut rec, &op).expect("matmul");
             }
-            rec.submit().expect("submit");
+            rec.finish().await.expect("the device");
             let bytes = [(&y, (4 * n_rows * 5) as u64), (&logits, (4 * n_rows * width) as u64)];
             let parts = lab.gpu.read(&bytes).await.expect("a readback");
             assert_close("gather_dot", &parts[0], &exact, &plain);
@@ -387,21 +437,13 @@ async fn rows_do_not_see_each_other() {
     let mut results = Vec::new();
     for n_rows in [1, 2, 5, 9] {
         let y = lab.gpu.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
-        let mut rec = lab.gpu.record(&lab.cancel);
+        let mut rec = lab.gpu.record("a test", &lab.cancel);
         let x_tensor = lab.rows(&x, n_in);
-        let op = Matmul {
-            x: Rows::new(&x_tensor, 0, n_in),
-            weight: &matrix,
-            columns4: None,
-            bias: None,
-            activation: Some(Activation::Gelu),
-            residual: None,
-            n_rows,
-            y: Rows::new(&y, 0, n_out),
-            y_column4: 0,
-        };
+        let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, n_in), Rows::new(&y, 0, n_out));
+        let activation = Some(Activation::Gelu);
+        let op = Matmul { activation, ..Matmul::new(x_rows, &matrix, n_rows, y_rows) };
         lab.kernels.matmul(&mut rec, &op).expect("matmul");
-        rec.submit().expect("submit");
+        rec.finish().await.expect("the device");
         results.push(lab.read_rows(&y, n_rows, n_out).await);
     }
     for result in &results {
@@ -416,21 +458,14 @@ async fn gelu_of_large_arguments() {
     let lab = Lab::open(Precision::F32).await;
     let x = [-1e4f32, -50.0, -15.0, -1.0, 0.0, 1.0, 15.0, 50.0, 1e4];
     let y = lab.gpu.tensor("y", 16 * 9);
-    let mut rec = lab.gpu.record(&lab.cancel);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
     let x_tensor = lab.rows(&x, 1);
-    let op = Matmul {
-        x: Rows::new(&x_tensor, 0, 1),
-        weight: &lab.matrix(&[1.0], 1, Precision::F32, false),
-        columns4: None,
-        bias: None,
-        activation: Some(Activation::Gelu),
-        residual: None,
-        n_rows: 9,
-        y: Rows::new(&y, 0, 1),
-        y_column4: 0,
-    };
+    let matrix = lab.matrix(&[1.0], 1, Precision::F32, false);
+    let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, 1), Rows::new(&y, 0, 1));
+    let activation = Some(Activation::Gelu);
+    let op = Matmul { activation, ..Matmul::new(x_rows, &matrix, 9, y_rows) };
     lab.kernels.matmul(&mut rec, &op).expect("matmul");
-    rec.submit().expect("submit");
+    rec.finish().await.expect("the device");
     let got = lab.read_rows(&y, 9, 1).await;
     let exact: Vec<f64> = x.iter().map(|&v| reference::gelu(f64::from(v))).collect();
     let plain: Vec<f32> = x.iter().map(|&v| reference::gelu(v)).collect();

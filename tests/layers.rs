@@ -5,16 +5,18 @@ use std::fs;
 use std::path::Path;
 
 /// Modules of the crate by layer, lowest first.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["error"],
     &["config", "tokenizer", "checkpoint", "reading"],
-    &["gpu", "reference"],
+    &["gpu"],
     &["kernels"],
     &["model"],
     &["lens"],
     &["atlas"],
     &["session"],
     &["web"],
+    // Above all others: the twins are for tests only.
+    &["reference"],
 ];
 
 /// Outside crates that only one file (or module) may name.
@@ -96,7 +98,11 @@ fn every_arrow_points_down() {
             let (from, to) = (layer(module), layer(target));
             // Neighbours on a layer are apart, but reading.rs holds tokens and errors are everyone's.
             let is_token = module == "reading" && target == "tokenizer";
-            assert!(to < from || is_token, "{module} (L{from}) names crate::{target} (L{to})");
+            let is_family = module == "tokenizer" && target == "config";
+            assert!(
+                to < from || is_token || is_family,
+                "{module} (L{from}) names crate::{target} (L{to})"
+            );
         }
     }
     assert!(arrows > 30, "only {arrows} arrows were seen");

@@ -4,9 +4,9 @@ mod support;
 
 use loupe::gpu::Tensor;
 use loupe::kernels::{
-    Chunk, LensFold, LensMerge, N_SLOTS, PARTS, Precision, References, TopK, TopKMerge,
+    Chunk, LANES, LensFold, LensMerge, N_SLOTS, Precision, References, Targets, TopK, TopKMerge,
 };
-use loupe::reference::{self, Columns, Moments, Weight};
+use loupe::reference::{self, Columns, Sums, Weight};
 use support::{Lab, Noise};
 
 #[cfg(target_arch = "wasm32")]
@@ -25,7 +25,7 @@ fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
 }
 
 /// Folds `n_rows` rows in chunks of `step` columns and merges them.
-#[allow(clippy::too_many_arguments)]
+#[expect(clippy::too_many_arguments, reason = "the operands of two kernels")]
 async fn fold_and_merge(
     lab: &Lab,
     logits: &Tensor,
@@ -33,14 +33,14 @@ async fn fold_and_merge(
     v: usize,
     step: usize,
     references: Option<(&Tensor, &Tensor)>,
-    targets: Option<(&Tensor, &Tensor)>,
-    n_targets: usize,
+    targets: Option<Targets<'_>>,
     period: usize,
     y: &Tensor,
     best: Option<(&Tensor, usize, usize)>,
 ) {
-    let state = lab.gpu.tensor("state", (4 * n_rows * PARTS * (N_SLOTS + n_targets)) as u64);
-    let mut rec = lab.gpu.record(&lab.cancel);
+    let n_targets = targets.map_or(0, |targets| targets.n);
+    let state = lab.gpu.tensor("state", (4 * n_rows * LANES * (N_SLOTS + n_targets)) as u64);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
     for first_id in (0..v).step_by(step) {
         let chunk = Chunk {
             logits,
@@ -58,21 +58,20 @@ async fn fold_and_merge(
             column: first_id,
             states,
         });
-        let op =
-            LensFold { chunk, references, targets, n_targets, first_row: 0, period, state: &state };
+        let op = LensFold { chunk, references, targets, first_row: 0, period, state: &state };
         lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
     }
     let op = LensMerge { state: &state, n_targets, n_rows, y, y_row: 0, best };
     lab.kernels.lens_merge(&mut rec, &op).expect("lens_merge");
-    rec.submit().expect("submit");
-    lab.gpu.settle().await.expect("settle");
+    rec.finish().await.expect("the device");
 }
 
 async fn lens_fold_and_merge() {
     let lab = Lab::open(Precision::F32).await;
-    // V below, at and above PARTS, prime, and one that needs several columns a part.
+    // V below, at and above LANES, prime, and one that needs several columns a lane.
     for (v, step) in [(5, 5), (63, 20), (64, 64), (65, 7), (131, 131), (1009, 300)] {
-        let (period, n_rows, n_targets) = (3, 9, 4);
+        // 67 targets are what a reading with all its tracked tokens has.
+        let (period, n_rows, n_targets) = (3, 9, if v == 131 { 67 } else { 4 });
         let mut noise = Noise::new(v as u64);
         let rows = logits(&mut noise, n_rows, v);
         // The references are the first and the last rows of the block, as in a reading.
@@ -83,20 +82,8 @@ async fn lens_fold_and_merge() {
         let mut ids: Vec<u32> = (0..period * n_targets).map(|_| noise.below(v) as u32).collect();
         let targets = lab.gpu.upload("targets", &ids);
         let best = Some((&targets, period, n_targets));
-        fold_and_merge(
-            &lab,
-            &refs_tensor,
-            2 * period,
-            v,
-            step,
-            None,
-            None,
-            0,
-            period,
-            &states,
-            best,
-        )
-        .await;
+        fold_and_merge(&lab, &refs_tensor, 2 * period, v, step, None, None, period, &states, best)
+            .await;
         for b in 0..period {
             ids[b * n_targets] = reference::top_k(&finals[b * v..][..v], 1)[0].0;
         }
@@ -115,8 +102,7 @@ async fn lens_fold_and_merge() {
             v,
             step,
             Some((&refs_tensor, &states)),
-            Some((&targets, &target_logits)),
-            n_targets,
+            Some(Targets { ids: &targets, logits: &target_logits, n: n_targets }),
             period,
             &y,
             None,
@@ -155,11 +141,11 @@ fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
     let ids: Vec<u32> = (0..z.len() as u32).collect();
     let own = |logits: &[f32]| {
         let columns = Columns { ids: &ids, logits, references: [&[], &[]] };
-        let sums = Moments::<R>::of(columns, None);
+        let sums = Sums::<R>::of(columns, None);
         Weight { m: sums.m, s: sums.s }
     };
     let columns = Columns { ids: &ids, logits: z, references };
-    let m = Moments::<R>::of(columns, Some(references.map(own)));
+    let m = Sums::<R>::of(columns, Some(references.map(own)));
     [m.m, m.s, m.u, m.a[0], m.a[1], m.b[0], m.b[1], m.p[0], m.p[1]].map(R::wide)
 }
 
@@ -173,9 +159,9 @@ async fn top_k() {
         let mut rows = logits(&mut noise, n_rows, v);
         rows[..v].fill(1.5); // a row of nothing but ties
         let logits = lab.gpu.upload("logits", &rows);
-        let lists = lab.gpu.tensor("lists", (8 * n_rows * PARTS * k) as u64);
+        let lists = lab.gpu.tensor("lists", (8 * n_rows * LANES * k) as u64);
         let y = lab.gpu.tensor("y", (8 * n_rows * k) as u64);
-        let mut rec = lab.gpu.record(&lab.cancel);
+        let mut rec = lab.gpu.record("a test", &lab.cancel);
         for first_id in (0..v).step_by(step) {
             let chunk = Chunk {
                 logits: &logits,
@@ -191,7 +177,7 @@ async fn top_k() {
         }
         let op = TopKMerge { lists: &lists, k, n_rows, y: &y, y_row: 0 };
         lab.kernels.top_k_merge(&mut rec, &op).expect("top_k_merge");
-        rec.submit().expect("submit");
+        rec.finish().await.expect("the device");
         let got = lab.gpu.read(&[(&y, (8 * n_rows * k) as u64)]).await.expect("a readback");
         for (row, list) in got[0].chunks(2 * k).enumerate() {
             let list: Vec<(u32, f32)> = list.chunks(2).map(|p| (p[1] as u32, p[0])).collect();

@@ -1,7 +1,7 @@
 //! The merge law as a law: any tiling, shard split and order of the vocabulary gives the same sums.
 #![cfg(not(target_arch = "wasm32"))]
 
-use loupe::reference::{Columns, Moments, Real, Weight};
+use loupe::reference::{Columns, Real, Sums, Weight};
 use proptest::prelude::*;
 
 /// Three rows over one vocabulary: the row itself, the final row, the input row.
@@ -10,11 +10,11 @@ fn rows() -> impl Strategy<Value = Vec<[f32; 3]>> {
     prop::collection::vec(prop::array::uniform3(logit), 1..150)
 }
 
-fn sums<R: Real>(rows: &[[f32; 3]], ids: &[u32], weights: Option<[Weight<R>; 2]>) -> Moments<R> {
+fn sums<R: Real>(rows: &[[f32; 3]], ids: &[u32], weights: Option<[Weight<R>; 2]>) -> Sums<R> {
     let pick = |row: usize| ids.iter().map(|&i| rows[i as usize][row]).collect::<Vec<f32>>();
     let (own, last, first) = (pick(0), pick(1), pick(2));
     let columns = Columns { ids, logits: &own, references: [&last, &first] };
-    Moments::of(columns, weights)
+    Sums::of(columns, weights)
 }
 
 /// Centre and mass of the two references over the whole vocabulary.
@@ -28,9 +28,9 @@ fn weights<R: Real>(rows: &[[f32; 3]]) -> [Weight<R>; 2] {
 }
 
 /// Cuts the shuffled ids into tiles and merges them one after the other.
-fn tiled<R: Real>(rows: &[[f32; 3]], order: &[u32], sizes: &[usize]) -> Moments<R> {
+fn tiled<R: Real>(rows: &[[f32; 3]], order: &[u32], sizes: &[usize]) -> Sums<R> {
     let weights = weights::<R>(rows);
-    let mut merged = Moments::empty();
+    let mut merged = Sums::empty();
     let (mut rest, mut sizes) = (order, sizes.iter().cycle());
     while !rest.is_empty() {
         let n = sizes.next().map_or(1, |&n| n.min(rest.len()));
@@ -47,7 +47,7 @@ fn tiled<R: Real>(rows: &[[f32; 3]], order: &[u32], sizes: &[usize]) -> Moments<
     merged
 }
 
-fn close<R: Real>(a: &Moments<R>, b: &Moments<R>, tolerance: f64) -> Result<(), TestCaseError> {
+fn close<R: Real>(a: &Sums<R>, b: &Sums<R>, tolerance: f64) -> Result<(), TestCaseError> {
     prop_assert_eq!(a.m, b.m);
     prop_assert_eq!(a.best, b.best);
     let pairs = [
@@ -98,18 +98,18 @@ proptest! {
         if i > j { std::mem::swap(&mut i, &mut j); }
         let weights = Some(weights::<f64>(&rows));
         let [a, b, c] = [&all[..i], &all[i..j], &all[j..]].map(|ids| sums(&rows, ids, weights));
-        let empty = Moments::empty();
+        let empty = Sums::empty();
         close(&a.merge(empty), &a, 0.0)?;
         close(&empty.merge(a), &a, 0.0)?;
         if i < j { close(&a.merge(b), &b.merge(a), 1e-12)?; }
         close(&a.merge(b).merge(c), &a.merge(b.merge(c)), 1e-12)?;
     }
 
-    /// What the sums say in nats is what the definition says.
+    /// The statistics in nats are those of the definition.
     #[test]
     fn the_readout_is_the_definition(rows in rows()) {
         let all: Vec<u32> = (0..rows.len() as u32).collect();
-        let row = sums::<f64>(&rows, &all, Some(weights(&rows)));
+        let row = sums::<f64>(&rows, &all, Some(weights(&rows))).moments();
         let logp: Vec<Vec<f64>> = (0..3).map(|r| {
             let z: Vec<f64> = rows.iter().map(|row| f64::from(row[r])).collect();
             let most = z.iter().copied().fold(f64::MIN, f64::max);
@@ -121,7 +121,7 @@ proptest! {
         };
         for r in [0, 1] {
             let swapped: Vec<[f32; 3]> = rows.iter().map(|row| [row[r + 1], 0.0, 0.0]).collect();
-            let reference = sums::<f64>(&swapped, &all, None);
+            let reference = sums::<f64>(&swapped, &all, None).moments();
             let near = |x: f64, y: f64| (x - y).abs() <= 1e-9 * (1.0 + y.abs());
             let (from, to) = (row.kl_from(r, &reference), row.kl_to(r, &reference));
             prop_assert!(near(from, kl(&logp[r + 1], &logp[0])), "{} {}", from, kl(&logp[r + 1], &logp[0]));

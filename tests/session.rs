@@ -9,14 +9,19 @@ use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
 use loupe::reading::Statistic;
-use loupe::session::{Recipe, Session};
+use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 use support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
 
-async fn load(session: &Session, recipe: &Recipe<'_>, bytes: &[u8], piece: usize) -> Result<()> {
-    let mut loading = session.load(recipe).await?;
+async fn load(
+    session: &Session,
+    request: &LoadRequest<'_>,
+    bytes: &[u8],
+    piece: usize,
+) -> Result<()> {
+    let mut loading = session.load(request).await?;
     for piece in bytes.chunks(piece) {
-        loading.loader.push(session.gpu(), piece).await?;
+        session.push(&mut loading, piece).await?;
     }
     loading.loader.end_file()?;
     session.install(loading).await.map(|_| ())
@@ -24,8 +29,8 @@ async fn load(session: &Session, recipe: &Recipe<'_>, bytes: &[u8], piece: usize
 
 async fn tales() -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
-    let recipe = Recipe::new(TALES_CONFIG, Some(TALES_TOKENIZER));
-    load(&session, &recipe, TALES_WEIGHTS, 1 << 20).await.expect("Tales loads");
+    let request = LoadRequest::new(TALES_CONFIG, Some(TALES_TOKENIZER));
+    load(&session, &request, TALES_WEIGHTS, 1 << 20).await.expect("Tales loads");
     session
 }
 
@@ -50,10 +55,10 @@ fn every_splitting_of_the_bytes_loads_the_same_model() {
     block_on(async {
         let golden = Golden::untied();
         let session = Session::open().await.expect("a WebGPU adapter");
-        let recipe = Recipe::new(golden.config, None);
+        let request = LoadRequest::new(golden.config, None);
         let mut readings = Vec::new();
         for piece in [1, 3, 1000, 1 << 20] {
-            load(&session, &recipe, golden.weights, piece).await.expect("it loads");
+            load(&session, &request, golden.weights, piece).await.expect("it loads");
             let options = Options::default();
             readings.push(read_ids(&session, &golden.ids(), &options).await.expect("a reading"));
         }
@@ -67,21 +72,22 @@ fn shards_load_as_one_model() {
     block_on(async {
         let golden = Golden::untied();
         let session = Session::open().await.expect("a WebGPU adapter");
-        let recipe = Recipe::new(golden.config, None);
-        load(&session, &recipe, golden.weights, 1000).await.expect("it loads");
+        let request = LoadRequest::new(golden.config, None);
+        load(&session, &request, golden.weights, 1000).await.expect("it loads");
         let options = Options::default();
         let whole = read_ids(&session, &golden.ids(), &options).await.expect("a reading");
         let shards = halves(golden.weights);
-        let mut loading = session.load(&recipe).await.expect("a load");
+        let two = LoadRequest { n_files: 2, ..LoadRequest::new(golden.config, None) };
+        let mut loading = session.load(&two).await.expect("a load");
         for shard in &shards {
-            loading.loader.push(session.gpu(), shard).await.expect("a valid shard");
+            session.push(&mut loading, shard).await.expect("a valid shard");
             loading.loader.end_file().expect("a whole shard");
         }
         session.install(loading).await.expect("a whole model");
         let sharded = read_ids(&session, &golden.ids(), &options).await.expect("a reading");
         let bits = |r: &[f32]| r.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(&whole), bits(&sharded));
-        let one = load(&session, &recipe, &shards[0], 1000).await;
+        let one = load(&session, &request, &shards[0], 1000).await;
         assert_eq!(code(one), "missing-tensor");
     });
 }
@@ -111,11 +117,11 @@ fn bad_readings_get_their_codes_and_leave_the_loupe_usable() {
             "bad-option"
         );
         assert_eq!(code(Norm::from_name("final")), "bad-option");
-        let cancelled = Cancel::when(|| true);
+        let cancelled = Cancel::new(|| true);
         let result = session.read(&[1], &fine, &cancelled, |_, _, _| Ok(())).await;
         assert_eq!(code(result.map(|_| ())), "aborted");
         let loaded = session.loaded().expect("a model");
-        assert_eq!(loaded.token(4096).map_err(|e| e.code()), Err("bad-token"));
+        assert_eq!(loaded.vocabulary.token(4096).map_err(|e| e.code()), Err("bad-token"));
         let message = read_ids(&session, &[1; 300], &fine).await.map_err(|e| e.to_string());
         let message = message.expect_err("too long");
         assert!(message.contains("300") && message.contains("256"), "{message}");
@@ -128,12 +134,12 @@ fn a_cancel_in_the_middle_stops_the_reading_and_gives_the_memory_back() {
     block_on(async {
         let golden = Golden::massive();
         let session = Session::open().await.expect("a WebGPU adapter");
-        let recipe = Recipe::new(golden.config, None);
-        load(&session, &recipe, golden.weights, 1 << 20).await.expect("it loads");
+        let request = LoadRequest::new(golden.config, None);
+        load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         let before = session.gpu().allocated_bytes();
         let asked = std::rc::Rc::new(std::cell::Cell::new(0));
         let counter = asked.clone();
-        let cancel = Cancel::when(move || {
+        let cancel = Cancel::new(move || {
             counter.set(counter.get() + 1);
             counter.get() > 6
         });
@@ -150,8 +156,8 @@ fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
     block_on(async {
         let golden = Golden::massive();
         let session = Session::open().await.expect("a WebGPU adapter");
-        let recipe = Recipe::new(golden.config, None);
-        load(&session, &recipe, golden.weights, 1 << 20).await.expect("it loads");
+        let request = LoadRequest::new(golden.config, None);
+        load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         let mut blocks = Vec::new();
         let on_block = |start: usize, end: usize, reading: &loupe::reading::Reading| {
             blocks.push((start, end, reading.slice(start, end)));
@@ -186,6 +192,8 @@ fn bad_configs_are_refused_by_name() {
     assert_eq!(change("\"n_layer\": 1", "\"n_layer\": -1"), "bad-config");
     assert_eq!(change("\"n_layer\": 1,", ""), "bad-config");
     assert_eq!(change("\"n_head\": 1", "\"n_head\": 4"), "bad-config");
+    // Zero in single precision, in which kernels add it.
+    assert_eq!(change("1e-05", "1e-60"), "bad-config");
     assert_eq!(change("\"vocab_size\": 23", "\"vocab_size\": 1e30"), "bad-config");
     assert_eq!(change("\"n_embd\": 6", "\"n_embd\": 4294967295"), "bad-config");
     assert_eq!(
@@ -205,7 +213,7 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         assert_eq!(kernels, 32);
         let golden = Golden::bare();
         let attempt = async |config: &str, bytes: &[u8]| {
-            code(load(&session, &Recipe::new(config, None), bytes, 1000).await)
+            code(load(&session, &LoadRequest::new(config, None), bytes, 1000).await)
         };
         let whole = golden.weights;
         assert_eq!(attempt(golden.config, &whole[..whole.len() - 1]).await, "truncated");
@@ -217,16 +225,16 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         let untied = bare_config("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
         assert_eq!(attempt(&untied, whole).await, "missing-tensor");
         assert_eq!(attempt("{", whole).await, "bad-config");
-        let mut recipe = Recipe::new(golden.config, Some("{\"model\": 3}"));
-        assert_eq!(code(load(&session, &recipe, whole, 1000).await), "bad-tokenizer");
+        let mut request = LoadRequest::new(golden.config, Some("{\"model\": 3}"));
+        assert_eq!(code(load(&session, &request, whole, 1000).await), "bad-tokenizer");
         assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
         assert_eq!(session.loaded().expect("a model").model.config.vocab_size, 4096);
 
-        recipe.tokenizer = None;
-        load(&session, &recipe, whole, 1000).await.expect("it loads");
+        request.tokenizer = None;
+        load(&session, &request, whole, 1000).await.expect("it loads");
         let loaded = session.loaded().expect("a model");
-        assert_eq!(code(loaded.encode("text")), "no-tokenizer");
-        assert_eq!(loaded.token(3).map(|t| t.shown).ok().as_deref(), Some("#3"));
+        assert_eq!(code(loaded.vocabulary.encode("text")), "no-tokenizer");
+        assert_eq!(loaded.vocabulary.token(3).map(|t| t.shown).ok().as_deref(), Some("#3"));
         assert_eq!(
             session.gpu().allocated_bytes(),
             kernels + loaded.model.weight_bytes,
@@ -234,7 +242,7 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         );
         drop(loaded);
         read_ids(&session, &[1], &Options::default()).await.expect("a reading");
-        load(&session, &recipe, whole, 1000).await.expect("it loads again");
+        load(&session, &request, whole, 1000).await.expect("it loads again");
         let loaded = session.loaded().expect("a model");
         assert_eq!(
             session.gpu().allocated_bytes(),
@@ -264,9 +272,9 @@ fn values_that_do_not_fit_are_refused_by_tensor() {
         ] {
             let mut bytes = golden.weights.to_vec();
             bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-            let mut recipe = Recipe::new(golden.config, None);
-            recipe.precision = precision;
-            let result = load(&session, &recipe, &bytes, 1 << 16).await;
+            let mut request = LoadRequest::new(golden.config, None);
+            request.precision = precision;
+            let result = load(&session, &request, &bytes, 1 << 16).await;
             if let Err(e) = &result {
                 assert!(e.to_string().contains("h.1.mlp.c_fc.weight"), "{e}");
             }
@@ -286,7 +294,7 @@ fn a_model_beyond_the_limits_is_refused_by_its_size() {
             )
         };
         for text in [config(8192, 8), config(32768, 8), config(65536, 8), config(600, 60000)] {
-            let result = session.load(&Recipe::new(&text, None)).await;
+            let result = session.load(&LoadRequest::new(&text, None)).await;
             assert_eq!(code(result.map(|_| ())), "unsupported-model", "{text}");
         }
         assert!(session.gpu().peak_bytes() < 1 << 20, "nothing was allocated for them");
@@ -294,15 +302,219 @@ fn a_model_beyond_the_limits_is_refused_by_its_size() {
 }
 
 #[test]
-fn a_lost_device_is_said_at_every_later_call() {
+fn every_call_after_a_loss_reports_it() {
     block_on(async {
         let session = tales().await;
         session.gpu().destroy();
+        assert_eq!(code(session.gpu().check()), "device-lost", "the device's own callback says so");
         let result = read_ids(&session, &[1, 2], &Options::default()).await;
         assert_eq!(code(result), "device-lost");
-        let recipe = Recipe::new(TALES_CONFIG, None);
-        assert_eq!(code(load(&session, &recipe, TALES_WEIGHTS, 1 << 20).await), "device-lost");
+        let request = LoadRequest::new(TALES_CONFIG, None);
+        assert_eq!(code(load(&session, &request, TALES_WEIGHTS, 1 << 20).await), "device-lost");
     });
+}
+
+#[test]
+fn a_loss_during_a_reading_and_during_a_load_is_reported() {
+    block_on(async {
+        let golden = Golden::massive();
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let request = LoadRequest::new(golden.config, None);
+        load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
+        // After the first block of 64 positions.
+        let lose = |_: usize, _: usize, _: &loupe::reading::Reading| {
+            session.gpu().destroy();
+            Ok(())
+        };
+        let options = Options::default();
+        let result = session.read(&golden.ids(), &options, &Cancel::default(), lose).await;
+        assert_eq!(code(result.map(|_| ())), "device-lost");
+
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let mut loading = session.load(&request).await.expect("a load");
+        let (first, rest) = golden.weights.split_at(golden.weights.len() / 2);
+        session.push(&mut loading, first).await.expect("the first half");
+        session.gpu().destroy();
+        let rest = async {
+            session.push(&mut loading, rest).await?;
+            loading.loader.end_file()?;
+            session.install(loading).await.map(|_| ())
+        };
+        assert_eq!(code(rest.await), "device-lost");
+    });
+}
+
+/// A command that the device refuses fails the call that gave it, once, and no other call.
+#[test]
+fn a_refusal_belongs_to_its_call() {
+    block_on(async {
+        let session = tales().await;
+        let request = LoadRequest::new(TALES_CONFIG, Some(TALES_TOKENIZER));
+        let mut loading = session.load(&request).await.expect("a load");
+        let (first, rest) = TALES_WEIGHTS.split_at(TALES_WEIGHTS.len() / 2);
+        session.push(&mut loading, first).await.expect("the first half");
+
+        let gpu = session.gpu();
+        let (from, to) = (gpu.tensor("from", 16), gpu.tensor("to", 16));
+        let cancel = Cancel::default();
+        let mut rec = gpu.record("a copy", &cancel);
+        rec.copy(&from, 0, &to, 0, 64);
+        let error = rec.finish().await.expect_err("64 of 16 bytes");
+        assert_eq!(error.code(), "gpu-refused");
+        assert!(error.to_string().contains("a copy"), "{error}");
+        let made = gpu.allocate("a giant", || Ok(gpu.tensor("a giant", 1 << 50))).await;
+        assert!(["gpu-refused", "out-of-memory"].contains(&code(made)));
+
+        session.push(&mut loading, rest).await.expect("the load goes on");
+        loading.loader.end_file().expect("a whole file");
+        session.install(loading).await.expect("a whole model");
+        assert_eq!(code(read_ids(&session, &[1, 2], &Options::default()).await), "fine");
+    });
+}
+
+/// A reading keeps its statistics and its stream, not the weights of the model it was made with.
+#[test]
+fn a_forgotten_reading_holds_no_weights() {
+    block_on(async {
+        let session = tales().await;
+        let ids = [1, 2, 3];
+        let (options, cancel) = (Options::default(), Cancel::default());
+        let read = session.read(&ids, &options, &cancel, |_, _, _| Ok(()));
+        let reading = read.await.expect("a reading");
+        let atlas_weights = std::rc::Rc::downgrade(&session.loaded().expect("a model"));
+        let trace = session.trace(&reading, &[5], loupe::lens::Line::Position(1), &cancel);
+        assert_eq!(trace.await.expect("a trace").len(), 1);
+        let golden = Golden::bare();
+        let request = LoadRequest::new(golden.config, None);
+        load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
+        assert!(atlas_weights.upgrade().is_none(), "nothing holds the old model");
+        let weights = session.loaded().expect("a model").model.weight_bytes;
+        // 9 taps and 16 caches of 3 rows of 192 floats, and the ids; 32 bytes of the kernels.
+        let stream = 25 * 3 * 192 * 4 + 16;
+        assert_eq!(session.gpu().allocated_bytes(), weights + stream + 32);
+        let trace = session.trace(&reading, &[5], loupe::lens::Line::Position(1), &cancel);
+        assert_eq!(code(trace.await), "not-found");
+        assert_eq!(reading.reading.n_tokens(), 3);
+        drop(reading);
+        assert_eq!(session.gpu().allocated_bytes(), weights + 32);
+    });
+}
+
+/// A config that asks for more than the file can hold is refused before anything is allocated for it.
+#[test]
+fn a_config_cannot_ask_for_more_than_its_file_holds() {
+    block_on(async {
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let golden = Golden::bare();
+        let giant = r#"{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":4096,"n_positions":8,"vocab_size":16777216}"#;
+        session.gpu().reset_peak();
+        let result = load(&session, &LoadRequest::new(giant, None), golden.weights, 1000).await;
+        let message = result.as_ref().err().map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(code(result), "missing-tensor");
+        assert!(message.contains("too short"), "{message}");
+        assert!(session.gpu().peak_bytes() < 1 << 20, "{} bytes", session.gpu().peak_bytes());
+        // The same for shards, by the length that the caller knows.
+        let shards =
+            LoadRequest { n_files: 2, total_bytes: Some(1 << 20), ..LoadRequest::new(giant, None) };
+        let mut loading = session.load(&shards).await.expect("a load");
+        let result = session.push(&mut loading, golden.weights).await;
+        assert_eq!(code(result), "missing-tensor");
+        assert!(session.gpu().peak_bytes() < 1 << 20);
+    });
+}
+
+/// All 64 tracked tokens, against the top-k of the same reading and a trace of the same tokens.
+#[test]
+fn sixty_four_tracked_tokens_are_right_and_cost_no_dispatch() {
+    block_on(async {
+        let session = tales().await;
+        let ids: Vec<u32> = (300..320).collect();
+        let track: Vec<u32> = (0..64).map(|i| i * 61 + 7).collect();
+        let cost = async |options: &Options| {
+            read_ids(&session, &[5], &Options::default()).await.expect("another text");
+            let before = session.gpu().counters().dispatches;
+            let read = session.read(&ids, options, &Cancel::default(), |_, _, _| Ok(())).await;
+            (read.expect("a reading"), session.gpu().counters().dispatches - before)
+        };
+        let (_, without) = cost(&Options::default()).await;
+        let options = Options { track: track.clone(), top_k: 20, ..Options::default() };
+        let (lensed, with) = cost(&options).await;
+        assert_eq!(with, without);
+        let reading = &lensed.reading;
+        let (n, t) = (reading.taps.len(), reading.n_tokens());
+        for position in [0, t - 1] {
+            let line = loupe::lens::Line::Position(position);
+            let traced = session.trace(&lensed, &track, line, &Cancel::default()).await;
+            for (traced, tracked) in traced.expect("a trace").iter().zip(&reading.tracked) {
+                assert_eq!(traced.id, tracked.id);
+                for tap in 0..n {
+                    let cell = tap * t + position;
+                    assert_eq!(traced.logit[tap].to_bits(), tracked.logit[cell].to_bits());
+                    assert_eq!(traced.rank[tap], tracked.rank[cell]);
+                }
+            }
+        }
+        let mut n_listed = 0;
+        for cell in 0..n * t {
+            let (top, logits) =
+                (&reading.top_ids[cell * 20..][..20], &reading.top_logits[cell * 20..]);
+            for tracked in &reading.tracked {
+                let place = top.iter().position(|&id| id == tracked.id);
+                match place {
+                    Some(place) => {
+                        n_listed += 1;
+                        assert_eq!(tracked.rank[cell], (place + 1) as f32);
+                        assert_eq!(tracked.logit[cell], logits[place]);
+                    }
+                    None => assert!(tracked.rank[cell] > 20.0),
+                }
+            }
+        }
+        assert!(n_listed > 20, "{n_listed} tracked tokens are among the top 20");
+    });
+}
+
+/// Every option's message names the option, what was expected and what came.
+#[test]
+fn messages_of_options_have_one_form() {
+    block_on(async {
+        let session = tales().await;
+        let with = |change: &dyn Fn(&mut Options)| {
+            let mut options = Options::default();
+            change(&mut options);
+            options
+        };
+        let decoder = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        for options in [
+            with(&|o| o.top_k = 0),
+            with(&|o| o.track = vec![1; 65]),
+            with(&|o| o.decoder = decoder(&["h.9"])),
+            with(&|o| o.decoder = decoder(&["h.7", "h.6"])),
+            with(&|o| {
+                o.decoder = decoder(&["h.7"]);
+                o.depth = loupe::lens::Depth::Contributions;
+            }),
+        ] {
+            let error = read_ids(&session, &[1], &options).await.expect_err("a bad option");
+            has_form(&error);
+        }
+        has_form(&Norm::from_name("final").expect_err("no norm"));
+        let (options, cancel) = (Options::default(), Cancel::default());
+        let read = session.read(&[1], &options, &cancel, |_, _, _| Ok(()));
+        let reading = read.await.expect("a reading");
+        let line = loupe::lens::Line::Tap(9);
+        let trace = session.trace(&reading, &[1], line, &cancel).await;
+        has_form(&trace.expect_err("no such row"));
+    });
+}
+
+fn has_form(error: &Error) {
+    assert_eq!(error.code(), "bad-option", "{error}");
+    let message = error.to_string();
+    let (name, rest) = message.split_once(": expected ").expect("a name and what was expected");
+    let (expected, got) = rest.split_once(", got ").expect("what came");
+    assert!(!name.is_empty() && !name.contains(' '), "{message}");
+    assert!(!expected.is_empty() && got.len() > 1 && got.ends_with('.'), "{message}");
 }
 
 #[test]
@@ -326,8 +538,8 @@ fn dispatches_and_bytes_of_one_reading() {
             let after = session.gpu().counters();
             (after.dispatches - before.dispatches, after.read_bytes - before.read_bytes)
         };
-        // 9 taps × (10 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
-        let column = 9 * (10 + 3 + 3 + 20) * 4;
+        // 9 taps × (11 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
+        let column = 9 * (11 + 3 + 3 + 20) * 4;
         // 1 embed; 8 blocks of 9; 9 ln_f; 2 matmul + fold + merge for the references; gather-dot;
         // 140 middle rows in one group: matmul, fold, top-k; two kept groups: fold, top-k; 3 × 2 merges.
         let dispatches = 1 + 8 * 9 + 9 + 4 + 1 + 3 + 4 + 6;

@@ -1,21 +1,27 @@
-//! Every WGSL file, reflected: entry point, bindings and the layout of `Params` are what Rust thinks.
+//! Every WGSL file, reflected: entry point, bindings, workgroup size, constants and the layout of `Params` are
+//! those that Rust relies on.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use loupe::gpu::sources::{self, Access};
+use loupe::gpu::Access;
+use loupe::kernels::SOURCES;
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 
 #[test]
-fn bindings_and_params_are_what_rust_thinks() {
-    for source in sources::ALL {
+fn shaders_are_what_rust_relies_on() {
+    for source in SOURCES {
         let name = source.name;
         let module =
             naga::front::wgsl::parse_str(source.wgsl).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(module.entry_points.len(), 1, "{name}");
         assert_eq!(module.entry_points[0].name, "main", "{name}");
         let size = module.entry_points[0].workgroup_size;
+        assert_eq!(size, source.workgroup, "{name}: workgroup size");
+        for &(constant, value) in source.constants {
+            assert_eq!(constant_of(&module, constant), Some(value), "{name}: {constant}");
+        }
         assert!(
             size.iter().product::<u32>() <= 256,
             "{name}: default limits allow 256 invocations"
@@ -49,14 +55,22 @@ fn bindings_and_params_are_what_rust_thinks() {
 
 #[test]
 fn every_file_is_in_the_table() {
-    let listed: BTreeSet<String> =
-        sources::ALL.iter().map(|s| format!("{}.wgsl", s.name)).collect();
+    let listed: BTreeSet<String> = SOURCES.iter().map(|s| format!("{}.wgsl", s.name)).collect();
     let found: BTreeSet<String> = fs::read_dir("shaders")
         .expect("shaders/ is there")
         .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|n| n.ends_with(".wgsl"))
         .collect();
     assert_eq!(listed, found);
+}
+
+/// The value of a `const NAME: u32` of the shader.
+fn constant_of(module: &naga::Module, name: &str) -> Option<u32> {
+    let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name))?;
+    match module.global_expressions[constant.init] {
+        naga::Expression::Literal(naga::Literal::U32(value)) => Some(value),
+        _ => None,
+    }
 }
 
 /// (name, "u32" or "f32", offset) of each field of the shader's Params.

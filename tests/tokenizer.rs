@@ -11,7 +11,7 @@ use support::golden::TALES_TOKENIZER;
 #[test]
 fn truncation_and_padding_of_the_file_are_ignored() {
     let text = "Once upon a time there was a little girl";
-    let plain = Tokenizer::parse(TALES_TOKENIZER).expect("a tokenizer");
+    let plain = Tokenizer::parse(TALES_TOKENIZER, Some(4096)).expect("a tokenizer");
     let mut json: serde_json::Value = serde_json::from_str(TALES_TOKENIZER).expect("JSON");
     json["truncation"] = serde_json::json!({
         "direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0
@@ -25,7 +25,7 @@ fn truncation_and_padding_of_the_file_are_ignored() {
         "normalized": false, "special": false
     });
     json["added_tokens"].as_array_mut().expect("a list").push(added);
-    let other = Tokenizer::parse(&json.to_string()).expect("a tokenizer");
+    let other = Tokenizer::parse(&json.to_string(), Some(4096)).expect("a tokenizer");
     assert_eq!(other.encode(text).expect("ids"), plain.encode(text).expect("ids"));
     let token = (0..5000).map(|id| other.token(id)).find(|t| t.text == "\u{e9}");
     assert_eq!(token.map(|t| t.bytes), Some("\u{e9}".as_bytes().to_vec()));
@@ -33,7 +33,7 @@ fn truncation_and_padding_of_the_file_are_ignored() {
 
 #[test]
 fn tokens_show_what_cannot_be_seen() {
-    let tokenizer = Tokenizer::parse(TALES_TOKENIZER).expect("a tokenizer");
+    let tokenizer = Tokenizer::parse(TALES_TOKENIZER, Some(4096)).expect("a tokenizer");
     let text = " the\n\tcafé 🦊\u{a0}\u{200b}";
     let ids = tokenizer.encode(text).expect("ids");
     let tokens: Vec<_> = ids.iter().map(|&id| tokenizer.token(id)).collect();
@@ -54,7 +54,7 @@ fn gpt2() -> Option<Tokenizer> {
         support::skip(&format!("{path} is not on this machine"));
         return None;
     };
-    Some(Tokenizer::parse(&json).expect("a tokenizer"))
+    Some(Tokenizer::parse(&json, Some(50_257)).expect("a tokenizer"))
 }
 
 #[derive(serde::Deserialize)]
@@ -134,7 +134,7 @@ struct WordCase {
 fn ctrls_words_get_hugging_faces_ids() {
     let vocab = include_str!("golden/ctrl_tokens/vocab.json");
     let merges = include_str!("golden/ctrl_tokens/merges.txt");
-    let tokenizer = Tokenizer::of_words(vocab, merges).expect("a tokenizer");
+    let tokenizer = Tokenizer::of_words(vocab, merges, None).expect("a tokenizer");
     let cases: Vec<WordCase> =
         serde_json::from_str(include_str!("golden/ctrl_tokens/expected.json")).expect("JSON");
     assert!(cases.len() > 5);
@@ -152,11 +152,14 @@ fn ctrls_words_get_hugging_faces_ids() {
         }
     }
     assert_eq!(tokenizer.token(9999).shown, "#9999", "the library's own ids are nobody's");
-    let no_unknown = Tokenizer::of_words("{\"a\": 0}", merges).err();
+    let no_unknown = Tokenizer::of_words("{\"a\": 0}", merges, None).err();
     assert_eq!(no_unknown.map(|e| e.code()), Some("bad-tokenizer"));
-    let overflow = Tokenizer::of_words(r#"{"<unk>": 4294967295}"#, merges).err();
+    let overflow = Tokenizer::of_words(r#"{"<unk>": 4294967295}"#, merges, None).err();
     assert_eq!(overflow.map(|e| e.code()), Some("bad-tokenizer"));
-    assert_eq!(Tokenizer::of_words("[", merges).err().map(|e| e.code()), Some("bad-tokenizer"));
+    assert_eq!(
+        Tokenizer::of_words("[", merges, None).err().map(|e| e.code()),
+        Some("bad-tokenizer")
+    );
 }
 
 /// Files without a tokenizer.json: the same tokenizer from its two older files.
@@ -172,8 +175,8 @@ fn a_vocabulary_and_merges_are_the_same_tokenizer() {
     };
     let merges = json["model"]["merges"].as_array().expect("merges").iter().map(line);
     let merges = format!("#version: 0.2\n{}\n", merges.collect::<Vec<_>>().join("\n"));
-    let whole = Tokenizer::parse(TALES_TOKENIZER).expect("a tokenizer");
-    let older = Tokenizer::of_bytes(&vocab, &merges).expect("a tokenizer");
+    let whole = Tokenizer::parse(TALES_TOKENIZER, Some(4096)).expect("a tokenizer");
+    let older = Tokenizer::of_bytes(&vocab, &merges, Some(4096)).expect("a tokenizer");
     for text in ["Once upon a time, “Café”\n\n🦊  it's", "<|endoftext|> don't\tstop", ""] {
         let ids = whole.encode(text).expect("ids");
         assert_eq!(older.encode(text).expect("ids"), ids, "{text:?}");

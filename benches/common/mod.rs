@@ -19,6 +19,6 @@ pub async fn fill(session: &Session, loading: &mut Loading, folder: &Path) -> Re
         if n == 0 {
             return loading.loader.end_file();
         }
-        loading.loader.push(session.gpu(), &piece[..n]).await?;
+        session.push(loading, &piece[..n]).await?;
     }
 }

@@ -1,6 +1,6 @@
-// What the lens kernels share. The vocabulary is dealt to PARTS invocations a row, column by
-// column, so that neighbours read neighbouring logits. Ids are kept as f32, exact below 2^24.
-const PARTS: u32 = 64u;
+// Shared by the lens kernels. The vocabulary of a row is dealt to LANES invocations, column by column, so that
+// neighbouring invocations read neighbouring logits. Ids are kept as f32, which is exact below 2^24.
+const LANES: u32 = 64u;
 const NEG_HUGE: f32 = -1e30;
 
 // Slots of a running state; the counts above each target follow.
@@ -11,4 +11,11 @@ const SLOT_BEST: u32 = 3u; // id of the largest logit
 const SLOT_A: u32 = 4u;    // sum e^(z-m) (z_R-M_R), R = final, input
 const SLOT_B: u32 = 6u;    // sum p_R (z-m)
 const SLOT_P: u32 = 8u;    // sum p_R
-const N_SLOTS: u32 = 10u;
+const SLOT_BAD: u32 = 10u; // logits that are not finite
+const N_SLOTS: u32 = 11u;
+
+// Whether a logit is NaN, infinite or beyond 1e30, where the sums overflow. The bits are compared, because a
+// compiler may assume that no float is NaN; 0x7149f2ca is 1e30.
+fn is_bad(z: f32) -> bool {
+  return (bitcast<u32>(z) & 0x7fffffffu) >= 0x7149f2cau;
+}

@@ -32,7 +32,7 @@ pub struct Gains {
     pub bias: Vec<f32>,
 }
 
-/// Sums over rows, in f64 around the first row, so that little is lost where a mean is large.
+/// Sums over rows, in f64 relative to the first row, so that little precision is lost where a mean is large.
 #[derive(Default)]
 struct Sums {
     n: f64,
@@ -68,7 +68,7 @@ impl Sums {
     }
 }
 
-/// Statistics of every channel, of as much as there is.
+/// Statistics of every channel, of the embeddings that the model has.
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
@@ -84,17 +84,17 @@ pub async fn channels(atlas: &Atlas<'_>) -> Result<ChannelStatistics> {
     Ok(ChannelStatistics { wte_mean, wte_std, wpe_mean, wpe_std })
 }
 
-/// Gains and biases of every LayerNorm there is, in the order of the pass.
+/// Gains and biases of every LayerNorm that the model has, in the order of the pass.
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
     let norms = atlas.model.norms();
-    let there = norms.iter().flat_map(|norm| [&norm.gain, &norm.bias]).flatten();
+    let tensors = norms.iter().flat_map(|norm| [&norm.gain, &norm.bias]).flatten();
     let bytes = 4 * atlas.model.config.n_embd as u64;
-    let parts: Vec<(&Tensor, u64)> = there.map(|tensor| (&**tensor, bytes)).collect();
-    let mut values = atlas.gpu.read(&parts).await?.into_iter();
+    let tensors: Vec<(&Tensor, u64)> = tensors.map(|tensor| (&**tensor, bytes)).collect();
+    let mut values = atlas.gpu.read(&tensors).await?.into_iter();
     atlas.advance(1.0)?;
-    let mut next = |part: &Option<Rc<Tensor>>| match part {
+    let mut next = |tensor: &Option<Rc<Tensor>>| match tensor {
         Some(_) => values.next().unwrap_or_default(),
         None => Vec::new(),
     };
@@ -105,17 +105,18 @@ pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
     Ok(gains.collect())
 }
 
-/// Most rows that are handed out at once.
-const MOST_ROWS: usize = 4096;
+/// Largest number of rows in one answer.
+const MAX_ROWS: usize = 4096;
 
 /// The embeddings of some tokens. Shapes: \[n, C\].
 ///
 /// Errors: `missing-tensor`, `bad-token`, `bad-option` for more than 4,096, `aborted`, `device-lost`,
 /// `out-of-memory`.
 pub async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> {
-    if ids.len() > MOST_ROWS {
+    if ids.len() > MAX_ROWS {
         let n = ids.len();
-        return Err(Error::BadOption(format!("ids hold {n} tokens, expected at most {MOST_ROWS}")));
+        let got = format!("{n} tokens");
+        return Err(Error::option("ids", format!("at most {MAX_ROWS} tokens"), got));
     }
     table::rows_of(atlas, ids).await
 }
@@ -129,7 +130,7 @@ pub async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
     Ok(wpe)
 }
 
-/// Length of every token's embedding. Shapes: \[V\].
+/// Norm of every token's embedding. Shapes: \[V\].
 ///
 /// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
@@ -154,10 +155,10 @@ pub(super) fn check_channel(atlas: &Atlas<'_>, channel: usize) -> Result<()> {
     if channel < n_embd {
         return Ok(());
     }
-    Err(Error::BadOption(format!("channel is {channel}, expected 0 to {}", n_embd - 1)))
+    Err(Error::option("channel", format!("0 to {}", n_embd.saturating_sub(1)), channel))
 }
 
-/// Units: those of the row.
+/// The norm of a row.
 pub(super) fn length(row: &[f32]) -> f64 {
     row.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt()
 }

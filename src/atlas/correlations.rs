@@ -1,26 +1,26 @@
-//! What might say how frequent a token is, and how far these agree.
+//! Quantities that may reflect how frequent a token is, and their correlations.
 
 use crate::error::{Error, Result};
 
 use super::channels::{check_channel, length};
-use super::{Atlas, spectrum, table};
+use super::{Atlas, check_memory, spectrum, table};
 
-/// How much of the work the first direction is, by rule of thumb.
+/// The share of the work that the first direction takes, approximately.
 const SPECTRUM_SHARE: f64 = 0.9;
 
-/// Each of some numbers of a token with each. Shapes: \[m, m\] each.
+/// Correlations of every two of m quantities. Shapes: \[m, m\] each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correlations {
-    /// What they are.
+    /// The quantities.
     pub names: Vec<String>,
-    /// Of the values.
+    /// Pearson's r of the values.
     pub pearson: Vec<f64>,
-    /// Of their ranks; equal values share the mean of theirs.
+    /// Spearman's ρ: Pearson's r of the ranks, where equal values share their mean rank.
     pub spearman: Vec<f64>,
 }
 
-/// A channel, the embedding's length, the first direction of the SVD and the id, and if they are
-/// known the counts of the tokens in some text (any numbers), over all tokens. Shapes: counts \[V\].
+/// A channel, the embedding's norm, the first direction of the SVD, the id and, if given, the counts of
+/// the tokens in some text (any numbers), over all tokens. Shapes: counts \[V\].
 ///
 /// Errors: `missing-tensor`, `bad-option` for a channel that does not exist or counts of another
 /// length, `aborted`, `device-lost`, `out-of-memory`.
@@ -32,11 +32,13 @@ pub async fn correlations(
     check_channel(atlas, channel)?;
     let vocab_size = atlas.model.config.vocab_size;
     if let Some(n) = counts.map(<[f64]>::len).filter(|&n| n != vocab_size) {
-        return Err(Error::BadOption(format!("counts are {n}, expected {vocab_size}")));
+        return Err(Error::option("counts", format!("{vocab_size} numbers"), n));
     }
     if counts.is_some_and(|counts| !counts.iter().all(|n| n.is_finite())) {
-        return Err(Error::BadOption("counts hold what is no finite number".into()));
+        return Err(Error::option("counts", "finite numbers", "others"));
     }
+    // Five columns and their ranks, and an order.
+    check_memory("correlations over the vocabulary", vocab_size as u64, 11 * 8)?;
     let before = |done| (atlas.on_progress)(SPECTRUM_SHARE * done);
     let found = spectrum(&Atlas { on_progress: &before, ..*atlas }, 1).await?;
     let first = found.tokens.into_iter().map(f64::from).collect();
@@ -77,7 +79,7 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
     if aa * bb > 0.0 { ab / (aa * bb).sqrt() } else { 0.0 }
 }
 
-/// Ranks from 1; equal values share the mean of theirs.
+/// Ranks from 1; equal values share their mean rank.
 fn average_ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));

@@ -1,38 +1,38 @@
-//! A symmetric eigenproblem in steps, so that it can tell how far it is and be stopped.
+//! A symmetric eigenproblem in steps, so that it can report progress and be stopped.
 
 use std::cmp::Ordering;
 
 use nalgebra::linalg::givens::GivensRotation;
 use nalgebra::{DMatrix, DVector, SymmetricTridiagonal, Vector2, wilkinson_shift};
 
-/// Most sweeps for each value; two are usual.
-const MOST_SWEEPS: usize = 30;
+/// Largest number of sweeps for each value; two are usual.
+const MAX_SWEEPS: usize = 30;
 
-/// A matrix on its way to a diagonal one: nalgebra brings it to three diagonals and makes the
-/// rotations; the sweeps are taken one at a time.
+/// A matrix that is brought to diagonal form: nalgebra makes it tridiagonal and computes the rotations;
+/// the sweeps are run one at a time.
 ///
 /// Source: Golub & Van Loan, Matrix Computations, §8.3: the implicit symmetric QR step.
 pub struct Eigen {
     diagonal: DVector<f64>,
-    beside: DVector<f64>,
-    /// Columns turn into eigenvectors. Shapes: \[C, C\].
+    off_diagonal: DVector<f64>,
+    /// Its columns become the eigenvectors. Shapes: \[C, C\].
     vectors: DMatrix<f64>,
-    /// What stands beyond it is done.
+    /// Values beyond it have converged.
     end: usize,
     n_sweeps: usize,
 }
 
 impl Eigen {
-    /// Begins with a symmetric matrix. Shapes: \[c, c\], c ≥ 1.
+    /// Starts with a symmetric matrix. Shapes: \[c, c\], c ≥ 1.
     pub fn new(matrix: &[f64], c: usize) -> Eigen {
         let matrix = DMatrix::from_column_slice(c, c, matrix);
         if c == 1 {
-            let (diagonal, beside) = (matrix.column(0).into(), DVector::zeros(0));
+            let (diagonal, off_diagonal) = (matrix.column(0).into(), DVector::zeros(0));
             let vectors = DMatrix::identity(1, 1);
-            return Eigen { diagonal, beside, vectors, end: 0, n_sweeps: 0 };
+            return Eigen { diagonal, off_diagonal, vectors, end: 0, n_sweeps: 0 };
         }
-        let (vectors, diagonal, beside) = SymmetricTridiagonal::new(matrix).unpack();
-        Eigen { diagonal, beside, vectors, end: c - 1, n_sweeps: 0 }
+        let (vectors, diagonal, off_diagonal) = SymmetricTridiagonal::new(matrix).unpack();
+        Eigen { diagonal, off_diagonal, vectors, end: c - 1, n_sweeps: 0 }
     }
 
     /// Whether it is solved.
@@ -40,21 +40,21 @@ impl Eigen {
         self.end == 0
     }
 
-    /// The share of the sweeps' work that is done, 0 to 1: a sweep over fewer is shorter.
+    /// The share of the sweeps' work that is done, 0 to 1: a sweep over fewer values is shorter.
     pub fn done(&self) -> f64 {
         1.0 - (self.end as f64 / (self.diagonal.len() - 1).max(1) as f64).powi(2)
     }
 
     fn is_negligible(&self, i: usize) -> bool {
         let scale = self.diagonal[i].abs() + self.diagonal[i + 1].abs();
-        // Also true of what is no number, so that it comes to an end.
-        self.beside[i].abs().partial_cmp(&(f64::EPSILON * scale)) != Some(Ordering::Greater)
+        // Also true of NaN, so that the sweeps end.
+        self.off_diagonal[i].abs().partial_cmp(&(f64::EPSILON * scale)) != Some(Ordering::Greater)
     }
 
     /// One sweep.
     pub fn sweep(&mut self) {
         self.n_sweeps += 1;
-        let is_stuck = self.n_sweeps > MOST_SWEEPS * self.diagonal.len();
+        let is_stuck = self.n_sweeps > MAX_SWEEPS * self.diagonal.len();
         while self.end > 0 && (is_stuck || self.is_negligible(self.end - 1)) {
             self.end -= 1;
         }
@@ -66,7 +66,7 @@ impl Eigen {
         while start > 0 && !self.is_negligible(start - 1) {
             start -= 1;
         }
-        let (d, e) = (&mut self.diagonal, &mut self.beside);
+        let (d, e) = (&mut self.diagonal, &mut self.off_diagonal);
         // The bulge that the shift makes is chased from the top to the bottom.
         let mut pair =
             Vector2::new(d[start] - wilkinson_shift(d[end - 1], d[end], e[end - 1]), e[start]);

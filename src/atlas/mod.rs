@@ -1,8 +1,8 @@
-//! The atlas: what a model's weights say by themselves, without any text.
+//! The atlas: what a model's weights say without any text.
 //!
-//! The embedding is streamed back from the device a few rows at a time and summed in f64; what is heavy
-//! (the Gram matrix, the zero-layer model) runs on the device. Standard deviations are population ones.
-//! Of a file with only some of the tensors, what needs an absent one is `missing-tensor`.
+//! The embedding is streamed back from the device a few rows at a time and summed in f64. The Gram matrix and
+//! the zero-layer model run on the device. Standard deviations are population ones. Of a partial model, what
+//! needs an absent tensor is `missing-tensor`.
 //! Source: Adam Scherlis's study of GPT-2's weights.
 
 mod channels;
@@ -18,29 +18,45 @@ pub use correlations::{Correlations, correlations};
 pub use eigen::Eigen;
 pub use neighbours::{By, Neighbours, neighbours};
 pub use spectrum::{Memo, Spectrum, spectrum};
-pub use zero_layer::{Options as ZeroLayerOptions, Row, ZeroLayer, next_tokens, zero_layer};
+pub use zero_layer::{TokenRow, ZeroLayer, ZeroLayerOptions, next_tokens, zero_layer};
 
-use std::future::Future;
 use std::pin::Pin;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::model::Model;
 
-/// Others who want the device too.
-pub trait Others {
-    /// Lets them have it for a while.
-    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+/// A future on the heap, for traits that are used as objects.
+pub type Boxed<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
+/// The queue of calls for the device, which long work releases between its steps.
+pub trait CallQueue {
+    /// Lets queued calls run until `until` resolves and they are over.
+    fn pause<'a>(&'a self, until: Boxed<'a>) -> Boxed<'a>;
 }
 
-/// There are none.
-impl Others for () {
-    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(std::future::ready(()))
+/// No other calls.
+impl CallQueue for () {
+    fn pause<'a>(&'a self, until: Boxed<'a>) -> Boxed<'a> {
+        until
     }
 }
 
-/// What every call of the atlas works with.
+/// Largest memory that a question to the atlas takes on the CPU. Units: bytes.
+const MAX_BYTES: u64 = 512 << 20;
+
+/// Errors: `unsupported-model` for more values of `size` bytes than fit [`MAX_BYTES`].
+fn check_memory(what: &str, values: u64, size: u64) -> Result<()> {
+    match values.checked_mul(size) {
+        Some(bytes) if bytes <= MAX_BYTES => Ok(()),
+        _ => Err(Error::UnsupportedModel(format!(
+            "{what}: expected at most {} values, got {values}",
+            MAX_BYTES / size
+        ))),
+    }
+}
+
+/// The arguments that every call of the atlas shares.
 pub struct Atlas<'a> {
     /// The device.
     pub gpu: &'a Gpu,
@@ -48,16 +64,16 @@ pub struct Atlas<'a> {
     pub model: &'a Model,
     /// Whether to stop.
     pub cancel: &'a Cancel,
-    /// Told how much of the work is done, 0 to 1.
+    /// Called with the share of the work that is done, 0 to 1.
     pub on_progress: &'a dyn Fn(f64),
-    /// Whom long work lets go first between its steps.
-    pub others: &'a dyn Others,
-    /// The eigenproblem of this model, once it has been solved.
+    /// The calls that long work lets run between its steps.
+    pub queue: &'a dyn CallQueue,
+    /// The eigenproblem of this model, once solved.
     pub memo: &'a Memo,
 }
 
 impl Atlas<'_> {
-    /// Lets a cancel in and says how far it has come.
+    /// Reports progress and checks for a cancel.
     ///
     /// Errors: `aborted`.
     fn advance(&self, done: f64) -> Result<()> {
@@ -65,11 +81,15 @@ impl Atlas<'_> {
         self.cancel.check()
     }
 
-    /// The same, after others have had their turn.
+    /// The same, after queued calls have run.
     ///
-    /// Errors: `aborted`, `device-lost`, `out-of-memory`.
-    async fn rest(&self, done: f64) -> Result<()> {
-        self.others.go_first().await;
+    /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
+    async fn yield_now(&self, done: f64) -> Result<()> {
+        let idle = async {
+            // A lost device is reported by the check below.
+            let _ = self.gpu.idle().await;
+        };
+        self.queue.pause(Box::pin(idle)).await;
         self.gpu.check()?;
         self.advance(done)
     }

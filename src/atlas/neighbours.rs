@@ -1,4 +1,4 @@
-//! The tokens whose embeddings lie nearest to one.
+//! The tokens whose embeddings are nearest to that of one token.
 
 use crate::error::{Error, Result};
 use crate::kernels::Shard;
@@ -6,10 +6,10 @@ use crate::kernels::Shard;
 use super::channels::length;
 use super::{Atlas, table};
 
-/// What near means.
+/// The measure of nearness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// The angle.
+    /// The cosine of the angle.
     Cosine,
     /// The inner product.
     Dot,
@@ -50,7 +50,7 @@ pub(super) async fn nearest(
 ) -> Result<Neighbours> {
     let vocab_size = atlas.model.config.vocab_size;
     if !(1..=vocab_size).contains(&k) {
-        return Err(Error::BadOption(format!("k is {k}, expected 1 to {vocab_size}")));
+        return Err(Error::option("k", format!("1 to {vocab_size}"), k));
     }
     let mut all = Vec::with_capacity(vocab_size);
     table::rows(atlas, shards, |other, row| {

@@ -1,45 +1,78 @@
 //! The singular value decomposition of `wte`, uncentred, by way of its Gram matrix.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures_channel::oneshot;
 use web_time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::kernels::{Gram, pad4};
 
-use super::{Atlas, Eigen, table};
+use super::{Atlas, Eigen, check_memory, table};
 
 /// Tokens that are summed on the device before f64 takes over.
 const TOKENS: usize = 4096;
-/// How much of the work is done after the Gram matrix and after the eigenproblem, by rule of thumb.
+/// Largest number of token projections in one answer: 64 MiB of them.
+const MAX_PROJECTIONS: usize = 16 << 20;
+/// The share of the work that is done after the Gram matrix and after the eigenproblem, approximately.
 const GRAM_SHARE: f64 = 0.4;
 const EIGEN_SHARE: f64 = 0.8;
-/// Time after which the sweeps let others have their turn.
+/// Time after which the sweeps let queued calls run.
 const SWEEPS: Duration = Duration::from_millis(40);
 
 /// The eigenproblem of a model, which is solved only once.
 #[derive(Default)]
-pub struct Memo(RefCell<State>);
+pub struct Memo {
+    state: RefCell<State>,
+    /// Share of the work that the call that solves it has done.
+    progress: Cell<f64>,
+    /// Other calls that wait for the next change.
+    waiting: RefCell<Vec<oneshot::Sender<()>>>,
+}
 
 #[derive(Default)]
 enum State {
     #[default]
     Open,
-    /// Somebody is at it.
+    /// A call is solving it.
     Busy,
     Done(Rc<Solved>),
 }
 
-/// Opens the problem again if whoever was at it gave up.
+impl Memo {
+    fn change(&self, state: State, progress: f64) {
+        self.state.replace(state);
+        self.advance(progress);
+    }
+
+    fn advance(&self, progress: f64) {
+        self.progress.set(progress);
+        for waiting in self.waiting.take() {
+            // A call that has given up is gone.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Resolves at the next change.
+    fn changed(&self) -> impl Future<Output = ()> + use<> {
+        let (sender, changed) = oneshot::channel();
+        self.waiting.borrow_mut().push(sender);
+        async {
+            let _ = changed.await;
+        }
+    }
+}
+
+/// Opens the problem again if the call that solves it fails.
 struct Attempt<'a>(&'a Memo);
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.0.borrow_mut();
-        if matches!(*state, State::Busy) {
-            *state = State::Open;
+        if matches!(*self.0.state.borrow(), State::Done(_)) {
+            return;
         }
+        self.0.change(State::Open, 0.0);
     }
 }
 
@@ -67,17 +100,20 @@ pub struct Spectrum {
 
 /// The spectrum with its first `n` directions.
 ///
-/// Between the sweeps of the eigenproblem it can be stopped, not while nalgebra brings the matrix to
-/// three diagonals, which takes the cube of the channels: under 2 s for 768 of them in a browser.
+/// It can be stopped between the sweeps of the eigenproblem, but not while nalgebra brings the matrix to
+/// tridiagonal form, which takes time in proportion to C³: under 2 s for 768 channels in a browser.
 ///
 /// Errors: `missing-tensor`, `unsupported-model` for embeddings too large to multiply, `bad-option`
-/// for n of 0 or more than the channels, `aborted`, `device-lost`, `out-of-memory`.
+/// for n of 0, of more than the channels, or of more projections than fit the memory, `aborted`,
+/// `device-lost`, `gpu-refused`, `out-of-memory`.
 pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     let config = &atlas.model.config;
     let (c, v) = (config.n_embd, config.vocab_size);
-    if !(1..=c).contains(&n) {
-        return Err(Error::BadOption(format!("a spectrum of {n} directions, expected 1 to {c}")));
+    let most = c.min((MAX_PROJECTIONS / v.max(1)).max(1));
+    if !(1..=most).contains(&n) {
+        return Err(Error::option("n", format!("1 to {most} directions"), n));
     }
+    check_memory("a direction over the vocabulary", v as u64, 4)?;
     let solved = solved(atlas).await?;
     let singular_values = solved.singular_values.clone();
     let mut directions: Vec<Vec<f64>> =
@@ -113,18 +149,26 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     Ok(Spectrum { singular_values, directions, tokens, cosine_with_mean })
 }
 
-/// The solved eigenproblem, from an earlier call or one that is at it now, if there is one.
+/// The solved eigenproblem, from an earlier call or from one that is solving it now, if there is one.
 async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
+    let memo = atlas.memo;
     loop {
-        match &*atlas.memo.0.borrow() {
+        match &*memo.state.borrow() {
             State::Open => break,
             State::Busy => {}
             State::Done(solved) => return Ok(solved.clone()),
         }
-        atlas.rest(0.0).await?;
+        atlas.queue.pause(Box::pin(memo.changed())).await;
+        atlas.gpu.check()?;
+        atlas.advance(memo.progress.get())?;
     }
-    atlas.memo.0.replace(State::Busy);
-    let _attempt = Attempt(atlas.memo);
+    memo.change(State::Busy, 0.0);
+    let _attempt = Attempt(memo);
+    let report = |done| {
+        memo.advance(done);
+        (atlas.on_progress)(done);
+    };
+    let atlas = &Atlas { on_progress: &report, ..*atlas };
     let gram = gram(atlas).await?;
     let mut eigen = Eigen::new(&gram, atlas.model.config.n_embd);
     drop(gram);
@@ -133,22 +177,25 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
         while !eigen.is_done() && start.elapsed() < SWEEPS {
             eigen.sweep();
         }
-        atlas.rest(GRAM_SHARE + (EIGEN_SHARE - GRAM_SHARE) * eigen.done()).await?;
+        atlas.yield_now(GRAM_SHARE + (EIGEN_SHARE - GRAM_SHARE) * eigen.done()).await?;
     }
     let (values, directions) = eigen.finish();
     let singular_values = values.iter().map(|v| v.max(0.0).sqrt() as f32).collect();
     let solved = Rc::new(Solved { singular_values, directions });
-    atlas.memo.0.replace(State::Done(solved.clone()));
+    memo.change(State::Done(solved.clone()), EIGEN_SHARE);
     Ok(solved)
 }
 
-/// wteᵀ·wte over the channels, summed on the device some thousand tokens at a time. Shapes: \[C, C\].
+/// wteᵀ·wte over the channels, summed on the device 4,096 tokens at a time. Shapes: \[C, C\].
 async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
     let (gpu, model) = (atlas.gpu, atlas.model);
     let (c, padded) = (model.config.n_embd, pad4(model.config.n_embd));
     gpu.check_binding("the Gram matrix", 4 * (padded as u64).pow(2))?;
+    // The matrix, its copy inside nalgebra and the vectors.
+    check_memory("the Gram matrix", (c as u64).pow(2), 3 * 8)?;
     let mut out = vec![0f64; c * c];
-    let most = model.wte()?.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
+    let wte = model.wte()?;
+    let most = wte.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
     let allocate = || {
         Ok((
             gpu.upload("counts", &vec![1f32; most]),
@@ -156,25 +203,25 @@ async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
         ))
     };
     let (counts, part) = gpu.allocate("the Gram matrix", allocate).await?;
-    for shard in model.weights.wte.iter() {
+    for shard in wte {
         let n_groups = pad4(shard.matrix.n_out) / 4;
         for first in (0..n_groups).step_by(TOKENS / 4) {
             let groups = first..(first + TOKENS / 4).min(n_groups);
             let done = shard.first_id + 4 * groups.end;
-            let mut rec = gpu.record(atlas.cancel);
+            let mut rec = gpu.record("the Gram matrix", atlas.cancel);
             let op = Gram { weight: &shard.matrix, counts: &counts, groups, y: &part };
             model.kernels.gram(&mut rec, &op)?;
-            rec.submit()?;
-            let sums = table::plain(atlas, &part, c, c).await?;
-            out.iter_mut().zip(sums).for_each(|(total, sum)| *total += f64::from(sum));
-            atlas
-                .rest(GRAM_SHARE * (done as f64 / model.config.vocab_size as f64).min(1.0))
-                .await?;
+            let bytes = 4 * (c * padded) as u64;
+            let read = rec.read(&[(&part, bytes)]).await?;
+            let sums = read.iter().flat_map(|rows| rows.chunks(padded)).flat_map(|row| &row[..c]);
+            out.iter_mut().zip(sums).for_each(|(total, &sum)| *total += f64::from(sum));
+            let share = (done as f64 / model.config.vocab_size as f64).min(1.0);
+            atlas.yield_now(GRAM_SHARE * share).await?;
         }
     }
     if out.iter().all(|sum| sum.is_finite()) {
         return Ok(out);
     }
-    let beyond = "products of its embeddings are beyond single precision";
+    let beyond = "products of its embeddings exceed single precision";
     Err(Error::UnsupportedModel(beyond.into()))
 }

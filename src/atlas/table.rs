@@ -6,10 +6,10 @@ use crate::kernels::{Shard, pad4};
 
 use super::Atlas;
 
-/// Most bytes read back at once.
+/// Bytes that are read back at once.
 const PIECE: usize = 4 << 20;
 
-/// Hands every row of an embedding to `visit`, in order. Shapes: a row \[C\].
+/// Calls `visit` with every row of an embedding, in order. Shapes: a row \[C\].
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub(super) async fn rows(
@@ -52,7 +52,7 @@ pub(super) async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> 
     let mut out = Vec::with_capacity(ids.len() * n_embd);
     let four = shards.first().map_or(1, |shard| shard.matrix.four_rows_bytes());
     for piece in ids.chunks((PIECE / four).max(1)) {
-        // Four rows lie together, so as many are read for one that is wanted.
+        // Four rows are stored together, so four are read for each one.
         let places: Vec<_> = piece
             .iter()
             .map(|&id| {
@@ -88,7 +88,7 @@ pub(super) async fn position(atlas: &Atlas<'_>, at: usize) -> Result<Vec<f32>> {
     let (wpe, config) = (atlas.model.wpe()?, &atlas.model.config);
     if at >= config.n_ctx {
         let last = config.n_ctx - 1;
-        return Err(Error::BadOption(format!("position is {at}, expected 0 to {last} or null")));
+        return Err(Error::option("position", format!("0 to {last}, or null"), at));
     }
     let row_bytes = 4 * pad4(config.n_embd) as u64;
     let range = at as u64 * row_bytes..(at as u64 + 1) * row_bytes;

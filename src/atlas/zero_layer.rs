@@ -2,33 +2,31 @@
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 use crate::kernels::{Embed, Rows, pad4};
-use crate::lens::{Norm, Ranked};
-use crate::reference::layer_norm;
+use crate::lens::{Decoder, Norm, Ranked};
 
 use super::neighbours::{Neighbours, nearest};
-use super::{Atlas, table};
+use super::{Atlas, check_memory, table};
 
-/// How a token becomes a row.
+/// How the row of a token is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
-    /// What stands before the unembedding.
+pub struct TokenRow {
+    /// The norm before the unembedding.
     pub norm: Norm,
     /// The position whose embedding is added, if any.
     pub position: Option<usize>,
 }
 
-/// Which rows there are.
+/// Which rows to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
+pub struct ZeroLayerOptions {
     /// How they are made.
-    pub row: Row,
-    /// Every how many-th token is looked at: 1 for all.
+    pub row: TokenRow,
+    /// Every step-th token is computed: 1 for all.
     pub step: usize,
 }
 
-/// What each token is followed by without any block. Shapes: \[V / step, rounded up\] each.
+/// What the model without any block predicts after each token. Shapes: \[V / step, rounded up\] each.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ZeroLayer {
     /// The most likely next token; the lower id of equals.
@@ -39,46 +37,61 @@ pub struct ZeroLayer {
     pub self_logit: Vec<f32>,
 }
 
-/// Rows that go over the vocabulary together.
+/// Rows that are folded over the vocabulary together.
 const ROWS: usize = 256;
 
-/// The arg-max of every token's row of `wte·wteᵀ`, or of the same behind `wpe` and `ln_f`. Of a
-/// model whose unembedding is another matrix, or has a bias, that is what is meant.
+/// The arg-max of every token's row of `wte·wteᵀ`, or of the same with `wpe` and `ln_f`; for a model with
+/// another unembedding matrix or a bias on the logits, with those.
 ///
 /// Errors: `missing-tensor`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
-pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer> {
+pub async fn zero_layer(atlas: &Atlas<'_>, options: ZeroLayerOptions) -> Result<ZeroLayer> {
     let (gpu, model) = (atlas.gpu, atlas.model);
     let config = &model.config;
-    let Options { row: Row { norm, position }, step } = options;
+    let ZeroLayerOptions { row: TokenRow { norm, position }, step } = options;
     if step == 0 {
-        return Err(Error::BadOption("step is 0, expected a whole number from 1".into()));
+        return Err(Error::option("step", "a whole number from 1", step));
     }
-    model.wte()?;
-    model.unembed()?;
-    if norm == Norm::Affine {
-        model.ln_f()?;
-    }
+    check_memory("the zero-layer model", config.vocab_size as u64, 4 * 4)?;
+    let wte = model.wte()?;
+    let decoder = Decoder::new(model, norm)?;
     let place = match position {
         Some(at) => table::position(atlas, at).await?,
         None => vec![0.0; config.n_embd],
     };
-    let ids: Vec<u32> = (0..config.vocab_size as u32).step_by(step).collect();
-    let n_most = ROWS.min(ids.len());
+    let n_rows = config.vocab_size.div_ceil(step);
+    let ids: Vec<u32> = (0u32..).step_by(step).take(n_rows).collect();
+    let n_most = ROWS.min(n_rows);
     let padded = pad4(config.n_embd);
     let allocate = || {
         let rows = |label| gpu.tensor(label, (4 * n_most * padded) as u64);
         let targets = gpu.tensor("token ids", 4 * n_most as u64);
-        Ok((rows("places"), rows("embeddings"), targets, Ranked::new(gpu, model, n_most)))
+        Ok((rows("places"), rows("embeddings"), targets, Ranked::new(gpu, &decoder, n_most)))
     };
     let (places, x, targets, ranked) = gpu.allocate("the zero-layer model", allocate).await?;
     for row in 0..n_most {
         gpu.write(&places, (4 * row * padded) as u64, &place);
     }
-    let batch = Batch { atlas, norm, places: &places, x: &x, targets: &targets, room: &ranked };
     let mut out = ZeroLayer::default();
     for ids in ids.chunks(n_most) {
-        batch.read(ids, &mut out).await?;
-        atlas.rest(out.argmax.len() as f64 / (config.vocab_size.div_ceil(step)) as f64).await?;
+        gpu.write(&targets, 0, ids);
+        let mut rec = gpu.record("the zero-layer model", atlas.cancel);
+        let x = Rows::new(&x, 0, config.n_embd);
+        let embed = Embed {
+            ids: &targets,
+            wte,
+            wpe: &places,
+            scale: config.embedding_scale(),
+            first_position: 0,
+            n_rows: ids.len(),
+            y: x,
+        };
+        model.kernels.embed(&mut rec, &embed)?;
+        for row in ranked.rank(rec, x, ids).await? {
+            out.argmax.push(row.argmax);
+            out.logit.push(row.logit);
+            out.self_logit.push(row.target_logit);
+        }
+        atlas.yield_now(out.argmax.len() as f64 / n_rows as f64).await?;
     }
     Ok(out)
 }
@@ -86,27 +99,32 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: Options) -> Result<ZeroLayer
 /// The `k` largest logits of one token's row, in f64 on the CPU.
 ///
 /// Errors: `missing-tensor`, `bad-token`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
-pub async fn next_tokens(atlas: &Atlas<'_>, id: u32, k: usize, row: Row) -> Result<Neighbours> {
-    let Config { n_embd, layer_norm_epsilon, .. } = atlas.model.config;
-    let scale = atlas.model.weights.wte_scale;
+pub async fn next_tokens(
+    atlas: &Atlas<'_>,
+    id: u32,
+    k: usize,
+    row: TokenRow,
+) -> Result<Neighbours> {
+    let config: &Config = &atlas.model.config;
     let quiet = Atlas { on_progress: &|_| {}, ..*atlas };
-    let mut x: Vec<f32> = table::rows_of(&quiet, &[id]).await?;
-    x.iter_mut().for_each(|v| *v *= scale);
+    let token = table::rows_of(&quiet, &[id]).await?;
+    let scale = f64::from(config.embedding_scale());
+    let mut x: Vec<f64> = token.into_iter().map(|v| scale * f64::from(v)).collect();
     if let Some(at) = row.position {
         let place = table::position(atlas, at).await?;
-        x.iter_mut().zip(place).for_each(|(v, p)| *v += p);
+        x.iter_mut().zip(place).for_each(|(v, p)| *v += f64::from(p));
     }
-    let normed = |affine| layer_norm::<f64>(&x, n_embd, affine, layer_norm_epsilon);
-    let x = match row.norm {
-        Norm::None => x.iter().map(|&v| f64::from(v)).collect(),
-        Norm::Plain => normed(None),
-        Norm::Affine => {
-            let ln_f = atlas.model.ln_f()?;
-            let gain = table::plain(atlas, &ln_f.gain, 1, n_embd).await?;
-            let bias = table::plain(atlas, &ln_f.bias, 1, n_embd).await?;
-            normed(Some((&gain, &bias)))
+    if row.norm != Norm::None {
+        normalise(&mut x, config.layer_norm_epsilon.into());
+    }
+    if row.norm == Norm::Affine {
+        let ln_f = atlas.model.ln_f()?;
+        let gain = table::plain(atlas, &ln_f.gain, 1, config.n_embd).await?;
+        let bias = table::plain(atlas, &ln_f.bias, 1, config.n_embd).await?;
+        for (v, (&gain, &bias)) in x.iter_mut().zip(gain.iter().zip(&bias)) {
+            *v = *v * f64::from(gain) + f64::from(bias);
         }
-    };
+    }
     let unembed = atlas.model.unembed()?;
     let mut biases = Vec::new();
     for shard in unembed {
@@ -119,39 +137,11 @@ pub async fn next_tokens(atlas: &Atlas<'_>, id: u32, k: usize, row: Row) -> Resu
     nearest(atlas, unembed, k, &x, |dot, token, _| dot + f64::from(biases[token])).await
 }
 
-struct Batch<'a> {
-    atlas: &'a Atlas<'a>,
-    norm: Norm,
-    places: &'a Tensor,
-    x: &'a Tensor,
-    targets: &'a Tensor,
-    room: &'a Ranked,
-}
-
-impl Batch<'_> {
-    async fn read(&self, ids: &[u32], out: &mut ZeroLayer) -> Result<()> {
-        let Atlas { gpu, model, cancel, .. } = *self.atlas;
-        let n = ids.len();
-        gpu.write(self.targets, 0, ids);
-        let mut rec = gpu.record(cancel);
-        let x = Rows::new(self.x, 0, model.config.n_embd);
-        model.kernels.embed(
-            &mut rec,
-            &Embed {
-                ids: self.targets,
-                wte: &model.weights.wte,
-                wpe: self.places,
-                scale: model.weights.wte_scale,
-                first_position: 0,
-                n_rows: n,
-                y: x,
-            },
-        )?;
-        for found in self.room.find(rec, model, self.norm, x, ids).await? {
-            out.argmax.push(found.argmax);
-            out.logit.push(found.logit);
-            out.self_logit.push(found.target_logit);
-        }
-        Ok(())
-    }
+/// Subtracts the mean of a row and divides by its standard deviation.
+fn normalise(x: &mut [f64], epsilon: f64) {
+    let n = x.len() as f64;
+    let mean = x.iter().sum::<f64>() / n;
+    let variance = x.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    let deviation = (variance + epsilon).sqrt();
+    x.iter_mut().for_each(|v| *v = (*v - mean) / deviation);
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of bytes that come in pieces, which can be set aside and gone on with another day.
+//! SHA-256 of bytes that come in pieces. Its state can be saved and restored later.
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
@@ -14,38 +14,36 @@ impl std::fmt::Debug for Digest {
 }
 
 impl Digest {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// What it is after the bytes so far, as 64 hexadecimal digits.
+    /// The digest of the bytes so far, as 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         hex(&self.0.clone().finalize())
     }
 
-    /// Its inner state as text, for [`Digest::resume`].
+    /// The inner state as text, for [`Digest::resume`].
     pub fn state(&self) -> String {
         hex(&self.0.serialize())
     }
 
-    /// The digest that gave this state; none if no digest can have.
+    /// Restores a digest from its state; `None` if `state` is not the state of a digest.
     pub fn resume(state: &str) -> Option<Digest> {
-        let digits = state.as_bytes();
-        let pair = |p: &[u8]| Some((digit(p[0])? << 4) | digit(p[1])?);
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(pair).collect::<Option<_>>()?;
+        let (pairs, rest) = state.as_bytes().as_chunks::<2>();
+        let byte = |&[high, low]: &[u8; 2]| Some((digit(high)? << 4) | digit(low)?);
+        let bytes: Vec<u8> = pairs.iter().map(byte).collect::<Option<_>>()?;
         let state = SerializedState::<Sha256>::try_from(&bytes[..]).ok()?;
-        let is_whole = digits.len() == 2 * bytes.len();
-        is_whole.then(|| Sha256::deserialize(&state).ok().map(Digest)).flatten()
+        rest.is_empty().then(|| Sha256::deserialize(&state).ok().map(Digest)).flatten()
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
     bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 fn digit(c: u8) -> Option<u8> {
-    char::from(c).to_digit(16).map(|d| d as u8)
+    char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }

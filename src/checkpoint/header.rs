@@ -1,27 +1,28 @@
-//! The header of a safetensors file: what tensors there are and where.
+//! The header of a safetensors file: which tensors it has and where.
 //!
-//! The crate's own header type keeps offsets in `usize`, which is 32 bits wide in a browser, and
-//! GPT-2 XL's file is 6 GB; its element types are used, the offsets are read here as `u64`.
+//! The crate's own header type keeps offsets in `usize`, which has 32 bits in a browser, while GPT-2
+//! XL's file has 6 GB. Its element types and their sizes are used; the offsets are read here as `u64`.
 
 use std::collections::{BTreeMap, HashSet};
 
 use safetensors::Dtype;
-use serde::de::{MapAccess, Visitor};
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 
-/// Longest header that is read. GPT-2 XL's is 60 kB.
+/// Longest accepted header. GPT-2 XL's has 60 kB.
 pub(super) const MAX_HEADER: u64 = 2 << 20;
-/// Most dimensions of a tensor.
+/// Largest accepted number of dimensions.
 const MAX_RANK: usize = 8;
-/// Largest offset: what JavaScript counts exactly, and far from overflowing a sum of two.
+/// Largest accepted offset: JavaScript numbers are exact up to it, and the sum of two cannot overflow.
 pub(super) const MAX_OFFSET: u64 = 1 << 53;
-/// The entry that is no tensor.
+/// Name of the entry that is not a tensor.
 const METADATA: &str = "__metadata__";
 
-/// How the numbers of a tensor are stored in the file.
+/// Element type of a tensor in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Element {
     /// IEEE single precision.
@@ -53,25 +54,27 @@ impl Element {
     /// Appends the numbers in `bytes` (a whole number of them) to `out`.
     pub fn decode(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
-            Element::F32 => out.extend(
-                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            ),
-            Element::F16 => out.extend(
-                bytes.chunks_exact(2).map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()),
-            ),
-            Element::Bf16 => out.extend(
-                bytes.chunks_exact(2).map(|b| half::bf16::from_le_bytes([b[0], b[1]]).to_f32()),
-            ),
+            Element::F32 => {
+                out.extend(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)));
+            }
+            Element::F16 => {
+                let value = |&b: &[u8; 2]| half::f16::from_le_bytes(b).to_f32();
+                out.extend(bytes.as_chunks().0.iter().map(value));
+            }
+            Element::Bf16 => {
+                let value = |&b: &[u8; 2]| half::bf16::from_le_bytes(b).to_f32();
+                out.extend(bytes.as_chunks().0.iter().map(value));
+            }
         }
     }
 }
 
-/// One line of the header.
+/// One tensor of the header.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TensorInfo {
     /// Name in the file.
     pub name: String,
-    /// Element type, or the name of one that Loupe does not compute with.
+    /// Element type, or the name of a type that Loupe does not read.
     pub element: std::result::Result<Element, String>,
     /// Dimensions, outermost first.
     pub shape: Vec<u64>,
@@ -81,12 +84,12 @@ pub struct TensorInfo {
     pub end: u64,
 }
 
-/// All of it.
+/// The whole header.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
     /// Every tensor, in the order of the data.
     pub tensors: Vec<TensorInfo>,
-    /// The strings that the writer of the file left beside them.
+    /// The strings of its metadata.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -96,7 +99,7 @@ impl Header {
     /// Errors: `bad-header`.
     pub fn parse(json: &[u8]) -> Result<Header> {
         let raw: RawHeader = serde_json::from_slice(json).map_err(|e| {
-            Error::BadHeader(format!("its header is not the JSON that is expected: {e}"))
+            Error::BadHeader(format!("header: expected a JSON object of tensors, got {e}"))
         })?;
         let mut names = HashSet::new();
         let mut tensors = Vec::with_capacity(raw.tensors.len());
@@ -156,12 +159,12 @@ impl Serialize for Header {
 
 #[derive(Deserialize)]
 struct RawTensor {
-    dtype: Dtype,
+    dtype: String,
     shape: Vec<u64>,
     data_offsets: (u64, u64),
 }
 
-/// The header's entries as they come, without a detour over a tree of values.
+/// The entries of the header in the order of the file.
 struct RawHeader {
     tensors: Vec<(String, RawTensor)>,
     metadata: BTreeMap<String, String>,
@@ -184,7 +187,7 @@ impl<'de> Deserialize<'de> for RawHeader {
                 let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
-                        // The format wants strings; other values are nobody's business here.
+                        // The format allows only strings; other values are ignored.
                         let values: Option<BTreeMap<String, serde_json::Value>> =
                             map.next_value()?;
                         for (key, value) in values.unwrap_or_default() {
@@ -203,30 +206,34 @@ impl<'de> Deserialize<'de> for RawHeader {
     }
 }
 
+/// Checks one entry. An unknown element type is an error only for a tensor that the model needs, so its
+/// size is not checked here.
+///
+/// Errors: `bad-header`.
 fn check_tensor(name: String, raw: RawTensor) -> Result<TensorInfo> {
     let (start, end) = raw.data_offsets;
-    if raw.shape.len() > MAX_RANK || end > MAX_OFFSET {
+    if raw.shape.len() > MAX_RANK || end > MAX_OFFSET || end < start {
         return Err(Error::BadHeader(format!(
-            "tensor {name} has {} dimensions and ends at byte {end}",
+            "tensor {name} has {} dimensions and fills bytes {start} to {end}",
             raw.shape.len()
         )));
     }
-    let bits = raw
-        .shape
-        .iter()
-        .try_fold(raw.dtype.bitsize() as u64, |n, &d| n.checked_mul(d))
-        .ok_or_else(|| Error::BadHeader(format!("tensor {name}: its shape overflows")))?;
-    if end < start || bits % 8 != 0 || end - start != bits / 8 {
-        return Err(Error::BadHeader(format!(
-            "tensor {name}: shape {:?} of {:?} does not fill bytes {start} to {end}",
-            raw.shape, raw.dtype
-        )));
+    let deserializer: StrDeserializer<'_, ValueError> = raw.dtype.as_str().into_deserializer();
+    let dtype = Dtype::deserialize(deserializer).ok();
+    if let Some(dtype) = dtype {
+        let bits = raw.shape.iter().try_fold(dtype.bitsize() as u64, |n, &d| n.checked_mul(d));
+        if bits.is_none_or(|bits| bits % 8 != 0 || end - start != bits / 8) {
+            return Err(Error::BadHeader(format!(
+                "tensor {name}: shape {:?} of {dtype:?} does not fill bytes {start} to {end}",
+                raw.shape
+            )));
+        }
     }
-    let element = match raw.dtype {
-        Dtype::F32 => Ok(Element::F32),
-        Dtype::F16 => Ok(Element::F16),
-        Dtype::BF16 => Ok(Element::Bf16),
-        other => Err(format!("{other:?}")),
+    let element = match dtype {
+        Some(Dtype::F32) => Ok(Element::F32),
+        Some(Dtype::F16) => Ok(Element::F16),
+        Some(Dtype::BF16) => Ok(Element::Bf16),
+        _ => Err(raw.dtype),
     };
     Ok(TensorInfo { name, element, shape: raw.shape, start, end })
 }

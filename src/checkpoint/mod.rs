@@ -1,14 +1,16 @@
-//! A safetensors file, read from bytes in any pieces and written as its tensors come.
+//! A safetensors file, read from bytes in pieces of any size and written as its tensors come.
 //!
-//! The only module that names `safetensors`, and `sha2` for the digests that tell a whole file from
-//! a damaged one.
+//! The only module that names `safetensors`, and `sha2` for the digests that detect damaged files.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))] // everything here comes from strangers
 
 mod digest;
 mod header;
 mod reader;
+mod source;
 mod writer;
 
 pub use digest::Digest;
 pub use header::{Element, Header, TensorInfo};
 pub use reader::{Event, Reader};
-pub use writer::{Beginning, Kept, Position, Store, StoreError, Writer};
+pub use source::{SourceId, is_sha256};
+pub use writer::{Kept, PartialCopy, Position, Store, StoreError, Writer};

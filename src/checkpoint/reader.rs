@@ -1,55 +1,58 @@
-//! Bytes in any pieces ─▶ (tensor, bytes).
+//! Bytes in pieces of any size ─▶ (tensor, bytes).
 
 use crate::error::{Error, Result};
 
 use super::digest::Digest;
 use super::header::{Header, MAX_HEADER, TensorInfo};
+use super::source::SourceId;
 
-/// Under this name a file that Loupe wrote says what its data section's SHA-256 is.
+/// Metadata key of the SHA-256 of the data section, in files that Loupe wrote.
 pub(super) const DATA_DIGEST: &str = "loupe.sha256";
 
-/// What the reader hands over, in file order.
+/// What the reader returns, in file order.
 #[derive(Debug)]
 pub enum Event<'r, 'b> {
     /// The header is complete.
     Header(&'r Header),
-    /// The next bytes of a tensor. Pieces of one tensor come in order and without a gap.
+    /// The next bytes of a tensor. The pieces of one tensor come in order and without gaps.
     Data {
         /// Index into the header's list.
         index: usize,
-        /// The tensor they belong to.
+        /// The tensor that they belong to.
         tensor: &'r TensorInfo,
         /// The bytes.
         bytes: &'b [u8],
     },
 }
 
-/// Reads one safetensors file from pieces of any size, without ever holding more than the header.
+/// Reads one safetensors file from pieces of any size. It buffers nothing but the header.
 #[derive(Debug, Default)]
 pub struct Reader {
     /// Length prefix and header, until the header is parsed.
     head: Vec<u8>,
     head_bytes: u64,
     header: Option<Header>,
-    /// Tensor the next byte belongs to.
+    /// What identifies the file, once the header is parsed.
+    id: Option<SourceId>,
+    /// Index of the tensor that the next byte belongs to.
     current: usize,
-    /// Bytes of the data section seen.
+    /// Bytes of the data section that have been read.
     position: u64,
     received: u64,
-    /// Of the whole file, and what it has to be.
+    /// Digest of the whole file, and its expected value.
     file: Option<(Digest, String)>,
-    /// Of the data section, and what the header says it is.
+    /// Digest of the data section, and the value in the header.
     data: Option<(Digest, String)>,
 }
 
 impl Reader {
-    /// A reader at the start of a file; `sha256` is the whole file's, if it is known.
+    /// A reader at the start of a file. `sha256` is the expected digest of the whole file, if it is known.
     pub fn new(sha256: Option<&str>) -> Reader {
         let file = sha256.map(|hex| (Digest::default(), hex.to_ascii_lowercase()));
         Reader { file, ..Reader::default() }
     }
 
-    /// Takes bytes off the front of `bytes` up to the next event; none once they are used up.
+    /// Removes bytes from the front of `bytes` up to the next event; `None` once all are removed.
     ///
     /// Errors: `bad-header`.
     /// Source: the safetensors format: u64 little-endian length, JSON header, contiguous data.
@@ -90,28 +93,33 @@ impl Reader {
         self.header.as_ref().map(|header| self.head_bytes + header.data_bytes())
     }
 
-    /// Byte of the file that is expected next.
+    /// Offset of the next expected byte in the file.
     pub fn offset(&self) -> u64 {
         self.received
     }
 
-    /// The running digest of the whole file, if it has to be some value.
+    /// The running digest of the whole file, if its value is verified.
     pub fn file_digest(&self) -> Option<&Digest> {
         self.file.as_ref().map(|(digest, _)| digest)
     }
 
-    /// The running digest of the data section, if the header says what it has to be.
+    /// The running digest of the data section, if the header has its value.
     pub fn data_digest(&self) -> Option<&Digest> {
         self.data.as_ref().map(|(digest, _)| digest)
     }
 
-    /// After the header: goes on at byte `offset` of the file, where a tensor begins or the file
-    /// ends. `digest` is the one of all bytes before it, if it was kept; else the file's digest
-    /// can no longer be told.
+    /// What identifies the file, once its header is known.
+    pub fn id(&self) -> Option<&SourceId> {
+        self.id.as_ref()
+    }
+
+    /// After the header: continues at byte `offset` of the file, where a tensor begins or the file
+    /// ends. `digest` is the digest of all bytes before it; without it the digest of the whole file
+    /// cannot be verified.
     ///
-    /// Errors: `corrupt` where no tensor begins: it is not the file that it was.
+    /// Errors: `corrupt` if no tensor begins at `offset`.
     pub fn seek(&mut self, offset: u64, digest: Option<Digest>) -> Result<()> {
-        let changed = || Error::Corrupt("it is not the file that was begun with".into());
+        let changed = || Error::Corrupt("it changed since the download began".into());
         let header = self.header.as_ref().ok_or_else(changed)?;
         let position = offset.checked_sub(self.head_bytes).ok_or_else(changed)?;
         let begins = header.tensors.iter().position(|t| t.start == position);
@@ -126,7 +134,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Says whether the file was complete, and what its digests promised.
+    /// Checks that the file is complete and has the expected digests.
     ///
     /// Errors: `truncated`, `corrupt`.
     pub fn finish(self) -> Result<()> {
@@ -140,15 +148,13 @@ impl Reader {
         for (digest, expected) in [self.file, self.data].into_iter().flatten() {
             let found = digest.hex();
             if found != expected {
-                return Err(Error::Corrupt(format!(
-                    "its SHA-256 is {found}, it should be {expected}"
-                )));
+                return Err(Error::Corrupt(format!("SHA-256: expected {expected}, got {found}")));
             }
         }
         Ok(())
     }
 
-    /// Moves bytes of the length prefix and the header into `head`; true once it is complete.
+    /// Moves bytes of the length prefix and the header into `head`; true once the header is complete.
     fn take_head(&mut self, bytes: &mut &[u8]) -> Result<bool> {
         for _ in 0..2 {
             let want = self.head_length()?.unwrap_or(8) - self.head.len() as u64;
@@ -161,25 +167,28 @@ impl Reader {
         if self.head_length()? != Some(self.head.len() as u64) {
             return Ok(false);
         }
-        let header = Header::parse(&self.head[8..])?;
+        let header = Header::parse(self.head.get(8..).unwrap_or_default())?;
         let data = header.metadata.get(DATA_DIGEST);
         self.data = data.map(|hex| (Digest::default(), hex.clone()));
         if let Some((digest, _)) = &mut self.file {
             digest.update(&self.head);
         }
         self.head_bytes = self.head.len() as u64;
+        let sha256 = self.file.as_ref().map(|(_, expected)| expected.clone());
+        let bytes = self.head_bytes + header.data_bytes();
+        self.id = Some(SourceId::new(bytes, &self.head, sha256));
         self.head = Vec::new();
         self.header = Some(header);
         Ok(true)
     }
 
-    /// Bytes of prefix and header together, once the prefix is there.
+    /// Bytes of the length prefix and the header together, once the prefix is known.
     fn head_length(&self) -> Result<Option<u64>> {
         let Some(prefix) = self.head.first_chunk::<8>() else { return Ok(None) };
         let n = u64::from_le_bytes(*prefix);
         if !(2..=MAX_HEADER).contains(&n) {
             return Err(Error::BadHeader(format!(
-                "the header would be {n} bytes long; is this a model.safetensors file?"
+                "header length: expected 2 to {MAX_HEADER} bytes, got {n}"
             )));
         }
         Ok(Some(8 + n))

@@ -1,57 +1,64 @@
-//! Tensors as they come ─▶ one safetensors file that is valid whenever it is left.
+//! Tensors as they come ─▶ one safetensors file that is valid at every checkpoint.
 //!
-//! The data goes behind room reserved for the header. The header is written now and then, always at
-//! the end of a tensor: after a crash the file holds a beginning to go on from, never a wrong model.
+//! The data follows space reserved for the header. The header is written from time to time, always at
+//! the end of a tensor. After a crash the file holds a partial copy that can be resumed, never a wrong model.
 
 use super::digest::Digest;
 use super::header::{Element, Header, MAX_HEADER, MAX_OFFSET, TensorInfo};
 use super::reader::DATA_DIGEST;
+use super::source::SourceId;
 use crate::error::Result as Checked;
 
-/// Where the sources are to be gone on with.
+/// Metadata key of the position at which the sources are resumed.
 const NEXT: &str = "loupe.next";
-/// What stands there once nothing of them is wanted any more.
+/// Its value in a finished copy.
 const END: &str = "end";
-/// Bytes after which the header is brought up to date.
+/// Metadata key of the identities of the sources that the copy has data of.
+const SOURCES: &str = "loupe.sources";
+/// Data bytes between two updates of the header.
 const SAVE_BYTES: u64 = 32 << 20;
 /// Bytes gathered before a write.
 const STAGE: usize = 1 << 20;
-/// More than the metadata of any file takes.
-const METADATA_ROOM: usize = 1024;
+/// Reserved for the metadata of the header, besides the sources. Units: bytes.
+const METADATA_BYTES: usize = 1024;
+/// Reserved for the identity of each source. Units: bytes.
+const SOURCE_BYTES: usize = 160;
+/// Largest number of sources.
+const MAX_SOURCES: usize = 1024;
 
 /// A place that keeps bytes: in a browser, a file of the origin-private file system.
 pub trait Store {
-    /// Bytes it holds.
+    /// Number of bytes in it.
     fn size(&mut self) -> Result<u64, StoreError>;
     /// Fills `into` from byte `at` on; returns how many bytes there were.
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<usize, StoreError>;
     /// Writes all of `bytes` at byte `at`.
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError>;
-    /// Cuts or grows it.
+    /// Cuts or extends it to `bytes` bytes.
     fn truncate(&mut self, bytes: u64) -> Result<(), StoreError>;
-    /// Brings what was written to the disk.
+    /// Writes buffered bytes to the disk.
     fn flush(&mut self) -> Result<(), StoreError>;
 }
 
-/// Why a store refused. It never fails a load: the model is used without being kept.
+/// Why a store failed. This never fails a load: the model is used without being kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreError {
-    /// The platform's name of it, e.g. `QuotaExceededError`.
+    /// The platform's name of the error, such as `QuotaExceededError`.
     pub name: String,
-    /// In words.
+    /// The platform's message.
     pub message: String,
 }
 
-/// Where in a list of source files the next byte is.
+/// Where the next byte is in a list of source files.
 #[derive(Debug, Clone, Default)]
 pub struct Position {
     /// Index of the file.
     pub file: usize,
-    /// Byte in it.
+    /// Byte in that file.
     pub offset: u64,
-    /// Bytes of all the files before it.
+    /// Bytes of all files before it.
     pub before: u64,
-    /// Digest of the file up to there, if the file's digest has to be some value.
+    /// Digest of the file up to `offset`, if the file's digest is verified.
     pub digest: Option<Digest>,
 }
 
@@ -61,14 +68,19 @@ impl Position {
         Position { file: usize::MAX, ..Position::default() }
     }
 
+    /// Whether no byte of the sources is missing.
+    pub fn is_end(&self) -> bool {
+        self.file == usize::MAX
+    }
+
     fn parse(text: &str) -> Option<Position> {
         if text == END {
             return Some(Position::end());
         }
         let mut words = text.split(' ');
-        let file = words.next()?.parse().ok()?;
-        let offset = words.next()?.parse().ok()?;
-        let before = words.next()?.parse().ok()?;
+        let file = words.next()?.parse().ok().filter(|&file| file < MAX_SOURCES)?;
+        let offset = words.next()?.parse().ok().filter(|&offset| offset <= MAX_OFFSET)?;
+        let before = words.next()?.parse().ok().filter(|&before| before <= MAX_OFFSET)?;
         let digest = match words.next()? {
             "-" => None,
             state => Some(Digest::resume(state)?),
@@ -77,6 +89,9 @@ impl Position {
     }
 
     fn text(&self) -> String {
+        if self.is_end() {
+            return END.into();
+        }
         let state = self.digest.as_ref().map_or_else(|| "-".into(), Digest::state);
         format!("{} {} {} {state}", self.file, self.offset, self.before)
     }
@@ -91,19 +106,21 @@ pub struct Kept {
     pub sha256: String,
 }
 
-/// What a file that may be unfinished holds.
+/// The content of a copy, finished or not.
 #[derive(Debug)]
-pub struct Beginning {
+pub struct PartialCopy {
     header: Header,
-    /// Where its data begins.
+    /// Offset of its data.
     head: u64,
-    /// Where the sources go on.
+    /// Where the sources are resumed.
     pub position: Position,
+    /// The sources that it has data of, in order.
+    pub sources: Vec<SourceId>,
 }
 
-impl Beginning {
-    /// The beginning that `store` holds, if it is one.
-    pub fn find(store: &mut dyn Store) -> Option<Beginning> {
+impl PartialCopy {
+    /// The copy that `store` holds; `None` if it does not hold one.
+    pub fn find(store: &mut dyn Store) -> Option<PartialCopy> {
         let mut prefix = [0; 8];
         let size = store.size().ok()?;
         if store.read(0, &mut prefix).ok()? < 8 {
@@ -113,23 +130,53 @@ impl Beginning {
         if length > MAX_HEADER || 8 + length > size {
             return None;
         }
-        let mut json = vec![0; length as usize];
+        let mut json = vec![0; usize::try_from(length).ok()?];
         if store.read(8, &mut json).ok()? < json.len() {
             return None;
         }
         let header = Header::parse(&json).ok()?;
         let position = Position::parse(header.metadata.get(NEXT)?)?;
-        let found = Beginning { header, head: 8 + length, position };
-        (found.bytes() <= size).then_some(found)
+        let sources = header.metadata.get(SOURCES)?.split_terminator(' ').map(SourceId::parse);
+        let sources: Vec<_> = sources.take(MAX_SOURCES).collect::<Option<_>>()?;
+        let is_covered = position.is_end() || position.file < sources.len();
+        let found = PartialCopy { header, head: 8 + length, position, sources };
+        (is_covered && found.bytes() <= size).then_some(found)
     }
 
-    /// Bytes from the start of the file to the end of the last complete tensor.
+    /// Bytes from the start of the copy to the end of the last complete tensor.
     pub fn bytes(&self) -> u64 {
         self.head + self.header.data_bytes()
     }
+
+    /// Compares the copy with source files, of which the digests may be known. `None` if it was made of
+    /// other files, or cannot be continued from these; else the indices of the files whose headers decide.
+    pub fn compare(&self, sha256: &[Option<&str>]) -> Option<Vec<usize>> {
+        let n = self.sources.len();
+        let has_all = if self.position.is_end() { n == sha256.len() } else { n <= sha256.len() };
+        // The digest of a file that is continued can only be verified from its state.
+        let is_verified = sha256.get(self.position.file).is_none_or(Option::is_none);
+        let continues = is_verified || self.position.digest.is_some() || self.position.offset == 0;
+        let mut undecided = Vec::new();
+        for (i, (source, sha256)) in self.sources.iter().zip(sha256).enumerate() {
+            match source.has_digest(*sha256) {
+                Some(true) => {}
+                Some(false) => return None,
+                None => undecided.push(i),
+            }
+        }
+        (has_all && continues).then_some(undecided)
+    }
+
+    /// Bytes of the sources that need not be read again. Units: bytes.
+    pub fn received(&self) -> u64 {
+        match self.position.is_end() {
+            true => self.sources.iter().fold(0, |sum, source| sum.saturating_add(source.bytes)),
+            false => self.position.before.saturating_add(self.position.offset),
+        }
+    }
 }
 
-/// The end of the last complete tensor.
+/// State at the end of the last complete tensor.
 #[derive(Clone, Default)]
 struct Mark {
     n_tensors: usize,
@@ -138,28 +185,30 @@ struct Mark {
     position: Position,
 }
 
-/// Writes one file.
+/// Writes one copy.
 pub struct Writer {
     store: Box<dyn Store>,
-    /// Bytes of prefix and header: where the data begins.
+    /// Bytes of prefix and header: the offset of the data.
     head: u64,
     tensors: Vec<TensorInfo>,
-    /// Of the data section, staged ones included.
+    sources: Vec<SourceId>,
+    /// Length of the data section, staged bytes included.
     data_bytes: u64,
     staged: Vec<u8>,
     digest: Digest,
     mark: Mark,
-    /// Data bytes when the header was last brought up to date.
+    /// Data bytes at the last update of the header.
     saved: u64,
 }
 
 impl Writer {
-    /// Begins a file that will hold these tensors, in whatever order they come.
+    /// Starts a copy that will hold these tensors, in any order, from `n_sources` files.
     ///
-    /// Errors: `bad-header` for a header that would be longer than is read.
+    /// Errors: `bad-header` for a header that would be longer than is accepted.
     pub fn new<'a>(
         store: Box<dyn Store>,
         tensors: impl Iterator<Item = (&'a str, Element, &'a [u64])>,
+        n_sources: usize,
     ) -> Checked<Writer> {
         let widest = tensors.map(|(name, element, shape)| TensorInfo {
             name: name.into(),
@@ -169,11 +218,13 @@ impl Writer {
             end: MAX_OFFSET,
         });
         let header = Header { tensors: widest.collect(), metadata: Default::default() };
-        let head = (8 + header.json()?.len() + METADATA_ROOM).next_multiple_of(8) as u64;
+        let metadata = METADATA_BYTES + n_sources.min(MAX_SOURCES) * SOURCE_BYTES;
+        let head = (8 + header.json()?.len() + metadata).next_multiple_of(8) as u64;
         Ok(Writer {
             store,
             head,
             tensors: Vec::new(),
+            sources: Vec::new(),
             data_bytes: 0,
             staged: Vec::new(),
             digest: Digest::default(),
@@ -182,22 +233,31 @@ impl Writer {
         })
     }
 
-    /// Goes on where `beginning` ends; `digest` is that of its data.
-    pub fn go_on(store: Box<dyn Store>, beginning: Beginning, digest: Digest) -> Writer {
-        let tensors = beginning.header.tensors;
+    /// Continues `copy`; `digest` is the digest of its data.
+    pub fn resume(store: Box<dyn Store>, copy: PartialCopy, digest: Digest) -> Writer {
+        let PartialCopy { header, head, position, mut sources } = copy;
+        // The file that is continued announces itself again.
+        sources.truncate(position.file);
+        let tensors = header.tensors;
         let data_bytes = tensors.last().map_or(0, |t| t.end);
-        let (n_tensors, position) = (tensors.len(), beginning.position);
+        let n_tensors = tensors.len();
         let mark = Mark { n_tensors, data_bytes, digest: digest.clone(), position };
         Writer {
             store,
-            head: beginning.head,
+            head,
             tensors,
+            sources,
             data_bytes,
             staged: Vec::new(),
             digest,
             mark,
             saved: data_bytes,
         }
+    }
+
+    /// Records the source file that the next tensors come from.
+    pub fn source(&mut self, id: SourceId) {
+        self.sources.push(id);
     }
 
     /// Begins the next tensor.
@@ -213,7 +273,7 @@ impl Writer {
         });
     }
 
-    /// Takes its next bytes.
+    /// Appends the next bytes of the current tensor.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.digest.update(bytes);
         self.staged.extend_from_slice(bytes);
@@ -221,41 +281,41 @@ impl Writer {
         if self.staged.len() >= STAGE { self.write_staged() } else { Ok(()) }
     }
 
-    /// Ends it; `position` is where the sources go on.
+    /// Ends the current tensor; `position` is where the sources continue.
     pub fn end(&mut self, position: Position) -> Result<(), StoreError> {
         let (n_tensors, data_bytes) = (self.tensors.len(), self.data_bytes);
         self.mark = Mark { n_tensors, data_bytes, digest: self.digest.clone(), position };
         if data_bytes - self.saved >= SAVE_BYTES { self.save() } else { Ok(()) }
     }
 
-    /// Makes what is complete so far a beginning that can be gone on from.
+    /// Updates the header, so that the complete tensors can be resumed from.
     pub fn save(&mut self) -> Result<(), StoreError> {
         self.write_staged()?;
         let mark = self.mark.clone();
-        self.write_header(&mark, mark.position.text())?;
+        self.write_header(&mark)?;
         self.saved = mark.data_bytes;
         self.store.flush()
     }
 
-    /// Makes it the finished file. Every tensor begun must have ended. It can still be found as a
-    /// beginning, of which nothing is missing: so a crash before its owner knows loses nothing.
+    /// Finishes the copy. Every tensor must have ended. It is still found by [`PartialCopy::find`], at
+    /// the end of its sources, so a crash before its owner records it loses nothing.
     pub fn finish(&mut self) -> Result<Kept, StoreError> {
         self.write_staged()?;
-        let mark = self.mark.clone();
-        self.write_header(&mark, END.into())?;
+        let mark = Mark { position: Position::end(), ..self.mark.clone() };
+        self.write_header(&mark)?;
         let bytes = self.head + mark.data_bytes;
         self.store.truncate(bytes)?;
         self.store.flush()?;
         Ok(Kept { bytes, sha256: mark.digest.hex() })
     }
 
-    /// Leaves nothing behind.
+    /// Empties the store.
     pub fn discard(&mut self) -> Result<(), StoreError> {
         self.store.truncate(0)?;
         self.store.flush()
     }
 
-    /// Reads back what the file holds.
+    /// Reads bytes of the copy back.
     pub fn read(&mut self, at: u64, into: &mut [u8]) -> Result<usize, StoreError> {
         self.store.read(at, into)
     }
@@ -269,20 +329,27 @@ impl Writer {
         Ok(())
     }
 
-    fn write_header(&mut self, mark: &Mark, next: String) -> Result<(), StoreError> {
-        let metadata = [("format", "pt".into()), (DATA_DIGEST, mark.digest.hex()), (NEXT, next)];
-        let metadata = metadata.map(|(name, value)| (name.to_string(), value)).into();
-        let tensors = self.tensors[..mark.n_tensors].to_vec();
-        let header = Header { tensors, metadata };
+    fn write_header(&mut self, mark: &Mark) -> Result<(), StoreError> {
         let failed = |message: String| StoreError { name: "HeaderError".into(), message };
+        let sources: Vec<String> = self.sources.iter().map(SourceId::text).collect();
+        let metadata = [
+            ("format", "pt".into()),
+            (DATA_DIGEST, mark.digest.hex()),
+            (NEXT, mark.position.text()),
+            (SOURCES, sources.join(" ")),
+        ];
+        let metadata = metadata.map(|(name, value)| (name.to_string(), value)).into();
+        let tensors = self.tensors.iter().take(mark.n_tensors).cloned().collect();
+        let header = Header { tensors, metadata };
         let json = header.json().map_err(|e| failed(e.to_string()))?;
         let mut bytes = (self.head - 8).to_le_bytes().to_vec();
         bytes.extend(json);
-        if bytes.len() as u64 > self.head {
-            return Err(failed("the header has outgrown its room".into()));
+        let length = usize::try_from(self.head).unwrap_or(usize::MAX);
+        if bytes.len() > length {
+            return Err(failed("the header is longer than the space reserved for it".into()));
         }
         // The format allows spaces after the JSON.
-        bytes.resize(self.head as usize, b' ');
+        bytes.resize(length, b' ');
         self.store.write(0, &bytes)
     }
 }

@@ -1,9 +1,32 @@
-//! One compute pipeline and the order of its bindings.
+//! One compute pipeline, its WGSL source and the order of its bindings.
 
 use super::Gpu;
-use super::sources::{Access, Source};
 
-/// A compiled kernel: binding 0 is its `Params`, the rest follow [`Source::bindings`].
+/// How a kernel uses a storage binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// The WGSL of a kernel, and what Rust has to know of it. Binding 0 is always its `Params`, a uniform.
+#[derive(Debug)]
+pub struct Source {
+    /// Name of the file in `shaders/`, of the Rust function and of the CPU twin.
+    pub name: &'static str,
+    /// The text. The kernel comes first, so that line numbers in errors are those of its file.
+    pub wgsl: &'static str,
+    /// Bindings 1, 2, … in order.
+    pub bindings: &'static [Access],
+    /// Invocations in a workgroup.
+    pub workgroup: [u32; 3],
+    /// Constants of the WGSL whose values Rust relies on.
+    pub constants: &'static [(&'static str, u32)],
+}
+
+/// A compiled kernel.
 pub struct Kernel {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) layout: wgpu::BindGroupLayout,
@@ -11,7 +34,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Compiles a source. A refusal lands in the error scope around the call.
+    /// Compiles a source. An error is caught by the error scope around the call.
     pub fn new(gpu: &Gpu, source: &'static Source) -> Kernel {
         let storage = source
             .bindings

@@ -1,23 +1,23 @@
-//! The device and its limits, tensors, kernels, and what is recorded, submitted and read back.
+//! The device and its limits, tensors, kernels, and the recording, submission and readback of work.
 
 mod kernel;
 mod recorder;
-pub mod sources;
 mod tensor;
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
 
-pub use kernel::Kernel;
+pub use kernel::{Access, Kernel, Source};
 pub use recorder::{Cancel, Recorder};
 pub use tensor::Tensor;
 
-/// Exact counts of what was asked of the device, for tests and benchmarks.
+/// Exact counts of the work given to the device, for tests and benchmarks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches.
@@ -33,22 +33,33 @@ pub(crate) struct Allocated {
     pub(crate) peak: u64,
 }
 
-/// The device, its queue, and one cell in which uncaptured errors and device loss land.
+/// What the device reports outside of any call.
+#[derive(Debug, Default)]
+struct Status {
+    /// Why it was lost; this stays.
+    lost: Option<String>,
+    /// An error that no error scope caught. The next call that asks reports it, once.
+    uncaptured: Option<Error>,
+}
+
+/// A device with its queue.
 pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
-    trouble: Arc<Mutex<Option<Error>>>,
+    status: Arc<Mutex<Status>>,
     allocated: Arc<Mutex<Allocated>>,
     counters: Cell<Counters>,
-    /// Parameters of the dispatches of one submit, 256 bytes each.
+    /// Parameters of the dispatches of one submission, 256 bytes each.
     params: wgpu::Buffer,
-    /// Floating-point operations a second, as last seen; sizes the submits.
+    /// Floating-point operations per second in the last submission; determines the size of the next.
     rate: Cell<f64>,
 }
 
-/// Dispatches that fit into one submit: 1,024 parameter blocks of 256 bytes.
-pub(crate) const MAX_DISPATCHES: usize = 1024;
+/// Largest number of dispatches in one submission.
+const MAX_DISPATCHES: usize = 1024;
+/// Bytes reserved for the parameters of one dispatch: WebGPU's default offset alignment.
+const PARAMS_BYTES: usize = 256;
 
 impl Gpu {
     /// Opens the default adapter with WebGPU's default limits and no feature.
@@ -75,17 +86,23 @@ impl Gpu {
             .request_device(&descriptor)
             .await
             .map_err(|e| Error::NoAdapter(format!("{}: {e}", info.name)))?;
-        let trouble = Arc::new(Mutex::new(None));
-        let cell = trouble.clone();
+        let status = Arc::<Mutex<Status>>::default();
+        let shared = status.clone();
         device.set_device_lost_callback(move |_, message| {
-            // Our message goes on after it, so it must not end in a full stop of its own.
-            note(&cell, Error::DeviceLost(message.trim_end_matches('.').into()));
+            if let Ok(mut status) = shared.lock() {
+                // The message continues with a sentence of ours, so it must not end in a full stop.
+                status.lost.get_or_insert(message.trim_end_matches('.').into());
+            }
         });
-        let cell = trouble.clone();
-        device.on_uncaptured_error(Arc::new(move |e| note(&cell, refused(e))));
+        let shared = status.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            if let Ok(mut status) = shared.lock() {
+                status.uncaptured.get_or_insert(refused(error, "the device's own work"));
+            }
+        }));
         let params = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
-            size: 256 * MAX_DISPATCHES as u64,
+            size: (PARAMS_BYTES * MAX_DISPATCHES) as u64,
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
@@ -93,7 +110,7 @@ impl Gpu {
             device,
             queue,
             info,
-            trouble,
+            status,
             allocated: Arc::default(),
             counters: Cell::default(),
             params,
@@ -101,7 +118,7 @@ impl Gpu {
         })
     }
 
-    /// What the adapter says of itself.
+    /// The adapter's description of itself.
     pub fn info(&self) -> &wgpu::AdapterInfo {
         &self.info
     }
@@ -116,36 +133,39 @@ impl Gpu {
         self.allocated.lock().map_or(0, |a| a.now)
     }
 
-    /// Most bytes in tensors at any time since [`Gpu::reset_peak`]. Units: bytes.
+    /// Largest number of bytes in tensors since [`Gpu::reset_peak`]. Units: bytes.
     pub fn peak_bytes(&self) -> u64 {
         self.allocated.lock().map_or(0, |a| a.peak)
     }
 
-    /// Starts a new peak at what is allocated now.
+    /// Sets the peak to what is allocated now.
     pub fn reset_peak(&self) {
         if let Ok(mut a) = self.allocated.lock() {
             a.peak = a.now;
         }
     }
 
-    /// Fails if the device has been lost or has refused something. A loss stays; a lack of memory
-    /// is told once, because the next call may need less.
+    /// Fails if the device was lost, or if it reported an error that belongs to no call; the latter
+    /// is reported once.
     ///
-    /// Errors: `device-lost`, `out-of-memory`.
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
     pub fn check(&self) -> Result<()> {
-        let Ok(mut cell) = self.trouble.lock() else {
-            return Err(Error::DeviceLost("its error handler failed".into()));
-        };
-        let trouble = match &*cell {
-            Some(Error::OutOfMemory(_)) => cell.take(),
-            other => other.clone(),
-        };
-        trouble.map_or(Ok(()), Err)
+        self.check_lost()?;
+        let uncaptured = self.status.lock().ok().and_then(|mut s| s.uncaptured.take());
+        uncaptured.map_or(Ok(()), Err)
     }
 
-    /// Gives the device up, as a browser does to a page that has been in the background too long.
+    /// Errors: `device-lost`.
+    fn check_lost(&self) -> Result<()> {
+        // A browser calls back by itself; natively a poll does.
+        #[cfg(not(target_arch = "wasm32"))]
+        let _ = self.device.poll(wgpu::PollType::Poll);
+        let lost = self.status.lock().map_or(Some("its handler failed".into()), |s| s.lost.clone());
+        lost.map_or(Ok(()), |why| Err(Error::DeviceLost(why)))
+    }
+
+    /// Destroys the device, which is then lost.
     pub fn destroy(&self) {
-        note(&self.trouble, Error::DeviceLost("it was closed".into()));
         self.device.destroy();
     }
 
@@ -166,38 +186,33 @@ impl Gpu {
         self.queue.write_buffer(tensor.buffer(), offset, bytemuck::cast_slice(values));
     }
 
-    /// Runs `allocate` and fails if the device had no room for what it made.
-    ///
-    /// Errors: `out-of-memory`, and whatever `allocate` returns.
-    pub async fn allocate<V>(&self, what: &str, allocate: impl FnOnce() -> Result<V>) -> Result<V> {
+    /// Runs `work`, which gives commands to the device without awaiting, in an error scope of its own.
+    pub fn scoped<V>(&self, work: impl FnOnce() -> V) -> (V, Verdict) {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let made = allocate();
-        // Both are popped before either answer is waited for: meanwhile somebody else may push.
+        let made = work();
+        // Both scopes are popped before either answer is awaited: other calls push theirs meanwhile.
         let (validation, memory) = (validation.pop(), memory.pop());
-        let refusal = validation.await.or(memory.await);
-        match (made, refusal) {
-            (Err(e), _) => Err(e),
-            (Ok(_), Some(wgpu::Error::OutOfMemory { .. })) => Err(Error::OutOfMemory(what.into())),
-            (Ok(_), Some(e)) => Err(refused(e)),
-            (Ok(made), None) => Ok(made),
-        }
+        (made, Verdict(Box::pin(async { validation.await.or(memory.await) })))
     }
 
-    /// Starts a list of dispatches and copies.
-    pub fn record<'a>(&'a self, cancel: &'a Cancel) -> Recorder<'a> {
-        Recorder::new(self, cancel)
+    /// Runs `allocate`, which creates tensors, and fails if the device has too little memory for them.
+    ///
+    /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`, and those of `allocate`.
+    pub async fn allocate<V>(&self, what: &str, allocate: impl FnOnce() -> Result<V>) -> Result<V> {
+        let (made, verdict) = self.scoped(allocate);
+        let made = made?;
+        verdict.check(what).await?;
+        self.check_lost()?;
+        Ok(made)
+    }
+
+    /// Starts a list of dispatches and copies; `what` names the work in errors.
+    pub fn record<'a>(&'a self, what: &'static str, cancel: &'a Cancel) -> Recorder<'a> {
+        Recorder::new(self, what, cancel)
     }
 
     /// Waits until everything submitted so far is done.
-    ///
-    /// Errors: `device-lost`.
-    pub async fn settle(&self) -> Result<()> {
-        self.idle().await?;
-        self.check()
-    }
-
-    /// The same, without asking whether anything was refused: that is for whoever submitted it.
     ///
     /// Errors: `device-lost`.
     pub async fn idle(&self) -> Result<()> {
@@ -205,59 +220,63 @@ impl Gpu {
         let (done, wait) = oneshot::channel();
         self.queue.on_submitted_work_done(move || _ = done.send(()));
         self.poll()?;
-        wait.await.map_err(|_| Error::DeviceLost("it stopped answering".into()))
+        let answer = wait.await;
+        self.check_lost()?;
+        answer.map_err(|_| Error::DeviceLost("it stopped answering".into()))
     }
 
     /// Reads the first `bytes` of each tensor: one staging buffer, one map.
     ///
-    /// Errors: `device-lost`, `out-of-memory`.
-    pub async fn read(&self, parts: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
-        let parts: Vec<_> = parts.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
-        self.read_ranges(&parts).await
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn read(&self, prefixes: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
+        let ranges: Vec<_> = prefixes.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
+        self.read_ranges(&ranges).await
     }
 
     /// Reads ranges of bytes of tensors, each a multiple of four: one staging buffer, one map.
     ///
-    /// Errors: `device-lost`, `out-of-memory`.
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
     pub async fn read_ranges<V: bytemuck::Pod>(
         &self,
-        parts: &[(&Tensor, Range<u64>)],
+        ranges: &[(&Tensor, Range<u64>)],
     ) -> Result<Vec<Vec<V>>> {
         let length = |range: &Range<u64>| range.end - range.start;
-        let total: u64 = parts.iter().map(|(_, range)| length(range)).sum();
+        let total: u64 = ranges.iter().map(|(_, range)| length(range)).sum();
         let allocate = || Ok(Tensor::staging(&self.device, &self.allocated, total));
-        let staging = self.allocate("the answer", allocate).await?;
+        let staging = self.allocate("a readback", allocate).await?;
         let staging = staging.buffer();
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut at = 0;
-        for (tensor, range) in parts {
-            let n = length(range);
-            encoder.copy_buffer_to_buffer(tensor.buffer(), range.start, staging, at, Some(n));
-            at += n;
-        }
-        self.queue.submit([encoder.finish()]);
+        let ((), verdict) = self.scoped(|| {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut at = 0;
+            for (tensor, range) in ranges {
+                let n = length(range);
+                encoder.copy_buffer_to_buffer(tensor.buffer(), range.start, staging, at, Some(n));
+                at += n;
+            }
+            self.queue.submit([encoder.finish()]);
+        });
         self.count(|c| c.read_bytes += total);
         let (done, wait) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
         self.poll()?;
-        match wait.await {
+        let mapped = wait.await;
+        self.check_lost()?;
+        verdict.check("a readback").await?;
+        match mapped {
             Ok(Ok(())) => {}
-            Ok(Err(e)) => {
-                self.check()?;
-                return Err(Error::DeviceLost(e.to_string()));
-            }
+            Ok(Err(e)) => return Err(Error::GpuRefused(format!("a readback: {e}"))),
             Err(_) => return Err(Error::DeviceLost("it stopped answering".into())),
         }
-        self.check()?;
         let view = staging
             .get_mapped_range(..)
-            .map_err(|e| Error::DeviceLost(format!("its answer cannot be read: {e}")))?;
-        let mut at = 0;
-        let mut out = Vec::with_capacity(parts.len());
-        for (_, range) in parts {
-            let end = at + length(range) as usize;
-            out.push(bytemuck::pod_collect_to_vec(&view[at..end]));
-            at = end;
+            .map_err(|e| Error::GpuRefused(format!("a readback: {e}")))?;
+        let mut rest = &view[..];
+        let mut out = Vec::with_capacity(ranges.len());
+        for (_, range) in ranges {
+            let n = usize::try_from(length(range)).unwrap_or(usize::MAX).min(rest.len());
+            let (bytes, after) = rest.split_at(n);
+            out.push(bytemuck::pod_collect_to_vec(bytes));
+            rest = after;
         }
         Ok(out)
     }
@@ -269,17 +288,17 @@ impl Gpu {
             return Ok(());
         }
         Err(Error::UnsupportedModel(format!(
-            "{name} would take {bytes} bytes in one binding, WebGPU's default limit is {most}"
+            "{name}: expected at most {most} bytes in one binding, WebGPU's default limit, got {bytes}"
         )))
     }
 
-    pub(crate) fn count(&self, change: impl FnOnce(&mut Counters)) {
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
         let mut counters = self.counters.get();
         change(&mut counters);
         self.counters.set(counters);
     }
 
-    /// Natively somebody has to drive the device; a browser does it by itself.
+    /// Drives the device natively; a browser does this by itself.
     fn poll(&self) -> Result<()> {
         #[cfg(not(target_arch = "wasm32"))]
         self.device
@@ -290,25 +309,28 @@ impl Gpu {
 }
 
 impl Drop for Gpu {
-    /// A browser would hold on to the device until it collects garbage.
+    /// A browser would keep the device until it collects garbage.
     fn drop(&mut self) {
         self.device.destroy();
     }
 }
 
-/// Keeps the first trouble, because what follows it is usually its echo; but a loss outweighs a
-/// lack of memory, which passes.
-fn note(cell: &Mutex<Option<Error>>, error: Error) {
-    if let Ok(mut cell) = cell.lock()
-        && matches!(*cell, None | Some(Error::OutOfMemory(_)))
-    {
-        *cell = Some(error);
+/// The device's answer to the commands of one error scope.
+#[must_use = "an error that nobody awaits is lost"]
+pub struct Verdict(Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>);
+
+impl Verdict {
+    /// Waits for the answer; `what` names the work in the error.
+    ///
+    /// Errors: `out-of-memory`, `gpu-refused`.
+    pub async fn check(self, what: &str) -> Result<()> {
+        self.0.await.map_or(Ok(()), |error| Err(refused(error, what)))
     }
 }
 
-fn refused(error: wgpu::Error) -> Error {
+fn refused(error: wgpu::Error, what: &str) -> Error {
     match error {
-        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory("this reading".into()),
-        other => Error::DeviceLost(format!("it refused a command ({other})")),
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory(what.into()),
+        other => Error::GpuRefused(format!("{what}: {}", other.to_string().trim_end_matches('.'))),
     }
 }

@@ -24,7 +24,7 @@ impl Tensor {
         Tensor::with_usage(device, allocated, label, bytes, usage)
     }
 
-    /// What a readback is copied into and mapped from.
+    /// The buffer that a readback is copied into and mapped from.
     pub(super) fn staging(
         device: &wgpu::Device,
         allocated: &Arc<Mutex<Allocated>>,

@@ -3,11 +3,14 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, fits, groups};
+use super::{Kernels, check_floats, dim, pad4, source};
 
-/// Output channels of one invocation (`TILE` in the shader).
+pub(super) static SOURCE: Source =
+    source!("attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE);
+
+/// Output channels that one invocation computes.
 const TILE: usize = 32;
 
 #[repr(C)]
@@ -40,37 +43,38 @@ pub struct Attention<'a> {
     pub head_dim: usize,
     /// Factor on q·k.
     pub scale: f32,
-    /// Positions a query sees, itself included; none for all before it.
+    /// Positions that a query attends to, its own included; `None` for all up to it.
     pub window: Option<usize>,
     /// The heads' outputs side by side. Shapes: \[rows, C4\].
     pub y: &'a Tensor,
 }
 
 impl Kernels {
-    /// Causal attention of a block of queries over the keys up to each, as far as the window goes.
+    /// Causal attention of a block of queries over the keys up to each, within the window.
     ///
     /// Errors: `bad-shape`.
     pub fn attention(&self, rec: &mut Recorder<'_>, op: &Attention<'_>) -> Result<()> {
         let width = op.n_head * op.head_dim;
         let n_keys = op.first_position + op.n_rows;
-        let stride = Rows::new(op.q, 0, width).width4 * 4;
-        for (tensor, n) in [(op.q, op.n_rows), (op.k, n_keys), (op.v, n_keys), (op.y, op.n_rows)] {
-            fits("attention", tensor, 4 * stride * n)?;
-        }
+        let stride = pad4(width);
+        check_floats("attention: q", op.q, &[op.n_rows, stride])?;
+        check_floats("attention: k", op.k, &[n_keys, stride])?;
+        check_floats("attention: v", op.v, &[n_keys, stride])?;
+        check_floats("attention: y", op.y, &[op.n_rows, stride])?;
         let params = Params {
-            n_rows: op.n_rows as u32,
-            first_position: op.first_position as u32,
-            n_head: op.n_head as u32,
-            head_dim: op.head_dim as u32,
-            stride: stride as u32,
+            n_rows: dim(op.n_rows),
+            first_position: dim(op.first_position),
+            n_head: dim(op.n_head),
+            head_dim: dim(op.head_dim),
+            stride: dim(stride),
             scale: op.scale,
-            window: op.window.map_or(u32::MAX, |w| w as u32),
+            window: op.window.map_or(u32::MAX, dim),
         };
         let n_tiles = op.head_dim.div_ceil(TILE);
-        let size = [groups(op.n_rows, 16), groups(op.n_head * n_tiles, 4), 1];
+        let invocations = [op.n_rows, op.n_head * n_tiles, 1];
         let seen = n_keys.min(op.window.unwrap_or(n_keys));
         let flops = 4.0 * (op.n_rows * seen) as f64 * width as f64;
-        rec.dispatch(&self.attention, params, &[op.q, op.k, op.v, op.y], size, flops);
+        rec.dispatch(&self.attention, params, &[op.q, op.k, op.v, op.y], invocations, flops);
         Ok(())
     }
 }

@@ -3,9 +3,14 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, Shard, fits, groups, pad4};
+use super::{Kernels, Rows, Shard, check_floats, dim, pad4, source};
+
+pub(super) static F32: Source =
+    source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]);
+pub(super) static F16: Source =
+    source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -40,30 +45,30 @@ pub struct Embed<'a> {
 }
 
 impl Kernels {
-    /// y\[t\] = scale · wte\[id(t)\] + wpe\[t\], one dispatch a shard.
+    /// y\[t\] = scale · wte\[id(t)\] + wpe\[t\], one dispatch per shard.
     ///
     /// Errors: `bad-shape`.
     pub fn embed(&self, rec: &mut Recorder<'_>, op: &Embed<'_>) -> Result<()> {
         let end = op.first_position + op.n_rows;
-        fits("embed", op.ids, 4 * end)?;
-        fits("embed", op.wpe, 16 * op.y.width4 * end)?;
-        op.y.check("embed", op.n_rows)?;
+        check_floats("embed: ids", op.ids, &[end])?;
+        check_floats("embed: wpe", op.wpe, &[end, 4 * op.y.width4])?;
         for shard in op.wte {
             let matrix = &shard.matrix;
+            op.y.check("embed: y", op.n_rows, pad4(matrix.n_in) / 4)?;
             let params = Params {
-                n_rows: op.n_rows as u32,
-                n_in4: pad4(matrix.n_in) as u32 / 4,
-                first_position: op.first_position as u32,
-                y_row: op.y.first as u32,
-                first_id: shard.first_id as u32,
-                n_ids: matrix.n_out as u32,
+                n_rows: dim(op.n_rows),
+                n_in4: dim(op.y.width4),
+                first_position: dim(op.first_position),
+                y_row: dim(op.y.first),
+                first_id: dim(shard.first_id),
+                n_ids: dim(matrix.n_out),
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
                 scale: op.scale,
             };
-            let size = [groups(op.y.width4, 64), op.n_rows as u32, 1];
+            let invocations = [op.y.width4, op.n_rows, 1];
             let tensors = [op.ids, &matrix.tensor, op.wpe, op.y.tensor];
-            rec.dispatch(&self.embed, params, &tensors, size, 0.0);
+            rec.dispatch(&self.embed, params, &tensors, invocations, 0.0);
         }
         Ok(())
     }

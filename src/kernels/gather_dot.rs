@@ -3,9 +3,14 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, Shard, fits, groups};
+use super::{Kernels, Rows, Shard, check_floats, dim, pad4, source};
+
+pub(super) static F32: Source =
+    source!("gather_dot" + "weights_f32", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]);
+pub(super) static F16: Source =
+    source!("gather_dot" + "weights_f16", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -41,32 +46,32 @@ pub struct GatherDot<'a> {
 }
 
 impl Kernels {
-    /// Logits of chosen tokens, one dispatch a shard; bits as [`Kernels::matmul`] gives them.
+    /// Logits of chosen tokens, one dispatch per shard, with the same bits as from [`Kernels::matmul`].
     ///
     /// Errors: `bad-shape`.
     pub fn gather_dot(&self, rec: &mut Recorder<'_>, op: &GatherDot<'_>) -> Result<()> {
-        op.x.check("gather_dot", op.n_rows)?;
-        fits("gather_dot", op.targets, 4 * op.period * op.n_targets)?;
-        fits("gather_dot", op.y, 4 * op.n_rows * op.n_targets)?;
+        check_floats("gather_dot: targets", op.targets, &[op.period, op.n_targets])?;
+        check_floats("gather_dot: y", op.y, &[op.n_rows, op.n_targets])?;
         for shard in op.unembed {
             let matrix = &shard.matrix;
+            op.x.check("gather_dot: x", op.n_rows, pad4(matrix.n_in) / 4)?;
             let params = Params {
-                n_rows: op.n_rows as u32,
-                n_targets: op.n_targets as u32,
-                n_in4: op.x.width4 as u32,
-                x_row: op.x.first as u32,
-                period: op.period as u32,
-                first_id: shard.first_id as u32,
-                n_ids: matrix.n_out as u32,
+                n_rows: dim(op.n_rows),
+                n_targets: dim(op.n_targets),
+                n_in4: dim(op.x.width4),
+                x_row: dim(op.x.first),
+                period: dim(op.period),
+                first_id: dim(shard.first_id),
+                n_ids: dim(matrix.n_out),
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
                 has_bias: shard.bias.is_some().into(),
             };
-            let bias = shard.bias.as_ref().unwrap_or(&self.nothing);
+            let bias = shard.bias.as_ref().unwrap_or(&self.no_input);
             let tensors = [op.x.tensor, &matrix.tensor, bias, op.targets, op.y];
-            let size = [groups(op.n_targets, 4), groups(op.n_rows, 16), 1];
+            let invocations = [op.n_targets, op.n_rows, 1];
             let flops = 2.0 * (op.n_rows * op.n_targets * matrix.n_in) as f64;
-            rec.dispatch(&self.gather_dot, params, &tensors, size, flops);
+            rec.dispatch(&self.gather_dot, params, &tensors, invocations, flops);
         }
         Ok(())
     }

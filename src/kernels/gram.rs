@@ -5,9 +5,12 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Matrix, fits, groups, pad4};
+use super::{Kernels, Matrix, bad_shape, check_floats, dim, pad4, source};
+
+pub(super) static F32: Source = source!("gram" + "weights_f32", [8, 8, 1], [Read, Read, ReadWrite]);
+pub(super) static F16: Source = source!("gram" + "weights_f16", [8, 8, 1], [Read, Read, ReadWrite]);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -21,7 +24,7 @@ pub(crate) struct Params {
 pub struct Gram<'a> {
     /// Token embeddings as output columns. Shapes: \[C, rows\].
     pub weight: &'a Matrix,
-    /// How much each token counts. Shapes: \[rows4\].
+    /// Weight of each token. Shapes: \[rows4\].
     pub counts: &'a Tensor,
     /// Tokens to sum over, in groups of four.
     pub groups: Range<usize>,
@@ -35,18 +38,21 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn gram(&self, rec: &mut Recorder<'_>, op: &Gram<'_>) -> Result<()> {
         let c4 = pad4(op.weight.n_in);
-        fits("gram", op.y, 4 * c4 * c4)?;
-        fits("gram", op.counts, 16 * op.groups.end)?;
-        fits("gram", &op.weight.tensor, op.groups.end * c4 * 4 * op.weight.precision.bytes())?;
+        let n_groups = pad4(op.weight.n_out) / 4;
+        check_floats("gram: y", op.y, &[c4, c4])?;
+        check_floats("gram: counts", op.counts, &[4, op.groups.end])?;
+        if op.groups.end > n_groups {
+            return Err(bad_shape("gram: tokens", &[4 * n_groups], &[4 * op.groups.end]));
+        }
         let params = Params {
-            n_in4: c4 as u32 / 4,
-            first_group: op.groups.start as u32,
-            n_groups: op.groups.len() as u32,
+            n_in4: dim(c4 / 4),
+            first_group: dim(op.groups.start),
+            n_groups: dim(op.groups.len()),
         };
-        let size = [groups(c4 / 4, 8), groups(c4 / 4, 8), 1];
-        // Half of them: the matrix is symmetric.
+        let invocations = [c4 / 4, c4 / 4, 1];
+        // Half of the products: the matrix is symmetric.
         let flops = (c4 * c4 * 4 * op.groups.len()) as f64;
-        rec.dispatch(&self.gram, params, &[op.counts, &op.weight.tensor, op.y], size, flops);
+        rec.dispatch(&self.gram, params, &[op.counts, &op.weight.tensor, op.y], invocations, flops);
         Ok(())
     }
 }

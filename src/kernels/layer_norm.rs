@@ -3,9 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, fits, groups};
+use super::{Kernels, Rows, check_floats, dim, pad4, source};
+
+pub(super) static SOURCE: Source = source!("layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,7 +24,7 @@ pub(crate) struct Params {
 pub struct LayerNorm<'a> {
     /// Input rows.
     pub x: Rows<'a>,
-    /// Gain and bias, `None` to leave them out. Shapes: \[C4\] each.
+    /// Gain and bias; `None` for neither. Shapes: \[C4\] each.
     pub affine: Option<(&'a Tensor, &'a Tensor)>,
     /// Added to the variance.
     pub epsilon: f32,
@@ -39,23 +41,24 @@ impl Kernels {
     ///
     /// Errors: `bad-shape`.
     pub fn layer_norm(&self, rec: &mut Recorder<'_>, op: &LayerNorm<'_>) -> Result<()> {
-        op.x.check("layer_norm", op.n_rows)?;
-        op.y.check("layer_norm", op.n_rows)?;
-        let (gain, bias) = op.affine.unwrap_or((&self.nothing, &self.nothing));
+        let width = pad4(op.n_embd);
+        op.x.check("layer_norm: x", op.n_rows, width / 4)?;
+        op.y.check("layer_norm: y", op.n_rows, width / 4)?;
+        let (gain, bias) = op.affine.unwrap_or((&self.no_input, &self.no_input));
         if op.affine.is_some() {
-            fits("layer_norm", gain, 4 * op.n_embd)?;
-            fits("layer_norm", bias, 4 * op.n_embd)?;
+            check_floats("layer_norm: gain", gain, &[width])?;
+            check_floats("layer_norm: bias", bias, &[width])?;
         }
         let params = Params {
-            n_rows: op.n_rows as u32,
-            n_embd: op.n_embd as u32,
-            x_row: op.x.first as u32,
-            y_row: op.y.first as u32,
+            n_rows: dim(op.n_rows),
+            n_embd: dim(op.n_embd),
+            x_row: dim(op.x.first),
+            y_row: dim(op.y.first),
             affine: op.affine.is_some().into(),
             epsilon: op.epsilon,
         };
         let tensors = [op.x.tensor, gain, bias, op.y.tensor];
-        rec.dispatch(&self.layer_norm, params, &tensors, [groups(op.n_rows, 32), 1, 1], 0.0);
+        rec.dispatch(&self.layer_norm, params, &tensors, [op.n_rows, 1, 1], 0.0);
         Ok(())
     }
 }

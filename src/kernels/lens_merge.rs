@@ -3,9 +3,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, N_SLOTS, PARTS, fits, groups};
+use super::{Kernels, LANES, N_SLOTS, check_floats, dim, source};
+
+pub(super) static SOURCE: Source =
+    source!("lens_merge" + "lens", [32, 1, 1], [Read, ReadWrite, ReadWrite], LANES, N_SLOTS);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -19,7 +22,7 @@ pub(crate) struct Params {
 
 /// Operands of [`Kernels::lens_merge`].
 pub struct LensMerge<'a> {
-    /// Shapes: \[rows, PARTS, N_SLOTS + J\].
+    /// Shapes: \[rows, LANES, N_SLOTS + J\].
     pub state: &'a Tensor,
     /// J.
     pub n_targets: usize,
@@ -34,24 +37,24 @@ pub struct LensMerge<'a> {
 }
 
 impl Kernels {
-    /// Merges the parts of each row into one state.
+    /// Merges the lanes of each row into one state.
     ///
     /// Errors: `bad-shape`.
     pub fn lens_merge(&self, rec: &mut Recorder<'_>, op: &LensMerge<'_>) -> Result<()> {
         let width = N_SLOTS + op.n_targets;
-        fits("lens_merge", op.state, 4 * op.n_rows * PARTS * width)?;
-        fits("lens_merge", op.y, 4 * (op.y_row + op.n_rows) * width)?;
-        let (targets, n_best, best_stride) = op.best.unwrap_or((&self.nowhere, 0, 1));
-        fits("lens_merge", targets, 4 * n_best * best_stride)?;
+        check_floats("lens_merge: state", op.state, &[op.n_rows, LANES, width])?;
+        check_floats("lens_merge: y", op.y, &[op.y_row + op.n_rows, width])?;
+        let (targets, n_best, best_stride) = op.best.unwrap_or((&self.no_output, 0, 1));
+        check_floats("lens_merge: targets", targets, &[n_best, best_stride])?;
         let params = Params {
-            n_rows: op.n_rows as u32,
-            n_targets: op.n_targets as u32,
-            y_row: op.y_row as u32,
-            n_best: n_best as u32,
-            best_stride: best_stride as u32,
+            n_rows: dim(op.n_rows),
+            n_targets: dim(op.n_targets),
+            y_row: dim(op.y_row),
+            n_best: dim(n_best),
+            best_stride: dim(best_stride),
         };
-        let size = [groups(op.n_rows, 32), 1, 1];
-        rec.dispatch(&self.lens_merge, params, &[op.state, op.y, targets], size, 0.0);
+        let invocations = [op.n_rows, 1, 1];
+        rec.dispatch(&self.lens_merge, params, &[op.state, op.y, targets], invocations, 0.0);
         Ok(())
     }
 }

@@ -6,9 +6,17 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::config::Activation;
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Matrix, Rows, fits, groups, pad4};
+use super::{Kernels, Matrix, Rows, bad_shape, check_floats, dim, pad4, source};
+
+pub(super) static F32: Source =
+    source!("matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS);
+pub(super) static F16: Source =
+    source!("matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS);
+
+/// Rows that one invocation computes.
+const TILE_ROWS: usize = 4;
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -29,19 +37,19 @@ pub(crate) struct Params {
     has_residual: u32,
 }
 
-/// Operands of [`Kernels::matmul`].
+/// Operands of [`Kernels::matmul`]; [`Matmul::new`] leaves out what is optional.
 pub struct Matmul<'a> {
     /// Input rows. Shapes: \[rows, K4\].
     pub x: Rows<'a>,
     /// W. Shapes: \[K, N\].
     pub weight: &'a Matrix,
-    /// Columns of W to compute, in groups of four; `None` for all.
-    pub columns4: Option<Range<usize>>,
+    /// Columns of W to compute, in groups of four; all unless given.
+    pub columns4: Range<usize>,
     /// Shapes: \[N4\].
     pub bias: Option<&'a Tensor>,
-    /// What follows.
+    /// Applied to x W + bias.
     pub activation: Option<Activation>,
-    /// Added at the end; rows as long as those of `y`.
+    /// Added at the end, with rows as long as those of `y`.
     pub residual: Option<Rows<'a>>,
     /// Rows to compute.
     pub n_rows: usize,
@@ -51,33 +59,49 @@ pub struct Matmul<'a> {
     pub y_column4: usize,
 }
 
+impl<'a> Matmul<'a> {
+    /// y = x W.
+    pub fn new(x: Rows<'a>, weight: &'a Matrix, n_rows: usize, y: Rows<'a>) -> Matmul<'a> {
+        let columns4 = 0..pad4(weight.n_out) / 4;
+        let (bias, activation, residual, y_column4) = (None, None, None, 0);
+        Matmul { x, weight, columns4, bias, activation, residual, n_rows, y, y_column4 }
+    }
+}
+
 impl Kernels {
     /// y = activation(x W + bias) + residual.
     ///
     /// Errors: `bad-shape`.
     pub fn matmul(&self, rec: &mut Recorder<'_>, op: &Matmul<'_>) -> Result<()> {
-        let weight = op.weight;
-        let columns4 = op.columns4.clone().unwrap_or(0..pad4(weight.n_out) / 4);
-        op.x.check("matmul", op.n_rows)?;
-        op.y.check("matmul", op.n_rows)?;
+        let (weight, columns4) = (op.weight, &op.columns4);
+        let n_out4 = pad4(weight.n_out) / 4;
+        op.x.check("matmul: x", op.n_rows, pad4(weight.n_in) / 4)?;
+        op.y.check("matmul: y", op.n_rows, op.y.width4)?;
+        if columns4.start > columns4.end || columns4.end > n_out4 {
+            return Err(bad_shape("matmul: columns of W", &[4 * n_out4], &[4 * columns4.end]));
+        }
+        let y_end = op.y_column4 + columns4.len();
+        if y_end > op.y.width4 {
+            return Err(bad_shape("matmul: columns of y", &[4 * op.y.width4], &[4 * y_end]));
+        }
         if let Some(bias) = op.bias {
-            fits("matmul", bias, 16 * columns4.end)?;
+            check_floats("matmul: bias", bias, &[4 * columns4.end])?;
         }
         if let Some(residual) = op.residual {
-            residual.check("matmul", op.n_rows)?;
+            residual.check("matmul: residual", op.n_rows, op.y.width4)?;
         }
         let params = Params {
-            n_rows: op.n_rows as u32,
-            n_in4: op.x.width4 as u32,
-            n_out4: columns4.len() as u32,
-            first_out4: columns4.start as u32,
+            n_rows: dim(op.n_rows),
+            n_in4: dim(op.x.width4),
+            n_out4: dim(columns4.len()),
+            first_out4: dim(columns4.start),
             stride_in: weight.stride_in(),
             stride_out: weight.stride_out(),
-            x_row: op.x.first as u32,
-            y_row: op.y.first as u32,
-            y_stride: op.y.width4 as u32,
-            y_column: op.y_column4 as u32,
-            residual_row: op.residual.map_or(0, |r| r.first as u32),
+            x_row: dim(op.x.first),
+            y_row: dim(op.y.first),
+            y_stride: dim(op.y.width4),
+            y_column: dim(op.y_column4),
+            residual_row: op.residual.map_or(0, |r| dim(r.first)),
             has_bias: op.bias.is_some().into(),
             activation: op.activation.map_or(0, |a| a as u32),
             has_residual: op.residual.is_some().into(),
@@ -85,13 +109,13 @@ impl Kernels {
         let tensors = [
             op.x.tensor,
             &weight.tensor,
-            op.bias.unwrap_or(&self.nothing),
-            op.residual.map_or(&self.nothing, |r| r.tensor),
+            op.bias.unwrap_or(&self.no_input),
+            op.residual.map_or(&self.no_input, |r| r.tensor),
             op.y.tensor,
         ];
-        let size = [groups(columns4.len(), 16), groups(op.n_rows.div_ceil(4), 4), 1];
+        let invocations = [columns4.len(), op.n_rows.div_ceil(TILE_ROWS), 1];
         let flops = 2.0 * (op.n_rows * weight.n_in) as f64 * (4 * columns4.len()) as f64;
-        rec.dispatch(&self.matmul, params, &tensors, size, flops);
+        rec.dispatch(&self.matmul, params, &tensors, invocations, flops);
         Ok(())
     }
 }

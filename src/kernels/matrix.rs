@@ -5,7 +5,7 @@ use half::f16;
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
 
-use super::pad4;
+use super::{dim, pad4};
 
 /// How 2-D weights are stored on the GPU; arithmetic is f32 either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Its name in options and results.
+    /// The name in options and results.
     pub fn name(self) -> &'static str {
         match self {
             Precision::F16 => "f16",
@@ -34,7 +34,7 @@ impl Precision {
     }
 }
 
-/// Which way round the file has a matrix.
+/// Orientation of a matrix in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// A file row is an input: \[K, N\], GPT-2's `Conv1D`.
@@ -96,7 +96,7 @@ impl Matrix {
     /// Groups from one input to the next.
     pub fn stride_in(&self) -> u32 {
         match self.order {
-            Order::Inputs => pad4(self.n_out) as u32 / 4,
+            Order::Inputs => dim(pad4(self.n_out) / 4),
             Order::Outputs => 1,
         }
     }
@@ -105,32 +105,26 @@ impl Matrix {
     pub fn stride_out(&self) -> u32 {
         match self.order {
             Order::Inputs => 1,
-            Order::Outputs => pad4(self.n_in) as u32,
+            Order::Outputs => dim(pad4(self.n_in)),
         }
     }
 }
 
 impl Matrix {
-    /// Bytes of four file rows of order `Outputs`, which lie together.
+    /// Bytes of four file rows of order `Outputs`, which are stored together.
     pub fn four_rows_bytes(&self) -> usize {
         pad4(self.n_in) * 4 * self.precision.bytes()
     }
 
-    /// File rows from what four of them each are packed to. Shapes: whole fours → \[4·fours, K\].
+    /// The file rows that groups of four rows were packed from. Shapes: whole fours → \[4·fours, K\].
     pub fn unpack(&self, packed: &[u8]) -> Vec<f32> {
-        let size = self.precision.bytes();
-        let mut rows = Vec::with_capacity(packed.len() / size);
+        let mut rows = Vec::with_capacity(packed.len() / self.precision.bytes());
         for four in packed.chunks_exact(self.four_rows_bytes()) {
-            for lane in 0..4 {
-                rows.extend(four.chunks_exact(4 * size).take(self.n_in).map(|group| {
-                    let value = &group[lane * size..][..size];
-                    match self.precision {
-                        Precision::F16 => f16::from_le_bytes([value[0], value[1]]).to_f32(),
-                        Precision::F32 => {
-                            f32::from_le_bytes([value[0], value[1], value[2], value[3]])
-                        }
-                    }
-                }));
+            match self.precision {
+                Precision::F16 => {
+                    deinterleave(four, self.n_in, |b| f16::from_le_bytes(b).to_f32(), &mut rows);
+                }
+                Precision::F32 => deinterleave(four, self.n_in, f32::from_le_bytes, &mut rows),
             }
         }
         rows
@@ -149,28 +143,28 @@ pub struct Shard {
     pub bias: Option<Tensor>,
 }
 
-/// Brings numbers into the form in which they are stored, at the end of `out`.
+/// Appends numbers to `out` in storage precision.
 ///
-/// Errors: `bad-dtype` for a value beyond f16's range, `corrupt` for one that is no number; both
+/// Errors: `corrupt` for a value that is not finite, `bad-dtype` for a value beyond f16's range; both
 /// name the tensor.
 pub fn encode(name: &str, precision: Precision, values: &[f32], out: &mut Vec<u8>) -> Result<()> {
-    for &value in values {
-        if !value.is_finite() {
-            return Err(Error::Corrupt(format!("tensor {name} holds {value}")));
-        }
-        match precision {
-            Precision::F32 => out.extend_from_slice(&value.to_le_bytes()),
-            Precision::F16 => {
-                let half = f16::from_f32(value);
-                if half.is_infinite() {
-                    return Err(Error::BadDtype {
-                        name: name.into(),
-                        reason: format!(
-                            "{value} does not fit f16 (largest 65504); load with precision \"f32\""
-                        ),
-                    });
-                }
-                out.extend_from_slice(&half.to_le_bytes());
+    if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+        return Err(Error::Corrupt(format!("tensor {name} holds {value}")));
+    }
+    match precision {
+        Precision::F32 => out.extend_from_slice(bytemuck::cast_slice(values)),
+        Precision::F16 => {
+            let start = out.len();
+            out.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()));
+            let is_infinite = |&b: &[u8; 2]| f16::from_le_bytes(b).is_infinite();
+            let halves = out.get(start..).unwrap_or_default().as_chunks().0;
+            if let Some((_, value)) = halves.iter().zip(values).find(|(b, _)| is_infinite(b)) {
+                return Err(Error::BadDtype {
+                    name: name.into(),
+                    reason: format!(
+                        "{value} does not fit f16 (largest 65504); load with precision \"f32\""
+                    ),
+                });
             }
         }
     }
@@ -180,10 +174,10 @@ pub fn encode(name: &str, precision: Precision, values: &[f32], out: &mut Vec<u8
 /// Packs file rows, encoded, into a [`Matrix`] and writes them in large pieces.
 #[derive(Default)]
 pub struct Packer {
-    /// Rows that still miss neighbours to interleave with (order `Outputs`).
+    /// Rows that wait for the others of their group of four (order `Outputs`).
     waiting: Vec<u8>,
     staged: Vec<u8>,
-    /// Byte of the matrix where `staged` belongs.
+    /// Byte of the matrix at which `staged` belongs.
     at: u64,
     rows: usize,
 }
@@ -197,7 +191,7 @@ impl Packer {
         Packer::default()
     }
 
-    /// Takes the next file row (N values for order `Inputs`, K for `Outputs`).
+    /// Adds the next file row (N values for order `Inputs`, K for `Outputs`).
     pub fn row(&mut self, gpu: &Gpu, matrix: &Matrix, row: &[u8]) {
         self.rows += 1;
         let group = 4 * matrix.precision.bytes();
@@ -214,7 +208,7 @@ impl Packer {
                         Precision::F16 => interleave::<2>(&self.waiting, &mut self.staged),
                         Precision::F32 => interleave::<4>(&self.waiting, &mut self.staged),
                     }
-                    // Groups of the inputs that only pad.
+                    // Groups of the inputs that are padding.
                     self.staged
                         .resize(self.staged.len() + (pad4(matrix.n_in) - matrix.n_in) * group, 0);
                     self.waiting.clear();
@@ -230,6 +224,19 @@ impl Packer {
 
     fn is_last(&self, matrix: &Matrix) -> bool {
         self.rows == if matrix.order == Order::Inputs { matrix.n_in } else { matrix.n_out }
+    }
+}
+
+/// The first `n_in` groups of four values of S bytes, one from each row ─▶ four rows of numbers.
+fn deinterleave<const S: usize>(
+    four: &[u8],
+    n_in: usize,
+    value: impl Fn([u8; S]) -> f32,
+    rows: &mut Vec<f32>,
+) {
+    let groups = four.as_chunks::<S>().0.as_chunks::<4>().0;
+    for row in 0..4 {
+        rows.extend(groups.iter().take(n_in).map(|group| value(group[row])));
     }
 }
 

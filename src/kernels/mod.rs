@@ -1,4 +1,4 @@
-//! One file per WGSL kernel: its `Params`, its shape checks, its dispatch size.
+//! One file per WGSL kernel: its source, its `Params`, its shape checks, its dispatch size.
 
 mod attention;
 mod embed;
@@ -14,14 +14,14 @@ mod top_k;
 mod top_k_merge;
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Kernel, Tensor, sources};
+use crate::gpu::{Gpu, Kernel, Source, Tensor};
 
 pub use attention::Attention;
 pub use embed::Embed;
 pub use gather_dot::GatherDot;
 pub use gram::Gram;
 pub use layer_norm::LayerNorm;
-pub use lens_fold::{Chunk, LensFold, References};
+pub use lens_fold::{Chunk, LensFold, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Packer, Precision, Shard, encode};
@@ -29,24 +29,65 @@ pub use subtract::Subtract;
 pub use top_k::TopK;
 pub use top_k_merge::TopKMerge;
 
-/// Invocations that share a row's vocabulary (`PARTS` in shaders/shared/lens.wgsl).
-pub const PARTS: usize = 64;
-/// Slots of a running lens state before the counts (`N_SLOTS` there).
-pub const N_SLOTS: usize = 10;
-/// Longest top-k list (`MAX_K` in shaders/top_k.wgsl).
+/// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
+pub const LANES: usize = 64;
+/// Slots of a lens state before the counts above each target.
+pub const N_SLOTS: usize = 11;
+/// Longest top-k list.
 pub const MAX_K: usize = 20;
+
+/// Every source.
+pub static SOURCES: [&Source; 15] = [
+    &embed::F32,
+    &embed::F16,
+    &layer_norm::SOURCE,
+    &matmul::F32,
+    &matmul::F16,
+    &attention::SOURCE,
+    &subtract::SOURCE,
+    &gram::F32,
+    &gram::F16,
+    &gather_dot::F32,
+    &gather_dot::F16,
+    &lens_fold::SOURCE,
+    &lens_merge::SOURCE,
+    &top_k::SOURCE,
+    &top_k_merge::SOURCE,
+];
+
+/// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs.
+macro_rules! source {
+    ($name:literal $(+ $shared:literal)*, $workgroup:expr, [$($access:ident),*] $(, $constant:ident)*) => {
+        $crate::gpu::Source {
+            name: $name,
+            wgsl: concat!(
+                include_str!(concat!("../../shaders/", $name, ".wgsl"))
+                $(, include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")))*
+            ),
+            bindings: &[$($crate::gpu::Access::$access),*],
+            workgroup: $workgroup,
+            constants: &[$((stringify!($constant), $constant as u32)),*],
+        }
+    };
+}
+use source;
 
 /// Rounds a row length up to the multiple of four that tensors are padded to.
 pub fn pad4(n: usize) -> usize {
     n.next_multiple_of(4)
 }
 
+/// A size as kernels take it. Sizes beyond 32 bits have failed a shape check before.
+fn dim(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
 /// Consecutive rows of an activation tensor. Shapes: \[first.., width4·4\] f32.
 #[derive(Clone, Copy)]
 pub struct Rows<'a> {
-    /// Where they are.
+    /// The tensor that holds them.
     pub tensor: &'a Tensor,
-    /// Index of the first one.
+    /// Index of the first row.
     pub first: usize,
     /// Length of a row in groups of four floats.
     pub width4: usize,
@@ -58,12 +99,16 @@ impl<'a> Rows<'a> {
         Rows { tensor, first, width4: pad4(width) / 4 }
     }
 
-    fn check(&self, kernel: &str, n_rows: usize) -> Result<()> {
-        fits(kernel, self.tensor, (self.first + n_rows) * self.width4 * 16)
+    /// Errors: `bad-shape` unless there are `n_rows` rows of `width4` groups.
+    fn check(&self, name: &str, n_rows: usize, width4: usize) -> Result<()> {
+        if self.width4 != width4 {
+            return Err(bad_shape(name, &[n_rows, 4 * width4], &[n_rows, 4 * self.width4]));
+        }
+        check_floats(name, self.tensor, &[self.first + n_rows, 4 * width4])
     }
 }
 
-/// Every pipeline a model of one precision needs, compiled once for each device.
+/// The pipelines that a model of one precision needs, compiled once per device.
 pub struct Kernels {
     embed: Kernel,
     layer_norm: Kernel,
@@ -76,57 +121,56 @@ pub struct Kernels {
     lens_merge: Kernel,
     top_k: Kernel,
     top_k_merge: Kernel,
-    /// Bound where an optional input is absent.
-    nothing: Tensor,
-    /// Bound where an optional output is absent.
-    nowhere: Tensor,
+    /// Bound in place of an optional input that is not given.
+    no_input: Tensor,
+    /// Bound in place of an optional output that is not given.
+    no_output: Tensor,
 }
 
 impl Kernels {
     /// Compiles the kernels.
     ///
-    /// Errors: `device-lost` when a shader or a layout is refused as invalid, with the words of
-    /// the refusal.
+    /// Errors: `gpu-refused` for a shader or a layout that the device refuses, with its message;
+    /// `device-lost`.
     pub async fn new(gpu: &Gpu, precision: Precision) -> Result<Kernels> {
-        use sources as s;
-        let (embed, matmul, gather_dot, gram) = match precision {
-            Precision::F32 => (&s::EMBED_F32, &s::MATMUL_F32, &s::GATHER_DOT_F32, &s::GRAM_F32),
-            Precision::F16 => (&s::EMBED_F16, &s::MATMUL_F16, &s::GATHER_DOT_F16, &s::GRAM_F16),
+        let by_precision = |f32, f16| match precision {
+            Precision::F32 => Kernel::new(gpu, f32),
+            Precision::F16 => Kernel::new(gpu, f16),
         };
         gpu.allocate("the kernels", || {
             Ok(Kernels {
-                embed: Kernel::new(gpu, embed),
-                layer_norm: Kernel::new(gpu, &sources::LAYER_NORM),
-                matmul: Kernel::new(gpu, matmul),
-                attention: Kernel::new(gpu, &sources::ATTENTION),
-                subtract: Kernel::new(gpu, &sources::SUBTRACT),
-                gather_dot: Kernel::new(gpu, gather_dot),
-                gram: Kernel::new(gpu, gram),
-                lens_fold: Kernel::new(gpu, &sources::LENS_FOLD),
-                lens_merge: Kernel::new(gpu, &sources::LENS_MERGE),
-                top_k: Kernel::new(gpu, &sources::TOP_K),
-                top_k_merge: Kernel::new(gpu, &sources::TOP_K_MERGE),
-                nothing: gpu.tensor("nothing", 16),
-                nowhere: gpu.tensor("nowhere", 16),
+                embed: by_precision(&embed::F32, &embed::F16),
+                layer_norm: Kernel::new(gpu, &layer_norm::SOURCE),
+                matmul: by_precision(&matmul::F32, &matmul::F16),
+                attention: Kernel::new(gpu, &attention::SOURCE),
+                subtract: Kernel::new(gpu, &subtract::SOURCE),
+                gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
+                gram: by_precision(&gram::F32, &gram::F16),
+                lens_fold: Kernel::new(gpu, &lens_fold::SOURCE),
+                lens_merge: Kernel::new(gpu, &lens_merge::SOURCE),
+                top_k: Kernel::new(gpu, &top_k::SOURCE),
+                top_k_merge: Kernel::new(gpu, &top_k_merge::SOURCE),
+                no_input: gpu.tensor("no input", 16),
+                no_output: gpu.tensor("no output", 16),
             })
         })
         .await
     }
 }
 
-/// Workgroups for `n` invocations in groups of `size`.
-fn groups(n: usize, size: usize) -> u32 {
-    n.div_ceil(size) as u32
+/// Errors: `bad-shape` if `tensor` has fewer values of four bytes than `shape`.
+fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    let bytes = shape.iter().try_fold(4u64, |n, &d| n.checked_mul(d as u64));
+    match bytes.is_some_and(|bytes| bytes <= tensor.bytes()) {
+        true => Ok(()),
+        false => {
+            let got = usize::try_from(tensor.bytes() / 4).unwrap_or(usize::MAX);
+            Err(bad_shape(name, shape, &[got]))
+        }
+    }
 }
 
-/// Errors: `bad-shape` if a tensor is shorter than a kernel is about to use.
-fn fits(kernel: &str, tensor: &Tensor, bytes: usize) -> Result<()> {
-    if tensor.bytes() < bytes as u64 {
-        return Err(Error::BadShape {
-            name: format!("an operand of {kernel}, in bytes"),
-            expected: vec![bytes as u64],
-            found: vec![tensor.bytes()],
-        });
-    }
-    Ok(())
+fn bad_shape(name: &str, expected: &[usize], got: &[usize]) -> Error {
+    let shape = |sizes: &[usize]| sizes.iter().map(|&n| n as u64).collect();
+    Error::BadShape { name: name.into(), expected: shape(expected), got: shape(got) }
 }

@@ -3,9 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::Recorder;
+use crate::gpu::{Recorder, Source};
 
-use super::{Kernels, Rows, groups};
+use super::{Kernels, Rows, dim, source};
+
+pub(super) static SOURCE: Source = source!("subtract", [64, 1, 1], [Read, Read, ReadWrite]);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,15 +19,15 @@ pub(crate) struct Params {
     y_row: u32,
 }
 
-/// Operands of [`Kernels::subtract`]; all rows are equally long.
+/// Operands of [`Kernels::subtract`]; all rows have the same length.
 pub struct Subtract<'a> {
-    /// From these. Shapes: \[rows, C4\].
+    /// Minuends. Shapes: \[rows, C4\].
     pub a: Rows<'a>,
-    /// These are taken. Shapes: \[rows, C4\].
+    /// Subtrahends. Shapes: \[rows, C4\].
     pub b: Rows<'a>,
     /// Rows.
     pub n_rows: usize,
-    /// Where they go. Shapes: \[rows, C4\].
+    /// Differences. Shapes: \[rows, C4\].
     pub y: Rows<'a>,
 }
 
@@ -34,19 +36,19 @@ impl Kernels {
     ///
     /// Errors: `bad-shape`.
     pub fn subtract(&self, rec: &mut Recorder<'_>, op: &Subtract<'_>) -> Result<()> {
-        for rows in [op.a, op.b, op.y] {
-            rows.check("subtract", op.n_rows)?;
-        }
+        op.a.check("subtract: a", op.n_rows, op.y.width4)?;
+        op.b.check("subtract: b", op.n_rows, op.y.width4)?;
+        op.y.check("subtract: y", op.n_rows, op.y.width4)?;
         let params = Params {
-            n_rows: op.n_rows as u32,
-            n_in4: op.y.width4 as u32,
-            a_row: op.a.first as u32,
-            b_row: op.b.first as u32,
-            y_row: op.y.first as u32,
+            n_rows: dim(op.n_rows),
+            n_in4: dim(op.y.width4),
+            a_row: dim(op.a.first),
+            b_row: dim(op.b.first),
+            y_row: dim(op.y.first),
         };
-        let size = [groups(op.y.width4, 64), op.n_rows as u32, 1];
+        let invocations = [op.y.width4, op.n_rows, 1];
         let tensors = [op.a.tensor, op.b.tensor, op.y.tensor];
-        rec.dispatch(&self.subtract, params, &tensors, size, 0.0);
+        rec.dispatch(&self.subtract, params, &tensors, invocations, 0.0);
         Ok(())
     }
 }

@@ -3,9 +3,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::{Error, Result};
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Chunk, Kernels, MAX_K, PARTS, fits};
+use super::{Chunk, Kernels, LANES, MAX_K, check_floats, dim, source};
+
+pub(super) static SOURCE: Source =
+    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -22,38 +25,38 @@ pub(crate) struct Params {
 
 /// Operands of [`Kernels::top_k`].
 pub struct TopK<'a> {
-    /// The logits to look through.
+    /// The logits to search.
     pub chunk: Chunk<'a>,
     /// K, at most [`super::MAX_K`].
     pub k: usize,
-    /// (logit, id) pairs. Shapes: \[rows, PARTS, K\].
+    /// (logit, id) pairs. Shapes: \[rows, LANES, K\].
     pub lists: &'a Tensor,
 }
 
 impl Kernels {
-    /// Keeps the K largest logits of each row and part.
+    /// Keeps the K largest logits of each row and lane.
     ///
-    /// Errors: `bad-shape`.
+    /// Errors: `bad-option` for a K beyond [`super::MAX_K`], `bad-shape`.
     pub fn top_k(&self, rec: &mut Recorder<'_>, op: &TopK<'_>) -> Result<()> {
         let chunk = &op.chunk;
         if op.k > MAX_K {
-            return Err(Error::BadOption(format!("top_k is {}, expected at most {MAX_K}", op.k)));
+            return Err(Error::option("top_k", format!("at most {MAX_K}"), op.k));
         }
-        chunk.check("top_k")?;
-        fits("top_k", op.lists, 8 * chunk.n_rows * PARTS * op.k)?;
+        chunk.check("top_k: logits")?;
+        check_floats("top_k: lists", op.lists, &[2, chunk.n_rows, LANES, op.k])?;
         let params = Params {
-            n_rows: chunk.n_rows as u32,
-            n_columns: chunk.n_columns as u32,
-            first_id: chunk.first_id as u32,
+            n_rows: dim(chunk.n_rows),
+            n_columns: dim(chunk.n_columns),
+            first_id: dim(chunk.first_id),
             is_first: chunk.is_first.into(),
-            logits_row: chunk.row as u32,
-            logits_stride: chunk.stride as u32,
-            logits_column: chunk.column as u32,
-            k: op.k as u32,
+            logits_row: dim(chunk.row),
+            logits_stride: dim(chunk.stride),
+            logits_column: dim(chunk.column),
+            k: dim(op.k),
         };
         let flops = (chunk.n_rows * chunk.n_columns) as f64;
-        let size = [1, chunk.n_rows as u32, 1];
-        rec.dispatch(&self.top_k, params, &[chunk.logits, op.lists], size, flops);
+        let invocations = [LANES, chunk.n_rows, 1];
+        rec.dispatch(&self.top_k, params, &[chunk.logits, op.lists], invocations, flops);
         Ok(())
     }
 }

@@ -3,9 +3,12 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
+use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, PARTS, fits, groups};
+use super::{Kernels, LANES, check_floats, dim, source};
+
+pub(super) static SOURCE: Source =
+    source!("top_k_merge" + "lens", [32, 1, 1], [Read, ReadWrite], LANES);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -17,7 +20,7 @@ pub(crate) struct Params {
 
 /// Operands of [`Kernels::top_k_merge`].
 pub struct TopKMerge<'a> {
-    /// (logit, id) pairs. Shapes: \[rows, PARTS, K\].
+    /// (logit, id) pairs. Shapes: \[rows, LANES, K\].
     pub lists: &'a Tensor,
     /// K.
     pub k: usize,
@@ -30,15 +33,15 @@ pub struct TopKMerge<'a> {
 }
 
 impl Kernels {
-    /// The K largest of the whole vocabulary, from the parts' lists.
+    /// The K largest of the whole vocabulary, from the lanes' lists.
     ///
     /// Errors: `bad-shape`.
     pub fn top_k_merge(&self, rec: &mut Recorder<'_>, op: &TopKMerge<'_>) -> Result<()> {
-        fits("top_k_merge", op.lists, 8 * op.n_rows * PARTS * op.k)?;
-        fits("top_k_merge", op.y, 8 * (op.y_row + op.n_rows) * op.k)?;
-        let params = Params { n_rows: op.n_rows as u32, y_row: op.y_row as u32, k: op.k as u32 };
-        let size = [groups(op.n_rows, 32), 1, 1];
-        rec.dispatch(&self.top_k_merge, params, &[op.lists, op.y], size, 0.0);
+        check_floats("top_k_merge: lists", op.lists, &[2, op.n_rows, LANES, op.k])?;
+        check_floats("top_k_merge: y", op.y, &[2, op.y_row + op.n_rows, op.k])?;
+        let params = Params { n_rows: dim(op.n_rows), y_row: dim(op.y_row), k: dim(op.k) };
+        let invocations = [op.n_rows, 1, 1];
+        rec.dispatch(&self.top_k_merge, params, &[op.lists, op.y], invocations, 0.0);
         Ok(())
     }
 }

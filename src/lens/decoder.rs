@@ -1,47 +1,87 @@
-//! From the residual stream to what the unembedding takes.
+//! The decoder: from the residual stream through the norm to the unembedding.
 
 use crate::error::Result;
 use crate::gpu::Recorder;
-use crate::kernels::{LayerNorm, Rows};
-use crate::model::Model;
+use crate::kernels::{LayerNorm, Matmul, Rows, Shard, pad4};
+use crate::model::{Model, NormWeights};
 
 use super::Norm;
+use super::fold::Span;
 
-/// Decodes `n` rows: the norm in use, by each row's own mean and variance.
-pub(super) fn decode(
-    rec: &mut Recorder<'_>,
-    model: &Model,
+/// Norm and unembedding of a model.
+pub struct Decoder<'a> {
+    pub(super) model: &'a Model,
     norm: Norm,
-    from: Rows<'_>,
-    to: Rows<'_>,
-    n: usize,
-) -> Result<()> {
-    let ln_f = &model.weights.ln_f;
-    let affine = match norm {
-        Norm::Affine => Some((&*ln_f.gain, &*ln_f.bias)),
-        Norm::Plain => None,
-        Norm::None => {
+    /// ln_f, where its gain and bias are used.
+    ln_f: Option<NormWeights>,
+    pub(super) unembed: &'a [Shard],
+}
+
+impl<'a> Decoder<'a> {
+    /// The decoder of `model` with that norm.
+    ///
+    /// Errors: `missing-tensor` of a partial model.
+    pub fn new(model: &'a Model, norm: Norm) -> Result<Decoder<'a>> {
+        let ln_f = (norm == Norm::Affine).then(|| model.ln_f()).transpose()?;
+        Ok(Decoder { model, norm, ln_f, unembed: model.unembed()? })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &'a Model {
+        self.model
+    }
+
+    /// Columns of the logits of all shards side by side, each shard padded to four.
+    pub(super) fn logit_columns(&self) -> usize {
+        let last = self.unembed.last();
+        last.map_or(0, |s| s.first_column + pad4(s.matrix.n_out))
+    }
+
+    /// Applies the norm to `n` rows, each by its own mean and variance.
+    pub(super) fn normalise(
+        &self,
+        rec: &mut Recorder<'_>,
+        from: Rows<'_>,
+        to: Rows<'_>,
+        n: usize,
+    ) -> Result<()> {
+        if self.norm == Norm::None {
             let row_bytes = 16 * from.width4 as u64;
-            rec.copy(
-                from.tensor,
-                from.first as u64 * row_bytes,
-                to.tensor,
-                to.first as u64 * row_bytes,
-                n as u64 * row_bytes,
-            );
+            let (from_byte, to_byte) = (from.first as u64 * row_bytes, to.first as u64 * row_bytes);
+            rec.copy(from.tensor, from_byte, to.tensor, to_byte, n as u64 * row_bytes);
             return Ok(());
         }
-    };
-    let config = &model.config;
-    model.kernels.layer_norm(
-        rec,
-        &LayerNorm {
-            x: from,
-            affine,
-            epsilon: config.layer_norm_epsilon,
-            n_embd: config.n_embd,
-            n_rows: n,
-            y: to,
-        },
-    )
+        let config = &self.model.config;
+        self.model.kernels.layer_norm(
+            rec,
+            &LayerNorm {
+                x: from,
+                affine: self.ln_f.as_ref().map(|ln_f| (&*ln_f.gain, &*ln_f.bias)),
+                epsilon: config.layer_norm_epsilon,
+                n_embd: config.n_embd,
+                n_rows: n,
+                y: to,
+            },
+        )
+    }
+
+    /// Logits of `n` normalised rows over a span of the vocabulary, from group `y_column4` of `y` on.
+    pub(super) fn logits(
+        &self,
+        rec: &mut Recorder<'_>,
+        x: Rows<'_>,
+        n: usize,
+        span: &Span<'_>,
+        y: Rows<'_>,
+        y_column4: usize,
+    ) -> Result<()> {
+        let first4 = span.column / 4;
+        let op = Matmul {
+            columns4: first4..first4 + span.n_columns.div_ceil(4),
+            bias: span.shard.bias.as_ref(),
+            y_column4,
+            ..Matmul::new(x, &span.shard.matrix, n, y)
+        };
+        self.model.kernels.matmul(rec, &op)
+    }
 }

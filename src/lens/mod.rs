@@ -1,52 +1,54 @@
-//! The lens: what each tap would say if the rest of the model were only norm and unembedding.
+//! The lens: what each tap predicts when only norm and unembedding follow it.
 //!
-//! Per block of positions: decode every tap's rows, make the final and the input row's logits
-//! (the references), fetch the target tokens' logits, then stream every row over the vocabulary.
+//! Per block of positions: normalise every tap's rows, compute the logits of the final and the input row
+//! (the references), then the targets' logits, then fold every row over the vocabulary.
 
 mod decoder;
 mod extension;
 mod fold;
+mod moments;
 mod options;
 mod ranked;
-mod room;
 mod rows;
 mod summary;
 mod trace;
+mod workspace;
 
 use crate::error::Result;
-use crate::gpu::Recorder;
-use crate::gpu::Tensor;
-use crate::kernels::{GatherDot, N_SLOTS, Rows, Subtract, pad4};
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::{N_SLOTS, Rows, Subtract};
 use crate::model::{Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
 
-use fold::{Group, Logits, OverVocabulary};
+use fold::{Fold, Group, Logits};
 
+pub use decoder::Decoder;
 pub use extension::Extension;
+pub use moments::Moments;
 pub use options::{MAX_TRACK, Norm, Options};
-pub use ranked::{Found, Ranked};
-pub use room::{Room, block_positions};
-pub use rows::{Borrowed, Depth, From, Row, borrowed, completes, rows};
+pub use ranked::{Ranked, RankedRow};
+pub use rows::{BorrowedHalf, Depth, Row, RowSource, borrowed, completes, rows};
 pub use trace::{Line, Traced, trace};
+pub use workspace::{Workspace, block_positions};
 
-/// Targets that every position has before the tracked ones: the final top-1, the token that
-/// stands there, the true next token.
+/// Targets of every position before the tracked ones: the final top-1, the token at the position, the true
+/// next token.
 const N_FIXED: usize = 3;
 
-/// One text on its way through the lens.
+/// The lens over one text.
 pub struct Lens<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Its residual stream over the text, at least up to the block that is read.
+    /// Norm and unembedding.
+    pub decoder: &'a Decoder<'a>,
+    /// The residual stream of the text, at least up to the block that is read.
     pub stream: &'a Stream,
     /// The rows to read, by depth.
     pub rows: &'a [Row],
-    /// Parts of the model that belong to the decoder.
+    /// The halves of blocks that belong to the decoder.
     pub extension: Option<&'a Extension>,
-    /// Room for those parts.
+    /// Scratch tensors of those halves.
     pub scratch: &'a Scratch,
-    /// Where the work is done.
-    pub room: &'a Room,
+    /// The tensors of the lens.
+    pub workspace: &'a Workspace,
     /// How to read.
     pub options: &'a Options,
     /// The whole text.
@@ -56,7 +58,7 @@ pub struct Lens<'a> {
 impl Lens<'_> {
     /// Reads the block of positions that begins at `start` and fills its columns of `reading`.
     ///
-    /// Errors: `aborted`, `device-lost`.
+    /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
     /// Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
     pub async fn read_block(
         &self,
@@ -64,81 +66,71 @@ impl Lens<'_> {
         start: usize,
         reading: &mut Reading,
     ) -> Result<()> {
-        let Lens { model, stream, room, options, ids, .. } = *self;
-        let n = (ids.len() - start).min(room.n_positions);
+        let Lens { decoder, stream, workspace, options, ids, .. } = *self;
+        let model = decoder.model;
+        let n = (ids.len() - start).min(workspace.n_positions);
         let n_taps = self.rows.len();
-        let gpu = rec.gpu();
 
         let pass = Pass { model, scratch: self.scratch, start, n };
         for (tap, row) in self.rows.iter().enumerate() {
-            let mut x = row_of_stream(rec, model, stream, row.from, start, n, &room.step)?;
+            let step = &workspace.step;
+            let mut x = row_of_stream(rec, model, stream, row.source, start, n, step)?;
             if let Some(extension) = self.extension {
                 x = extension.run(rec, &pass, tap, x)?;
-                rec.breathe().await?;
+                rec.yield_now().await?;
             }
-            decoder::decode(rec, model, options.norm, x, room.rows(tap * n), n)?;
+            decoder.normalise(rec, x, workspace.rows(tap * n), n)?;
         }
 
-        gpu.write(&room.targets, 0, &targets(ids, start, n, &options.track));
-        fold::references(rec, model, room, n, n_taps).await?;
-
-        let n_targets = room.n_targets;
-        model.kernels.gather_dot(
-            rec,
-            &GatherDot {
-                x: room.rows(0),
-                unembed: &model.weights.unembed,
-                targets: &room.targets,
-                n_targets,
-                period: n,
-                n_rows: n_taps * n,
-                y: &room.target_logits,
-            },
-        )?;
+        rec.gpu().write(&workspace.targets, 0, &targets(ids, start, n, &options.track));
+        let (period, top_k) = (n, options.top_k);
+        let fold = Fold { decoder, workspace, period, references: true, top_k };
+        fold.prepare_references(rec, n_taps).await?;
+        fold.target_logits(rec, n_taps * n)?;
 
         let final_row = (n_taps - 1) * n;
-        let middle = (n..final_row).step_by(room.group_rows).map(|first_row| {
-            let n_rows = room.group_rows.min(final_row - first_row);
+        let middle = (n..final_row).step_by(workspace.group_rows).map(|first_row| {
+            let n_rows = workspace.group_rows.min(final_row - first_row);
             Group { first_row, n_rows, logits: Logits::Computed }
         });
         let kept = [(final_row, 0), (0, n)].map(|(first_row, row)| {
             let logits = Logits::Kept { row };
             Group { first_row, n_rows: n, logits }
         });
-        let over =
-            OverVocabulary { model, room, period: n, references: true, top_k: options.top_k };
         for group in middle.chain(kept) {
-            over.fold(rec, &group).await?;
+            fold.fold(rec, &group).await?;
         }
-        rec.submit()?;
 
+        let n_targets = workspace.n_targets;
         let floats = |per_cell: usize| 4 * (n_taps * n * per_cell) as u64;
-        let parts = gpu
+        let read = rec
             .read(&[
-                (&room.merged, floats(N_SLOTS + n_targets)),
-                (&room.target_logits, floats(n_targets)),
-                (&room.top, floats(2 * options.top_k)),
+                (&workspace.merged, floats(N_SLOTS + n_targets)),
+                (&workspace.target_logits, floats(n_targets)),
+                (&workspace.top, floats(2 * top_k)),
             ])
             .await?;
-        summary::fill(reading, &parts[0], &parts[1], &parts[2], start, n);
+        if let [merged, target_logits, top] = &read[..] {
+            summary::fill(reading, merged, target_logits, top, start, n);
+        }
         Ok(())
     }
 }
 
-/// `n` positions of a row as the stream has it; a difference of two taps is made in `step`.
+/// `n` positions of a row; a difference of two taps is computed into `step`.
 fn row_of_stream<'a>(
     rec: &mut Recorder<'_>,
     model: &Model,
     stream: &'a Stream,
-    from: From,
+    source: RowSource,
     start: usize,
     n: usize,
     step: &'a Tensor,
 ) -> Result<Rows<'a>> {
     let at = |tap: usize| Rows::new(&stream.taps[tap], start, model.config.n_embd);
-    match from {
-        From::Tap(tap) => Ok(at(tap)),
-        From::Step(before, after) => {
+    match source {
+        RowSource::Tap(tap) => Ok(at(tap)),
+        RowSource::Step(before, after) => {
             let y = Rows::new(step, 0, model.config.n_embd);
             let op = Subtract { a: at(after), b: at(before), n_rows: n, y };
             model.kernels.subtract(rec, &op)?;
@@ -147,7 +139,7 @@ fn row_of_stream<'a>(
     }
 }
 
-/// Target ids by position; the first column is filled in on the device. Shapes: \[n, J\].
+/// Target ids by position; the device fills in the first column. Shapes: \[n, J\].
 fn targets(ids: &[u32], start: usize, n: usize, track: &[u32]) -> Vec<u32> {
     (start..start + n)
         .flat_map(|t| {
@@ -155,10 +147,4 @@ fn targets(ids: &[u32], start: usize, n: usize, track: &[u32]) -> Vec<u32> {
             [u32::MAX, ids[t], next].into_iter().chain(track.iter().copied())
         })
         .collect()
-}
-
-/// Columns of all shards' logits side by side, each shard padded to four.
-fn logit_columns(model: &Model) -> usize {
-    let last = model.weights.unembed.last();
-    last.map_or(0, |s| s.first_column + pad4(s.matrix.n_out))
 }

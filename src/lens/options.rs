@@ -1,4 +1,4 @@
-//! What a caller may ask of a reading.
+//! The options of a reading.
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -6,18 +6,18 @@ use crate::kernels::MAX_K;
 
 use super::rows::{Depth, borrowed};
 
-/// Most tokens one reading or trace follows.
+/// Largest number of tokens that one reading or trace follows.
 pub const MAX_TRACK: usize = 64;
 
-/// What stands between a tap and the unembedding.
+/// The norm between a tap and the unembedding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Norm {
     /// ln_f with gain and bias, by the row's own mean and variance.
     #[default]
     Affine,
-    /// The same without gain and bias.
+    /// ln_f without gain and bias.
     Plain,
-    /// Nothing.
+    /// No norm.
     None,
 }
 
@@ -30,9 +30,10 @@ impl Norm {
             "affine" => Ok(Norm::Affine),
             "plain" => Ok(Norm::Plain),
             "none" => Ok(Norm::None),
-            other => Err(Error::BadOption(format!(
-                "norm is \"{other}\", expected \"affine\", \"plain\" or \"none\""
-            ))),
+            other => {
+                let expected = "\"affine\", \"plain\" or \"none\"";
+                Err(Error::option("norm", expected, format!("\"{other}\"")))
+            }
         }
     }
 }
@@ -44,7 +45,7 @@ pub struct Options {
     pub norm: Norm,
     /// Which rows there are.
     pub depth: Depth,
-    /// Names of the parts of the model that belong to the decoder, in the model's order.
+    /// Names of the blocks, or halves of blocks, that belong to the decoder, in the model's order.
     pub decoder: Vec<String>,
     /// K: tokens listed per cell, 1 to 20 and at most V.
     pub top_k: usize,
@@ -69,12 +70,11 @@ impl Options {
     pub fn check(&self, config: &Config) -> Result<()> {
         let most = MAX_K.min(config.vocab_size);
         if !(1..=most).contains(&self.top_k) {
-            return Err(Error::BadOption(format!("top_k is {}, expected 1 to {most}", self.top_k)));
+            return Err(Error::option("top_k", format!("1 to {most}"), self.top_k));
         }
         if self.depth == Depth::Contributions && !self.decoder.is_empty() {
-            return Err(Error::BadOption(
-                "decoder is not [], contributions are decoded by norm and unembedding only".into(),
-            ));
+            let expected = "[], because contributions are decoded by norm and unembedding only";
+            return Err(Error::option("decoder", expected, format!("{:?}", self.decoder)));
         }
         borrowed(&self.decoder, config)?;
         check_track(&self.track, config)
@@ -84,10 +84,8 @@ impl Options {
 /// Errors: `bad-option` for too many, `bad-token` for one that does not exist.
 pub(super) fn check_track(ids: &[u32], config: &Config) -> Result<()> {
     if ids.len() > MAX_TRACK {
-        return Err(Error::BadOption(format!(
-            "track lists {} tokens, expected at most {MAX_TRACK}",
-            ids.len()
-        )));
+        let got = format!("{} tokens", ids.len());
+        return Err(Error::option("track", format!("at most {MAX_TRACK} tokens"), got));
     }
     match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
         Some(&id) => Err(Error::BadToken { id: id.into(), vocab_size: config.vocab_size }),

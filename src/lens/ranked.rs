@@ -1,54 +1,57 @@
-//! Any decoded rows over the vocabulary, each with one target of its own: what the atlas needs of the lens.
+//! Any rows over the vocabulary, each with one target of its own: what the atlas needs of the lens.
 
 use crate::error::Result;
 use crate::gpu::{Gpu, Recorder};
 use crate::kernels::{N_SLOTS, Rows};
-use crate::model::Model;
+use crate::reading::NO_TOKEN;
 
-use super::{Norm, Room, decoder, fold};
+use super::fold::Fold;
+use super::{Decoder, Moments, Workspace};
 
-/// Where it is done.
-pub struct Ranked {
-    room: Room,
+/// A decoder and its tensors.
+pub struct Ranked<'a> {
+    decoder: &'a Decoder<'a>,
+    workspace: Workspace,
 }
 
-/// What comes back of each row.
-pub struct Found {
-    /// The largest logit.
+/// The result of one row.
+pub struct RankedRow {
+    /// The largest logit; NaN if a logit is not finite.
     pub logit: f32,
-    /// Its token; the lower id of equals.
+    /// Its token, the lower id of equals; [`NO_TOKEN`] if a logit is not finite.
     pub argmax: u32,
     /// The target's logit.
     pub target_logit: f32,
 }
 
-impl Ranked {
-    /// Room for `n_rows` rows at a time.
-    pub fn new(gpu: &Gpu, model: &Model, n_rows: usize) -> Ranked {
-        Ranked { room: Room::for_targets(gpu, model, n_rows) }
+impl<'a> Ranked<'a> {
+    /// For `n_rows` rows at a time.
+    pub fn new(gpu: &Gpu, decoder: &'a Decoder<'a>, n_rows: usize) -> Ranked<'a> {
+        Ranked { decoder, workspace: Workspace::for_targets(gpu, decoder, n_rows) }
     }
 
-    /// Takes rows through norm and unembedding; `targets` has one token for each. Submits what was
+    /// Runs rows through norm and unembedding; `targets` has one token for each. Submits what was
     /// recorded before.
     ///
-    /// Errors: `aborted`, `device-lost`, `out-of-memory`.
-    pub async fn find(
+    /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn rank(
         &self,
         mut rec: Recorder<'_>,
-        model: &Model,
-        norm: Norm,
         x: Rows<'_>,
         targets: &[u32],
-    ) -> Result<Vec<Found>> {
-        let (room, n) = (&self.room, targets.len());
-        decoder::decode(&mut rec, model, norm, x, room.rows(0), n)?;
-        rec.gpu().write(&room.targets, 0, targets);
-        let [merged, logits] = fold::targets_of_rows(rec, model, room, n, n).await?;
-        let found = |(slots, &target_logit): (&[f32], &f32)| Found {
-            logit: slots[0],
-            argmax: slots[3] as u32,
-            target_logit,
+    ) -> Result<Vec<RankedRow>> {
+        let (decoder, workspace, n) = (self.decoder, &self.workspace, targets.len());
+        decoder.normalise(&mut rec, x, workspace.rows(0), n)?;
+        rec.gpu().write(&workspace.targets, 0, targets);
+        let fold = Fold { decoder, workspace, period: n, references: false, top_k: 0 };
+        let [merged, logits] = fold.read_targets(rec, n).await?;
+        let row = |(slots, &target_logit): (&[f32], &f32)| {
+            let sums = Moments::from_slots(slots);
+            match sums.is_finite() {
+                true => RankedRow { logit: slots[0], argmax: sums.best, target_logit },
+                false => RankedRow { logit: f32::NAN, argmax: NO_TOKEN, target_logit: f32::NAN },
+            }
         };
-        Ok(merged.chunks(N_SLOTS + 1).zip(&logits).map(found).collect())
+        Ok(merged.chunks(N_SLOTS + 1).zip(&logits).map(row).collect())
     }
 }

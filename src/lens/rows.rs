@@ -1,4 +1,4 @@
-//! The rows of a reading by depth: which places of the residual stream they are, and what they are called.
+//! The rows of a reading by depth: their places in the residual stream and their names.
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -12,13 +12,13 @@ pub enum Depth {
     Blocks,
     /// The stream between the halves of every block as well: `h.i.attn`.
     Halves,
-    /// What each half adds, by itself: `h.i.attn_out`, `h.i.mlp_out`; then the last block's output.
+    /// What each half adds to the stream: `h.i.attn_out`, `h.i.mlp_out`; then the last block's output.
     Contributions,
 }
 
-/// Where a row comes from.
+/// What a row is computed from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum From {
+pub enum RowSource {
     /// A tap of the stream.
     Tap(usize),
     /// The second tap minus the first.
@@ -30,27 +30,26 @@ pub enum From {
 pub struct Row {
     /// Its name.
     pub name: String,
-    /// Where it comes from.
-    pub from: From,
+    /// What it is computed from.
+    pub source: RowSource,
 }
 
 /// A half of some block that belongs to the decoder.
-pub type Borrowed = (usize, Half);
+pub type BorrowedHalf = (usize, Half);
 
-/// The halves that these names of parts stand for, in the model's order.
+/// The halves that these names of blocks and halves stand for, in the model's order.
 ///
 /// Errors: `bad-option` for a name that does not exist, or that is out of order.
-pub fn borrowed(names: &[String], config: &Config) -> Result<Vec<Borrowed>> {
-    let mut halves: Vec<Borrowed> = Vec::new();
+pub fn borrowed(names: &[String], config: &Config) -> Result<Vec<BorrowedHalf>> {
+    let mut halves: Vec<BorrowedHalf> = Vec::new();
     for name in names {
         let unknown = || {
             let last = config.n_layer - 1;
-            Error::BadOption(format!(
-                "decoder names \"{name}\"; there are h.0 to h.{last}, and of each .attn and .mlp"
-            ))
+            let expected = format!("names h.0 to h.{last}, with or without .attn or .mlp");
+            Error::option("decoder", expected, format!("\"{name}\""))
         };
         let rest = name.strip_prefix("h.").ok_or_else(unknown)?;
-        let (block, part) = match rest.split_once('.') {
+        let (block, named) = match rest.split_once('.') {
             None => (rest, [Some(Half::Attn), Some(Half::Mlp)]),
             Some((block, "attn")) => (block, [Some(Half::Attn), None]),
             Some((block, "mlp")) => (block, [Some(Half::Mlp), None]),
@@ -59,11 +58,10 @@ pub fn borrowed(names: &[String], config: &Config) -> Result<Vec<Borrowed>> {
         let is_plain = block == "0" || !block.starts_with(['0', '+']);
         let block = block.parse::<usize>().ok().filter(|&i| is_plain && i < config.n_layer);
         let block = block.ok_or_else(unknown)?;
-        for half in part.into_iter().flatten() {
+        for half in named.into_iter().flatten() {
             if halves.last().is_some_and(|&last| last >= (block, half)) {
-                return Err(Error::BadOption(format!(
-                    "decoder has \"{name}\" out of order; parts are named once, in the model's order"
-                )));
+                let expected = "each name once, in the model's order";
+                return Err(Error::option("decoder", expected, format!("{names:?}")));
             }
             halves.push((block, half));
         }
@@ -71,9 +69,9 @@ pub fn borrowed(names: &[String], config: &Config) -> Result<Vec<Borrowed>> {
     Ok(halves)
 }
 
-/// The rows of a reading; parts of the decoder are none.
-pub fn rows(config: &Config, stream: &Stream, depth: Depth, decoder: &[Borrowed]) -> Vec<Row> {
-    let mut rows = vec![Row { name: "input".into(), from: From::Tap(0) }];
+/// The rows of a reading; halves that belong to the decoder are left out.
+pub fn rows(config: &Config, stream: &Stream, depth: Depth, decoder: &[BorrowedHalf]) -> Vec<Row> {
+    let mut rows = vec![Row { name: "input".into(), source: RowSource::Tap(0) }];
     let mut before = 0;
     for i in 0..config.n_layer {
         let taken = |half| decoder.contains(&(i, half));
@@ -85,27 +83,27 @@ pub fn rows(config: &Config, stream: &Stream, depth: Depth, decoder: &[Borrowed]
                 (_, Half::Attn) => format!("h.{i}.attn"),
                 (_, Half::Mlp) => format!("h.{i}"),
             };
-            let from = match depth {
-                Depth::Contributions => From::Step(before, tap),
-                Depth::Blocks | Depth::Halves => From::Tap(tap),
+            let source = match depth {
+                Depth::Contributions => RowSource::Step(before, tap),
+                Depth::Blocks | Depth::Halves => RowSource::Tap(tap),
             };
             before = tap;
-            // A tap behind a borrowed part already has it.
-            let has_part = taken(Half::Attn) || half == Half::Mlp && taken(Half::Mlp);
-            if !has_part {
-                rows.push(Row { name, from });
+            // A tap behind a borrowed half already contains it.
+            let contains = taken(Half::Attn) || half == Half::Mlp && taken(Half::Mlp);
+            if !contains {
+                rows.push(Row { name, source });
             }
         }
     }
     if depth == Depth::Contributions {
         let name = format!("h.{}", config.n_layer - 1);
-        rows.push(Row { name, from: From::Tap(before) });
+        rows.push(Row { name, source: RowSource::Tap(before) });
     }
     rows
 }
 
-/// Whether the decoder is just what the model does after the last row.
-pub fn completes(config: &Config, rows: &[Row], decoder: &[Borrowed]) -> bool {
+/// Whether the decoder is exactly what the model does after the last row.
+pub fn completes(config: &Config, rows: &[Row], decoder: &[BorrowedHalf]) -> bool {
     let all = (0..config.n_layer).flat_map(|i| [(i, Half::Attn), (i, Half::Mlp)]);
     let done = match rows.last().map(|row| row.name.as_str()) {
         None | Some("input") => 0,

@@ -3,11 +3,13 @@
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu, Tensor};
 use crate::kernels::{N_SLOTS, Rows};
-use crate::model::{Model, Stream};
+use crate::model::Stream;
 use crate::reading::Track;
 
+use super::fold::Fold;
 use super::options::check_track;
-use super::{Norm, Room, Row, decoder, fold, row_of_stream, summary};
+use super::summary::Scored;
+use super::{Decoder, Moments, Row, Workspace, row_of_stream};
 
 /// A line of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +20,19 @@ pub enum Line {
     Tap(usize),
 }
 
-/// Rows traced together.
+/// Rows that are traced together.
 const ROWS: usize = 256;
 
-/// What a reading leaves behind to trace from.
+/// What a reading keeps to trace from.
 pub struct Traced<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// Its residual stream.
+    /// The decoder of the reading.
+    pub decoder: &'a Decoder<'a>,
+    /// The residual stream.
     pub stream: &'a Stream,
     /// The rows of the reading.
     pub rows: &'a [Row],
-    /// What came out of the parts that the decoder borrowed, by row; empty if there were none.
+    /// Outputs of the borrowed halves, by row; empty if there are none.
     pub ends: &'a [Tensor],
-    /// The norm of the decoder.
-    pub norm: Norm,
 }
 
 /// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
@@ -48,9 +48,9 @@ pub async fn trace(
     if ids.is_empty() {
         return Err(Error::Empty);
     }
-    check_track(ids, &from.model.config)?;
+    check_track(ids, &from.decoder.model.config)?;
     let (n_taps, t) = (from.rows.len(), from.stream.n_tokens);
-    // Runs of rows that lie together: (tap, first position, rows).
+    // Runs of neighbouring rows: (tap, first position, rows).
     let runs: Vec<(usize, usize, usize)> = match line {
         Line::Position(p) if p < t => (0..n_taps).map(|tap| (tap, p, 1)).collect(),
         Line::Tap(tap) if tap < n_taps => {
@@ -61,7 +61,7 @@ pub async fn trace(
     };
     let track = |&id: &u32| Track { id, logit: vec![], logprob: vec![], rank: vec![] };
     let mut tracks: Vec<Track> = ids.iter().map(track).collect();
-    // As many runs at once as fill the room: every tap of a position, or one stretch of a tap.
+    // As many runs at once as fit: every tap of a position, or one run of a tap.
     let at_once = if matches!(line, Line::Tap(_)) { 1 } else { ROWS };
     for runs in runs.chunks(at_once) {
         trace_rows(gpu, from, runs, &mut tracks, cancel).await?;
@@ -70,9 +70,10 @@ pub async fn trace(
 }
 
 fn outside(what: &str, index: usize, n: usize) -> Error {
-    Error::BadOption(format!("{what} is {index}, expected 0 to {}", n.saturating_sub(1)))
+    Error::option(what, format!("0 to {}", n.saturating_sub(1)), index)
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "statistics are stored in f32")]
 async fn trace_rows(
     gpu: &Gpu,
     from: &Traced<'_>,
@@ -80,31 +81,36 @@ async fn trace_rows(
     tracks: &mut [Track],
     cancel: &Cancel,
 ) -> Result<()> {
-    let Traced { model, stream, norm, .. } = *from;
+    let Traced { decoder, stream, .. } = *from;
+    let model = decoder.model;
     let (n, j) = (runs.iter().map(|run| run.2).sum(), tracks.len());
-    let room = gpu.allocate("this trace", || Ok(Room::for_trace(gpu, model, n, j))).await?;
+    let allocate = || Ok(Workspace::for_trace(gpu, decoder, n, j));
+    let workspace = &gpu.allocate("this trace", allocate).await?;
     let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
-    gpu.write(&room.targets, 0, &ids);
-    let mut rec = gpu.record(cancel);
+    gpu.write(&workspace.targets, 0, &ids);
+    let mut rec = gpu.record("this trace", cancel);
     let mut row = 0;
     for &(tap, position, n_rows) in runs {
         let x = match from.ends.get(tap) {
             Some(end) => Rows::new(end, position, model.config.n_embd),
             None => {
-                let source = from.rows[tap].from;
-                row_of_stream(&mut rec, model, stream, source, position, n_rows, &room.step)?
+                let (source, step) = (from.rows[tap].source, &workspace.step);
+                row_of_stream(&mut rec, model, stream, source, position, n_rows, step)?
             }
         };
-        decoder::decode(&mut rec, model, norm, x, room.rows(row), n_rows)?;
+        decoder.normalise(&mut rec, x, workspace.rows(row), n_rows)?;
         row += n_rows;
     }
-    let [merged, target_logits] = fold::targets_of_rows(rec, model, &room, n, 1).await?;
+    let fold = Fold { decoder, workspace, period: 1, references: false, top_k: 0 };
+    let [merged, target_logits] = fold.read_targets(rec, n).await?;
     for (slots, logits) in merged.chunks(N_SLOTS + j).zip(target_logits.chunks(j)) {
-        let sums = summary::moments(slots);
-        for (i, track) in tracks.iter_mut().enumerate() {
-            track.logit.push(logits[i]);
-            track.logprob.push(sums.logprob(logits[i].into()) as f32);
-            track.rank.push(slots[N_SLOTS + i] + 1.0);
+        let sums = Moments::from_slots(slots);
+        let targets = logits.iter().zip(&slots[N_SLOTS..]);
+        for (track, (&logit, &above)) in tracks.iter_mut().zip(targets) {
+            let Scored { logit, logprob, rank } = Scored::new(&sums, logit, above);
+            track.logit.push(logit);
+            track.logprob.push(logprob as f32);
+            track.rank.push(rank);
         }
     }
     Ok(())

@@ -1,29 +1,35 @@
-//! The copy of a model that is kept while it loads, for as long as the store goes along.
+//! The copy of a model that is kept while it loads, as long as its store accepts writes.
 
-use crate::checkpoint::{Element, Kept, Position, StoreError, Writer};
+use crate::checkpoint::{Element, Kept, Position, SourceId, StoreError, Writer};
 
-/// Nothing at first; then a writer; then nothing again and the reason, if the store refuses.
+/// Empty at first; then a writer; then empty again with an error, if the store fails.
 #[derive(Default)]
-pub(super) struct Copy {
+pub(super) struct CopyWriter {
     writer: Option<Writer>,
-    refusal: Option<StoreError>,
+    error: Option<StoreError>,
 }
 
-impl Copy {
-    /// Keeps from now on what comes in.
-    pub(super) fn by(&mut self, writer: Writer) {
+impl CopyWriter {
+    /// Writes to `writer` from now on.
+    pub(super) fn start(&mut self, writer: Writer) {
         self.writer = Some(writer);
     }
 
-    /// Keeps nothing any more.
-    pub(super) fn refuse(&mut self, refusal: StoreError) {
+    /// Stops writing because of `error`.
+    pub(super) fn fail(&mut self, error: StoreError) {
         self.writer = None;
-        self.refusal = Some(refusal);
+        self.error = Some(error);
     }
 
-    /// Why it is not kept, if it was to be.
-    pub(super) fn refusal(&self) -> Option<&StoreError> {
-        self.refusal.as_ref()
+    /// Why the model is not kept, if it was to be.
+    pub(super) fn error(&self) -> Option<&StoreError> {
+        self.error.as_ref()
+    }
+
+    pub(super) fn source(&mut self, id: SourceId) {
+        if let Some(writer) = &mut self.writer {
+            writer.source(id);
+        }
     }
 
     pub(super) fn begin(&mut self, name: &str, element: Element, shape: &[u64]) {
@@ -53,19 +59,19 @@ impl Copy {
         self.with(Writer::finish)
     }
 
-    /// Bytes read back at `at`; none at the end, or if the store refuses.
+    /// Bytes read back at `at`; none at the end, or if the store fails.
     pub(super) fn read(&mut self, at: u64, into: &mut [u8]) -> usize {
         self.with(|writer| writer.read(at, into)).unwrap_or(0)
     }
 
-    fn with<V>(&mut self, keep: impl FnOnce(&mut Writer) -> Result<V, StoreError>) -> Option<V> {
+    fn with<V>(&mut self, call: impl FnOnce(&mut Writer) -> Result<V, StoreError>) -> Option<V> {
         let writer = self.writer.as_mut()?;
-        match keep(writer) {
+        match call(writer) {
             Ok(value) => Some(value),
-            Err(refusal) => {
-                // What lies there could never be finished; if this fails too, no more can be done.
+            Err(error) => {
+                // What was written could never be finished; if this fails too, nothing more can be done.
                 let _ = writer.discard();
-                self.refuse(refusal);
+                self.fail(error);
                 None
             }
         }

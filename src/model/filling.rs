@@ -1,93 +1,123 @@
-//! Tensors as they come in ─▶ decoded, brought into storage precision, packed on the device, kept.
+//! Tensors as they come ─▶ decoded, converted to storage precision, packed on the device, kept.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::checkpoint::{Element, Event, Header, TensorInfo};
+use crate::checkpoint::{Element, Event, Header, Store, TensorInfo, Writer};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::Gpu;
 use crate::kernels::{Packer, Precision, encode, pad4};
 
-use super::copy::Copy;
+use super::copy::CopyWriter;
 use super::families;
-use super::plan::{Part, Sink};
+use super::plan::{Expected, Sink};
 
-/// The parts still to come, and the tensor that is coming in.
+/// The tensors that a model expects, and the one that is being received.
 pub(super) struct Filling {
     config: Config,
     precision: Precision,
-    parts: HashMap<String, Part>,
-    /// Names (without prefix) that some file has announced.
+    expected: HashMap<String, Expected>,
+    /// Names (without prefix) in the headers so far.
     announced: HashSet<String>,
     complete: HashSet<String>,
     pub(super) extra: Vec<String>,
     /// Index in the current file's header, and the tensor being filled.
     current: Option<(usize, Current)>,
-    /// Name of the tensor that is coming in; empty between files.
+    /// Name of the tensor that is being received; empty between files.
     pub(super) label: String,
-    /// Where they are kept too.
-    pub(super) copy: Copy,
+    /// The copy that is kept of them.
+    pub(super) copy: CopyWriter,
+    /// Where a new copy is to be kept, until the tensors that it will hold are known.
+    store: Option<Box<dyn Store>>,
 }
 
 struct Current {
     name: String,
     element: Element,
-    /// Bytes of a number that was cut by the end of a piece.
+    /// Bytes of a number that the end of a piece cut.
     cut: Vec<u8>,
     /// Numbers of a row that is not complete.
     values: Vec<f32>,
-    /// A row as it is stored.
+    /// A row in storage precision.
     stored: Vec<u8>,
     stored_in: Precision,
     row_length: usize,
     n_rows: u64,
-    row: u64,
+    row: usize,
     packers: Vec<Packer>,
 }
 
 impl Filling {
-    pub(super) fn new(
-        config: Config,
-        precision: Precision,
-        parts: HashMap<String, Part>,
-    ) -> Filling {
+    /// Nothing is expected until [`Filling::expect`].
+    pub(super) fn new(config: Config, precision: Precision) -> Filling {
         Filling {
             config,
             precision,
-            parts,
+            expected: HashMap::new(),
             announced: HashSet::new(),
             complete: HashSet::new(),
             extra: Vec::new(),
             current: None,
             label: String::new(),
-            copy: Copy::default(),
+            copy: CopyWriter::default(),
+            store: None,
         }
     }
 
-    /// More parts, before the header that announces them is taken.
-    pub(super) fn want(&mut self, parts: HashMap<String, Part>) {
-        self.parts.extend(parts);
+    /// Adds expected tensors; call it before the header that announces them is taken.
+    pub(super) fn expect(&mut self, expected: HashMap<String, Expected>) {
+        self.expected.extend(expected);
     }
 
-    /// What a copy will hold: every part in the type it is stored in.
+    /// What a copy will hold: every expected tensor in its storage type.
     pub(super) fn stored_tensors(&self) -> impl Iterator<Item = (&str, Element, &[u64])> {
-        self.parts.iter().map(|(name, part)| {
-            (name.as_str(), element(part.stored_in(self.precision)), &part.shape[..])
+        self.expected.iter().map(|(name, expected)| {
+            let element = element(expected.stored_in(self.precision));
+            (name.as_str(), element, &expected.shape[..])
         })
     }
 
-    /// The first tensor, by name, that has not come.
-    pub(super) fn missing(&self) -> Option<&String> {
-        self.parts.keys().filter(|name| !self.complete.contains(*name)).min()
+    /// Keeps a new copy in `store`.
+    pub(super) fn keep_in(&mut self, store: Box<dyn Store>, n_files: usize) -> Result<()> {
+        self.store = Some(store);
+        self.start_copy(n_files)
     }
 
-    /// Forgets the file that is coming in.
+    /// Starts the copy, once the tensors that it will hold are known.
+    ///
+    /// Errors: `bad-header` for more tensors than a header may have.
+    pub(super) fn start_copy(&mut self, n_files: usize) -> Result<()> {
+        if self.expected.is_empty() {
+            return Ok(());
+        }
+        if let Some(mut store) = self.store.take() {
+            match store.truncate(0) {
+                Ok(()) => self.copy.start(Writer::new(store, self.stored_tensors(), n_files)?),
+                Err(error) => self.copy.fail(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The first expected tensor, by name, that has not come.
+    pub(super) fn missing(&self) -> Option<&String> {
+        self.expected.keys().filter(|name| !self.complete.contains(*name)).min()
+    }
+
+    /// The first expected tensor, by name, that has not come and that no header announced.
+    pub(super) fn unannounced(&self) -> Option<&String> {
+        let is_known =
+            |name: &String| self.complete.contains(name) || self.announced.contains(name);
+        self.expected.keys().filter(|name| !is_known(name)).min()
+    }
+
+    /// Ends the current file.
     pub(super) fn end_file(&mut self) {
         self.current = None;
         self.label.clear();
     }
 
-    /// Forgets everything that has come.
+    /// Discards everything that has come.
     pub(super) fn start_over(&mut self) {
         self.end_file();
         self.announced.clear();
@@ -95,8 +125,8 @@ impl Filling {
         self.extra.clear();
     }
 
-    /// What came so far was kept from an earlier load: its names may be announced again.
-    pub(super) fn go_on(&mut self) {
+    /// What has come was kept by an earlier load: the sources may announce its names again.
+    pub(super) fn resume(&mut self) {
         self.end_file();
         self.announced.clear();
         self.extra.clear();
@@ -111,47 +141,47 @@ impl Filling {
 
     fn announce_one(&mut self, tensor: &TensorInfo) -> Result<()> {
         let name = short_name(&tensor.name);
-        let Some(part) = self.parts.get(name) else {
+        let Some(expected) = self.expected.get(name) else {
             if !families::is_ignored(&self.config, name) {
                 self.extra.push(tensor.name.clone());
             }
             return Ok(());
         };
         if !self.announced.insert(name.into()) {
-            return Err(Error::BadHeader(format!("tensor {name} comes twice")));
+            return Err(Error::BadHeader(format!("tensor {name} is in two files")));
         }
-        if tensor.shape != part.shape {
+        if tensor.shape != expected.shape {
             return Err(Error::BadShape {
                 name: tensor.name.clone(),
-                expected: part.shape.clone(),
-                found: tensor.shape.clone(),
+                expected: expected.shape.clone(),
+                got: tensor.shape.clone(),
             });
         }
         tensor.element.clone().map(|_| ()).map_err(|found| Error::BadDtype {
             name: tensor.name.clone(),
-            reason: format!("its type is {found}, Loupe reads F32, F16 and BF16"),
+            reason: format!("element type: expected F32, F16 or BF16, got {found}"),
         })
     }
 
-    /// Checks the header of a kept beginning: its numbers must be those that would be kept now.
+    /// Checks the header of a kept copy: its element types must be those that would be kept now.
     ///
     /// Errors: `bad-dtype`.
     pub(super) fn check_kept(&self, header: &Header) -> Result<()> {
         let same = |tensor: &TensorInfo| {
-            let part = self.parts.get(&tensor.name);
-            let stored = part.map(|part| element(part.stored_in(self.precision)));
+            let expected = self.expected.get(&tensor.name);
+            let stored = expected.map(|e| element(e.stored_in(self.precision)));
             stored.is_none_or(|stored| tensor.element == Ok(stored))
         };
         match header.tensors.iter().find(|tensor| !same(tensor)) {
             None => Ok(()),
             Some(tensor) => Err(Error::BadDtype {
                 name: tensor.name.clone(),
-                reason: "it was kept in another precision".into(),
+                reason: "the copy was kept in another precision".into(),
             }),
         }
     }
 
-    /// Takes what the reader hands over; true once a tensor is complete that the model needs.
+    /// Takes an event of the reader; true if it completes a tensor that the model needs.
     ///
     /// Errors: those of [`Filling::announce`], `bad-dtype`, `corrupt`.
     pub(super) fn take(&mut self, gpu: &Gpu, event: &Event<'_, '_>) -> Result<bool> {
@@ -164,28 +194,28 @@ impl Filling {
             self.current = self.start(tensor).map(|c| (index, c));
         }
         let Some((_, current)) = &mut self.current else { return Ok(false) };
-        let Some(part) = self.parts.get(&current.name) else { return Ok(false) };
-        let is_complete = current.fill(gpu, part, &mut self.copy, bytes)?;
+        let Some(expected) = self.expected.get(&current.name) else { return Ok(false) };
+        let is_complete = current.fill(gpu, expected, &mut self.copy, bytes)?;
         if is_complete {
             self.complete.insert(current.name.clone());
         }
         Ok(is_complete)
     }
 
-    /// What the data of `tensor` fills, if anything.
+    /// Prepares to receive `tensor`; `None` if the model does not need it.
     fn start(&mut self, tensor: &TensorInfo) -> Option<Current> {
         let name = short_name(&tensor.name);
-        let part = self.parts.get(name)?;
-        let row_length = part.shape.last().copied()? as usize;
-        let n_rows = part.shape.iter().rev().skip(1).product();
-        let n_packers = match &part.sink {
+        let expected = self.expected.get(name)?;
+        let row_length = usize::try_from(*expected.shape.last()?).ok()?;
+        let n_rows = expected.shape.iter().rev().skip(1).product();
+        let n_packers = match &expected.sink {
             Sink::Inputs(matrices) => matrices.len(),
             Sink::Outputs(shards) => shards.len(),
             Sink::Linear(_) => 1,
             Sink::Vectors(_) | Sink::Table(_) | Sink::ShardBiases(_) => 0,
         };
-        let stored_in = part.stored_in(self.precision);
-        self.copy.begin(name, element(stored_in), &part.shape);
+        let stored_in = expected.stored_in(self.precision);
+        self.copy.begin(name, element(stored_in), &expected.shape);
         Some(Current {
             name: name.into(),
             element: tensor.element.clone().ok()?,
@@ -203,7 +233,13 @@ impl Filling {
 
 impl Current {
     /// Takes the next bytes; true once the tensor is complete.
-    fn fill(&mut self, gpu: &Gpu, part: &Part, copy: &mut Copy, mut bytes: &[u8]) -> Result<bool> {
+    fn fill(
+        &mut self,
+        gpu: &Gpu,
+        expected: &Expected,
+        copy: &mut CopyWriter,
+        mut bytes: &[u8],
+    ) -> Result<bool> {
         let size = self.element.size();
         if !self.cut.is_empty() {
             let n = (size - self.cut.len()).min(bytes.len());
@@ -214,20 +250,25 @@ impl Current {
             }
             self.element.decode(&std::mem::take(&mut self.cut), &mut self.values);
         }
-        // Row by row, so that the decoded numbers never take more room than a few rows.
+        // Row by row, so that the decoded numbers never take more memory than a few rows.
         while bytes.len() >= size {
             let want = (self.row_length - self.values.len()) * size;
             let n = want.min(bytes.len() / size * size);
             self.element.decode(&bytes[..n], &mut self.values);
             bytes = &bytes[n..];
-            self.emit_full_row(gpu, part, copy)?;
+            self.emit_full_row(gpu, expected, copy)?;
         }
-        self.emit_full_row(gpu, part, copy)?;
+        self.emit_full_row(gpu, expected, copy)?;
         self.cut.extend_from_slice(bytes);
-        Ok(self.row == self.n_rows)
+        Ok(self.row as u64 == self.n_rows)
     }
 
-    fn emit_full_row(&mut self, gpu: &Gpu, part: &Part, copy: &mut Copy) -> Result<()> {
+    fn emit_full_row(
+        &mut self,
+        gpu: &Gpu,
+        expected: &Expected,
+        copy: &mut CopyWriter,
+    ) -> Result<()> {
         if self.values.len() < self.row_length {
             return Ok(());
         }
@@ -235,15 +276,15 @@ impl Current {
         encode(&self.name, self.stored_in, &self.values, &mut self.stored)?;
         self.values.clear();
         copy.write(&self.stored);
-        self.emit(gpu, part);
+        self.emit(gpu, expected);
         self.row += 1;
         Ok(())
     }
 
-    /// Brings the stored row to where it belongs.
-    fn emit(&mut self, gpu: &Gpu, part: &Part) {
-        let (row, stored) = (self.row as usize, &self.stored[..]);
-        match &part.sink {
+    /// Writes the stored row to the device.
+    fn emit(&mut self, gpu: &Gpu, expected: &Expected) {
+        let (row, stored) = (self.row, &self.stored[..]);
+        match &expected.sink {
             Sink::Vectors(tensors) => {
                 let pieces = stored.chunks(stored.len() / tensors.len());
                 tensors.iter().zip(pieces).for_each(|(t, piece)| gpu.write(t, 0, piece));
@@ -274,7 +315,7 @@ impl Current {
     }
 }
 
-/// How the file that is kept writes numbers of that precision.
+/// The element type of a precision in a kept copy.
 fn element(precision: Precision) -> Element {
     match precision {
         Precision::F16 => Element::F16,
@@ -282,7 +323,7 @@ fn element(precision: Precision) -> Element {
     }
 }
 
-/// Hugging Face writes names with the prefix of the model class or without it.
+/// A tensor's name without the prefix of the model class, which only some files have.
 pub(super) fn short_name(name: &str) -> &str {
     name.strip_prefix("transformer.").unwrap_or(name)
 }

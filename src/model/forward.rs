@@ -1,18 +1,17 @@
-//! The forward pass over a block of positions, as one would read it aloud.
+//! The forward pass over a block of positions.
 
-use crate::config::Activation;
 use crate::error::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{Attention, Embed, LayerNorm, Matmul, Rows};
 
-use super::{Block, Linear, Model, Norm, Scratch, Stream};
+use super::{Block, Linear, Model, NormWeights, Scratch, Stream};
 
 /// Runs positions `start..start + n` through the model and leaves the residual stream in the taps.
 ///
-/// Keys and values of the positions before `start` must be in the stream. A position's numbers
-/// depend on the tokens up to it and on nothing else, not even on how the text is cut into blocks.
+/// The stream must hold the keys and values of the positions before `start`. The numbers of a position
+/// depend only on the tokens up to it, not on how the text is cut into blocks.
 ///
-/// Errors: `aborted`, `device-lost`.
+/// Errors: `missing-tensor` of a partial model, `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
 /// Source: Radford et al. 2019, GPT-2; names of activations as in TransformerLens.
 pub async fn forward(
     rec: &mut Recorder<'_>,
@@ -22,34 +21,24 @@ pub async fn forward(
     start: usize,
     n: usize,
 ) -> Result<()> {
-    let weights = &model.weights;
     let pass = Pass { model, scratch, start, n };
-    model.kernels.embed(
-        rec,
-        &Embed {
-            ids: &stream.ids,
-            wte: &weights.wte,
-            wpe: &weights.wpe,
-            scale: weights.wte_scale,
-            first_position: start,
-            n_rows: n,
-            y: pass.at(stream.input()),
-        },
-    )?;
-    for (i, block) in weights.blocks.iter().enumerate() {
-        let resid_pre = pass.at(stream.resid_pre(i));
+    pass.embed(rec, stream)?;
+    let blocks = model.whole()?.blocks.iter().zip(stream.keys.iter().zip(&stream.values));
+    for (i, (block, (keys, values))) in blocks.enumerate() {
+        let resid_pre = pass.positions_of(stream.resid_pre(i));
         let resid_mid = match stream.resid_mid(i) {
-            Some(tap) => pass.at(tap),
-            None => pass.here(&scratch.mid),
+            Some(tap) => pass.positions_of(tap),
+            None => pass.scratch_rows(&scratch.mid),
         };
-        pass.attn(rec, block, resid_pre, &stream.keys[i], &stream.values[i], resid_mid)?;
-        pass.mlp(rec, block, resid_mid, pass.at(stream.resid_post(i)))?;
-        rec.breathe().await?;
+        let resid_post = pass.positions_of(stream.resid_post(i));
+        pass.attn(rec, block, resid_pre, keys, values, resid_mid)?;
+        pass.mlp(rec, block, resid_mid, resid_post)?;
+        rec.yield_now().await?;
     }
     Ok(())
 }
 
-/// What every call of one pass over positions `start..start + n` shares.
+/// The arguments that every step of a pass over positions `start..start + n` shares.
 pub(crate) struct Pass<'a> {
     pub(crate) model: &'a Model,
     pub(crate) scratch: &'a Scratch,
@@ -57,19 +46,35 @@ pub(crate) struct Pass<'a> {
     pub(crate) n: usize,
 }
 
-impl<'a> Pass<'a> {
-    /// These positions of a tensor that has all of a text. Shapes: \[T, C4\].
-    pub(crate) fn at(&self, tensor: &'a Tensor) -> Rows<'a> {
+impl Pass<'_> {
+    /// The rows of these positions in a tensor over the whole text. Shapes: \[T, C4\].
+    pub(crate) fn positions_of<'t>(&self, tensor: &'t Tensor) -> Rows<'t> {
         Rows::new(tensor, self.start, self.model.config.n_embd)
     }
 
-    /// The first rows of a tensor that has only this pass. Shapes: \[rows, C4\].
-    pub(crate) fn here(&self, tensor: &'a Tensor) -> Rows<'a> {
+    /// The rows of these positions in a tensor over this pass only. Shapes: \[n, C4\].
+    pub(crate) fn scratch_rows<'t>(&self, tensor: &'t Tensor) -> Rows<'t> {
         Rows::new(tensor, 0, self.model.config.n_embd)
     }
 
-    /// y = x + attn(ln_1 x); leaves the keys and values of these positions. Shapes: keys and
-    /// values \[T, C4\].
+    /// input = scale · wte\[id\] + wpe\[position\].
+    fn embed(&self, rec: &mut Recorder<'_>, stream: &Stream) -> Result<()> {
+        self.model.kernels.embed(
+            rec,
+            &Embed {
+                ids: &stream.ids,
+                wte: self.model.wte()?,
+                wpe: self.model.wpe()?,
+                scale: self.model.config.embedding_scale(),
+                first_position: self.start,
+                n_rows: self.n,
+                y: self.positions_of(stream.input()),
+            },
+        )
+    }
+
+    /// y = x + attn(ln_1 x). Writes the keys and values of these positions. Shapes: keys and values
+    /// \[T, C4\].
     pub(crate) fn attn(
         &self,
         rec: &mut Recorder<'_>,
@@ -79,29 +84,28 @@ impl<'a> Pass<'a> {
         values: &Tensor,
         y: Rows<'_>,
     ) -> Result<()> {
-        let (config, scratch) = (&self.model.config, self.scratch);
-        let normed = self.here(&scratch.normed);
-        let cached = |tensor| Rows::new(tensor, self.start, config.n_embd);
-        self.norm(rec, x, &block.ln_1, normed)?;
-        self.linear(rec, normed, &block.q, None, None, self.here(&scratch.q))?;
-        self.linear(rec, normed, &block.k, None, None, cached(keys))?;
-        self.linear(rec, normed, &block.v, None, None, cached(values))?;
+        let Scratch { normed, q, mixed, .. } = self.scratch;
+        let [normed_rows, mixed_rows] = [normed, mixed].map(|tensor| self.scratch_rows(tensor));
+        self.norm(rec, x, &block.ln_1, normed_rows)?;
+        self.linear(rec, normed_rows, &block.q, self.scratch_rows(q))?;
+        self.linear(rec, normed_rows, &block.k, self.positions_of(keys))?;
+        self.linear(rec, normed_rows, &block.v, self.positions_of(values))?;
         self.model.kernels.attention(
             rec,
             &Attention {
-                q: &scratch.q,
+                q,
                 k: keys,
                 v: values,
                 first_position: self.start,
                 n_rows: self.n,
-                n_head: config.n_head,
-                head_dim: config.head_dim(),
+                n_head: self.model.config.n_head,
+                head_dim: self.model.config.head_dim(),
                 scale: block.attn_scale,
                 window: block.window,
-                y: &scratch.mixed,
+                y: mixed,
             },
         )?;
-        self.linear(rec, self.here(&scratch.mixed), &block.attn_out, None, Some(x), y)
+        self.linear_onto(rec, mixed_rows, &block.attn_out, x, y)
     }
 
     /// y = x + mlp(ln_2 x).
@@ -112,14 +116,20 @@ impl<'a> Pass<'a> {
         x: Rows<'_>,
         y: Rows<'_>,
     ) -> Result<()> {
-        let normed = self.here(&self.scratch.normed);
+        let normed = self.scratch_rows(&self.scratch.normed);
         let hidden = Rows::new(&self.scratch.hidden, 0, self.model.config.n_inner);
         self.norm(rec, x, &block.ln_2, normed)?;
-        self.linear(rec, normed, &block.mlp_in, Some(block.activation), None, hidden)?;
-        self.linear(rec, hidden, &block.mlp_out, None, Some(x), y)
+        self.linear(rec, normed, &block.mlp_in, hidden)?;
+        self.linear_onto(rec, hidden, &block.mlp_out, x, y)
     }
 
-    fn norm(&self, rec: &mut Recorder<'_>, x: Rows<'_>, norm: &Norm, y: Rows<'_>) -> Result<()> {
+    fn norm(
+        &self,
+        rec: &mut Recorder<'_>,
+        x: Rows<'_>,
+        norm: &NormWeights,
+        y: Rows<'_>,
+    ) -> Result<()> {
         let config = &self.model.config;
         self.model.kernels.layer_norm(
             rec,
@@ -134,29 +144,35 @@ impl<'a> Pass<'a> {
         )
     }
 
-    #[allow(clippy::too_many_arguments)] // the operands of one line of the paper
+    /// y = activation(x W + bias).
     fn linear(
         &self,
         rec: &mut Recorder<'_>,
         x: Rows<'_>,
         linear: &Linear,
-        activation: Option<Activation>,
-        residual: Option<Rows<'_>>,
         y: Rows<'_>,
     ) -> Result<()> {
-        self.model.kernels.matmul(
-            rec,
-            &Matmul {
-                x,
-                weight: &linear.weight,
-                columns4: None,
-                bias: linear.bias.as_deref(),
-                activation,
-                residual,
-                n_rows: self.n,
-                y,
-                y_column4: 0,
-            },
-        )
+        self.model.kernels.matmul(rec, &self.operands(x, linear, y))
+    }
+
+    /// y = residual + activation(x W + bias).
+    fn linear_onto(
+        &self,
+        rec: &mut Recorder<'_>,
+        x: Rows<'_>,
+        linear: &Linear,
+        residual: Rows<'_>,
+        y: Rows<'_>,
+    ) -> Result<()> {
+        let op = Matmul { residual: Some(residual), ..self.operands(x, linear, y) };
+        self.model.kernels.matmul(rec, &op)
+    }
+
+    fn operands<'t>(&self, x: Rows<'t>, linear: &'t Linear, y: Rows<'t>) -> Matmul<'t> {
+        Matmul {
+            bias: linear.bias.as_deref(),
+            activation: linear.activation,
+            ..Matmul::new(x, &linear.weight, self.n, y)
+        }
     }
 }

@@ -1,22 +1,21 @@
-//! Checkpoint bytes ─▶ weights on the device, with no tensor ever whole in memory.
+//! Checkpoint bytes ─▶ weights on the device. No tensor is ever whole in memory.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::checkpoint::{
-    Beginning, Digest, Event, Kept, Position, Reader, Store, StoreError, Writer,
+    Digest, Event, Header, Kept, PartialCopy, Position, Reader, SourceId, Store, StoreError, Writer,
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
+use crate::gpu::{Cancel, Gpu, Verdict};
 use crate::kernels::{Kernels, Precision};
 
 use super::filling::Filling;
-use super::partial::{Found, Partial};
+use super::partial::PartialPlan;
 use super::plan::{Plan, check_sizes};
-use super::{Model, Weights, families};
+use super::{Model, Parameters, Weights, families};
 
-/// Bytes after which the device is given time to take the writes in. Units: bytes.
+/// Bytes after which the device is given time to process the writes. Units: bytes.
 const SETTLE_BYTES: u64 = 32 << 20;
 /// Bytes of a kept copy that are read at once.
 const COPY_PIECE: usize = 1 << 20;
@@ -24,39 +23,43 @@ const COPY_PIECE: usize = 1 << 20;
 /// How far a load has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes received over all files, and those that an earlier load had received. Units: bytes.
+    /// Bytes received of all files, including those of an earlier load. Units: bytes.
     pub received: u64,
     /// Length of the current file, once its header is known. Units: bytes.
     pub file_bytes: Option<u64>,
-    /// The tensor that is coming in; empty between files.
+    /// The tensor that is being received; empty between files.
     pub tensor: String,
 }
 
-/// How what an earlier load left is taken up.
+/// How the caller follows and stops the reading of a kept copy.
 pub struct RestoreWatch<'a> {
-    /// Whether the files can go on there.
-    pub can_go_on: &'a dyn Fn(&Position) -> bool,
     /// Whether to stop.
     pub cancel: &'a Cancel,
-    /// Told how far it has come.
+    /// Called with the progress.
     pub on_progress: &'a dyn Fn(Progress),
 }
 
 /// What became of the copy that was to be kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Keeping {
+pub struct CopyOutcome {
     /// The finished and verified file.
     pub kept: Option<Kept>,
     /// Why there is none, if there was to be one.
-    pub refusal: Option<StoreError>,
+    pub error: Option<StoreError>,
+}
+
+/// A way to release device memory that a load needs.
+pub trait Reclaim {
+    /// Releases memory; returns whether there was any to release.
+    fn reclaim(&self) -> impl Future<Output = Result<bool>>;
 }
 
 /// What a load fills.
 enum Goal {
-    /// Everything that a config asks for.
-    Whole { config: Config, weights: Weights, bytes: u64 },
+    /// Everything that a config asks for; allocated when the first header has come.
+    Whole { config: Config, weights: Option<(Weights, u64)> },
     /// Whatever the files have of what the atlas can show.
-    Part(Partial),
+    Partial(PartialPlan),
 }
 
 /// Takes the bytes of one or more safetensors files, in pieces of any size.
@@ -64,56 +67,44 @@ pub struct Loader {
     goal: Goal,
     kernels: Rc<Kernels>,
     precision: Precision,
+    shard_bytes: usize,
+    /// Number of files, and the length of all of them if it is known.
+    n_files: usize,
+    total_bytes: Option<u64>,
     reader: Reader,
     filling: Filling,
     /// Index of the current file.
     file: usize,
     /// Bytes of the files before it.
     before: u64,
+    /// The sources of the copy that was restored.
+    restored: Vec<SourceId>,
     /// Bytes since the device was last given time.
     unsettled: u64,
-}
-
-/// Weights on the device, still zero.
-///
-/// Errors: `unsupported-model` for one with a tensor too large for a binding, `out-of-memory`
-/// (everything taken is given back), `device-lost`.
-pub(super) async fn allocate(
-    gpu: &Gpu,
-    config: &Config,
-    precision: Precision,
-    shard_bytes: usize,
-) -> Result<(Weights, u64, Filling)> {
-    gpu.check()?;
-    check_sizes(gpu, config, precision)?;
-    let allocate = || {
-        let mut plan = Plan::new(gpu, precision, shard_bytes);
-        let weights = families::weights(&mut plan, config);
-        let bytes = plan.bytes();
-        Ok((weights, bytes, Filling::new(config.clone(), precision, plan.parts)))
-    };
-    gpu.allocate("the model's weights", allocate).await
+    /// Its answers to the writes since then.
+    verdicts: Vec<Verdict>,
 }
 
 impl Loader {
-    /// Allocates the weights; `kernels` are those of the same precision.
+    /// A load of the tensors that `config` asks for; `kernels` are those of the same precision. The
+    /// weights are allocated when the first header has come.
     ///
-    /// Errors: `unsupported-model` for one with a tensor too large for a binding,
-    /// `out-of-memory` (everything taken is given back), `device-lost`.
-    pub async fn new(
+    /// Errors: `unsupported-model` for a tensor too large for a binding, `device-lost`.
+    pub fn new(
         gpu: &Gpu,
         kernels: Rc<Kernels>,
         config: Config,
         precision: Precision,
         shard_bytes: usize,
     ) -> Result<Loader> {
-        let (weights, bytes, filling) = allocate(gpu, &config, precision, shard_bytes).await?;
-        let goal = Goal::Whole { config, weights, bytes };
-        Ok(Loader::begin(goal, kernels, precision, filling))
+        gpu.check()?;
+        check_sizes(gpu, &config, precision)?;
+        let filling = Filling::new(config.clone(), precision);
+        let goal = Goal::Whole { config, weights: None };
+        Ok(Loader::start(goal, kernels, precision, shard_bytes, filling))
     }
 
-    /// For files with only some of the tensors, of which a config need not be known: room is taken
-    /// as their headers come.
+    /// A load of files with only some of the tensors, with or without a config.
     pub fn partial(
         kernels: Rc<Kernels>,
         config: Option<Config>,
@@ -121,91 +112,119 @@ impl Loader {
         shard_bytes: usize,
     ) -> Loader {
         let known = config.clone().unwrap_or_else(Config::unknown);
-        let filling = Filling::new(known, precision, HashMap::new());
-        let goal = Goal::Part(Partial::new(config, precision, shard_bytes));
-        Loader::begin(goal, kernels, precision, filling)
+        let filling = Filling::new(known, precision);
+        let goal = Goal::Partial(PartialPlan::new(config, precision, shard_bytes));
+        Loader::start(goal, kernels, precision, shard_bytes, filling)
     }
 
-    fn begin(goal: Goal, kernels: Rc<Kernels>, precision: Precision, filling: Filling) -> Loader {
+    fn start(
+        goal: Goal,
+        kernels: Rc<Kernels>,
+        precision: Precision,
+        shard_bytes: usize,
+        filling: Filling,
+    ) -> Loader {
         Loader {
             goal,
             kernels,
             precision,
+            shard_bytes,
+            n_files: 1,
+            total_bytes: None,
             reader: Reader::default(),
             filling,
             file: 0,
             before: 0,
+            restored: Vec::new(),
             unsettled: 0,
+            verdicts: Vec::new(),
         }
     }
 
-    /// Keeps a copy in `store`, in the storage precision, while the files come in. If the store
-    /// holds the beginning of one in this precision, and the files can go on from there, its
-    /// tensors are loaded from it. Returns where the files go on.
+    /// Says how many files there are (one unless given), and how long they are together if that is
+    /// known: no more is allocated than files of that length can fill. Units: bytes.
+    pub fn expect_files(&mut self, n: usize, total_bytes: Option<u64>) {
+        (self.n_files, self.total_bytes) = (n, total_bytes);
+    }
+
+    /// Keeps a copy in `store`, in the storage precision, while the files come. If `copy` is given, which
+    /// the store holds and which was made of the same files, its tensors are loaded from it. Returns the
+    /// position at which the files continue.
     ///
-    /// Errors: `aborted`, `device-lost`. A store that refuses is no error: see [`Keeping`].
+    /// Errors: `aborted`, `device-lost`, `out-of-memory`, `gpu-refused`. A store that fails is not an
+    /// error: see [`CopyOutcome`].
     pub async fn keep(
         &mut self,
         gpu: &Gpu,
         mut store: Box<dyn Store>,
+        copy: Option<PartialCopy>,
         watch: &RestoreWatch<'_>,
+        memory: &impl Reclaim,
     ) -> Result<Position> {
-        let beginning = Beginning::find(&mut *store);
-        if let Some(beginning) = beginning.filter(|b| (watch.can_go_on)(&b.position)) {
-            match self.restore(gpu, &mut *store, &beginning, watch).await {
+        if let Some(copy) = copy {
+            match self.restore(gpu, &mut *store, &copy, watch, memory).await {
                 Ok(digest) => {
-                    let position = beginning.position.clone();
+                    let position = copy.position.clone();
                     self.before = position.before;
-                    self.filling.go_on();
-                    self.filling.copy.by(Writer::go_on(store, beginning, digest));
+                    self.filling.resume();
+                    self.restored.clone_from(&copy.sources);
+                    self.filling.copy.start(Writer::resume(store, copy, digest));
                     return Ok(position);
                 }
-                // What is there stays there.
-                Err(end @ (Error::DeviceLost(_) | Error::Aborted)) => return Err(end),
-                // A beginning that is damaged, or another model's, is none.
-                Err(_) => self.filling.start_over(),
+                // The copy is damaged or belongs to another model.
+                Err(
+                    Error::Corrupt(_)
+                    | Error::BadHeader(_)
+                    | Error::BadShape { .. }
+                    | Error::BadDtype { .. }
+                    | Error::TooShort { .. }
+                    | Error::Truncated { .. },
+                ) => self.filling.start_over(),
+                // The copy stays as it is.
+                Err(error) => return Err(error),
             }
         }
-        match store.truncate(0) {
-            Ok(()) => {
-                let writer = Writer::new(store, self.filling.stored_tensors())?;
-                self.filling.copy.by(writer);
-            }
-            Err(refusal) => self.filling.copy.refuse(refusal),
-        }
+        self.filling.keep_in(store, self.n_files)?;
         Ok(Position::default())
     }
 
-    /// Loads the tensors of a kept beginning; returns the digest of their bytes.
+    /// Loads the tensors of a kept copy; returns the digest of their bytes.
     async fn restore(
         &mut self,
         gpu: &Gpu,
         store: &mut dyn Store,
-        beginning: &Beginning,
+        copy: &PartialCopy,
         watch: &RestoreWatch<'_>,
+        memory: &impl Reclaim,
     ) -> Result<Digest> {
-        let position = &beginning.position;
-        let received = (position.before + position.offset) as f64;
         let mut reader = Reader::default();
         let mut piece = vec![0; COPY_PIECE];
         let mut at = 0;
-        while at < beginning.bytes() {
-            let want = (beginning.bytes() - at).min(COPY_PIECE as u64) as usize;
-            let n = store.read(at, &mut piece[..want]).unwrap_or(0);
+        while at < copy.bytes() {
+            let rest = usize::try_from(copy.bytes() - at).unwrap_or(usize::MAX);
+            let want = piece.len().min(rest);
+            let Some(space) = piece.get_mut(..want) else { break };
+            let n = store.read(at, space).unwrap_or(0);
             if n == 0 {
                 break;
             }
-            let mut bytes = &piece[..n];
+            let mut bytes = piece.get(..n).unwrap_or_default();
             while let Some(event) = reader.next(&mut bytes)? {
                 if let Event::Header(header) = &event {
+                    let source_bytes = match &copy.sources[..] {
+                        [source] if self.n_files == 1 => Some(source.bytes),
+                        _ => None,
+                    };
+                    self.allocate(gpu, header, source_bytes, memory).await?;
                     self.filling.check_kept(header)?;
                 }
-                self.filling.take(gpu, &event)?;
+                let (_, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
+                self.verdicts.push(verdict);
             }
             at += n as u64;
-            let share = at as f64 / beginning.bytes() as f64;
+            let share = at as f64 / copy.bytes() as f64;
             let tensor = self.filling.label.clone();
-            let received = (received * share) as u64;
+            let received = scale(copy.received(), share);
             (watch.on_progress)(Progress { received, file_bytes: None, tensor });
             watch.cancel.check()?;
             self.settle(gpu, n).await?;
@@ -215,56 +234,138 @@ impl Loader {
         digest.ok_or_else(|| Error::Corrupt("its digest is missing".into()))
     }
 
-    /// Begins a file; `sha256` is its digest, if that is known.
+    /// Starts a file; `sha256` is its expected digest, if that is known.
     pub fn begin_file(&mut self, index: usize, sha256: Option<&str>) {
         self.file = index;
         self.reader = Reader::new(sha256);
     }
 
-    /// After the header of the current file has come: true if the file is to be gone on with at
-    /// `position` by bytes from there, false if nothing of it is wanted any more.
+    /// After the header of the current file has come: true if the file continues at `position` with
+    /// bytes from there, false if nothing of it is needed any more.
     ///
-    /// Errors: `corrupt` if the file is not the one that was begun with.
-    pub fn go_on_at(&mut self, position: &Position) -> Result<bool> {
+    /// Errors: `corrupt` if the file is not the one that the copy was made of.
+    pub fn resume_at(&mut self, position: &Position) -> Result<bool> {
+        let same = |known: &SourceId| self.reader.id().is_some_and(|id| id.is_same(known));
+        if !self.restored.get(self.file).is_none_or(same) {
+            return Err(Error::Corrupt("the source is another file than before".into()));
+        }
         self.reader.seek(position.offset, position.digest.clone())?;
         Ok(Some(position.offset) != self.reader.file_bytes())
     }
 
-    /// Takes bytes of the current file up to the end of its header; whether it has come to that.
+    /// Removes bytes of the current file from `bytes` up to the end of its header; true once it has come.
     ///
-    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`.
-    pub fn push_header(&mut self, gpu: &Gpu, bytes: &mut &[u8]) -> Result<bool> {
-        let Some(event) = self.reader.next(bytes)? else { return Ok(false) };
-        self.filling.take(gpu, &event).map(|_| true)
+    /// Errors: those of [`Loader::push`].
+    pub async fn push_header(
+        &mut self,
+        gpu: &Gpu,
+        bytes: &mut &[u8],
+        memory: &impl Reclaim,
+    ) -> Result<bool> {
+        self.next(gpu, bytes, memory).await
     }
 
-    /// Takes the next piece of the current file; waits now and then for the device to keep up.
+    /// Takes the next piece of the current file; waits from time to time for the device.
     ///
-    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `corrupt`, `device-lost`; of a part, also
-    /// `unsupported-model`, `out-of-memory`.
-    pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8]) -> Result<()> {
+    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `missing-tensor`, `corrupt`,
+    /// `unsupported-model`, `out-of-memory`, `gpu-refused`, `device-lost`.
+    pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8], memory: &impl Reclaim) -> Result<()> {
         let n = bytes.len();
-        while let Some(event) = self.reader.next(&mut bytes)? {
-            if let (Event::Header(header), Goal::Part(partial)) = (&event, &mut self.goal) {
-                partial.plan(gpu, header, &mut self.filling).await?;
-            }
-            if self.filling.take(gpu, &event)? {
-                self.filling.copy.end(Position {
-                    file: self.file,
-                    offset: self.reader.offset(),
-                    before: self.before,
-                    digest: self.reader.file_digest().cloned(),
-                });
-            }
-        }
+        while self.next(gpu, &mut bytes, memory).await? {}
         self.settle(gpu, n).await
+    }
+
+    /// Takes the next event of the current file; false once `bytes` are used up.
+    async fn next(&mut self, gpu: &Gpu, bytes: &mut &[u8], memory: &impl Reclaim) -> Result<bool> {
+        let mut reader = std::mem::take(&mut self.reader);
+        let taken = self.take(gpu, &mut reader, bytes, memory).await;
+        self.reader = reader;
+        taken
+    }
+
+    async fn take(
+        &mut self,
+        gpu: &Gpu,
+        reader: &mut Reader,
+        bytes: &mut &[u8],
+        memory: &impl Reclaim,
+    ) -> Result<bool> {
+        let Some(event) = reader.next(bytes)? else { return Ok(false) };
+        if let Event::Header(header) = &event {
+            let header = (*header).clone();
+            let id = reader.id().cloned();
+            let single = id.as_ref().filter(|_| self.n_files == 1).map(|id| id.bytes);
+            self.allocate(gpu, &header, single, memory).await?;
+            self.filling.announce(&header)?;
+            if let Some(name) = self.filling.unannounced().filter(|_| self.n_files == 1) {
+                return Err(Error::MissingTensor(name.clone()));
+            }
+            if let Some(id) = id {
+                self.filling.copy.source(id);
+            }
+            return Ok(true);
+        }
+        let (is_complete, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
+        self.verdicts.push(verdict);
+        if is_complete? {
+            self.filling.copy.end(Position {
+                file: self.file,
+                offset: reader.offset(),
+                before: self.before,
+                digest: reader.file_digest().cloned(),
+            });
+        }
+        Ok(true)
+    }
+
+    /// Allocates what a header asks for: of a whole model everything at its first header, of a partial
+    /// one the tensors of this file. `file_bytes` is the length of a single source.
+    ///
+    /// Errors: `missing-tensor` for more parameters than the sources can hold, `bad-header`, `bad-shape`,
+    /// `unsupported-model`, `out-of-memory`, `gpu-refused`, `device-lost`.
+    async fn allocate(
+        &mut self,
+        gpu: &Gpu,
+        header: &Header,
+        file_bytes: Option<u64>,
+        memory: &impl Reclaim,
+    ) -> Result<()> {
+        match &mut self.goal {
+            Goal::Whole { weights: Some(_), .. } => Ok(()),
+            Goal::Whole { config, weights } => {
+                check_parameters(config, file_bytes, self.total_bytes)?;
+                let make = async |config: &Config| {
+                    let mut plan = Plan::new(gpu, self.precision, self.shard_bytes);
+                    let weights = families::weights(&mut plan, config).await?;
+                    Ok::<_, Error>((weights, plan.bytes(), plan.expected))
+                };
+                let mut made = make(config).await;
+                if matches!(made, Err(Error::OutOfMemory(_))) && memory.reclaim().await? {
+                    made = make(config).await;
+                }
+                let (made, bytes, expected) = made?;
+                *weights = Some((made, bytes));
+                self.filling.expect(expected);
+                self.filling.start_copy(self.n_files)
+            }
+            Goal::Partial(partial) => partial.allocate(gpu, header, &mut self.filling).await,
+        }
     }
 
     async fn settle(&mut self, gpu: &Gpu, n: usize) -> Result<()> {
         self.unsettled += n as u64;
         if self.unsettled >= SETTLE_BYTES {
-            self.unsettled = 0;
-            gpu.settle().await?;
+            self.finish_writes(gpu).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the device has processed the writes, and fails if it refused one.
+    async fn finish_writes(&mut self, gpu: &Gpu) -> Result<()> {
+        self.unsettled = 0;
+        gpu.idle().await?;
+        for verdict in std::mem::take(&mut self.verdicts) {
+            verdict.check("the model's weights").await?;
         }
         Ok(())
     }
@@ -287,27 +388,27 @@ impl Loader {
         }
     }
 
-    /// Makes what is kept so far a beginning that can be gone on from.
+    /// Updates the copy, so that a later load can resume it.
     pub fn save(&mut self) {
         self.filling.copy.save();
     }
 
-    /// Keeps nothing of it: the files are at fault.
+    /// Discards the copy, because the files are at fault.
     pub fn discard(&mut self) {
         self.filling.copy.discard();
     }
 
-    /// The model, if every tensor it needs has come, and what became of its copy: whole, and read
-    /// back to the same digest.
+    /// The model, if every tensor it needs has come, and what became of its copy, which is read back and
+    /// verified.
     ///
-    /// Errors: `missing-tensor`, `device-lost`.
-    pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, Keeping)> {
+    /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.
+    pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, CopyOutcome)> {
         if let Some(name) = self.filling.missing() {
             let missing = Error::MissingTensor(name.clone());
             self.discard();
             return Err(missing);
         }
-        gpu.settle().await?;
+        self.finish_writes(gpu).await?;
         let mut kept = self.filling.copy.finish();
         if kept.is_some() {
             match self.read_back(gpu).await {
@@ -317,31 +418,34 @@ impl Loader {
                     kept = None;
                     self.filling.copy.discard();
                     let message = damage.to_string();
-                    self.filling.copy.refuse(StoreError { name: "DataError".into(), message });
+                    self.filling.copy.fail(StoreError { name: "DataError".into(), message });
                 }
             }
         }
-        let refusal = self.filling.copy.refusal().cloned();
-        let (config, weights, weight_bytes, part) = match self.goal {
-            Goal::Whole { config, weights, bytes } => (config, weights, bytes, None),
-            Goal::Part(partial) => {
-                let Found { config, weights, bytes, part } = partial.finish(gpu)?;
-                (config, weights, bytes, Some(part))
+        let error = self.filling.copy.error().cloned();
+        let (config, parameters, weight_bytes) = match self.goal {
+            Goal::Whole { config, weights } => {
+                let header = || Error::MissingTensor("any".into());
+                let (weights, bytes) = weights.ok_or_else(header)?;
+                (config, Parameters::Whole(weights), bytes)
+            }
+            Goal::Partial(partial) => {
+                let (config, weights, bytes) = partial.finish()?;
+                (config, Parameters::Partial(weights), bytes)
             }
         };
         let model = Model {
             config,
             kernels: self.kernels,
-            weights,
-            part,
+            parameters,
             weight_bytes,
             precision: self.precision,
             extra_tensors: self.filling.extra,
         };
-        Ok((model, Keeping { kept, refusal }))
+        Ok((model, CopyOutcome { kept, error }))
     }
 
-    /// Reads the copy through the reader, which knows its digest from its header.
+    /// Reads the copy through the reader, which verifies the digest in its header.
     async fn read_back(&mut self, gpu: &Gpu) -> Result<()> {
         let mut reader = Reader::default();
         let mut piece = vec![0; COPY_PIECE];
@@ -351,10 +455,26 @@ impl Loader {
             if n == 0 {
                 return reader.finish();
             }
-            let mut bytes = &piece[..n];
+            let mut bytes = piece.get(..n).unwrap_or_default();
             while reader.next(&mut bytes)?.is_some() {}
             at += n as u64;
             self.settle(gpu, n).await?;
         }
     }
+}
+
+/// Checks that the files can hold the parameters. In a file each takes two bytes or more; the length of
+/// several files comes from the caller, and may be that of compressed ones.
+///
+/// Errors: `missing-tensor`.
+fn check_parameters(config: &Config, file: Option<u64>, total: Option<u64>) -> Result<()> {
+    let parameters = config.parameters();
+    let most = file.map(|bytes| bytes / 2).or(total).unwrap_or(u64::MAX);
+    if parameters <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
+}
+
+/// A share of some bytes, for progress.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 1 of a u64")]
+fn scale(bytes: u64, share: f64) -> u64 {
+    (bytes as f64 * share) as u64
 }

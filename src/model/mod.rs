@@ -5,20 +5,19 @@ mod families;
 mod filling;
 mod forward;
 mod loader;
-mod needs;
 mod partial;
 mod plan;
+mod requirements;
 mod taps;
 mod weights;
 
 pub(crate) use forward::Pass;
 pub use forward::forward;
-pub use loader::{Keeping, Loader, Progress, RestoreWatch};
-pub use needs::Needs;
-pub use partial::{Part, PartNorm};
+pub use loader::{CopyOutcome, Loader, Progress, Reclaim, RestoreWatch};
 pub use plan::DEFAULT_SHARD_BYTES;
+pub use requirements::Requirements;
 pub use taps::{Half, Scratch, Stream};
-pub use weights::{Block, Linear, Norm, Weights};
+pub use weights::{Block, Linear, NormWeights, PartialNorm, PartialWeights, Weights};
 
 use std::rc::Rc;
 
@@ -27,33 +26,46 @@ use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 use crate::kernels::{Kernels, Precision, Shard};
 
-/// A loaded model: everything a reading needs but the text. Or, of a file with only some of the
-/// tensors, everything that the atlas can show of it.
+/// A loaded model; or a partial one, of files with only some of the tensors, for the atlas.
 pub struct Model {
-    /// Sizes and switches; of a part, those that its tensors tell, and 0 for the others.
+    /// Sizes and switches; of a partial model, those that its tensors give, and 0 for the others.
     pub config: Config,
     /// The compiled kernels.
     pub kernels: Rc<Kernels>,
-    /// The parameters; of a part, no blocks.
-    pub weights: Weights,
-    /// What there is of it, if it is only a part of a model.
-    pub part: Option<Part>,
-    /// Bytes they take on the device. Units: bytes.
+    /// The parameters.
+    pub parameters: Parameters,
+    /// Size of the parameters on the device. Units: bytes.
     pub weight_bytes: u64,
     /// Storage of the 2-D weights.
     pub precision: Precision,
-    /// Tensors of the file that the model has no use for.
+    /// Tensors of the files that the model does not use.
     pub extra_tensors: Vec<String>,
 }
 
+/// The parameters of a whole or a partial model.
+pub enum Parameters {
+    /// All of them.
+    Whole(Weights),
+    /// Those that the files have.
+    Partial(PartialWeights),
+}
+
 impl Model {
-    /// The model, if it is all there.
+    /// The weights of a whole model.
     ///
-    /// Errors: `missing-tensor`.
-    pub fn whole(&self) -> Result<&Model> {
-        match self.part {
-            None => Ok(self),
-            Some(_) => Err(Error::Absent("the blocks of a whole model".into())),
+    /// Errors: `missing-tensor` for a partial model.
+    pub fn whole(&self) -> Result<&Weights> {
+        match &self.parameters {
+            Parameters::Whole(weights) => Ok(weights),
+            Parameters::Partial(_) => Err(Error::Absent("the blocks of a whole model".into())),
+        }
+    }
+
+    /// The weights of a partial model; `None` for a whole one.
+    pub fn partial(&self) -> Option<&PartialWeights> {
+        match &self.parameters {
+            Parameters::Whole(_) => None,
+            Parameters::Partial(weights) => Some(weights),
         }
     }
 
@@ -61,9 +73,9 @@ impl Model {
     ///
     /// Errors: `missing-tensor`.
     pub fn wte(&self) -> Result<&[Shard]> {
-        match &self.part {
-            Some(part) if !part.has_wte => Err(Error::Absent("wte.weight".into())),
-            _ => Ok(&self.weights.wte),
+        match &self.parameters {
+            Parameters::Whole(weights) => Ok(&weights.wte),
+            Parameters::Partial(weights) => shards(&weights.wte, "wte.weight"),
         }
     }
 
@@ -71,9 +83,11 @@ impl Model {
     ///
     /// Errors: `missing-tensor`.
     pub fn wpe(&self) -> Result<&Tensor> {
-        match &self.part {
-            Some(part) if !part.has_wpe => Err(Error::Absent("wpe.weight".into())),
-            _ => Ok(&self.weights.wpe),
+        match &self.parameters {
+            Parameters::Whole(weights) => Ok(&weights.wpe),
+            Parameters::Partial(weights) => {
+                weights.wpe.as_deref().ok_or_else(|| Error::Absent("wpe.weight".into()))
+            }
         }
     }
 
@@ -81,39 +95,45 @@ impl Model {
     ///
     /// Errors: `missing-tensor`.
     pub fn unembed(&self) -> Result<&[Shard]> {
-        match &self.part {
-            Some(part) if !part.has_unembed => {
-                let tied = self.config.tie_word_embeddings;
-                let name = if tied { "wte.weight" } else { "lm_head.weight" };
-                Err(Error::Absent(name.into()))
-            }
-            _ => Ok(&self.weights.unembed),
+        let tied = self.config.tie_word_embeddings;
+        let name = if tied { "wte.weight" } else { "lm_head.weight" };
+        match &self.parameters {
+            Parameters::Whole(weights) => Ok(&weights.unembed),
+            Parameters::Partial(weights) => shards(&weights.unembed, name),
         }
     }
 
     /// The last LayerNorm.
     ///
     /// Errors: `missing-tensor`.
-    pub fn ln_f(&self) -> Result<&Norm> {
-        match &self.part {
-            Some(part) if !part.has_ln_f() => Err(Error::Absent("ln_f".into())),
-            _ => Ok(&self.weights.ln_f),
+    pub fn ln_f(&self) -> Result<NormWeights> {
+        match &self.parameters {
+            Parameters::Whole(weights) => Ok(weights.ln_f.clone()),
+            Parameters::Partial(weights) => {
+                weights.ln_f().ok_or_else(|| Error::Absent("ln_f".into()))
+            }
         }
     }
 
-    /// Every LayerNorm there is, in the order of the pass.
-    pub fn norms(&self) -> Vec<PartNorm> {
-        if let Some(part) = &self.part {
-            return part.norms.clone();
-        }
-        let of = |name: String, norm: &Norm| PartNorm {
+    /// The LayerNorms, in the order of the pass.
+    pub fn norms(&self) -> Vec<PartialNorm> {
+        let weights = match &self.parameters {
+            Parameters::Whole(weights) => weights,
+            Parameters::Partial(weights) => return weights.norms.clone(),
+        };
+        let of = |name: String, norm: &NormWeights| PartialNorm {
             name,
             gain: Some(norm.gain.clone()),
             bias: Some(norm.bias.clone()),
         };
-        let blocks = self.weights.blocks.iter().enumerate().flat_map(|(i, block)| {
+        let blocks = weights.blocks.iter().enumerate().flat_map(|(i, block)| {
             [of(format!("h.{i}.ln_1"), &block.ln_1), of(format!("h.{i}.ln_2"), &block.ln_2)]
         });
-        blocks.chain([of("ln_f".into(), &self.weights.ln_f)]).collect()
+        blocks.chain([of("ln_f".into(), &weights.ln_f)]).collect()
     }
+}
+
+/// Errors: `missing-tensor`.
+fn shards<'a>(shards: &'a Option<Rc<Vec<Shard>>>, name: &str) -> Result<&'a [Shard]> {
+    shards.as_ref().map(|shards| &shards[..]).ok_or_else(|| Error::Absent(name.into()))
 }

@@ -1,4 +1,4 @@
-//! Which tensor of the file goes where: built together with the weights, name by name.
+//! Which tensor of the file fills which weight: built together with the weights, name by name.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,18 +8,18 @@ use crate::error::Result;
 use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Matrix, Precision, Shard, pad4};
 
-use super::weights::{Linear, Norm};
+use super::weights::{Block, Linear, NormWeights};
 
 /// Largest shard of the embedding table: WebGPU's default binding limit is 128 MiB. Units: bytes.
 pub const DEFAULT_SHARD_BYTES: usize = 64 << 20;
 
-/// Where the rows of one file tensor go.
+/// What the rows of one file tensor fill.
 pub(super) enum Sink {
-    /// One row, cut into vectors of equal length. f32.
+    /// One row, split into vectors of equal length. f32.
     Vectors(Vec<Rc<Tensor>>),
     /// Rows of f32, each padded to C4.
     Table(Rc<Tensor>),
-    /// Rows are inputs; their columns are dealt to matrices of equal width.
+    /// Rows are inputs; their columns are split between matrices of equal width.
     Inputs(Vec<Rc<Matrix>>),
     /// Rows are outputs, in shards.
     Outputs(Rc<Vec<Shard>>),
@@ -46,8 +46,8 @@ fn biases(shards: &[Shard]) -> impl Iterator<Item = &Tensor> {
     shards.iter().filter_map(|shard| shard.bias.as_ref())
 }
 
-/// Whether every tensor of a model, and a text of full length, fits one binding each. All later
-/// sizes are below these, so they fit 32 bits as well.
+/// Checks that every tensor of a model and of a text of full length fits one binding. All later sizes
+/// are smaller, so they fit 32 bits.
 ///
 /// Errors: `unsupported-model`.
 pub(super) fn check_sizes(gpu: &Gpu, config: &Config, precision: Precision) -> Result<()> {
@@ -56,19 +56,19 @@ pub(super) fn check_sizes(gpu: &Gpu, config: &Config, precision: Precision) -> R
     gpu.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
     gpu.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
     gpu.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
-    // Of contributions there are two for each block, and the input and the final row.
+    // There are two contributions for each block, and the input and the final row.
     let rows = 64 * (2 * config.n_layer as u64 + 2);
     gpu.check_binding("the decoded rows of a block", rows * c * 4)
 }
 
 /// One expected tensor.
-pub(super) struct Part {
+pub(super) struct Expected {
     pub(super) shape: Vec<u64>,
     pub(super) sink: Sink,
 }
 
-impl Part {
-    /// How its numbers are stored: only matrices come in less than f32.
+impl Expected {
+    /// How its numbers are stored: only matrices are stored in less than f32.
     pub(super) fn stored_in(&self, precision: Precision) -> Precision {
         match self.sink {
             Sink::Inputs(_) | Sink::Outputs(_) | Sink::Linear(_) => precision,
@@ -77,37 +77,57 @@ impl Part {
     }
 }
 
-/// Most rows of a shard: the unembedding's dispatch has a workgroup per 64 of them.
-const MAX_SHARD_ROWS: usize = 1 << 20;
-
-/// Allocates weights and notes which tensor fills each.
+/// Allocates weights and records which tensor fills each.
 pub(super) struct Plan<'a> {
     gpu: &'a Gpu,
     precision: Precision,
     shard_bytes: usize,
-    pub(super) parts: HashMap<String, Part>,
-    /// Of tables that no file holds.
+    pub(super) expected: HashMap<String, Expected>,
+    /// Size of tables that no file holds. Units: bytes.
     constant_bytes: u64,
 }
 
 impl<'a> Plan<'a> {
     pub(super) fn new(gpu: &'a Gpu, precision: Precision, shard_bytes: usize) -> Plan<'a> {
-        Plan { gpu, precision, shard_bytes, parts: HashMap::new(), constant_bytes: 0 }
+        Plan { gpu, precision, shard_bytes, expected: HashMap::new(), constant_bytes: 0 }
     }
 
-    /// Bytes of everything allocated. Units: bytes.
+    /// Size of everything allocated. Units: bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.constant_bytes + self.parts.values().map(|part| part.sink.bytes()).sum::<u64>()
+        self.constant_bytes + self.expected.values().map(|e| e.sink.bytes()).sum::<u64>()
+    }
+
+    /// Allocates some of the weights, and fails as soon as the device has no memory for them.
+    ///
+    /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`.
+    pub(super) async fn step<V>(&mut self, allocate: impl FnOnce(&mut Self) -> V) -> Result<V> {
+        let gpu = self.gpu;
+        gpu.allocate("the model's weights", || Ok(allocate(self))).await
+    }
+
+    /// The blocks of a model, one step each.
+    ///
+    /// Errors: those of [`Plan::step`].
+    pub(super) async fn blocks(
+        &mut self,
+        config: &Config,
+        block: fn(&mut Self, &Config, usize) -> Block,
+    ) -> Result<Vec<Block>> {
+        let mut blocks = Vec::with_capacity(config.n_layer);
+        for i in 0..config.n_layer {
+            blocks.push(self.step(|plan| block(plan, config, i)).await?);
+        }
+        Ok(blocks)
     }
 
     fn require(&mut self, name: String, shape: &[usize], sink: Sink) {
         let shape = shape.iter().map(|&d| d as u64).collect();
-        self.parts.insert(name, Part { shape, sink });
+        self.expected.insert(name, Expected { shape, sink });
     }
 
     /// `name.weight` and `name.bias` of a LayerNorm over `width` channels.
-    pub(super) fn norm(&mut self, name: &str, width: usize) -> Norm {
-        Norm {
+    pub(super) fn norm(&mut self, name: &str, width: usize) -> NormWeights {
+        NormWeights {
             gain: self.vector(&format!("{name}.weight"), width),
             bias: self.vector(&format!("{name}.bias"), width),
         }
@@ -119,7 +139,7 @@ impl<'a> Plan<'a> {
         vector
     }
 
-    /// `name`, a vector of `P` parts of `width` values.
+    /// `name`, `P` vectors of `width` values one after the other.
     fn vectors<const P: usize>(&mut self, name: String, width: usize) -> [Rc<Tensor>; P] {
         let tensors: [_; P] =
             std::array::from_fn(|_| Rc::new(self.gpu.tensor(&name, 4 * pad4(width) as u64)));
@@ -150,6 +170,7 @@ impl<'a> Plan<'a> {
         std::array::from_fn(|i| Linear {
             weight: matrices[i].clone(),
             bias: Some(biases[i].clone()),
+            activation: None,
         })
     }
 
@@ -166,7 +187,7 @@ impl<'a> Plan<'a> {
         let weight = Rc::new(matrix);
         self.require(file_name, &[n_out, n_in], Sink::Linear(weight.clone()));
         let bias = has_bias.then(|| self.vector(&format!("{name}.bias"), n_out));
-        Linear { weight, bias }
+        Linear { weight, bias, activation: None }
     }
 
     /// A table that no file holds. Shapes: values \[rows, width\].
@@ -186,39 +207,48 @@ impl<'a> Plan<'a> {
         Rc::new(tensor)
     }
 
-    /// The unembedding: `wte` if it is tied, else `lm_head.weight`; with `bias` on the logits.
-    pub(super) fn unembed(
+    /// The unembedding: `wte` if it is tied, else `lm_head.weight`, with `bias` on the logits.
+    ///
+    /// Errors: those of [`Plan::step`].
+    pub(super) async fn unembed(
         &mut self,
         config: &Config,
         wte: &Rc<Vec<Shard>>,
         bias: Option<&str>,
-    ) -> Rc<Vec<Shard>> {
+    ) -> Result<Rc<Vec<Shard>>> {
+        let (v, c) = (config.vocab_size, config.n_embd);
         match config.tie_word_embeddings {
-            true => Rc::clone(wte),
-            false => self.embedding("lm_head.weight", config.vocab_size, config.n_embd, bias),
+            true => Ok(Rc::clone(wte)),
+            false => self.embedding("lm_head.weight", v, c, bias).await,
         }
     }
 
-    /// `name`, an embedding \[V, C\], in shards of whole rows; if it unembeds with a bias on the
-    /// logits, that is `bias` \[V\].
-    pub(super) fn embedding(
+    /// `name`, an embedding \[V, C\], in shards of whole rows, one step each. If it unembeds with a bias
+    /// on the logits, `bias` is the name of that tensor \[V\].
+    ///
+    /// Errors: those of [`Plan::step`].
+    pub(super) async fn embedding(
         &mut self,
         name: &str,
         rows: usize,
         width: usize,
         bias: Option<&str>,
-    ) -> Rc<Vec<Shard>> {
+    ) -> Result<Rc<Vec<Shard>>> {
         let row_bytes = pad4(width) * self.precision.bytes();
-        let most = (self.shard_bytes / row_bytes).clamp(1, MAX_SHARD_ROWS);
+        let most = (self.shard_bytes / row_bytes).max(1);
         // Whole groups of four rows, unless the limit (of a test) is smaller than that.
         let most = if most >= 4 { most / 4 * 4 } else { most };
         let mut shards = Vec::new();
         let (mut first_id, mut first_column) = (0, 0);
         while first_id < rows {
             let n = most.min(rows - first_id);
-            let matrix = Matrix::outputs(self.gpu, name, width, n, self.precision);
-            let bias = bias.map(|name| self.gpu.tensor(name, 4 * pad4(n) as u64));
-            shards.push(Shard { matrix, first_id, first_column, bias });
+            let shard = |plan: &mut Self| Shard {
+                matrix: Matrix::outputs(plan.gpu, name, width, n, plan.precision),
+                first_id,
+                first_column,
+                bias: bias.map(|name| plan.gpu.tensor(name, 4 * pad4(n) as u64)),
+            };
+            shards.push(self.step(shard).await?);
             first_id += n;
             first_column += pad4(n);
         }
@@ -227,6 +257,6 @@ impl<'a> Plan<'a> {
         if let Some(bias) = bias {
             self.require(bias.into(), &[rows], Sink::ShardBiases(shards.clone()));
         }
-        shards
+        Ok(shards)
     }
 }

@@ -1,4 +1,4 @@
-//! Where the residual stream is kept, and the room the forward pass works in.
+//! The tensors of the residual stream, and the scratch tensors of the forward pass.
 
 use crate::config::Config;
 use crate::gpu::{Gpu, Recorder, Tensor};
@@ -31,7 +31,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Room for a text.
+    /// Zeroed tensors for a text.
     pub fn new(gpu: &Gpu, config: &Config, ids: &[u32], has_halves: bool) -> Stream {
         let bytes = (ids.len() * pad4(config.n_embd) * 4) as u64;
         let tensors =
@@ -47,7 +47,7 @@ impl Stream {
         }
     }
 
-    /// Where the tap after that half of block `i` is; none for a half that is not kept.
+    /// Index of the tap after that half of block `i`; `None` for a half that is not kept.
     pub fn tap(&self, i: usize, half: Half) -> Option<usize> {
         match (self.has_halves, half) {
             (false, Half::Attn) => None,
@@ -57,38 +57,38 @@ impl Stream {
         }
     }
 
-    /// Before any block.
+    /// The tap before any block.
     pub fn input(&self) -> &Tensor {
         &self.taps[0]
     }
 
-    /// What goes into block `i`.
+    /// The input of block `i`.
     pub fn resid_pre(&self, i: usize) -> &Tensor {
         &self.taps[if self.has_halves { 2 * i } else { i }]
     }
 
-    /// Between the halves of block `i`, if that is kept.
+    /// The tap between the halves of block `i`, if it is kept.
     pub fn resid_mid(&self, i: usize) -> Option<&Tensor> {
         self.tap(i, Half::Attn).map(|tap| &self.taps[tap])
     }
 
-    /// What comes out of block `i`.
+    /// The output of block `i`.
     pub fn resid_post(&self, i: usize) -> &Tensor {
         self.resid_pre(i + 1)
     }
 
-    /// Gives keys and values back once the pass is over; the taps stay.
+    /// Releases keys and values once the pass is over; the taps stay.
     pub fn drop_cache(&mut self) {
         self.keys.clear();
         self.values.clear();
     }
 
-    /// Bytes of taps, keys and values. Units: bytes.
+    /// Size of taps, keys and values. Units: bytes.
     pub fn bytes(&self) -> u64 {
         self.tensors().map(Tensor::bytes).sum()
     }
 
-    /// Takes the first `n` positions over from a stream of the same model with the same taps.
+    /// Copies the first `n` positions of a stream of the same model with the same taps.
     pub fn copy_prefix(&self, rec: &mut Recorder<'_>, earlier: &Stream, n: usize) {
         for (from, to) in earlier.tensors().zip(self.tensors()) {
             let row_bytes = to.bytes() / self.n_tokens as u64;
@@ -101,7 +101,7 @@ impl Stream {
     }
 }
 
-/// What one block of positions needs on its way through a transformer block.
+/// The intermediate activations of one block of positions.
 pub struct Scratch {
     /// ln_1 x, then ln_2 x. Shapes: \[rows, C4\].
     pub normed: Tensor,
@@ -116,7 +116,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Room for `n_rows` positions at a time.
+    /// Tensors for `n_rows` positions at a time.
     pub fn new(gpu: &Gpu, config: &Config, n_rows: usize) -> Scratch {
         let tensor =
             |label: &str, width: usize| gpu.tensor(label, (n_rows * pad4(width) * 4) as u64);

@@ -1,11 +1,11 @@
-//! Twin of attention, with the plain softmax over stored scores.
+//! Twin of attention: the plain softmax over stored scores.
 
 use super::Real;
 
-/// Causal attention of a block of queries over the keys up to each, as far as the window goes.
+/// Causal attention of a block of queries over the keys up to each, within the window.
 ///
-/// Shapes: q \[rows, C\], k and v \[T, C\] → \[rows, C\]; row r stands at `first_position + r`.
-#[allow(clippy::too_many_arguments)] // the kernel's operands
+/// Shapes: q \[rows, C\], k and v \[T, C\] → \[rows, C\]; row r is at `first_position + r`.
+#[expect(clippy::too_many_arguments, reason = "the operands of the kernel")]
 pub fn attention<R: Real>(
     q: &[f32],
     k: &[f32],
@@ -34,7 +34,7 @@ pub fn attention<R: Real>(
                     dot * R::of(scale)
                 })
                 .collect();
-            let largest = scores.iter().copied().fold(R::neg_infinity(), R::max);
+            let largest = scores.iter().copied().fold(R::of(f32::NEG_INFINITY), R::max);
             let weights: Vec<R> = scores.iter().map(|&s| (s - largest).exp()).collect();
             let mass: R = weights.iter().copied().sum();
             for (j, &w) in (first_key..).zip(&weights) {

@@ -1,48 +1,99 @@
-//! The CPU twin of every kernel: same names, plain row-major slices without padding.
+//! The CPU twin of every kernel: the same names, one file each, on plain row-major slices without padding.
 //!
-//! Each twin is generic over the type it sums in. In f64 it is the oracle; in f32 it shows what a
-//! plain sum costs, which is the tolerance a kernel is held to.
+//! Only tests, benchmarks and examples name this module. Each twin is generic over the type it sums in.
+//! In f64 it is the oracle; in f32 it shows the rounding of a plain sum, which is a kernel's tolerance.
 
 mod attention;
-mod dense;
-mod lens;
+mod embed;
+mod gather_dot;
+mod gram;
+mod layer_norm;
+mod lens_fold;
+mod lens_merge;
+mod matmul;
+mod subtract;
 mod top_k;
 
 pub use attention::attention;
-pub use dense::{embed, gather_dot, gelu, gram, layer_norm, matmul, subtract};
-pub use lens::{Columns, Moments, Weight, rank};
+pub use embed::embed;
+pub use gather_dot::gather_dot;
+pub use gram::gram;
+pub use layer_norm::layer_norm;
+pub use lens_fold::{Columns, Sums, Weight, rank};
+pub use matmul::{gelu, matmul};
+pub use subtract::subtract;
 pub use top_k::top_k;
 
+use std::ops::{Add, AddAssign, Div, Mul, Sub};
+
 /// What the twins sum in: f32 or f64.
-pub trait Real: num_traits::Float + std::iter::Sum + std::ops::AddAssign + std::fmt::Debug {
-    /// Widens a stored value.
+pub trait Real:
+    Copy
+    + PartialOrd
+    + std::fmt::Debug
+    + std::iter::Sum
+    + AddAssign
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+{
+    /// A stored value.
     fn of(value: f32) -> Self;
-    /// Takes a constant.
+    /// A constant.
     fn constant(value: f64) -> Self;
     /// As f64, for comparisons.
     fn wide(self) -> f64;
+    /// e^self.
+    fn exp(self) -> Self;
+    /// √self.
+    fn sqrt(self) -> Self;
+    /// tanh self.
+    fn tanh(self) -> Self;
+    /// The larger of the two.
+    fn max(self, other: Self) -> Self;
+
+    /// 0.
+    fn zero() -> Self {
+        Self::constant(0.0)
+    }
+    /// 1.
+    fn one() -> Self {
+        Self::constant(1.0)
+    }
+    /// self · self.
+    fn squared(self) -> Self {
+        self * self
+    }
 }
 
-impl Real for f32 {
-    fn of(value: f32) -> f32 {
-        value
-    }
-    fn constant(value: f64) -> f32 {
-        value as f32
-    }
-    fn wide(self) -> f64 {
-        self.into()
-    }
+macro_rules! real {
+    ($type:ident) => {
+        impl Real for $type {
+            fn of(value: f32) -> $type {
+                value.into()
+            }
+            #[allow(clippy::cast_possible_truncation, reason = "constants are rounded to the type")]
+            fn constant(value: f64) -> $type {
+                value as $type
+            }
+            fn wide(self) -> f64 {
+                self.into()
+            }
+            fn exp(self) -> $type {
+                self.exp()
+            }
+            fn sqrt(self) -> $type {
+                self.sqrt()
+            }
+            fn tanh(self) -> $type {
+                self.tanh()
+            }
+            fn max(self, other: $type) -> $type {
+                self.max(other)
+            }
+        }
+    };
 }
-
-impl Real for f64 {
-    fn of(value: f32) -> f64 {
-        value.into()
-    }
-    fn constant(value: f64) -> f64 {
-        value
-    }
-    fn wide(self) -> f64 {
-        self
-    }
-}
+real!(f32);
+real!(f64);

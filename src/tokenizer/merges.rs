@@ -1,4 +1,4 @@
-//! A tokenizer from `vocab.json` and `merges.txt`, as models had it before there was a `tokenizer.json`.
+//! A tokenizer from `vocab.json` and `merges.txt`, which models had before `tokenizer.json`.
 
 use std::collections::HashMap;
 
@@ -9,27 +9,35 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use crate::error::{Error, Result};
 
-use super::{Spelling, Tokenizer};
+use super::{Spelling, Tokenizer, check};
 
-/// What stands for pieces that have no id, where there is such a thing.
+/// The token for symbols that have no id, where there is one.
 const UNKNOWN: &str = "<unk>";
 /// The end of a word, in merges.
 const WORD_END: &str = "</w>";
-/// That a word goes on, in a vocabulary.
-const GOES_ON: &str = "@@";
+/// The end of a piece that does not end a word, in a vocabulary.
+const CONTINUES: &str = "@@";
+
+const VOCAB: &str = "vocab.json";
+const MERGES: &str = "merges.txt";
 
 fn bad(error: tokenizers::Error) -> Error {
-    Error::BadTokenizer(error.to_string())
+    check::bad(MERGES, "the file", "the merges of vocab.json", error)
 }
 
 /// Errors: `bad-tokenizer`.
-fn read(vocab: &str, merges: &str) -> Result<(HashMap<String, u32>, Merges)> {
-    let vocab = serde_json::from_str(vocab)
-        .map_err(|e| Error::BadTokenizer(format!("vocab.json is not what is expected: {e}")))?;
-    // The first line is the version; a line of more or less than two parts never matches.
+fn read(
+    vocab: &str,
+    merges: &str,
+    vocab_size: Option<usize>,
+) -> Result<(HashMap<String, u32>, Merges)> {
+    let vocab: HashMap<String, u32> = serde_json::from_str(vocab)
+        .map_err(|e| check::bad(VOCAB, "the file", "a JSON object of token ids", e))?;
+    check::ids_fit(VOCAB, "the file", &vocab, vocab_size)?;
+    // The first line is the version; a line of more or fewer than two symbols never matches.
     let pair = |line: &str| {
-        let mut parts = line.split_whitespace().map(String::from);
-        match (parts.next(), parts.next(), parts.next()) {
+        let mut symbols = line.split_whitespace().map(String::from);
+        match (symbols.next(), symbols.next(), symbols.next()) {
             (Some(a), Some(b), None) => Some((a, b)),
             _ => None,
         }
@@ -39,12 +47,15 @@ fn read(vocab: &str, merges: &str) -> Result<(HashMap<String, u32>, Merges)> {
 }
 
 impl Tokenizer {
-    /// GPT-2's kind: words are bytes, spelt by stand-in characters.
+    /// GPT-2's kind: the vocabulary spells bytes by characters.
     ///
     /// Errors: `bad-tokenizer`.
     /// Source: `GPT2Tokenizer` of Hugging Face transformers.
-    pub fn of_bytes(vocab: &str, merges: &str) -> Result<Tokenizer> {
-        let (vocab, merges) = read(vocab, merges)?;
+    pub fn of_bytes(vocab: &str, merges: &str, vocab_size: Option<usize>) -> Result<Tokenizer> {
+        let (vocab, merges) = read(vocab, merges, vocab_size)?;
+        for (i, (a, b)) in merges.iter().enumerate() {
+            check::merge_fits(MERGES, &|| format!("merge {i}"), a, b, "", &vocab)?;
+        }
         let end = "<|endoftext|>";
         let has_end = vocab.contains_key(end);
         let vocab: Vocab = vocab.into_iter().collect();
@@ -62,24 +73,25 @@ impl Tokenizer {
     ///
     /// Errors: `bad-tokenizer`.
     /// Source: `CTRLTokenizer` of Hugging Face transformers.
-    pub fn of_words(vocab: &str, merges: &str) -> Result<Tokenizer> {
-        let (entries, merges) = read(vocab, merges)?;
-        let unknown = *entries.get(UNKNOWN).ok_or_else(|| {
-            Error::BadTokenizer(format!("vocab.json has no {UNKNOWN}; is it CTRL's?"))
-        })?;
-        // The library merges symbols; a vocabulary names what they are called at the end.
-        let symbol = |entry: &str| match entry.strip_suffix(GOES_ON) {
+    pub fn of_words(vocab: &str, merges: &str, vocab_size: Option<usize>) -> Result<Tokenizer> {
+        let (entries, merges) = read(vocab, merges, vocab_size)?;
+        let unknown = *entries
+            .get(UNKNOWN)
+            .ok_or_else(|| check::bad(VOCAB, UNKNOWN, "an id, as in CTRL's file", "nothing"))?;
+        // The library merges symbols; the vocabulary has other names for them.
+        let symbol = |entry: &str| match entry.strip_suffix(CONTINUES) {
             _ if entry == UNKNOWN => entry.to_string(),
             Some(start) => start.to_string(),
             None => format!("{entry}{WORD_END}"),
         };
         let mut vocab: Vocab = entries.iter().map(|(entry, &id)| (symbol(entry), id)).collect();
-        // What merges pass through and no entry names gets an id beyond all others: unknown.
+        // Symbols that merges use and no entry names get ids beyond all others, which mean unknown.
         let beyond = entries.values().max().map_or(Some(0), |id| id.checked_add(1));
-        let room = 3 * u32::try_from(merges.len()).unwrap_or(u32::MAX / 3);
-        let next = beyond.filter(|n| n.checked_add(room).is_some());
-        let mut next =
-            next.ok_or_else(|| Error::BadTokenizer("vocab.json has ids that are no ids".into()))?;
+        let n_more = u32::try_from(merges.len()).ok().and_then(|n| n.checked_mul(3));
+        let fits = |n: &u32| n_more.is_some_and(|more| n.checked_add(more).is_some());
+        let mut next = beyond
+            .filter(fits)
+            .ok_or_else(|| check::bad(VOCAB, "the file", "ids below 2^31", "larger ones"))?;
         let known = next;
         for (a, b) in &merges {
             for symbol in [a.clone(), b.clone(), format!("{a}{b}")] {
@@ -105,10 +117,10 @@ impl Tokenizer {
     }
 }
 
-/// What a vocabulary entry of words stands for: a word that ends is followed by a space, unless a
-/// newline is its end.
+/// The text of an entry of a vocabulary of words: a complete word is followed by a space, unless it ends
+/// with a newline.
 pub(super) fn text_of(entry: &str) -> String {
-    match entry.strip_suffix(GOES_ON) {
+    match entry.strip_suffix(CONTINUES) {
         Some(start) => start.into(),
         None if entry.ends_with('\n') || entry == UNKNOWN => entry.into(),
         None => format!("{entry} "),

@@ -1,29 +1,34 @@
-//! Text ⇄ ids, a token's bytes and its shown form. The only module that names `tokenizers`.
+//! Text ⇄ ids, a token's bytes and its visible form. The only module that names `tokenizers`.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))] // the files come from strangers
 
+mod check;
+mod files;
 mod merges;
 
 use std::collections::{HashMap, HashSet};
 
-use tokenizers::DecoderWrapper;
+use tokenizers::{DecoderWrapper, ModelWrapper};
 
 use crate::error::{Error, Result};
+
+pub use files::TokenizerFiles;
 
 /// One token as a person sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     /// Its id.
     pub id: u32,
-    /// Its bytes as text; bytes that are no UTF-8 by themselves become U+FFFD.
+    /// Its bytes as text; bytes that are not UTF-8 by themselves become U+FFFD.
     pub text: String,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// A form in which nothing is invisible: `␣the`, `↵`, `⇥`, `‹E2 80›`
-    /// for bytes that are no text or no ink; `#id` without a tokenizer.
+    /// A form in which every character is visible: `␣the`, `↵`, `⇥`, `‹E2 80›`
+    /// for bytes that are not text; `#id` without a tokenizer.
     pub shown: String,
 }
 
 impl Token {
-    /// A token of which only the id is known.
+    /// A token whose text is unknown.
     pub fn unnamed(id: u32) -> Token {
         Token { id, text: String::new(), bytes: Vec::new(), shown: format!("#{id}") }
     }
@@ -35,28 +40,36 @@ enum Spelling {
     Plain,
     /// Bytes, by GPT-2's stand-in characters.
     Bytes,
-    /// Words of CTRL: entries by id; ids from `known` on are the library's, and mean `unknown`.
+    /// Words of CTRL: entries by id; ids from `known` on exist only in the library and mean `unknown`.
     Words { names: HashMap<u32, String>, known: u32, unknown: u32 },
 }
 
-/// A tokenizer, read the way Hugging Face reads it.
+/// A tokenizer, with the same results as in Hugging Face's library.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     spelling: Spelling,
-    /// Ids of added tokens, which stand for themselves.
+    /// Ids of added tokens, which are spelt as themselves.
     added: HashSet<u32>,
 }
 
 impl Tokenizer {
-    /// Reads the text of a `tokenizer.json`.
+    /// Reads and checks the text of a `tokenizer.json`, for a model of `vocab_size` tokens if that is known.
     ///
     /// Errors: `bad-tokenizer`.
-    pub fn parse(text: &str) -> Result<Tokenizer> {
-        let bad = |e: tokenizers::Error| Error::BadTokenizer(e.to_string());
+    pub fn parse(text: &str, vocab_size: Option<usize>) -> Result<Tokenizer> {
+        check::tokenizer_json(text, vocab_size)?;
+        let bad = |e: tokenizers::Error| check::bad("tokenizer.json", "the file", "a tokenizer", e);
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(bad)?;
-        // What a training run cut or filled up is no business of a reader.
+        // Truncation, padding and dropout are for training.
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
+        if let ModelWrapper::BPE(bpe) = inner.get_model()
+            && bpe.dropout.is_some()
+        {
+            let mut bpe = bpe.clone();
+            bpe.dropout = None;
+            inner.with_model(ModelWrapper::BPE(bpe));
+        }
         let spelling = match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Spelling::Bytes,
             _ => Spelling::Plain,
@@ -69,12 +82,14 @@ impl Tokenizer {
         Tokenizer { inner, spelling, added }
     }
 
-    /// The ids of a text. Nothing is prepended: what a model sees first is the person's choice.
+    /// The ids of a text. Nothing is prepended to it.
     ///
     /// Errors: `bad-tokenizer`.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding =
-            self.inner.encode_fast(text, false).map_err(|e| Error::BadTokenizer(e.to_string()))?;
+        let bad = |e: tokenizers::Error| -> Error {
+            check::bad("tokenizer", "the text", "text that it can encode", e)
+        };
+        let encoding = self.inner.encode_fast(text, false).map_err(bad)?;
         let mut ids = encoding.get_ids().to_vec();
         if let Spelling::Words { known, unknown, .. } = self.spelling {
             ids.iter_mut().filter(|id| **id >= known).for_each(|id| *id = unknown);
@@ -82,7 +97,7 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// What is known of one id; an id without an entry is unnamed.
+    /// The token of an id; unnamed for an id without an entry.
     pub fn token(&self, id: u32) -> Token {
         let entry = match &self.spelling {
             Spelling::Words { names, .. } => names.get(&id).map(|entry| merges::text_of(entry)),
@@ -99,17 +114,18 @@ impl Tokenizer {
     }
 }
 
-/// The byte that a character of a byte-level vocabulary stands for.
+/// The byte that a character of a byte-level vocabulary means.
 ///
-/// Source: GPT-2's encoder: printable Latin-1 stands for itself, the other 68 bytes are U+0100 on.
+/// Source: GPT-2's encoder: printable Latin-1 means itself, the other 68 bytes are U+0100 and up.
 fn byte_of(c: char) -> Option<u8> {
     let itself = |b: u32| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
-    let c = c as u32;
+    let byte = |b: u32| u8::try_from(b).ok();
+    let c = u32::from(c);
     if itself(c) {
-        return Some(c as u8);
+        return byte(c);
     }
-    let n = c.checked_sub(0x100)?;
-    (0..=255u32).filter(|&b| !itself(b)).nth(n as usize).map(|b| b as u8)
+    let n = usize::try_from(c.checked_sub(0x100)?).ok()?;
+    (0..=255).filter(|&b| !itself(b)).nth(n).and_then(byte)
 }
 
 /// Makes every byte visible.
@@ -128,9 +144,9 @@ fn shown(bytes: &[u8]) -> String {
             '\n' => out.push('↵'),
             '\t' => out.push('⇥'),
             '\r' => out.push('␍'),
-            c if c.is_ascii_control() => out.push_str(&format!("‹{:02X}›", c as u32)),
+            c if c.is_ascii_control() => out.push_str(&format!("‹{:02X}›", u32::from(c))),
             c if c.is_control() || c.is_whitespace() || is_invisible(c) => {
-                out.push_str(&format!("‹U+{:04X}›", c as u32));
+                out.push_str(&format!("‹U+{:04X}›", u32::from(c)));
             }
             c => out.push(c),
         }
@@ -138,8 +154,8 @@ fn shown(bytes: &[u8]) -> String {
     out
 }
 
-/// Characters without ink, or that reorder the text around them.
+/// Characters that draw nothing, or that reorder the text around them.
 fn is_invisible(c: char) -> bool {
-    matches!(c as u32,
+    matches!(u32::from(c),
         0xad | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff)
 }

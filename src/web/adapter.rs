@@ -1,4 +1,4 @@
-//! What the browser says of the adapter: wgpu keeps only part of it.
+//! The browser's description of the adapter, of which wgpu keeps only a part.
 
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
@@ -6,9 +6,9 @@ use wasm_bindgen_futures::JsFuture;
 
 use crate::error::{Error, Result};
 
-use super::convert::{object, set};
+use super::results::{object, set};
 
-/// Limits that decide what fits.
+/// The limits that decide which models fit.
 const LIMITS: [&str; 6] = [
     "maxBufferSize",
     "maxStorageBufferBindingSize",

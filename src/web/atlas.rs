@@ -1,31 +1,29 @@
 //! The atlas as JavaScript sees it.
 
 use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::Weak;
 
-use async_lock::MutexGuard;
 use js_sys::{Array, Float32Array, Function, Promise, Uint32Array};
 use wasm_bindgen::prelude::*;
 
-use crate::atlas::{self, By, Neighbours, Others, Row, ZeroLayerOptions};
+use crate::atlas::{self, Boxed, By, CallQueue, Neighbours, TokenRow, ZeroLayerOptions};
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::lens::Norm;
-use crate::session::{Loaded, Session};
+use crate::session::{Guard, Loaded, Session, in_use};
 
-use super::convert::{self, object, set};
-use super::{Failure, cancel_by, promise};
+use super::options::{self, cancel_by, index, index_or, optional_index};
+use super::results::{object, set};
+use super::{Failure, promise};
 
-/// What the weights of one model say by themselves.
+/// The atlas of one model, which it does not keep on the device.
 #[wasm_bindgen(skip_typescript)]
 pub struct Atlas {
-    pub(super) session: Rc<Session>,
-    pub(super) loaded: Rc<Loaded>,
+    pub(super) session: Weak<Session>,
+    pub(super) loaded: Weak<Loaded>,
 }
 
-/// How a call is watched and stopped.
+/// How the caller follows and stops a call.
 struct Watch {
     cancel: Cancel,
     on_progress: Option<Function>,
@@ -38,8 +36,8 @@ impl Watch {
     /// Errors: `bad-option`.
     fn parse(get: &impl Fn(&str) -> JsValue) -> Result<Watch> {
         Ok(Watch {
-            cancel: cancel_by(convert::signal(&get("signal"))?),
-            on_progress: convert::function("onProgress", &get("onProgress"))?,
+            cancel: cancel_by(options::signal(&get("signal"))?),
+            on_progress: options::function("onProgress", &get("onProgress"))?,
         })
     }
 
@@ -47,7 +45,7 @@ impl Watch {
         if let Some(callback) = &self.on_progress {
             let event = object();
             set(&event, "done", done);
-            // A page's own trouble with drawing a bar must not break the work.
+            // An error in the caller's progress bar must not end the work.
             let _ = callback.call1(&JsValue::UNDEFINED, &event);
         }
     }
@@ -56,44 +54,43 @@ impl Watch {
 /// Options with these names, and those of the watch.
 ///
 /// Errors: `bad-option`.
-fn options<'a>(
+fn watched<'a>(
     value: &'a JsValue,
     own: &[&str],
 ) -> Result<(impl Fn(&str) -> JsValue + use<'a>, Watch)> {
-    let get = convert::options(value, &[own, &WATCH].concat())?;
+    let get = options::options(value, &[own, &WATCH].concat())?;
     let watch = Watch::parse(&get)?;
     Ok((get, watch))
 }
 
-/// What waits for a turn while a call of the atlas works: readings, and other calls.
-struct Turn<'a> {
+/// The queue of a call that holds the device.
+struct Held<'a> {
     session: &'a Session,
-    guard: Cell<Option<MutexGuard<'a, ()>>>,
+    guard: Cell<Option<Guard>>,
 }
 
-impl Others for Turn<'_> {
-    fn go_first(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+impl CallQueue for Held<'_> {
+    fn pause<'a>(&'a self, until: Boxed<'a>) -> Boxed<'a> {
         Box::pin(async {
             self.guard.take();
-            // Time for whoever is next to notice, and for a cancel to come in. A loss is asked
-            // for after this, and what others were refused is theirs to hear.
-            let _ = self.session.gpu().idle().await;
-            self.guard.set(Some(self.session.turn().await));
+            until.await;
+            self.guard.set(Some(self.session.lock().await));
         })
     }
 }
 
 impl Atlas {
-    /// Runs `work` when its turn comes.
+    /// Runs `work` once earlier calls are over.
     fn run(
         &self,
         watch: Result<Watch>,
         work: impl AsyncFnOnce(&atlas::Atlas<'_>) -> Result<JsValue> + 'static,
     ) -> Promise {
-        let (session, loaded) = (self.session.clone(), self.loaded.clone());
+        let session = in_use(&self.session).map(|session| (session.lock(), session));
+        let loaded = in_use(&self.loaded);
         promise(async move {
-            let watch = watch?;
-            let guard = Cell::new(Some(session.turn().await));
+            let ((lock, session), loaded, watch) = (session?, loaded?, watch?);
+            let guard = Cell::new(Some(lock.await));
             watch.cancel.check()?;
             session.gpu().check()?;
             let report = |done| watch.report(done);
@@ -102,7 +99,7 @@ impl Atlas {
                 model: &loaded.model,
                 cancel: &watch.cancel,
                 on_progress: &report,
-                others: &Turn { session: &session, guard },
+                queue: &Held { session: &session, guard },
                 memo: &loaded.memo,
             };
             work(&atlas).await.map_err(Failure::from)
@@ -115,7 +112,7 @@ impl Atlas {
     /// Mean and standard deviation of every channel.
     #[wasm_bindgen(skip_typescript)]
     pub fn channels(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
             let found = atlas::channels(atlas).await?;
             let out = object();
             set(&out, "wte_mean", floats(&found.wte_mean));
@@ -129,7 +126,7 @@ impl Atlas {
     /// Gains and biases of every LayerNorm.
     #[wasm_bindgen(skip_typescript)]
     pub fn gains(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
             let gains = atlas::gains(atlas).await?;
             let gain = |g: &atlas::Gains| {
                 let out = object();
@@ -142,10 +139,10 @@ impl Atlas {
         })
     }
 
-    /// Length of every token's embedding.
+    /// Norm of every token's embedding.
     #[wasm_bindgen(skip_typescript)]
     pub fn norms(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
             Ok(floats(&atlas::norms(atlas).await?).into())
         })
     }
@@ -153,16 +150,16 @@ impl Atlas {
     /// One channel of every token's embedding.
     #[wasm_bindgen(skip_typescript)]
     pub fn channel(&self, channel: JsValue, how: JsValue) -> Promise {
-        let parsed = options(&how, &[]).map(|o| o.1);
-        let channel = convert::index("channel", &channel);
+        let parsed = watched(&how, &[]).map(|o| o.1);
+        let channel = index("channel", &channel);
         self.run(parsed, async |atlas| Ok(floats(&atlas::channel(atlas, channel?).await?).into()))
     }
 
     /// The embeddings of some tokens.
     #[wasm_bindgen(skip_typescript)]
     pub fn rows(&self, ids: JsValue, how: JsValue) -> Promise {
-        let ids = convert::ids("ids", &ids);
-        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+        let ids = options::ids("ids", &ids);
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
             Ok(floats(&atlas::rows_of(atlas, &ids?).await?).into())
         })
     }
@@ -170,7 +167,7 @@ impl Atlas {
     /// The position embedding.
     #[wasm_bindgen(skip_typescript)]
     pub fn positions(&self, how: JsValue) -> Promise {
-        self.run(options(&how, &[]).map(|o| o.1), async |atlas| {
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
             Ok(floats(&atlas::positions(atlas).await?).into())
         })
     }
@@ -178,8 +175,8 @@ impl Atlas {
     /// Singular values and the first directions.
     #[wasm_bindgen(skip_typescript)]
     pub fn spectrum(&self, n: JsValue, how: JsValue) -> Promise {
-        let parsed = options(&how, &[]).map(|o| o.1);
-        let n = convert::index("n", &n);
+        let parsed = watched(&how, &[]).map(|o| o.1);
+        let n = index("n", &n);
         self.run(parsed, async |atlas| {
             let found = atlas::spectrum(atlas, n?).await?;
             let out = object();
@@ -191,18 +188,14 @@ impl Atlas {
         })
     }
 
-    /// How far a channel, the length, the first direction and the id agree.
+    /// Correlations of a channel, the norm, the first direction and the id.
     #[wasm_bindgen(skip_typescript)]
     pub fn correlations(&self, how: JsValue) -> Promise {
-        let parsed = options(&how, &["channel", "counts"]).and_then(|(get, watch)| {
-            let counts = get("counts");
-            let counts = match convert::is_absent(&counts) {
-                true => None,
-                false => Some(convert::numbers("counts", &counts)?),
-            };
-            Ok(((convert::index("channel", &get("channel"))?, counts), watch))
+        let parsed = watched(&how, &["channel", "counts"]).and_then(|(get, watch)| {
+            let counts = options::optional_numbers("counts", &get("counts"))?;
+            Ok(((index("channel", &get("channel"))?, counts), watch))
         });
-        let (wanted, watch) = apart(parsed);
+        let (wanted, watch) = split(parsed);
         self.run(watch, async move |atlas| {
             let (channel, counts) = wanted?;
             let found = atlas::correlations(atlas, channel, counts.as_deref()).await?;
@@ -217,17 +210,15 @@ impl Atlas {
         })
     }
 
-    /// What each token is followed by without any block.
+    /// The arg-max after each token without any block.
     #[wasm_bindgen(skip_typescript)]
     pub fn zero_layer(&self, how: JsValue) -> Promise {
-        let parsed = options(&how, &["norm", "position", "step"]).and_then(|(get, watch)| {
-            let options = ZeroLayerOptions {
-                row: row(&get)?,
-                step: convert::index_or("step", &get("step"), 1)?,
-            };
+        let parsed = watched(&how, &["norm", "position", "step"]).and_then(|(get, watch)| {
+            let options =
+                ZeroLayerOptions { row: row(&get)?, step: index_or("step", &get("step"), 1)? };
             Ok((options, watch))
         });
-        let (options, watch) = apart(parsed);
+        let (options, watch) = split(parsed);
         self.run(watch, async move |atlas| {
             let found = atlas::zero_layer(atlas, options?).await?;
             let out = object();
@@ -241,32 +232,31 @@ impl Atlas {
     /// The tokens nearest to one.
     #[wasm_bindgen(skip_typescript)]
     pub fn neighbours(&self, id: f64, how: JsValue) -> Promise {
-        let parsed = options(&how, &["k", "by"]).and_then(|(get, watch)| {
-            let by = match convert::string("by", &get("by"))?.as_deref() {
+        let parsed = watched(&how, &["k", "by"]).and_then(|(get, watch)| {
+            let by = match options::string("by", &get("by"))?.as_deref() {
                 None | Some("cosine") => By::Cosine,
                 Some("dot") => By::Dot,
                 Some(other) => {
-                    return Err(Error::BadOption(format!(
-                        "by is \"{other}\", expected \"cosine\" or \"dot\""
-                    )));
+                    let got = format!("\"{other}\"");
+                    return Err(Error::option("by", "\"cosine\" or \"dot\"", got));
                 }
             };
-            Ok(((convert::id(id)?, convert::index_or("k", &get("k"), 20)?, by), watch))
+            Ok(((options::id(id)?, index_or("k", &get("k"), 20)?, by), watch))
         });
-        let (wanted, watch) = apart(parsed);
+        let (wanted, watch) = split(parsed);
         self.run(watch, async move |atlas| {
             let (id, k, by) = wanted?;
             Ok(near(&atlas::neighbours(atlas, id, k, by).await?))
         })
     }
 
-    /// What one token is followed by without any block.
+    /// The largest logits after one token without any block.
     #[wasm_bindgen(skip_typescript)]
     pub fn next_tokens(&self, id: f64, how: JsValue) -> Promise {
-        let parsed = options(&how, &["k", "norm", "position"]).and_then(|(get, watch)| {
-            Ok(((convert::id(id)?, convert::index_or("k", &get("k"), 20)?, row(&get)?), watch))
+        let parsed = watched(&how, &["k", "norm", "position"]).and_then(|(get, watch)| {
+            Ok(((options::id(id)?, index_or("k", &get("k"), 20)?, row(&get)?), watch))
         });
-        let (wanted, watch) = apart(parsed);
+        let (wanted, watch) = split(parsed);
         self.run(watch, async move |atlas| {
             let (id, k, row) = wanted?;
             Ok(near(&atlas::next_tokens(atlas, id, k, row).await?))
@@ -274,26 +264,22 @@ impl Atlas {
     }
 }
 
-/// What was asked for and how it is watched; if either is wrong, the watch says so first.
-fn apart<V>(parsed: Result<(V, Watch)>) -> (Result<V>, Result<Watch>) {
+/// The two halves of parsed options, with the same error in both.
+fn split<V>(parsed: Result<(V, Watch)>) -> (Result<V>, Result<Watch>) {
     match parsed {
         Ok((wanted, watch)) => (Ok(wanted), Ok(watch)),
         Err(error) => (Err(error.clone()), Err(error)),
     }
 }
 
-/// How a token becomes a row of the zero-layer model.
+/// How the row of a token is made in the zero-layer model.
 ///
 /// Errors: `bad-option`.
-fn row(get: &impl Fn(&str) -> JsValue) -> Result<Row> {
-    let norm = convert::string("norm", &get("norm"))?;
-    let position = get("position");
-    Ok(Row {
+fn row(get: &impl Fn(&str) -> JsValue) -> Result<TokenRow> {
+    let norm = options::string("norm", &get("norm"))?;
+    Ok(TokenRow {
         norm: norm.map_or(Ok(Norm::None), |name| Norm::from_name(&name))?,
-        position: match convert::is_absent(&position) {
-            true => None,
-            false => Some(convert::index("position", &position)?),
-        },
+        position: optional_index("position", &get("position"))?,
     })
 }
 

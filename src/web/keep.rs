@@ -6,7 +6,7 @@ use wasm_bindgen::prelude::*;
 use crate::checkpoint::{Store, StoreError};
 use crate::error::{Error, Result};
 
-use super::convert::{message_of, object, set};
+use super::results::{message_of, object, set};
 
 #[wasm_bindgen]
 extern "C" {
@@ -28,10 +28,10 @@ extern "C" {
 /// The methods a handle must have.
 const METHODS: [&str; 5] = ["read", "write", "getSize", "truncate", "flush"];
 
-/// A handle, and one array through which all bytes go.
+/// A handle, and the array that its bytes are copied through.
 pub(super) struct KeptFile {
     handle: Handle,
-    through: Uint8Array,
+    buffer: Uint8Array,
 }
 
 impl KeptFile {
@@ -40,35 +40,34 @@ impl KeptFile {
         for name in METHODS {
             let method = Reflect::get(value, &name.into()).unwrap_or_default();
             if !method.is_function() {
-                return Err(Error::BadOption(format!(
-                    "keep has no method {name}, expected a FileSystemSyncAccessHandle"
-                )));
+                let got = format!("an object without the method {name}");
+                return Err(Error::option("keep", "a FileSystemSyncAccessHandle", got));
             }
         }
         Ok(value.clone().unchecked_into())
     }
 
     pub(super) fn new(handle: &Handle) -> KeptFile {
-        KeptFile { handle: handle.clone(), through: Uint8Array::default() }
+        KeptFile { handle: handle.clone(), buffer: Uint8Array::default() }
     }
 
     fn array(&mut self, length: usize) -> Uint8Array {
         let length = length as u32;
-        if self.through.length() < length {
-            self.through = Uint8Array::new_with_length(length);
+        if self.buffer.length() < length {
+            self.buffer = Uint8Array::new_with_length(length);
         }
-        self.through.subarray(0, length)
+        self.buffer.subarray(0, length)
     }
 }
 
 impl Store for KeptFile {
     fn size(&mut self) -> std::result::Result<u64, StoreError> {
-        self.handle.get_size().map(|n| n as u64).map_err(refusal)
+        self.handle.get_size().map(|n| n as u64).map_err(store_error)
     }
 
     fn read(&mut self, at: u64, into: &mut [u8]) -> std::result::Result<usize, StoreError> {
         let array = self.array(into.len());
-        let n = self.handle.read(&array, &offset(at)).map_err(refusal)? as usize;
+        let n = self.handle.read(&array, &offset(at)).map_err(store_error)? as usize;
         let n = n.min(into.len());
         array.subarray(0, n as u32).copy_to(&mut into[..n]);
         Ok(n)
@@ -77,7 +76,7 @@ impl Store for KeptFile {
     fn write(&mut self, at: u64, bytes: &[u8]) -> std::result::Result<(), StoreError> {
         let array = self.array(bytes.len());
         array.copy_from(bytes);
-        let n = self.handle.write(&array, &offset(at)).map_err(refusal)?;
+        let n = self.handle.write(&array, &offset(at)).map_err(store_error)?;
         if n == bytes.len() as f64 {
             return Ok(());
         }
@@ -86,11 +85,11 @@ impl Store for KeptFile {
     }
 
     fn truncate(&mut self, bytes: u64) -> std::result::Result<(), StoreError> {
-        self.handle.truncate(bytes as f64).map_err(refusal)
+        self.handle.truncate(bytes as f64).map_err(store_error)
     }
 
     fn flush(&mut self) -> std::result::Result<(), StoreError> {
-        self.handle.flush().map_err(refusal)
+        self.handle.flush().map_err(store_error)
     }
 }
 
@@ -100,7 +99,7 @@ fn offset(at: u64) -> Object {
     options
 }
 
-fn refusal(thrown: JsValue) -> StoreError {
+fn store_error(thrown: JsValue) -> StoreError {
     let name = Reflect::get(&thrown, &"name".into()).ok().and_then(|n| n.as_string());
     StoreError { name: name.unwrap_or_else(|| "Error".into()), message: message_of(&thrown) }
 }

@@ -1,31 +1,35 @@
 //! `load` and `plan`: options in, the bytes of each source into the loader.
 
+use std::collections::HashMap;
+
 use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
-use crate::checkpoint::Position;
+use crate::checkpoint::{Event, PartialCopy, Position, Reader};
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
-use crate::model::{Keeping, Progress, RestoreWatch};
-use crate::session::{Loading, Recipe, Session, TokenizerText};
+use crate::model::{CopyOutcome, Progress, RestoreWatch};
+use crate::session::{LoadRequest, Loading, Session};
+use crate::tokenizer::TokenizerFiles;
 
-use super::convert::{self, object, set};
+use super::Failure;
 use super::keep::{Handle, KeptFile};
+use super::options::{self, cancel_by, is_absent};
+use super::results::{object, set};
 use super::source::{Pieces, Source};
-use super::{Failure, cancel_by};
 
-/// Largest piece handed to the checkpoint reader. Units: bytes.
+/// Largest piece that is given to the loader. Units: bytes.
 const PIECE: u32 = 16 << 20;
 
-/// What becomes of a step that calls back.
+/// The result of a step that may call back.
 type Outcome<V> = std::result::Result<V, Failure>;
 
-/// What `load` is given.
+/// The options of `load`.
 pub(super) struct LoadOptions {
     config: Option<String>,
-    tokenizer: Option<TokenizerFiles>,
+    tokenizer: Option<TokenizerTexts>,
     weights: Vec<Source>,
     precision: Precision,
     total: Option<f64>,
@@ -51,7 +55,7 @@ impl LoadOptions {
             "onProgress",
             "signal",
         ];
-        let get = convert::options(value, &known)?;
+        let get = options::options(value, &known)?;
         let weights = get("weights");
         let sources = match weights.dyn_ref::<Array>() {
             Some(list) => list.iter().collect(),
@@ -60,96 +64,157 @@ impl LoadOptions {
         let keep = get("keep");
         let partial = get("partial").is_truthy();
         if partial && keep.is_truthy() {
-            return Err(Error::BadOption("keep does not go with partial".into()));
+            return Err(Error::option("keep", "nothing with partial", "a handle"));
         }
         Ok(LoadOptions {
             config: match partial {
-                true => convert::string("config", &get("config"))?,
+                true => options::string("config", &get("config"))?,
                 false => Some(config(&get("config"))?),
             },
-            tokenizer: TokenizerFiles::parse(&get("tokenizer"))?,
+            tokenizer: TokenizerTexts::parse(&get("tokenizer"))?,
             weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
             precision: precision(&get("precision"))?,
-            total: convert::number("total", &get("total"))?,
-            keep: match convert::is_absent(&keep) {
+            total: options::number("total", &get("total"))?,
+            keep: match is_absent(&keep) {
                 true => None,
                 false => Some(KeptFile::parse(&keep)?),
             },
             release: get("release").is_truthy(),
             partial,
-            on_progress: convert::function("onProgress", &get("onProgress"))?,
-            signal: convert::signal(&get("signal"))?,
+            on_progress: options::function("onProgress", &get("onProgress"))?,
+            signal: options::signal(&get("signal"))?,
         })
     }
 
-    /// Loads; whatever happens, no download is left open.
-    pub(super) async fn load(&self, session: &Session) -> Outcome<Keeping> {
+    /// Loads. Whatever happens, no download is left open.
+    pub(super) async fn load(&self, session: &Session) -> Outcome<CopyOutcome> {
         let result = self.load_sources(session).await;
         if result.is_err() {
-            for source in &self.weights {
-                source.cancel().await;
-            }
+            self.weights.iter().for_each(Source::cancel);
         }
         result
     }
 
-    async fn load_sources(&self, session: &Session) -> Outcome<Keeping> {
+    async fn load_sources(&self, session: &Session) -> Outcome<CopyOutcome> {
         let cancel = cancel_by(self.signal.clone());
         cancel.check()?;
-        let recipe = Recipe {
+        let request = LoadRequest {
             config: self.config.as_deref(),
-            tokenizer: self.tokenizer.as_ref().map(TokenizerFiles::text),
+            tokenizer: self.tokenizer.as_ref().map(TokenizerTexts::files),
             precision: self.precision,
             release: self.release,
             partial: self.partial,
-            ..Recipe::new("", None)
+            n_files: self.weights.len(),
+            total_bytes: self.total.map(|bytes| bytes as u64),
+            ..LoadRequest::new("", None)
         };
-        let mut loading = session.load(&recipe).await?;
-        match self.fill(session, &mut loading, &cancel).await {
-            Ok(()) => {}
-            Err(failure) => {
-                match failure.is_lasting() {
-                    true => loading.loader.discard(),
-                    false => loading.loader.save(),
-                }
-                return Err(failure);
+        let mut loading = session.load(&request).await?;
+        if let Err(failure) = self.fill(session, &mut loading, &cancel).await {
+            match failure.is_permanent() {
+                true => loading.loader.discard(),
+                false => loading.loader.save(),
             }
+            return Err(failure);
         }
-        let (_, keeping) = session.install(loading).await?;
-        Ok(keeping)
+        let (_, copy) = session.install(loading).await?;
+        Ok(copy)
     }
 
     async fn fill(&self, session: &Session, loading: &mut Loading, cancel: &Cancel) -> Outcome<()> {
         let signal = self.signal.as_ref();
-        let mut start = Position::default();
+        let (mut start, mut heads) = (Position::default(), HashMap::new());
         if let Some(handle) = &self.keep {
-            let store = Box::new(KeptFile::new(handle));
-            let watch = RestoreWatch {
-                can_go_on: &|position| self.can_go_on(position),
-                cancel,
-                on_progress: &|progress| self.report(&progress),
-            };
-            start = loading.loader.keep(session.gpu(), store, &watch).await?;
+            let mut store = Box::new(KeptFile::new(handle));
+            let mut copy = PartialCopy::find(&mut *store);
+            if let Some(found) = copy.take() {
+                if let Some(known) = self.heads_of(&found).await? {
+                    (copy, heads) = (Some(found), known);
+                }
+            }
+            let watch = RestoreWatch { cancel, on_progress: &|progress| self.report(&progress) };
+            start = session.keep(loading, store, copy, &watch).await?;
         }
         for (index, source) in self.weights.iter().enumerate().skip(start.file) {
             loading.loader.begin_file(index, source.sha256());
-            let mut pieces = source.open(0, signal).await?;
-            if index == start.file && start.offset > 0 {
-                let header = self.pump_header(session, loading, &pieces).await;
-                pieces.close().await;
-                header?;
-                if !loading.loader.go_on_at(&start)? {
+            let resumes = index == start.file && start.offset > 0;
+            if resumes {
+                self.push_header(session, loading, source, heads.remove(&index)).await?;
+                if !loading.loader.resume_at(&start)? {
                     loading.loader.end_file()?;
                     continue;
                 }
-                pieces = source.open(start.offset, signal).await?;
             }
+            let pieces = source.open(if resumes { start.offset } else { 0 }, signal).await?;
             let pumped = self.pump(session, loading, source, &pieces).await;
-            pieces.close().await;
+            pieces.close();
             pumped?;
             loading.loader.end_file()?;
         }
         Ok(())
+    }
+
+    /// Whether a copy was made of these sources and can be continued from them: then the beginnings of the
+    /// sources that had to be opened to find out.
+    async fn heads_of(&self, copy: &PartialCopy) -> Outcome<Option<HashMap<usize, Vec<u8>>>> {
+        let digests: Vec<_> = self.weights.iter().map(Source::sha256).collect();
+        let can_seek = self.weights.iter().all(Source::can_seek);
+        let Some(undecided) = copy.compare(&digests).filter(|_| can_seek) else { return Ok(None) };
+        let mut heads = HashMap::new();
+        for index in undecided {
+            let (Some(source), Some(known)) = (self.weights.get(index), copy.sources.get(index))
+            else {
+                return Ok(None);
+            };
+            let head = self.read_head(source).await?;
+            let mut reader = Reader::new(None);
+            // A file without a valid header is another one.
+            let has_header = matches!(reader.next(&mut &head[..]), Ok(Some(Event::Header(_))));
+            if !has_header || !reader.id().is_some_and(|id| id.is_same(known)) {
+                return Ok(None);
+            }
+            heads.insert(index, head);
+        }
+        Ok(Some(heads))
+    }
+
+    /// The bytes of a source up to the piece in which its header ends.
+    async fn read_head(&self, source: &Source) -> Outcome<Vec<u8>> {
+        let pieces = source.open(0, self.signal.as_ref()).await?;
+        let (mut head, mut reader) = (Vec::new(), Reader::new(None));
+        let read = loop {
+            match pieces.next(self.signal.as_ref()).await {
+                Ok(None) => break Ok(()),
+                Err(failure) => break Err(failure),
+                Ok(Some(bytes)) => {
+                    let piece = bytes.to_vec();
+                    head.extend_from_slice(&piece);
+                    if !matches!(reader.next(&mut &piece[..]), Ok(None)) {
+                        break Ok(());
+                    }
+                }
+            }
+        };
+        pieces.close();
+        read.map(|()| head)
+    }
+
+    /// Takes the header of a source that is resumed; `head` is its beginning, if it is known.
+    async fn push_header(
+        &self,
+        session: &Session,
+        loading: &mut Loading,
+        source: &Source,
+        head: Option<Vec<u8>>,
+    ) -> Outcome<()> {
+        let head = match head {
+            Some(head) => head,
+            None => self.read_head(source).await?,
+        };
+        match session.push_header(loading, &mut &head[..]).await? {
+            true => Ok(()),
+            // The file ended in its header.
+            false => Ok(loading.loader.end_file()?),
+        }
     }
 
     /// Moves the bytes of one file into the loader.
@@ -164,36 +229,12 @@ impl LoadOptions {
             for start in (0..bytes.length()).step_by(PIECE as usize) {
                 let end = (start + PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
-                loading.loader.push(session.gpu(), &piece).await?;
+                session.push(loading, &piece).await?;
                 self.report(&loading.loader.progress());
             }
-            source.take_over(&bytes);
+            source.detach(&bytes);
         }
         Ok(())
-    }
-
-    /// Moves bytes into the loader until it knows the header of the file.
-    async fn pump_header(
-        &self,
-        session: &Session,
-        loading: &mut Loading,
-        pieces: &Pieces,
-    ) -> Outcome<()> {
-        while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
-            let mut piece = &bytes.to_vec()[..];
-            if loading.loader.push_header(session.gpu(), &mut piece)? {
-                return Ok(());
-            }
-        }
-        Ok(loading.loader.end_file()?)
-    }
-
-    /// Whether what an earlier load left can be gone on with by these sources: they open anywhere,
-    /// and where a digest is known, its state was kept.
-    fn can_go_on(&self, position: &Position) -> bool {
-        let source = self.weights.get(position.file);
-        let is_held = source.is_none_or(|s| s.sha256().is_none() || position.digest.is_some());
-        self.weights.iter().all(Source::can_seek) && (is_held || position.offset == 0)
     }
 
     fn report(&self, progress: &Progress) {
@@ -204,44 +245,44 @@ impl LoadOptions {
         set(&event, "received", progress.received as f64);
         set(&event, "total", total.map_or(JsValue::NULL, JsValue::from));
         set(&event, "tensor", progress.tensor.as_str());
-        // A page's own trouble with drawing a bar must not break a download.
+        // An error in the caller's progress bar must not end the load.
         let _ = callback.call1(&JsValue::UNDEFINED, &event);
     }
 }
 
 /// The text of `tokenizer.json`, or those of `vocab.json` and `merges.txt`.
-enum TokenizerFiles {
+enum TokenizerTexts {
     Json(String),
     Merges { vocab: String, merges: String },
 }
 
-impl TokenizerFiles {
+impl TokenizerTexts {
     /// Errors: `bad-option`.
-    fn parse(value: &JsValue) -> Result<Option<TokenizerFiles>> {
+    fn parse(value: &JsValue) -> Result<Option<TokenizerTexts>> {
         if let Some(text) = value.as_string() {
-            return Ok(Some(TokenizerFiles::Json(text)));
+            return Ok(Some(TokenizerTexts::Json(text)));
         }
-        if convert::is_absent(value) {
+        if is_absent(value) {
             return Ok(None);
         }
-        let get = convert::options(value, &["vocab", "merges"])?;
+        let get = options::options(value, &["vocab", "merges"])?;
         let text = |name: &str| {
-            let wrong =
-                || Error::BadOption("tokenizer is neither a text nor { vocab, merges }".into());
-            convert::string(name, &get(name))?.ok_or_else(wrong)
+            let expected = "a text, or { vocab, merges } with two texts";
+            options::string(name, &get(name))?
+                .ok_or_else(|| Error::option("tokenizer", expected, format!("no {name}")))
         };
-        Ok(Some(TokenizerFiles::Merges { vocab: text("vocab")?, merges: text("merges")? }))
+        Ok(Some(TokenizerTexts::Merges { vocab: text("vocab")?, merges: text("merges")? }))
     }
 
-    fn text(&self) -> TokenizerText<'_> {
+    fn files(&self) -> TokenizerFiles<'_> {
         match self {
-            TokenizerFiles::Json(text) => TokenizerText::Json(text),
-            TokenizerFiles::Merges { vocab, merges } => TokenizerText::Merges { vocab, merges },
+            TokenizerTexts::Json(text) => TokenizerFiles::Json(text),
+            TokenizerTexts::Merges { vocab, merges } => TokenizerFiles::Merges { vocab, merges },
         }
     }
 }
 
-/// What `plan` is given.
+/// The options of `plan`.
 pub(super) struct PlanOptions {
     pub(super) config: String,
     pub(super) precision: Precision,
@@ -251,7 +292,7 @@ pub(super) struct PlanOptions {
 impl PlanOptions {
     /// Errors: `bad-option`, `bad-config`.
     pub(super) fn parse(value: &JsValue) -> Result<PlanOptions> {
-        let get = convert::options(value, &["config", "precision", "trial"])?;
+        let get = options::options(value, &["config", "precision", "trial"])?;
         Ok(PlanOptions {
             config: config(&get("config"))?,
             precision: precision(&get("precision"))?,
@@ -261,16 +302,16 @@ impl PlanOptions {
 }
 
 fn config(value: &JsValue) -> Result<String> {
-    let missing = || Error::BadConfig("no text of it was given".into());
-    convert::string("config", value)?.ok_or_else(missing)
+    let missing = || Error::config("the file", "its text in the option config", "nothing");
+    options::string("config", value)?.ok_or_else(missing)
 }
 
 fn precision(value: &JsValue) -> Result<Precision> {
-    match convert::string("precision", value)?.as_deref() {
+    match options::string("precision", value)?.as_deref() {
         None | Some("f16") => Ok(Precision::F16),
         Some("f32") => Ok(Precision::F32),
         Some(other) => {
-            Err(Error::BadOption(format!("precision is \"{other}\", expected \"f16\" or \"f32\"")))
+            Err(Error::option("precision", "\"f16\" or \"f32\"", format!("\"{other}\"")))
         }
     }
 }

@@ -1,30 +1,30 @@
-//! The only module with `#[wasm_bindgen]`: JavaScript values in, Rust types through, JavaScript values out.
+//! The JavaScript API, and the only module with `#[wasm_bindgen]`.
 //!
-//! Exported methods take `&self`, clone an `Rc` and return a promise, so that no borrow lives
-//! across an await: a second call waits its turn, and `free()` during a read is safe.
+//! Exported methods take `&self`, clone an `Rc` and return a promise, so that no borrow lives across an
+//! await: a second call is queued, and `free()` during a read is safe. A method takes its place in the
+//! queue before it returns.
 
 mod adapter;
 mod atlas;
-mod convert;
 mod keep;
 mod load;
+mod options;
 mod reading;
+mod results;
 mod source;
 
-use std::future::Future;
 use std::rc::Rc;
 
 use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
-use web_sys::AbortSignal;
 
 use crate::error::Error;
-use crate::gpu::Cancel;
 use crate::session::Session;
 
-use convert::{js_error, object, set};
 use load::{LoadOptions, PlanOptions};
+use options::{Input, ReadOptions};
+use results::{js_error, object, set};
 
 pub use atlas::Atlas;
 pub use reading::Reading;
@@ -33,10 +33,23 @@ pub use reading::Reading;
 #[wasm_bindgen(typescript_custom_section)]
 const TYPES: &str = include_str!("types.d.ts");
 
-/// Shows the stack of a Rust panic in the console; runs when the module is initialised.
+/// Runs when the module is initialised. A panic is shown in the console and thrown to JavaScript with its
+/// message; the module around this one then ends every call.
 #[wasm_bindgen(start, skip_typescript)]
 pub fn start() {
-    console_error_panic_hook::set_once();
+    std::panic::set_hook(Box::new(|info| {
+        console_error_panic_hook::hook(info);
+        wasm_bindgen::throw_str(&info.to_string());
+    }));
+}
+
+/// Panics, for the tests of what follows.
+#[cfg(feature = "panic")]
+#[wasm_bindgen(skip_typescript)]
+pub fn panic_for_test() {
+    let nothing: Option<u32> = None;
+    #[expect(clippy::unwrap_used, reason = "the panic is what is tested")]
+    nothing.unwrap();
 }
 
 /// One device with at most one model.
@@ -56,96 +69,97 @@ impl Loupe {
         Ok(Loupe { session: Rc::new(session), adapter })
     }
 
-    /// What the browser says of the adapter.
+    /// The browser's description of the adapter.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn adapter(&self) -> JsValue {
         self.adapter.clone()
     }
 
-    /// What the loaded model is made of; undefined before the first load, and while a load that
-    /// the old model made way for has not ended.
+    /// The loaded model; undefined before the first load, and during a load that released the old model.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn model(&self) -> JsValue {
         let loaded = self.session.loaded();
-        loaded.map_or(JsValue::UNDEFINED, |loaded| convert::model(&loaded))
+        loaded.map_or(JsValue::UNDEFINED, |loaded| results::model(&loaded))
     }
 
-    /// Loads a model; the one in use stays if this fails. Readings go on meanwhile.
+    /// Loads a model; the one in use stays if this fails. Readings run meanwhile.
     #[wasm_bindgen(skip_typescript)]
     pub fn load(&self, options: JsValue) -> Promise {
         let session = self.session.clone();
         let parsed = LoadOptions::parse(&options);
+        let lock = session.lock_loads();
         promise(async move {
             let parsed = match parsed {
                 Ok(parsed) => parsed,
                 Err(error) => {
                     let weights = js_sys::Reflect::get(&options, &"weights".into());
-                    source::cancel_all(weights.unwrap_or_default()).await;
+                    source::cancel_all(weights.unwrap_or_default());
                     return Err(error.into());
                 }
             };
-            let _turn = session.load_turn().await;
-            Ok(convert::keeping(&parsed.load(&session).await?))
+            let _guard = lock.await;
+            Ok(results::copy(&parsed.load(&session).await?))
         })
     }
 
-    /// What a model takes, and whether there is room for it.
+    /// What a model requires, and whether the device has the memory for it.
     #[wasm_bindgen(skip_typescript)]
     pub fn plan(&self, options: JsValue) -> Promise {
         let session = self.session.clone();
         let parsed = PlanOptions::parse(&options);
         promise(async move {
             let PlanOptions { config, precision, trial } = parsed?;
-            Ok(convert::needs(&session.plan(&config, precision, trial).await?))
+            Ok(results::plan(&session.plan(&config, precision, trial).await?))
         })
     }
 
-    /// What the weights of the model in use say by themselves.
+    /// The atlas of the model in use.
     #[wasm_bindgen(skip_typescript)]
     pub fn atlas(&self) -> std::result::Result<Atlas, JsValue> {
-        let session = self.session.clone();
-        let loaded = session.loaded().map_err(|e| js_error(&e))?;
-        Ok(Atlas { session, loaded })
+        let loaded = self.session.loaded().map_err(|e| js_error(&e))?;
+        Ok(Atlas { session: Rc::downgrade(&self.session), loaded: Rc::downgrade(&loaded) })
     }
 
     /// The ids of a text.
     #[wasm_bindgen(skip_typescript)]
     pub fn encode(&self, text: JsValue) -> std::result::Result<Vec<u32>, JsValue> {
-        let encode = || self.session.loaded()?.encode(&convert::text(&text)?);
+        let encode = || self.session.loaded()?.vocabulary.encode(&options::text(&text)?);
         encode().map_err(|e| js_error(&e))
     }
 
-    /// What is known of a token.
+    /// The token of an id.
     #[wasm_bindgen(skip_typescript)]
     pub fn token(&self, id: f64) -> std::result::Result<JsValue, JsValue> {
-        let token = || self.session.loaded()?.token(convert::id(id)?);
-        token().map(|t| convert::token(&t)).map_err(|e| js_error(&e))
+        let token = || self.session.loaded()?.vocabulary.token(options::id(id)?);
+        token().map(|t| results::token(&t)).map_err(|e| js_error(&e))
     }
 
-    /// Reads a text or ids through the lens; waits until earlier calls are done.
+    /// Reads a text or ids through the lens, once earlier calls are over.
     #[wasm_bindgen(skip_typescript)]
     pub fn read(&self, text_or_ids: JsValue, options: JsValue) -> Promise {
         let session = self.session.clone();
-        // Parsed at once, so that the caller may change its arrays after the call.
-        let parsed = convert::ReadOptions::parse(&options);
-        let input = convert::Input::parse(&text_or_ids);
+        // Parsed now, so that the caller may change its arrays after the call.
+        let parsed = ReadOptions::parse(&options);
+        let input = Input::parse(&text_or_ids);
+        let lock = session.lock();
         promise(async move {
             let (options, input) = (parsed?, input?);
-            let _turn = session.turn().await;
+            let _guard = lock.await;
             options.cancel.check()?;
             let loaded = session.loaded()?;
             loaded.model.whole()?;
             let ids = match input {
-                convert::Input::Ids(ids) => ids,
-                convert::Input::Text(text) => loaded.encode(&text)?,
+                Input::Ids(ids) => ids,
+                Input::Text(text) => loaded.vocabulary.encode(&text)?,
             };
+            let vocabulary = loaded.vocabulary.clone();
             let mut block_error = None;
             let on_block = |start: usize, end: usize, reading: &crate::reading::Reading| {
                 let Some(callback) = &options.on_block else { return Ok(()) };
                 let event = object();
                 set(&event, "start", start);
                 set(&event, "end", end);
-                let block = Reading::block(session.loaded()?, reading.slice(start, end));
+                let block = Reading::block(vocabulary.clone(), reading.slice(start, end));
                 set(&event, "reading", block);
                 callback.call1(&JsValue::UNDEFINED, &event).map(|_| ()).map_err(|e| {
                     block_error = Some(e);
@@ -153,52 +167,50 @@ impl Loupe {
                 })
             };
             match session.read(&ids, &options.lens, &options.cancel, on_block).await {
-                Ok(lensed) => Ok(Reading::whole(session.clone(), lensed).into()),
-                Err(e) => Err(block_error.map_or(Failure::Ours(e), Failure::Theirs)),
+                Ok(lensed) => Ok(Reading::whole(Rc::downgrade(&session), lensed).into()),
+                Err(e) => Err(block_error.map_or(Failure::Error(e), Failure::Thrown)),
             }
         })
     }
 }
 
-/// Why a promise is rejected: our error, or what the caller's own callback threw.
+/// Why a promise is rejected.
 enum Failure {
-    Ours(Error),
-    Theirs(JsValue),
+    /// An error of the engine.
+    Error(Error),
+    /// A value that a callback or a source of the caller threw.
+    Thrown(JsValue),
 }
 
 impl Failure {
-    /// Whether trying again with the same files must fail again.
-    fn is_lasting(&self) -> bool {
+    /// Whether another attempt with the same files must fail again.
+    fn is_permanent(&self) -> bool {
         let code = match self {
-            Failure::Ours(error) => error.code().to_string(),
-            Failure::Theirs(thrown) => {
+            Failure::Error(error) => error.code().to_string(),
+            Failure::Thrown(thrown) => {
                 let code = js_sys::Reflect::get(thrown, &"code".into()).ok();
                 code.and_then(|c| c.as_string()).unwrap_or_default()
             }
         };
-        // What no code names is a source's own trouble: a download that broke.
-        let passing = ["aborted", "network", "truncated", "device-lost", "out-of-memory", ""];
-        !passing.contains(&code.as_str())
+        // An error without a code comes from a source, whose download failed.
+        let temporary =
+            ["aborted", "network", "truncated", "device-lost", "gpu-refused", "out-of-memory", ""];
+        !temporary.contains(&code.as_str())
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Ours(error)
+        Failure::Error(error)
     }
 }
 
-/// A promise of `work`, rejected with a LoupeError.
+/// A promise of `work`, rejected with a LoupeError or with what was thrown.
 fn promise(work: impl Future<Output = std::result::Result<JsValue, Failure>> + 'static) -> Promise {
     future_to_promise(async move {
         work.await.map_err(|failure| match failure {
-            Failure::Ours(error) => js_error(&error),
-            Failure::Theirs(value) => value,
+            Failure::Error(error) => js_error(&error),
+            Failure::Thrown(value) => value,
         })
     })
-}
-
-/// Stops the work once the signal is aborted.
-fn cancel_by(signal: Option<AbortSignal>) -> Cancel {
-    signal.map_or_else(Cancel::default, |signal| Cancel::when(move || signal.aborted()))
 }

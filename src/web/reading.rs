@@ -1,7 +1,7 @@
 //! A reading as JavaScript sees it.
 
 use std::collections::BTreeSet;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Float32Array, Promise};
 use wasm_bindgen::prelude::*;
@@ -10,16 +10,17 @@ use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::lens::Line;
 use crate::reading::{self, Statistic, Track};
-use crate::session::{Lensed, Loaded, Session};
+use crate::session::{self, Lensed, Session, Vocabulary};
 use crate::tokenizer::Token;
 
-use super::convert::{self, js_error, object, set};
-use super::{cancel_by, promise};
+use super::options::{self, cancel_by};
+use super::promise;
+use super::results::{self, js_error, object, set};
 
-/// What a reading came from: a whole one keeps its residual stream, a block does not.
+/// A whole reading has its residual stream, a block of one does not. Neither keeps the model.
 enum Source {
-    Whole(Rc<Session>, Rc<Lensed>),
-    Block(Rc<Loaded>, Box<reading::Reading>),
+    Whole(Weak<Session>, Rc<Lensed>),
+    Block(Rc<Vocabulary>, Box<reading::Reading>),
 }
 
 /// The lens over a text, or over a block of its positions.
@@ -29,12 +30,12 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub(super) fn whole(session: Rc<Session>, lensed: Rc<Lensed>) -> Reading {
+    pub(super) fn whole(session: Weak<Session>, lensed: Rc<Lensed>) -> Reading {
         Reading { source: Source::Whole(session, lensed) }
     }
 
-    pub(super) fn block(loaded: Rc<Loaded>, reading: reading::Reading) -> Reading {
-        Reading { source: Source::Block(loaded, Box::new(reading)) }
+    pub(super) fn block(vocabulary: Rc<Vocabulary>, reading: reading::Reading) -> Reading {
+        Reading { source: Source::Block(vocabulary, Box::new(reading)) }
     }
 
     fn plain(&self) -> &reading::Reading {
@@ -46,8 +47,8 @@ impl Reading {
 
     fn token(&self, id: u32) -> Result<Token> {
         match &self.source {
-            Source::Whole(_, lensed) => lensed.token(id),
-            Source::Block(loaded, _) => loaded.token(id),
+            Source::Whole(_, lensed) => lensed.vocabulary.token(id),
+            Source::Block(vocabulary, _) => vocabulary.token(id),
         }
     }
 }
@@ -57,7 +58,7 @@ impl Reading {
     /// The tokens read.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn tokens(&self) -> Array {
-        self.plain().tokens.iter().map(convert::token).collect()
+        self.plain().tokens.iter().map(results::token).collect()
     }
 
     /// Names of the rows, `input` first.
@@ -89,7 +90,8 @@ impl Reading {
     pub fn stat(&self, name: &str) -> std::result::Result<Float32Array, JsValue> {
         let statistic = Statistic::from_name(name).ok_or_else(|| {
             let names: Vec<_> = Statistic::ALL.iter().map(|s| s.name()).collect();
-            Error::BadOption(format!("\"{name}\" is no statistic; there are {}", names.join(", ")))
+            let expected = format!("one of {}", names.join(", "));
+            Error::option("name", expected, format!("\"{name}\""))
         });
         statistic.map(|s| self.plain().stat(s).into()).map_err(|e| js_error(&e))
     }
@@ -109,8 +111,9 @@ impl Reading {
     /// The distinct tokens of `top_ids`, by rising id.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn top_tokens(&self) -> std::result::Result<Array, JsValue> {
-        let ids: BTreeSet<u32> = self.plain().top_ids.iter().copied().collect();
-        let token = |id| self.token(id).map(|t| convert::token(&t)).map_err(|e| js_error(&e));
+        let ids = self.plain().top_ids.iter().copied().filter(|&id| id != reading::NO_TOKEN);
+        let ids: BTreeSet<u32> = ids.collect();
+        let token = |id| self.token(id).map(|t| results::token(&t)).map_err(|e| js_error(&e));
         ids.into_iter().map(token).collect()
     }
 
@@ -119,26 +122,34 @@ impl Reading {
     pub fn tracked(&self, id: f64) -> std::result::Result<JsValue, JsValue> {
         let found = self.plain().tracked.iter().find(|t| f64::from(t.id) == id);
         let missing = || {
-            let wish = format!("track does not list {id}; ask for it in read(), or use trace()");
-            js_error(&Error::BadOption(wish))
+            let expected = "a token of the option track, or a call of trace()";
+            js_error(&Error::option("id", expected, id))
         };
         found.map(track).ok_or_else(missing)
     }
 
-    /// Any tokens along a line of cells, from the kept residual stream.
+    /// Cells with a logit that is not finite.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn not_finite(&self) -> Array {
+        results::not_finite(self.plain())
+    }
+
+    /// Any tokens along a line of cells, from the residual stream of the reading.
     #[wasm_bindgen(skip_typescript)]
     pub fn trace(&self, ids: JsValue, options: JsValue) -> Promise {
         let whole = match &self.source {
-            Source::Whole(session, lensed) => Some((session.clone(), lensed.clone())),
-            Source::Block(..) => None,
+            Source::Whole(session, lensed) => {
+                session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
+            }
+            Source::Block(..) => {
+                Err(Error::option("trace", "a whole reading", "a block of one (onBlock)"))
+            }
         };
         let parsed = trace_options(&ids, &options);
         promise(async move {
-            let (session, lensed) = whole.ok_or_else(|| {
-                Error::BadOption("trace needs a whole reading, this is a block of one".into())
-            })?;
+            let (lock, session, lensed) = whole?;
             let (ids, line, cancel) = parsed?;
-            let _turn = session.turn().await;
+            let _guard = lock.await;
             let tracks = session.trace(&lensed, &ids, line, &cancel).await?;
             Ok(tracks.iter().map(track).collect::<Array>().into())
         })
@@ -146,20 +157,19 @@ impl Reading {
 }
 
 /// Errors: `bad-option`.
-fn trace_options(ids: &JsValue, options: &JsValue) -> Result<(Vec<u32>, Line, Cancel)> {
-    let get = convert::options(options, &["position", "tap", "signal"])?;
-    let line = line(get("position").as_f64(), get("tap").as_f64())?;
-    Ok((convert::ids("ids", ids)?, line, cancel_by(convert::signal(&get("signal"))?)))
-}
-
-/// Errors: `bad-option` unless exactly one is given, and whole.
-fn line(position: Option<f64>, tap: Option<f64>) -> Result<Line> {
-    let whole = |v: f64| v >= 0.0 && v.fract() == 0.0;
-    match (position, tap) {
-        (Some(p), None) if whole(p) => Ok(Line::Position(p as usize)),
-        (None, Some(t)) if whole(t) => Ok(Line::Tap(t as usize)),
-        _ => Err(Error::BadOption("list needs either position or tap, a whole number".into())),
-    }
+fn trace_options(ids: &JsValue, value: &JsValue) -> Result<(Vec<u32>, Line, Cancel)> {
+    let get = options::options(value, &["position", "tap", "signal"])?;
+    let position = options::optional_index("position", &get("position"))?;
+    let tap = options::optional_index("tap", &get("tap"))?;
+    let line = match (position, tap) {
+        (Some(position), None) => Line::Position(position),
+        (None, Some(tap)) => Line::Tap(tap),
+        (both, _) => {
+            let got = if both.is_some() { "both" } else { "neither" };
+            return Err(Error::option("line", "either position or tap", got));
+        }
+    };
+    Ok((options::ids("ids", ids)?, line, cancel_by(options::signal(&get("signal"))?)))
 }
 
 /// `{ id, logit, logprob, rank }`.

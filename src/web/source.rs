@@ -1,15 +1,18 @@
-//! One file of weights: a stream, or something that opens one at any byte.
+//! One file of weights: a stream, or an object that opens one at any byte.
 
 use js_sys::{Array, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{AbortSignal, ReadableStream, ReadableStreamDefaultReader};
 
+use crate::checkpoint::is_sha256;
 use crate::error::{Error, Result};
 
-use super::convert::{self, network_error, unless_aborted};
+use super::Failure;
+use super::options::{self, bad};
+use super::results::message_of;
 
-/// Where the bytes of one file come from.
+/// The bytes of one file.
 pub(super) enum Source {
     /// From its first byte, once.
     Stream(ReadableStream),
@@ -20,21 +23,19 @@ pub(super) enum Source {
 impl Source {
     /// Errors: `bad-option`.
     pub(super) fn parse(value: JsValue) -> Result<Source> {
-        let wrong = |what: &str| Error::BadOption(format!("weights is {what}"));
+        let expected = "a ReadableStream, { open(from), sha256 }, or an array of them";
         if let Some(stream) = value.dyn_ref::<ReadableStream>() {
             return match stream.locked() {
                 false => Ok(Source::Stream(stream.clone())),
-                true => Err(wrong("a stream that somebody reads already; fetch it again")),
+                true => Err(locked()),
             };
         }
         let get = |name: &str| Reflect::get(&value, &name.into()).unwrap_or_default();
-        let open: Function = get("open").dyn_into().map_err(|_| {
-            wrong("neither a ReadableStream, nor { open(from), sha256 }, nor an array of them")
-        })?;
-        let sha256 = convert::string("sha256", &get("sha256"))?;
-        let is_digest = |s: &String| s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit());
-        if !sha256.as_ref().is_none_or(is_digest) {
-            return Err(Error::BadOption("sha256 is not 64 hexadecimal digits".into()));
+        let open = get("open").dyn_into().map_err(|_| bad("weights", expected, &value));
+        let open: Function = open?;
+        let sha256 = options::string("sha256", &get("sha256"))?;
+        if let Some(other) = sha256.as_ref().filter(|sha256| !is_sha256(sha256)) {
+            return Err(bad("sha256", "64 hexadecimal digits", &other.into()));
         }
         Ok(Source::Opener { object: value, open, sha256 })
     }
@@ -59,49 +60,48 @@ impl Source {
         &self,
         from: u64,
         signal: Option<&AbortSignal>,
-    ) -> std::result::Result<Pieces, super::Failure> {
+    ) -> std::result::Result<Pieces, Failure> {
         let stream = match self {
             Source::Stream(stream) => stream.clone(),
             Source::Opener { object, open, .. } => {
                 let opened = open.call1(object, &JsValue::from(from as f64));
-                let opened = Promise::resolve(&opened.map_err(super::Failure::Theirs)?);
+                let opened = Promise::resolve(&opened.map_err(Failure::Thrown)?);
                 let stream = match unless_aborted(signal, &opened).await {
-                    Ok(stream) => stream.map_err(super::Failure::Theirs)?,
+                    Ok(stream) => stream.map_err(Failure::Thrown)?,
                     Err(aborted) => {
-                        spawn_local(cancel_when_there(opened));
+                        spawn_local(cancel_when_opened(opened));
                         return Err(aborted.into());
                     }
                 };
-                stream.dyn_into().map_err(|_| {
-                    Error::BadOption("weights: open() gave something else than a stream".into())
-                })?
+                stream
+                    .dyn_into()
+                    .map_err(|other| bad("weights.open()", "a ReadableStream", &other))?
             }
         };
-        // The same stream may stand in the list twice.
+        // The same stream may be in the list twice.
         if stream.locked() {
-            return Err(Error::BadOption("weights has a stream that is being read".into()).into());
+            return Err(locked().into());
         }
         Ok(Pieces { reader: stream.get_reader().unchecked_into() })
     }
 
-    /// Gives the memory of a piece back at once: a collector of garbage that sees no haste lets
-    /// a hundred megabytes of them gather. Only what `open` gives is ours to take.
-    pub(super) fn take_over(&self, piece: &Uint8Array) {
+    /// Detaches the buffer of a piece, which frees its memory now: otherwise a hundred megabytes of pieces
+    /// wait for the garbage collector. Only the pieces of a stream that `open` returned are detached.
+    pub(super) fn detach(&self, piece: &Uint8Array) {
         let buffer = piece.buffer();
         let transfer = Reflect::get(&buffer, &"transfer".into()).unwrap_or_default();
         if let (true, Some(transfer)) = (self.can_seek(), transfer.dyn_ref::<Function>()) {
-            // Into a buffer of no length; if that fails, the collector comes in time.
+            // Into a buffer of no length. If that fails, the collector frees it later.
             let _ = transfer.call1(&buffer, &JsValue::from(0));
         }
     }
 
-    /// Lets go of a download that was never read.
-    pub(super) async fn cancel(&self) {
+    /// Cancels a stream that was never read.
+    pub(super) fn cancel(&self) {
         if let Source::Stream(stream) = self
             && !stream.locked()
         {
-            // That it fails in turn is no news.
-            let _ = JsFuture::from(stream.cancel()).await;
+            ignore(stream.cancel());
         }
     }
 }
@@ -114,58 +114,97 @@ pub(super) struct Pieces {
 impl Pieces {
     /// The next bytes; none at the end.
     ///
-    /// Errors: `aborted`, `network`, `bad-option`, and our own errors that the stream passes on.
+    /// Errors: `aborted`, `network`, `bad-option`, and errors with a code that the stream passes on.
     pub(super) async fn next(
         &self,
         signal: Option<&AbortSignal>,
-    ) -> std::result::Result<Option<Uint8Array>, super::Failure> {
-        // A server that has stopped sending must not keep an abort waiting.
+    ) -> std::result::Result<Option<Uint8Array>, Failure> {
+        // An abort must not wait for a server that has stopped sending.
         let next = unless_aborted(signal, &self.reader.read()).await?;
-        let next = next.map_err(|thrown| match is_ours(&thrown) {
-            true => super::Failure::Theirs(thrown),
-            false => network_error(thrown).into(),
+        let next = next.map_err(|thrown| match has_code(&thrown) {
+            true => Failure::Thrown(thrown),
+            false => Error::Network(message_of(&thrown)).into(),
         })?;
         let field = |name: &str| Reflect::get(&next, &name.into()).unwrap_or_default();
         if field("done").is_truthy() {
             return Ok(None);
         }
-        let bytes = field("value").dyn_into().map_err(|_| {
-            Error::BadOption("weights is a stream of something else than Uint8Array".into())
-        })?;
+        let bytes = field("value")
+            .dyn_into()
+            .map_err(|other| bad("weights", "a stream of Uint8Array", &other))?;
         Ok(Some(bytes))
     }
 
-    /// Lets go of the stream, and of the download behind it if it is not at its end.
-    pub(super) async fn close(self) {
-        let _ = JsFuture::from(self.reader.cancel()).await;
+    /// Releases the stream, and cancels it if it is not at its end. A stream whose `cancel` never settles
+    /// is not waited for.
+    pub(super) fn close(self) {
+        ignore(self.reader.cancel());
         self.reader.release_lock();
     }
 }
 
-/// Lets go of a stream that is opened when nobody wants it any more.
-async fn cancel_when_there(opened: Promise) {
+fn locked() -> Error {
+    let expected = "a ReadableStream that nobody reads yet";
+    Error::option("weights", expected, "one that is locked; fetch it again")
+}
+
+/// Lets a promise settle without anybody waiting for it.
+fn ignore(promise: Promise) {
+    spawn_local(async {
+        let _ = JsFuture::from(promise).await;
+    });
+}
+
+/// Waits for `promise`, or until the signal is aborted.
+///
+/// Every wait has a listener of its own, which is removed when the wait is over: one promise for all waits
+/// would keep the results of each.
+///
+/// Errors: `aborted`; the inner one is what `promise` was rejected with.
+async fn unless_aborted(
+    signal: Option<&AbortSignal>,
+    promise: &Promise,
+) -> Result<std::result::Result<JsValue, JsValue>> {
+    let Some(signal) = signal else { return Ok(JsFuture::from(promise.clone()).await) };
+    if signal.aborted() {
+        return Err(Error::Aborted);
+    }
+    let mut listener = None;
+    let aborted = Promise::new(&mut |resolve, _| {
+        let _ = signal.add_event_listener_with_callback("abort", &resolve);
+        listener = Some(resolve);
+    });
+    let first = JsFuture::from(Promise::race(&Array::of2(promise, &aborted))).await;
+    if let Some(listener) = listener {
+        let _ = signal.remove_event_listener_with_callback("abort", &listener);
+    }
+    if signal.aborted() { Err(Error::Aborted) } else { Ok(first) }
+}
+
+/// Cancels a stream that is opened after the load was aborted.
+async fn cancel_when_opened(opened: Promise) {
     if let Ok(stream) = JsFuture::from(opened).await
         && let Ok(stream) = stream.dyn_into::<ReadableStream>()
     {
-        let _ = JsFuture::from(stream.cancel()).await;
+        ignore(stream.cancel());
     }
 }
 
-/// Lets go of every stream among what was given as weights.
-pub(super) async fn cancel_all(weights: JsValue) {
+/// Cancels every stream among the values that were given as weights.
+pub(super) fn cancel_all(weights: JsValue) {
     let all = match weights.dyn_ref::<Array>() {
         Some(list) => list.iter().collect(),
         None => vec![weights],
     };
     for stream in all.iter().filter_map(|value| value.dyn_ref::<ReadableStream>()) {
         if !stream.locked() {
-            let _ = JsFuture::from(stream.cancel()).await;
+            ignore(stream.cancel());
         }
     }
 }
 
-/// Whether a source failed with an error that already has a code of ours.
-fn is_ours(thrown: &JsValue) -> bool {
+/// Whether a source failed with an error that already has a code.
+fn has_code(thrown: &JsValue) -> bool {
     let get = |name: &str| Reflect::get(thrown, &name.into()).ok().and_then(|v| v.as_string());
     get("name").as_deref() == Some("LoupeError") && get("code").is_some()
 }

@@ -1,31 +1,31 @@
-//! A session with a model or a part of one, and how the atlas over it is watched.
+//! A session with a whole or a partial model, and how the atlas over it is watched.
 
-use loupe::atlas::{Atlas, Others};
+use loupe::atlas::{Atlas, CallQueue};
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
-use loupe::session::{Loaded, Recipe, Session};
+use loupe::session::{LoadRequest, Loaded, Session};
 
 pub async fn open(config: &str, weights: &[u8], precision: Precision) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
     // Shards of some rows each, so that none of them is the whole.
-    let recipe = Recipe { precision, shard_bytes: 1 << 20, ..Recipe::new(config, None) };
-    load(session, &recipe, weights).await
+    let request = LoadRequest { precision, shard_bytes: 1 << 20, ..LoadRequest::new(config, None) };
+    load(session, &request, weights).await
 }
 
 /// Whatever a file has, without a config.
 pub async fn open_part(weights: &[u8], precision: Precision) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
-    load(session, &part_recipe(precision), weights).await
+    load(session, &partial_request(precision), weights).await
 }
 
-pub fn part_recipe(precision: Precision) -> Recipe<'static> {
-    let known = Recipe { precision, shard_bytes: 1 << 20, ..Recipe::new("", None) };
-    Recipe { config: None, partial: true, ..known }
+pub fn partial_request(precision: Precision) -> LoadRequest<'static> {
+    let known = LoadRequest { precision, shard_bytes: 1 << 20, ..LoadRequest::new("", None) };
+    LoadRequest { config: None, partial: true, ..known }
 }
 
-pub async fn load(session: Session, recipe: &Recipe<'_>, weights: &[u8]) -> Session {
-    let mut loading = session.load(recipe).await.expect("a load");
-    loading.loader.push(session.gpu(), weights).await.expect("a valid file");
+pub async fn load(session: Session, request: &LoadRequest<'_>, weights: &[u8]) -> Session {
+    let mut loading = session.load(request).await.expect("a load");
+    session.push(&mut loading, weights).await.expect("a valid file");
     loading.loader.end_file().expect("a whole file");
     session.install(loading).await.expect("a whole model");
     session
@@ -35,11 +35,11 @@ pub async fn load(session: Session, recipe: &Recipe<'_>, weights: &[u8]) -> Sess
 pub struct Watch<'a> {
     pub cancel: Cancel,
     pub on_progress: &'a dyn Fn(f64),
-    pub others: &'a dyn Others,
+    pub queue: &'a dyn CallQueue,
 }
 
 pub fn quiet() -> Watch<'static> {
-    Watch { cancel: Cancel::default(), on_progress: &|_| {}, others: &() }
+    Watch { cancel: Cancel::default(), on_progress: &|_| {}, queue: &() }
 }
 
 impl Watch<'_> {
@@ -49,7 +49,7 @@ impl Watch<'_> {
             model: &loaded.model,
             cancel: &self.cancel,
             on_progress: self.on_progress,
-            others: self.others,
+            queue: self.queue,
             memo: &loaded.memo,
         }
     }

@@ -141,13 +141,29 @@ pub fn stored(values: &[f32], precision: Precision) -> Vec<f32> {
     }
 }
 
-/// Holds a kernel to the f64 twin, within what a plain f32 sum is off, plus 1e-5.
-pub fn assert_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32]) {
+/// Compares a kernel with the f64 twin, row by row of `width` values: the tolerance of a row is the largest error of
+/// a plain f32 sum in it, plus 1e-5 of its largest value and of 1.
+pub fn assert_rows_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32], width: usize) {
     assert_eq!(got.len(), exact.len(), "{what}: length");
-    let off = plain.iter().zip(exact).map(|(&p, &e)| (f64::from(p) - e).abs()).fold(0.0, f64::max);
-    let tolerance = off + 1e-5;
-    for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
-        let error = (f64::from(g) - e).abs();
-        assert!(error <= tolerance, "{what} [{i}]: {g} against {e}, off {error:e} > {tolerance:e}");
+    assert_eq!(got.len() % width, 0, "{what}: whole rows");
+    let largest = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+    for (row, ((got, exact), plain)) in
+        got.chunks(width).zip(exact.chunks(width)).zip(plain.chunks(width)).enumerate()
+    {
+        let errors = plain.iter().zip(exact).map(|(&p, &e)| (f64::from(p) - e).abs());
+        let scale = largest(&mut exact.iter().map(|e| e.abs())).min(1.0);
+        let tolerance = largest(&mut errors.filter(|e| e.is_finite())) + 1e-5 * scale;
+        for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
+            let error = (f64::from(g) - e).abs();
+            assert!(
+                error <= tolerance,
+                "{what} [{row}, {i}]: {g} against {e}, off {error:e} > {tolerance:e}"
+            );
+        }
     }
+}
+
+/// The same for values that are one row.
+pub fn assert_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32]) {
+    assert_rows_close(what, got, exact, plain, got.len());
 }

@@ -1,23 +1,23 @@
 //! CTRL: scaled embeddings, sinusoidal positions, ReLU, a bias on the logits.
 
 use crate::config::Config;
+use crate::error::Result;
 use crate::model::plan::Plan;
 use crate::model::weights::{Block, Weights};
 
-pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
+pub(super) async fn weights(plan: &mut Plan<'_>, config: &Config) -> Result<Weights> {
     let c = config.n_embd;
-    // Tied, so the bias of the logits lies on the shards of the embedding.
+    // Where it is tied, the bias of the logits belongs to the shards of the embedding.
     let bias = Some("lm_head.bias");
     let tied_bias = bias.filter(|_| config.tie_word_embeddings);
-    let wte = plan.embedding("w.weight", config.vocab_size, c, tied_bias);
-    Weights {
-        wpe: plan.constant("positions", config.n_ctx, c, &sinusoids(config.n_ctx, c)),
-        wte_scale: config.embedding_scale(),
-        blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
-        ln_f: plan.norm("layernorm", c),
-        unembed: plan.unembed(config, &wte, bias),
-        wte,
-    }
+    let wte = plan.embedding("w.weight", config.vocab_size, c, tied_bias).await?;
+    let blocks = plan.blocks(config, block).await?;
+    let unembed = plan.unembed(config, &wte, bias).await?;
+    let outside = |plan: &mut Plan<'_>| {
+        let wpe = plan.constant("positions", config.n_ctx, c, &sinusoids(config.n_ctx, c));
+        Weights { wte, wpe, blocks, ln_f: plan.norm("layernorm", c), unembed }
+    };
+    plan.step(outside).await
 }
 
 fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
@@ -30,10 +30,9 @@ fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
         v: plan.linear(&attention("Wv"), c, c, true),
         attn_out: plan.linear(&attention("dense"), c, c, true),
         attn_scale: config.attention_scale(i),
-        window: config.windows[i],
+        window: config.windows.get(i).copied().flatten(),
         ln_2: plan.norm(&format!("h.{i}.layernorm2"), c),
-        mlp_in: plan.linear(&format!("h.{i}.ffn.0"), c, inner, true),
-        activation: config.activation,
+        mlp_in: plan.linear(&format!("h.{i}.ffn.0"), c, inner, true).with(config.activation),
         mlp_out: plan.linear(&format!("h.{i}.ffn.2"), inner, c, true),
     }
 }
@@ -52,5 +51,5 @@ fn sinusoids(n_ctx: usize, c: usize) -> Vec<f32> {
     (0..n_ctx * c).map(|at| value(at / c, at % c) as f32).collect()
 }
 
-/// None: the mask is no tensor here.
+/// None: the mask is not a tensor here.
 pub(super) const MASKS: [&str; 0] = [];

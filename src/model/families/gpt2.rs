@@ -1,20 +1,20 @@
 //! GPT-2: q, k and v in one `Conv1D`, learned positions, tied unembedding.
 
 use crate::config::Config;
+use crate::error::Result;
 use crate::model::plan::Plan;
 use crate::model::weights::{Block, Weights};
 
-pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
+pub(super) async fn weights(plan: &mut Plan<'_>, config: &Config) -> Result<Weights> {
     let c = config.n_embd;
-    let wte = plan.embedding("wte.weight", config.vocab_size, c, None);
-    Weights {
-        wpe: plan.table("wpe.weight", config.n_ctx, c),
-        wte_scale: config.embedding_scale(),
-        blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
-        ln_f: plan.norm("ln_f", c),
-        unembed: plan.unembed(config, &wte, None),
-        wte,
-    }
+    let wte = plan.embedding("wte.weight", config.vocab_size, c, None).await?;
+    let blocks = plan.blocks(config, block).await?;
+    let unembed = plan.unembed(config, &wte, None).await?;
+    let outside = |plan: &mut Plan<'_>| {
+        let wpe = plan.table("wpe.weight", config.n_ctx, c);
+        Weights { wte, wpe, blocks, ln_f: plan.norm("ln_f", c), unembed }
+    };
+    plan.step(outside).await
 }
 
 fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
@@ -30,10 +30,9 @@ fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
         v,
         attn_out,
         attn_scale: config.attention_scale(i),
-        window: config.windows[i],
+        window: config.windows.get(i).copied().flatten(),
         ln_2: plan.norm(&format!("h.{i}.ln_2"), c),
-        mlp_in,
-        activation: config.activation,
+        mlp_in: mlp_in.with(config.activation),
         mlp_out,
     }
 }

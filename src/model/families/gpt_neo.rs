@@ -1,20 +1,20 @@
 //! GPT-Neo: separate projections stored as `Linear`, q, k and v without bias, blocks that see only a window.
 
 use crate::config::Config;
+use crate::error::Result;
 use crate::model::plan::Plan;
 use crate::model::weights::{Block, Weights};
 
-pub(super) fn weights(plan: &mut Plan<'_>, config: &Config) -> Weights {
+pub(super) async fn weights(plan: &mut Plan<'_>, config: &Config) -> Result<Weights> {
     let c = config.n_embd;
-    let wte = plan.embedding("wte.weight", config.vocab_size, c, None);
-    Weights {
-        wpe: plan.table("wpe.weight", config.n_ctx, c),
-        wte_scale: config.embedding_scale(),
-        blocks: (0..config.n_layer).map(|i| block(plan, config, i)).collect(),
-        ln_f: plan.norm("ln_f", c),
-        unembed: plan.unembed(config, &wte, None),
-        wte,
-    }
+    let wte = plan.embedding("wte.weight", config.vocab_size, c, None).await?;
+    let blocks = plan.blocks(config, block).await?;
+    let unembed = plan.unembed(config, &wte, None).await?;
+    let outside = |plan: &mut Plan<'_>| {
+        let wpe = plan.table("wpe.weight", config.n_ctx, c);
+        Weights { wte, wpe, blocks, ln_f: plan.norm("ln_f", c), unembed }
+    };
+    plan.step(outside).await
 }
 
 fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
@@ -27,10 +27,9 @@ fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
         v: plan.linear(&attention("v_proj"), c, c, false),
         attn_out: plan.linear(&attention("out_proj"), c, c, true),
         attn_scale: config.attention_scale(i),
-        window: config.windows[i],
+        window: config.windows.get(i).copied().flatten(),
         ln_2: plan.norm(&format!("h.{i}.ln_2"), c),
-        mlp_in: plan.linear(&format!("h.{i}.mlp.c_fc"), c, inner, true),
-        activation: config.activation,
+        mlp_in: plan.linear(&format!("h.{i}.mlp.c_fc"), c, inner, true).with(config.activation),
         mlp_out: plan.linear(&format!("h.{i}.mlp.c_proj"), inner, c, true),
     }
 }

@@ -1,0 +1,308 @@
+//! Open, load, read: owns the device, the loaded model and the order in which calls run.
+
+mod lock;
+mod read;
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use crate::atlas::Memo;
+use crate::checkpoint::{PartialCopy, Position, Store};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::gpu::{Cancel, Gpu};
+use crate::kernels::{Kernels, Precision};
+use crate::lens::{self, Decoder, Line, Traced};
+use crate::model::{
+    CopyOutcome, DEFAULT_SHARD_BYTES, Loader, Model, Reclaim, Requirements, RestoreWatch,
+};
+use crate::reading::Track;
+use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
+
+pub use lock::{FairLock, Guard};
+pub use read::Lensed;
+
+/// The tokens of a model. Readings share it; it holds no memory of the device.
+pub struct Vocabulary {
+    tokenizer: Option<Tokenizer>,
+    vocab_size: usize,
+}
+
+impl Vocabulary {
+    /// The token of an id.
+    ///
+    /// Errors: `bad-token`.
+    pub fn token(&self, id: u32) -> Result<Token> {
+        self.check(id)?;
+        Ok(self.tokenizer.as_ref().map_or_else(|| Token::unnamed(id), |t| t.token(id)))
+    }
+
+    /// The ids of a text.
+    ///
+    /// Errors: `no-tokenizer`, `bad-tokenizer`, `bad-token` for an added token that the model does not have.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let ids = self.tokenizer.as_ref().ok_or(Error::NoTokenizer)?.encode(text)?;
+        ids.iter().try_for_each(|&id| self.check(id))?;
+        Ok(ids)
+    }
+
+    /// Errors: `bad-token`.
+    fn check(&self, id: u32) -> Result<()> {
+        let vocab_size = self.vocab_size;
+        match (id as usize) < vocab_size {
+            true => Ok(()),
+            false => Err(Error::BadToken { id: id.into(), vocab_size }),
+        }
+    }
+}
+
+/// A model with its tokens.
+pub struct Loaded {
+    /// The model.
+    pub model: Model,
+    /// Its tokens.
+    pub vocabulary: Rc<Vocabulary>,
+    /// The eigenproblem of its embedding, once solved.
+    pub memo: Memo,
+}
+
+/// What to load, apart from the bytes of the weights.
+pub struct LoadRequest<'a> {
+    /// Text of `config.json`; optional for a partial model.
+    pub config: Option<&'a str>,
+    /// The tokenizer's files.
+    pub tokenizer: Option<TokenizerFiles<'a>>,
+    /// Storage of the 2-D weights.
+    pub precision: Precision,
+    /// Largest shard of the embedding. Units: bytes.
+    pub shard_bytes: usize,
+    /// Whether the model in use is released if the device has too little memory for both.
+    pub release: bool,
+    /// Whether files with only some of the tensors are accepted, for the atlas.
+    pub partial: bool,
+    /// Number of files.
+    pub n_files: usize,
+    /// Length of all files together, if it is known. Units: bytes.
+    pub total_bytes: Option<u64>,
+}
+
+impl<'a> LoadRequest<'a> {
+    /// One file, stored in f16, with shards that fit WebGPU's default limits.
+    pub fn new(config: &'a str, tokenizer: Option<&'a str>) -> LoadRequest<'a> {
+        LoadRequest {
+            config: Some(config),
+            tokenizer: tokenizer.map(TokenizerFiles::Json),
+            precision: Precision::F16,
+            shard_bytes: DEFAULT_SHARD_BYTES,
+            release: false,
+            partial: false,
+            n_files: 1,
+            total_bytes: None,
+        }
+    }
+}
+
+/// A load in progress.
+pub struct Loading {
+    /// Takes the bytes; those that may allocate go through [`Session::push`].
+    pub loader: Loader,
+    tokenizer: Option<Tokenizer>,
+    release: bool,
+}
+
+/// One device, at most one model, one reading at a time.
+pub struct Session {
+    gpu: Gpu,
+    loaded: RefCell<Option<Rc<Loaded>>>,
+    kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
+    /// The last reading. A text that begins like it is computed from the first difference on.
+    last: RefCell<Option<Rc<Lensed>>>,
+    device_lock: FairLock,
+    load_lock: FairLock,
+}
+
+/// Releases memory for a load.
+struct ForLoad<'a> {
+    session: &'a Session,
+    release: bool,
+}
+
+impl Reclaim for ForLoad<'_> {
+    async fn reclaim(&self) -> Result<bool> {
+        let _guard = self.session.lock().await;
+        let had_text = self.session.last.take().is_some();
+        let had_model = self.release && self.session.loaded.take().is_some();
+        self.session.gpu.idle().await?;
+        Ok(had_text || had_model)
+    }
+}
+
+impl Session {
+    /// Opens the device.
+    ///
+    /// Errors: `no-webgpu`, `no-adapter`.
+    pub async fn open() -> Result<Session> {
+        let gpu = Gpu::open().await?;
+        Ok(Session {
+            gpu,
+            loaded: RefCell::default(),
+            kernels: RefCell::default(),
+            last: RefCell::default(),
+            device_lock: FairLock::default(),
+            load_lock: FairLock::default(),
+        })
+    }
+
+    /// The device.
+    pub fn gpu(&self) -> &Gpu {
+        &self.gpu
+    }
+
+    /// Takes a place in the queue for the device now, and waits until every earlier call is over. Hold the
+    /// guard while working.
+    pub fn lock(&self) -> impl Future<Output = Guard> + use<> {
+        self.device_lock.lock()
+    }
+
+    /// The same for loads. Readings run beside a load, which waits for the device's queue only where it
+    /// replaces the model in use.
+    pub fn lock_loads(&self) -> impl Future<Output = Guard> + use<> {
+        self.load_lock.lock()
+    }
+
+    /// The model in use.
+    ///
+    /// Errors: `not-found` before the first load.
+    pub fn loaded(&self) -> Result<Rc<Loaded>> {
+        self.loaded
+            .borrow()
+            .clone()
+            .ok_or_else(|| Error::NotFound("no model is loaded yet; call load() first".into()))
+    }
+
+    /// Starts a load. Push the bytes with [`Session::push`], then [`Session::install`] it. The model in use
+    /// stays until then, unless the request releases it for lack of memory.
+    ///
+    /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`, `gpu-refused`, `device-lost`.
+    pub async fn load(&self, request: &LoadRequest<'_>) -> Result<Loading> {
+        let config = match request.config {
+            None if request.partial => None,
+            text => Some(Config::parse(text.unwrap_or_default())?),
+        };
+        let family = config.as_ref().map(|config| config.family);
+        let vocab_size = config.as_ref().map(|config| config.vocab_size);
+        let parse = |files: TokenizerFiles<'_>| files.parse(family, vocab_size);
+        let tokenizer = request.tokenizer.map(parse).transpose()?;
+        let (precision, shard_bytes) = (request.precision, request.shard_bytes);
+        let kernels = self.kernels(precision).await?;
+        let mut loader = match config {
+            Some(config) if !request.partial => {
+                Loader::new(&self.gpu, kernels, config, precision, shard_bytes)?
+            }
+            config => Loader::partial(kernels, config, precision, shard_bytes),
+        };
+        loader.expect_files(request.n_files, request.total_bytes);
+        Ok(Loading { loader, tokenizer, release: request.release })
+    }
+
+    /// Takes the next piece of the current file.
+    ///
+    /// Errors: those of [`Loader::push`].
+    pub async fn push(&self, loading: &mut Loading, bytes: &[u8]) -> Result<()> {
+        let memory = ForLoad { session: self, release: loading.release };
+        loading.loader.push(&self.gpu, bytes, &memory).await
+    }
+
+    /// Removes bytes of the current file from `bytes` up to the end of its header; true once it has come.
+    ///
+    /// Errors: those of [`Loader::push`].
+    pub async fn push_header(&self, loading: &mut Loading, bytes: &mut &[u8]) -> Result<bool> {
+        let memory = ForLoad { session: self, release: loading.release };
+        loading.loader.push_header(&self.gpu, bytes, &memory).await
+    }
+
+    /// Keeps a copy of the model in `store`; see [`Loader::keep`].
+    ///
+    /// Errors: those of [`Loader::keep`].
+    pub async fn keep(
+        &self,
+        loading: &mut Loading,
+        store: Box<dyn Store>,
+        copy: Option<PartialCopy>,
+        watch: &RestoreWatch<'_>,
+    ) -> Result<Position> {
+        let memory = ForLoad { session: self, release: loading.release };
+        loading.loader.keep(&self.gpu, store, copy, watch, &memory).await
+    }
+
+    /// What a model of this config requires; with `trial`, whether the device has the memory for it and a
+    /// reading beside what it holds now, by allocating and releasing it.
+    ///
+    /// Errors: `bad-config`, `unsupported-model`, `device-lost`.
+    pub async fn plan(
+        &self,
+        config: &str,
+        precision: Precision,
+        trial: bool,
+    ) -> Result<Requirements> {
+        let config = Config::parse(config)?;
+        let _guard = self.lock().await;
+        let mut requirements = Requirements::of(&self.gpu, config, precision);
+        if trial && requirements.problem.is_none() {
+            requirements.try_allocate(&self.gpu).await?;
+        }
+        Ok(requirements)
+    }
+
+    /// The kernels of a precision, compiled at its first load.
+    async fn kernels(&self, precision: Precision) -> Result<Rc<Kernels>> {
+        let known = self.kernels.borrow().iter().find(|(p, _)| *p == precision).cloned();
+        if let Some((_, kernels)) = known {
+            return Ok(kernels);
+        }
+        let kernels = Rc::new(Kernels::new(&self.gpu, precision).await?);
+        self.kernels.borrow_mut().push((precision, kernels.clone()));
+        Ok(kernels)
+    }
+
+    /// Puts a complete load into use, and returns what became of its copy.
+    ///
+    /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.
+    pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, CopyOutcome)> {
+        let (model, copy) = loading.loader.finish(&self.gpu).await?;
+        let _guard = self.lock().await;
+        let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
+        let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
+        let loaded = Rc::new(Loaded { model, vocabulary, memo: Memo::default() });
+        self.loaded.replace(Some(loaded.clone()));
+        self.last.take();
+        Ok((loaded, copy))
+    }
+
+    /// Any tokens along a line of cells of an earlier reading, from its residual stream.
+    ///
+    /// Errors: `not-found` once its model has been replaced, `bad-option`, `bad-token`, `empty`,
+    /// `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    pub async fn trace(
+        &self,
+        lensed: &Lensed,
+        ids: &[u32],
+        line: Line,
+        cancel: &Cancel,
+    ) -> Result<Vec<Track>> {
+        self.gpu.check()?;
+        let loaded = in_use(&lensed.loaded)?;
+        let decoder = Decoder::new(&loaded.model, lensed.options.norm)?;
+        let Lensed { stream, rows, ends, .. } = lensed;
+        lens::trace(&self.gpu, &Traced { decoder: &decoder, stream, rows, ends }, ids, line, cancel)
+            .await
+    }
+}
+
+/// The model that something was made with, while it is in use.
+///
+/// Errors: `not-found`.
+pub fn in_use<V>(model: &Weak<V>) -> Result<Rc<V>> {
+    let gone = "the model that it was made with is no longer loaded";
+    model.upgrade().ok_or_else(|| Error::NotFound(gone.into()))
+}

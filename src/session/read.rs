@@ -1,0 +1,210 @@
+//! One reading: checks, tensors, what the last reading shares, blocks of positions, what is kept.
+
+use std::rc::{Rc, Weak};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::gpu::{Cancel, Recorder, Tensor};
+use crate::lens::{
+    self, BorrowedHalf, Decoder, Depth, Extension, Lens, Norm, Options, Row, Workspace,
+};
+use crate::model::{Scratch, Stream, forward};
+use crate::reading::Reading;
+
+use super::{Loaded, Session, Vocabulary};
+
+/// Largest stream that is kept for the next reading. Units: bytes.
+const KEPT_BYTES: u64 = 256 << 20;
+
+/// A reading with the residual stream that it was made from. It does not keep the model on the device.
+pub struct Lensed {
+    /// The statistics.
+    pub reading: Reading,
+    /// The tokens of the model.
+    pub vocabulary: Rc<Vocabulary>,
+    pub(super) loaded: Weak<Loaded>,
+    pub(super) stream: Stream,
+    pub(super) rows: Vec<Row>,
+    /// Outputs of the borrowed halves, by row.
+    pub(super) ends: Vec<Tensor>,
+    pub(super) options: Options,
+    ids: Vec<u32>,
+}
+
+/// The tensors of one reading.
+struct Tensors {
+    stream: Stream,
+    rows: Vec<Row>,
+    scratch: Scratch,
+    workspace: Workspace,
+    extension: Option<Extension>,
+}
+
+/// How much of a text is done when its first block begins.
+#[derive(Default)]
+struct Reused {
+    /// Positions whose residual stream is there.
+    computed: usize,
+    /// Positions whose columns are filled in.
+    read: usize,
+}
+
+impl Session {
+    /// Reads token ids through the lens, block of positions by block.
+    ///
+    /// `on_block(start, end, reading)` is called for each block once its columns are filled in. What the
+    /// text shares with the last one at its start is copied, with the same bits: the residual stream
+    /// always, the columns if the options are the same.
+    ///
+    /// Errors: `not-found`, `missing-tensor` of a partial model, `empty`, `too-long`, `bad-token`,
+    /// `bad-option`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    pub async fn read(
+        &self,
+        ids: &[u32],
+        options: &Options,
+        cancel: &Cancel,
+        mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
+    ) -> Result<Rc<Lensed>> {
+        cancel.check()?;
+        self.gpu.check()?;
+        let loaded = self.loaded()?;
+        loaded.model.whole()?;
+        check_ids(&loaded, ids)?;
+        options.check(&loaded.model.config)?;
+        let decoder = Decoder::new(&loaded.model, options.norm)?;
+        let halves = lens::borrowed(&options.decoder, &loaded.model.config)?;
+
+        let tensors = self.tensors(&decoder, ids, options, &halves).await?;
+        let Tensors { stream, rows, scratch, workspace, extension } = tensors;
+        let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
+        let mut rec = self.gpu.record("this reading", cancel);
+        let can_reuse_columns = extension.is_none();
+        let last = self.shared_prefix(&loaded, ids);
+        let mut done = reuse(last, &mut rec, &stream, options, can_reuse_columns, &mut reading);
+        if done.read > 0 {
+            on_block(0, done.read, &reading)?;
+        }
+
+        let lens = Lens {
+            decoder: &decoder,
+            stream: &stream,
+            rows: &rows,
+            extension: extension.as_ref(),
+            scratch: &scratch,
+            workspace: &workspace,
+            options,
+            ids,
+        };
+        while done.read < ids.len() {
+            let end = (done.read + workspace.n_positions).min(ids.len());
+            if done.computed < end {
+                let (start, n) = (done.computed, end - done.computed);
+                forward(&mut rec, &loaded.model, &stream, &scratch, start, n).await?;
+                done.computed = end;
+            }
+            lens.read_block(&mut rec, done.read, &mut reading).await?;
+            cancel.check()?;
+            on_block(done.read, end, &reading)?;
+            done.read = end;
+        }
+
+        let ends = extension.map_or_else(Vec::new, Extension::into_ends);
+        let (options, ids) = (options.clone(), ids.to_vec());
+        let vocabulary = loaded.vocabulary.clone();
+        let loaded = Rc::downgrade(&loaded);
+        Ok(self.keep_last(Lensed { reading, vocabulary, loaded, stream, rows, ends, options, ids }))
+    }
+
+    /// The tensors of a reading. If memory is short, what is kept of the last text is released.
+    async fn tensors(
+        &self,
+        decoder: &Decoder<'_>,
+        ids: &[u32],
+        options: &Options,
+        halves: &[BorrowedHalf],
+    ) -> Result<Tensors> {
+        let (gpu, model) = (&self.gpu, decoder.model());
+        let block = lens::block_positions(decoder).min(ids.len());
+        let allocate = || {
+            let stream = Stream::new(gpu, &model.config, ids, options.depth != Depth::Blocks);
+            let rows = lens::rows(&model.config, &stream, options.depth, halves);
+            let extension = (!halves.is_empty())
+                .then(|| Extension::new(gpu, model, halves.to_vec(), rows.len(), ids.len(), block));
+            let scratch = Scratch::new(gpu, &model.config, block);
+            let workspace = Workspace::new(gpu, decoder, options, rows.len(), block);
+            Ok(Tensors { stream, rows, scratch, workspace, extension })
+        };
+        let made = gpu.allocate("this text", allocate).await;
+        if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
+            return gpu.allocate("this text", allocate).await;
+        }
+        made
+    }
+
+    /// The last reading, if this one begins like it, and the number of positions they share.
+    fn shared_prefix(&self, loaded: &Rc<Loaded>, ids: &[u32]) -> Option<(Rc<Lensed>, usize)> {
+        let last = self.last.borrow().clone()?;
+        let n = last.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
+        let is_same = std::ptr::eq(last.loaded.as_ptr(), Rc::as_ptr(loaded));
+        (is_same && n > 0).then_some((last, n))
+    }
+
+    /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
+    fn keep_last(&self, mut lensed: Lensed) -> Rc<Lensed> {
+        let ends = lensed.ends.iter().map(Tensor::bytes).sum::<u64>();
+        let is_kept = lensed.stream.bytes() + ends <= KEPT_BYTES;
+        if !is_kept {
+            lensed.stream.drop_cache();
+        }
+        let lensed = Rc::new(lensed);
+        self.last.replace(is_kept.then(|| lensed.clone()));
+        lensed
+    }
+}
+
+/// Errors: `empty`, `too-long`, `bad-token`.
+fn check_ids(loaded: &Loaded, ids: &[u32]) -> Result<()> {
+    let n_ctx = loaded.model.config.n_ctx;
+    if ids.is_empty() {
+        return Err(Error::Empty);
+    }
+    if ids.len() > n_ctx {
+        return Err(Error::TooLong { n_tokens: ids.len(), n_ctx });
+    }
+    ids.iter().try_for_each(|&id| loaded.vocabulary.check(id))
+}
+
+fn empty_reading(
+    loaded: &Loaded,
+    ids: &[u32],
+    options: &Options,
+    rows: &[Row],
+    halves: &[BorrowedHalf],
+) -> Result<Reading> {
+    let config: &Config = &loaded.model.config;
+    let tokens = ids.iter().map(|&id| loaded.vocabulary.token(id)).collect::<Result<_>>()?;
+    let names = rows.iter().map(|row| row.name.clone()).collect();
+    let is_model = options.norm == Norm::Affine && lens::completes(config, rows, halves);
+    Ok(Reading::empty(tokens, names, options.top_k, &options.track, is_model))
+}
+
+/// Copies what a text shares with the last one: the stream, and the columns if they would be the same.
+fn reuse(
+    last: Option<(Rc<Lensed>, usize)>,
+    rec: &mut Recorder<'_>,
+    stream: &Stream,
+    options: &Options,
+    can_reuse_columns: bool,
+    reading: &mut Reading,
+) -> Reused {
+    let same_taps = |(last, _): &(Rc<Lensed>, usize)| last.stream.has_halves == stream.has_halves;
+    let Some((last, n)) = last.filter(same_taps) else { return Reused::default() };
+    stream.copy_prefix(rec, &last.stream, n);
+    // Keys and values of borrowed halves are not kept, so their rows are run from the start.
+    if last.options != *options || !can_reuse_columns {
+        return Reused { computed: n, read: 0 };
+    }
+    // The last shared position may have another true next token now.
+    reading.copy_prefix(&last.reading, n - 1);
+    Reused { computed: n, read: n - 1 }
+}
