@@ -1,4 +1,4 @@
-//! The atlas of a model of GPT-2's real shape on this machine's Vulkan: the time of each question, and the room it takes.
+//! Measures the atlas of a model of GPT-2's real shape on this machine's Vulkan: the time of each call, and its memory.
 //!
 //! `cargo bench --bench atlas -- FOLDER` with a folder that `cargo xtask synth` wrote.
 
@@ -14,7 +14,7 @@ use loupe::lens::Norm;
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
-/// The zero-layer model looks at every 64th token: all of them are 3.9 TFLOP for GPT-2 124M.
+/// The zero-layer model is computed for every 64th token: all tokens take 3.9 TFLOP for GPT-2 124M.
 const STEP: usize = 64;
 
 async fn measure(folder: &Path) -> Result<()> {
@@ -27,7 +27,7 @@ async fn measure(folder: &Path) -> Result<()> {
     let (loaded, _) = session.install(loading).await?;
     let (bytes, cancel) = (loaded.model.weight_bytes, Cancel::default());
     println!(
-        "loaded what the atlas shows in {:.1} s; {:.1} MB",
+        "loaded the partial model in {:.1} s; {:.1} MB",
         start.elapsed().as_secs_f64(),
         bytes as f64 / 1e6
     );

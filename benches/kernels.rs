@@ -1,4 +1,4 @@
-//! Time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan.
+//! Measures time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan.
 //!
 //! `cargo xtask bench kernels` runs it. Times are medians; compare them within one run only.
 
@@ -15,7 +15,7 @@ use loupe::kernels::{
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
 
-/// One block of positions of GPT-2 small, or an eighth of it on a software adapter.
+/// One block of positions of GPT-2 small, or a smaller one on a software adapter.
 struct Shape {
     rows: usize,
     c: usize,
@@ -44,7 +44,7 @@ async fn run() {
     reading().await;
 }
 
-/// Median of several runs of one dispatch, each waited for.
+/// Prints the median of several runs of one dispatch, each of which is waited for.
 async fn measure(
     gpu: &Gpu,
     name: &str,
@@ -144,7 +144,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     .await;
 
     if precision == Precision::F16 {
-        return; // the rest does not touch stored weights
+        return; // the rest is measured in f32 only
     }
 
     measure(gpu, "layer_norm", (8 * rows * c) as f64, 4 * rows * c * 4, |rec| {
@@ -281,7 +281,7 @@ async fn reading() {
         let mut times = Vec::new();
         let mut counts = (0, 0, 0);
         for run in 0..4 {
-            ids[0] = run; // another first token, so that nothing is taken over
+            ids[0] = run; // another first token, so that nothing is reused
             session.gpu().reset_peak();
             let (before, start) = (session.gpu().counters(), Instant::now());
             let lensed = session.read(&ids, &options, &Cancel::default(), |_, _, _| Ok(())).await;

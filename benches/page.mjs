@@ -1,5 +1,5 @@
 // @ts-check
-/** From navigation to the first picture of the bundled model, and readings after it, in headless Chromium. */
+/** Times the first picture of the bundled model after navigation, and readings after it, in headless Chromium. */
 import { chromium } from "@playwright/test";
 import config from "../playwright.config.js";
 import { serveSite } from "../tests/page/site.js";
@@ -16,7 +16,7 @@ const [first, whole, typed] = [/** @type {number[]} */ ([]), /** @type {number[]
 let n_tokens = 0;
 try {
   for (let run = 0; run < RUNS; run++) {
-    // A context of its own: nothing is cached from the run before.
+    // A new context, so that nothing is cached from the previous run.
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 } });
     const page = await context.newPage();
     await page.goto(`${site.origin}/a/b/`);

@@ -1,4 +1,4 @@
-//! A model of GPT-2's real shape on this machine's Vulkan: loaded from a file, kept, read. Times and peaks.
+//! Measures times and peaks of a model of GPT-2's real shape on this machine's Vulkan: it is loaded, kept and read.
 //!
 //! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote.
 
@@ -16,34 +16,34 @@ use loupe::model::RestoreWatch;
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
-/// A file on disk as the place where the copy is kept.
+/// A file on disk as the store of the copy.
 struct Disk(File);
 
-fn told(error: std::io::Error) -> StoreError {
+fn store_error(error: std::io::Error) -> StoreError {
     StoreError { name: "IoError".into(), message: error.to_string() }
 }
 
 impl Store for Disk {
     fn size(&mut self) -> Result<u64, StoreError> {
-        self.0.metadata().map(|m| m.len()).map_err(told)
+        self.0.metadata().map(|m| m.len()).map_err(store_error)
     }
     fn read(&mut self, at: u64, into: &mut [u8]) -> Result<usize, StoreError> {
-        self.0.seek(SeekFrom::Start(at)).map_err(told)?;
-        self.0.read(into).map_err(told)
+        self.0.seek(SeekFrom::Start(at)).map_err(store_error)?;
+        self.0.read(into).map_err(store_error)
     }
     fn write(&mut self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        self.0.seek(SeekFrom::Start(at)).map_err(told)?;
-        self.0.write_all(bytes).map_err(told)
+        self.0.seek(SeekFrom::Start(at)).map_err(store_error)?;
+        self.0.write_all(bytes).map_err(store_error)
     }
     fn truncate(&mut self, bytes: u64) -> Result<(), StoreError> {
-        self.0.set_len(bytes).map_err(told)
+        self.0.set_len(bytes).map_err(store_error)
     }
     fn flush(&mut self) -> Result<(), StoreError> {
-        self.0.flush().map_err(told)
+        self.0.flush().map_err(store_error)
     }
 }
 
-/// Most memory this process has had, where Linux tells. Units: bytes.
+/// Peak memory of this process, where Linux reports it. Units: bytes.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
@@ -59,21 +59,21 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     let before = peak_memory();
     let kept = folder.join("kept.safetensors");
     let open = File::options().read(true).write(true).create(true).truncate(true).open(&kept);
-    let store = Box::new(Disk(open.expect("a file to keep in")));
+    let store = Box::new(Disk(open.expect("a file for the copy")));
     let watch = RestoreWatch { cancel: &Cancel::default(), on_progress: &|_| {} };
     session.keep(&mut loading, store, None, &watch).await.expect("a start");
     let start = Instant::now();
     common::fill(&session, &mut loading, folder).await.expect("a valid file");
-    let (loaded, keeping) = session.install(loading).await.expect("a whole model");
+    let (loaded, outcome) = session.install(loading).await.expect("a whole model");
     println!(
         "loaded, kept and verified in {:.1} s; {:.1} MB on the device; {:.1} MB kept; process {:.1} MB before, peak {:.1} MB",
         start.elapsed().as_secs_f64(),
         loaded.model.weight_bytes as f64 / 1e6,
-        keeping.kept.expect("it was kept").bytes as f64 / 1e6,
+        outcome.kept.expect("a kept copy").bytes as f64 / 1e6,
         before as f64 / 1e6,
         peak_memory() as f64 / 1e6,
     );
-    std::fs::remove_file(&kept).expect("the copy is ours");
+    std::fs::remove_file(&kept).expect("the copy can be removed");
     for &t in lengths {
         let ids: Vec<u32> = (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect();
         session.gpu().reset_peak();
@@ -82,7 +82,7 @@ async fn measure(folder: &Path, lengths: &[usize]) {
         let lensed = session.read(&ids, &options, &cancel, |_, _, _| Ok(())).await;
         let lensed = lensed.map_err(|e| e.to_string()).expect("a reading");
         let finite = lensed.reading.stats[0].iter().all(|v| v.is_finite());
-        assert!(finite, "a logsumexp that is no number");
+        assert!(finite, "a logsumexp is not finite");
         println!(
             "T={t:<4} {:.1} s; peak {:.1} MB above the weights; process peak {:.1} MB",
             start.elapsed().as_secs_f64(),

@@ -1,5 +1,5 @@
-//! The whole model and the lens on the CPU, out of the twins of the kernels: what the page is held to on a model
-//! too large for a golden file.
+//! Runs the whole model and the lens on the CPU with the twins of the kernels. The page is compared with the result on
+//! a model too large for a golden file.
 //!
 //! `cargo run --example twin -- FOLDER f16|f32 ID,ID,…` prints, as JSON, every statistic at every (tap, position).
 
@@ -33,7 +33,7 @@ impl Twin {
         Ok(Twin { config, file, halve })
     }
 
-    /// A tensor's numbers; matrices rounded as they are stored.
+    /// The numbers of a tensor; those of matrices are rounded as they are stored.
     fn tensor(&self, name: &str) -> Outcome<Vec<f32>> {
         let file = SafeTensors::deserialize(&self.file)?;
         let tensor = file.tensor(name)?;

@@ -2,7 +2,7 @@
 // where the window is shorter than the text).
 // Online softmax: the scores of a row are never stored, and keys come in the order j = 0, 1, ...,
 // so a row's bits do not depend on how many rows are computed.
-// Work: one invocation per query, head and TILE output channels; neighbours share keys.
+// Work: one invocation per query, head and TILE output channels; neighbouring invocations share keys.
 // Source: Vaswani et al. 2017; Milakov and Gimelshein 2018 for the online softmax.
 const TILE: u32 = 32u;
 const NEG_HUGE: f32 = -1e30;

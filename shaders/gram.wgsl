@@ -1,4 +1,4 @@
-// y[i, j] = sum over some tokens t of s[t] W[i, t] W[j, t]: part of wte's Gram matrix over its channels,
+// y[i, j] = sum over some tokens t of s[t] W[i, t] W[j, t]: a partial sum of wte's Gram matrix over its channels,
 // where s is the weight of each token.
 // Work: one invocation per 4 x 4 tile of y on and below the diagonal, in registers, no barrier; it also writes the
 // mirrored tile.

@@ -1,8 +1,8 @@
-// y = (x - mean) / sqrt(var + epsilon), times gain plus bias if asked; mean and variance of the row itself.
-// Two passes over the centred row: GPT-2 has activations a thousand times the rest, and E[x^2] - E[x]^2 would
-// cancel. A row with values beyond LARGE, whose squares would overflow, is scaled by a power of two first, so a
-// finite row always gets its finite result; NaN and infinity make the whole row NaN.
-// Work: one invocation per row, four channels a step, no barrier.
+// y = (x - mean) / sqrt(var + epsilon), times gain plus bias if `affine` is set. Mean and variance are those of the row.
+// The variance is summed over the centred row: GPT-2 has activations a thousand times larger than the rest, and
+// E[x^2] - E[x]^2 would cancel. A row with values beyond LARGE, whose squares would overflow, is scaled by a power of
+// two first, so that a finite row always has a finite result; NaN and infinity make the whole row NaN.
+// Work: one invocation per row, four channels per step; no barrier.
 // Source: Ba et al. 2016, layer normalization; population variance.
 struct Params {
   n_rows: u32,
@@ -58,7 +58,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     let centred = (x[from_x + c] * unit - mean) * mask(c);
     squares = fma(centred, centred, squares);
   }
-  // In a scaled row epsilon is too small to count; the lower bound avoids 0 / 0.
+  // In a scaled row epsilon is negligible; the lower bound avoids 0 / 0.
   let scale = 1.0 / sqrt(total(squares) / n + max(params.epsilon * unit * unit, 1e-36));
   for (var c = 0u; c < n4; c++) {
     var value = (x[from_x + c] * unit - mean) * scale;

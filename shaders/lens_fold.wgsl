@@ -4,18 +4,18 @@
 //   m = max z   S = sum e^(z-m)   U = sum e^(z-m)(z-m)
 //   A_R = sum e^(z-m)(z_R-M_R)    B_R = sum p_R (z-m)    P_R = sum p_R    for R = final, input
 // When a chunk raises m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
-// src/reference/lens_merge.rs). m is never added back: uncentred sums lose a digit.
+// src/reference/lens_merge.rs). m is never added back, because uncentred sums lose a digit.
 // Work: one invocation per row and lane; no barrier.
 struct Params {
   n_rows: u32,
-  n_columns: u32,          // of this chunk; padding columns are not among them
+  n_columns: u32,          // of this chunk, without padding
   first_id: u32,           // token id of its first column
   is_first: u32,           // 1: the state starts empty
   logits_row: u32,
   logits_stride: u32,
   logits_column: u32,
   first_row: u32,          // of row 0 among all rows of the block
-  period: u32,             // positions in the block: row r stands at position r % period
+  period: u32,             // positions in the block: row r is at position r % period
   n_targets: u32,          // J
   has_references: u32,
   reference_stride: u32,

@@ -1,5 +1,5 @@
-// Merges the lanes of each row into one state, by the law of src/reference/lens_merge.rs; a tie of
-// maxima goes to the lower id. An empty lane (m = NEG_HUGE, all else 0) contributes nothing.
+// Merges the lanes of each row into one state, by the law of src/reference/lens_merge.rs; of equal
+// maxima the lower id is taken. An empty lane (m = NEG_HUGE, all else 0) contributes nothing.
 // For the first n_best rows the id of the largest logit is written into the targets as well.
 // Work: one invocation per row.
 struct Params {

@@ -1,9 +1,9 @@
-// y = act(x W + bias) + residual; bias, activation and residual only where asked.
+// y = act(x W + bias) + residual; bias, activation and residual are optional.
 // Work: one invocation per TILE_ROWS rows x 4 columns, in registers, no barrier. Every element is one
 // chain of fma over k = 0, 1, ...: gather_dot.wgsl repeats it, so both give the same bits.
 // Layout of W: four neighbouring output columns of one input row are one vec4, at
 // column / 4 * stride_out + k * stride_in. [K, N] files have stride_in = N4 / 4, stride_out = 1;
-// [N, K] files (wte) are interleaved by fours at load: stride_in = 1, stride_out = K4.
+// [N, K] files (wte) are interleaved in groups of four at load: stride_in = 1, stride_out = K4.
 const TILE_ROWS: u32 = 4u;
 
 struct Params {
@@ -85,7 +85,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     let v1 = x[x1 + k];
     let v2 = x[x2 + k];
     let v3 = x[x3 + k];
-    // Written out: indexing a vector by a variable sends it through memory on some compilers.
+    // The loop is unrolled, because some compilers put a vector that is indexed by a variable into memory.
     let w0 = weight4(g);
     let w1 = weight4(g + params.stride_in);
     let w2 = weight4(g + 2u * params.stride_in);

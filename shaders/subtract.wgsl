@@ -1,4 +1,4 @@
-// y = a - b, row by row: what a half of a block adds to the residual stream.
+// y = a - b, row by row: the contribution of half of a block to the residual stream.
 // Work: one invocation per four channels of one row.
 struct Params {
   n_rows: u32,

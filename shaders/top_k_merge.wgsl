@@ -1,6 +1,6 @@
 // Merges the lanes' lists of each row into the K largest of the whole vocabulary; equal logits
 // are ordered by id.
-// Work: one invocation per row: K times the best of LANES heads.
+// Work: one invocation per row, which takes the best of LANES heads K times.
 struct Params {
   n_rows: u32,
   y_row: u32,

@@ -1,18 +1,18 @@
-//! The atlas against numpy in float64 (tests/golden/atlas.py): natively, in Chromium and in Firefox.
+//! Compares the atlas with numpy in float64 (tests/golden/atlas.py): natively, in Chromium and in Firefox.
 
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::rc::Rc;
 
+use futures_util::future::join;
 use loupe::atlas::{self, Boxed, By, CallQueue, Eigen, TokenRow, ZeroLayerOptions};
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
 use loupe::session::Session;
 use safetensors::{Dtype, SafeTensors};
-use support::atlas::{Watch, open, quiet};
+use support::atlas::{Watch, open, open_part, quiet};
 use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
 
 #[cfg(target_arch = "wasm32")]
@@ -21,6 +21,8 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
     long_work_lets_queued_calls_run
+    the_eigenproblem_is_solved_once_for_two_calls
+    answers_are_bounded_in_memory
 }
 
 struct Numbers(SafeTensors<'static>);
@@ -40,7 +42,7 @@ impl Numbers {
         }
     }
 
-    /// Every number within `tolerance` of numpy's.
+    /// Asserts that every number is within `tolerance` of numpy's.
     fn check(&self, name: &str, got: &[f32], tolerance: f64) {
         let exact = self.get(name);
         assert_eq!(got.len(), exact.len(), "{name}");
@@ -79,7 +81,7 @@ async fn check(session: &Session, numbers: &Numbers) {
     numbers.check("tokens", &spectrum.tokens, 2e-3 * largest);
     numbers.check("cosine_with_mean", &spectrum.cosine_with_mean, 1e-3);
 
-    // Solved once: the second time only the embedding goes by.
+    // The eigenproblem is solved once: the second call only streams the embedding.
     let before = session.gpu().counters().dispatches;
     assert_eq!(atlas::spectrum(&atlas, 4).await.expect("the same"), spectrum);
     assert_eq!(session.gpu().counters().dispatches, before);
@@ -132,7 +134,7 @@ async fn check(session: &Session, numbers: &Numbers) {
         let (best, lead) =
             (numbers.get(&format!("{name}/argmax")), numbers.get(&format!("{name}/lead")));
         let clear = lead.iter().filter(|&&lead| lead > 1e-4).count();
-        assert!(clear * 10 > lead.len() * 9, "{name}: {clear} of {} are clear", lead.len());
+        assert!(clear * 10 > lead.len() * 9, "{name}: only {clear} of {} are clear", lead.len());
         for (id, &argmax) in found.argmax.iter().enumerate().filter(|&(id, _)| lead[id] > 1e-4) {
             assert_eq!(f64::from(argmax), best[id], "{name}: {id}");
         }
@@ -159,7 +161,7 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 async fn atlas_of_the_bundled_model() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     check(&session, &Numbers::of(include_bytes!("golden/atlas/tales.safetensors"))).await;
-    // What the heavy parts took is given back.
+    // The memory of the expensive calls is released.
     let loaded = session.loaded().expect("a model");
     assert_eq!(session.gpu().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
 }
@@ -187,7 +189,7 @@ async fn atlas_of_a_prime_vocabulary() {
     );
     for gain in atlas::gains(&atlas).await.expect("gains") {
         for (part, got) in [("weight", &gain.weight), ("bias", &gain.bias)] {
-            let tensor = file.tensor(&format!("transformer.{}.{part}", gain.name)).expect("it");
+            let tensor = file.tensor(&format!("transformer.{}.{part}", gain.name)).expect("a tensor");
             let bytes: Vec<u8> = got.iter().flat_map(|v| v.to_le_bytes()).collect();
             assert_eq!(tensor.data(), bytes, "{} {part}", gain.name);
         }
@@ -257,10 +259,10 @@ async fn long_work_lets_queued_calls_run() {
     let watch = Watch { queue: &queue, ..quiet() };
     let all = ZeroLayerOptions { row: TokenRow { norm: Norm::None, position: None }, step: 1 };
     atlas::zero_layer(&watch.over(&session, &loaded), all).await.expect("a zero-layer model");
-    // 4,096 tokens go by in batches of 256.
+    // 4,096 tokens are processed in batches of 256.
     assert_eq!(queue.n.replace(0), 16);
 
-    // Cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
+    // The call is cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
     let (told, queue) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
     let on_progress = |done| told.borrow_mut().push(done);
     let seen = queue.clone();
@@ -273,11 +275,84 @@ async fn long_work_lets_queued_calls_run() {
     let told = told.take();
     assert!(told.is_sorted() && told[shards] > 0.4 && told[shards] <= 0.8, "{told:?}");
     assert_eq!(session.gpu().allocated_bytes(), before);
-    let found = atlas::spectrum(&quiet().over(&session, &loaded), 2).await.expect("it goes on");
+    let found = atlas::spectrum(&quiet().over(&session, &loaded), 2).await.expect("a spectrum");
     assert_eq!(found.singular_values.len(), 192);
 }
 
-/// Random symmetric matrices, and the ones that are hard on an eigensolver.
+/// Lets other futures of the same task run.
+struct Yielding;
+
+impl CallQueue for Yielding {
+    fn pause<'a>(&'a self, until: Boxed<'a>) -> Boxed<'a> {
+        let mut is_first = true;
+        Box::pin(async move {
+            std::future::poll_fn(|context| {
+                context.waker().wake_by_ref();
+                let ready = !std::mem::take(&mut is_first);
+                if ready { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+            })
+            .await;
+            until.await;
+        })
+    }
+}
+
+/// Two calls need the same eigenproblem: one solves it, the other waits for it and reports its progress.
+async fn the_eigenproblem_is_solved_once_for_two_calls() {
+    let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
+    let loaded = session.loaded().expect("a model");
+    let gpu = session.gpu();
+    let before = gpu.counters().dispatches;
+    let told = RefCell::new(Vec::new());
+    let on_progress = |done| told.borrow_mut().push(done);
+    let first = Watch { queue: &Yielding, ..quiet() };
+    let second = Watch { on_progress: &on_progress, ..quiet() };
+    let (first, second) = (first.over(&session, &loaded), second.over(&session, &loaded));
+    let (a, b) = join(atlas::spectrum(&first, 2), atlas::spectrum(&second, 1)).await;
+    let (a, b) = (a.expect("a spectrum"), b.expect("a spectrum"));
+    assert_eq!(a.singular_values, b.singular_values);
+    let shards = loaded.model.wte().expect("embeddings").len() as u64;
+    assert_eq!(gpu.counters().dispatches - before, shards, "one Gram matrix");
+    let told = told.take();
+    // The second call reports each step of the first one once, and its own projections.
+    assert!(told.is_sorted() && told.iter().any(|&done| (0.1..0.8).contains(&done)), "{told:?}");
+
+    // A waiting call can be cancelled, and after a failed call the next one solves the problem.
+    let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
+    let loaded = session.loaded().expect("a model");
+    let asked = Rc::new(Cell::new(0));
+    let counter = asked.clone();
+    let cancel = Cancel::new(move || {
+        counter.set(counter.get() + 1);
+        counter.get() > 3
+    });
+    let (first, second) = (Watch { cancel, queue: &Yielding, ..quiet() }, quiet());
+    let (first, second) = (first.over(&session, &loaded), second.over(&session, &loaded));
+    let (a, b) = join(atlas::spectrum(&first, 2), atlas::spectrum(&second, 2)).await;
+    assert_eq!(a.map_err(|e| e.code()), Err("aborted"));
+    assert_eq!(b.expect("a spectrum").singular_values.len(), 192);
+}
+
+/// 17 directions over a million tokens need 70 MB of projections: the call fails before anything is computed.
+async fn answers_are_bounded_in_memory() {
+    let (v, c) = (1usize << 20, 20);
+    let end = 2 * v * c;
+    let header =
+        format!(r#"{{"wte.weight":{{"dtype":"F16","shape":[{v},{c}],"data_offsets":[0,{end}]}}}}"#);
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend_from_slice(header.as_bytes());
+    file.resize(file.len() + end, 0);
+    let session = open_part(&file, Precision::F16).await;
+    let loaded = session.loaded().expect("a model");
+    let watch = quiet();
+    let atlas = watch.over(&session, &loaded);
+    let before = session.gpu().counters();
+    let error = atlas::spectrum(&atlas, 17).await.expect_err("too many directions");
+    assert_eq!(error.to_string(), "n: expected 1 to 16 directions, got 17.");
+    assert_eq!(session.gpu().counters(), before);
+}
+
+/// The cases are random symmetric matrices, and matrices that are difficult for an eigensolver.
 #[cfg_attr(not(target_arch = "wasm32"), test)]
 #[cfg_attr(target_arch = "wasm32", wasm_bindgen_test::wasm_bindgen_test)]
 fn sweeps_solve_the_eigenproblem() {
@@ -299,7 +374,7 @@ fn sweeps_solve_the_eigenproblem() {
         cases.push((c, vec![0.0; c * c]));
         cases.push((c, vec![3.0; c * c])); // rank one
         cases.push((c, (0..c * c).map(|i| f64::from(i % (c + 1) == 0)).collect()));
-        // Values over thirty orders of magnitude.
+        // The eigenvalues span thirty orders of magnitude.
         cases.push((
             c,
             (0..c * c)
@@ -331,7 +406,7 @@ fn sweeps_solve_the_eigenproblem() {
             }
         }
     }
-    // What is no number comes to an end all the same.
+    // A matrix of NaN terminates as well.
     let mut eigen = Eigen::new(&[f64::NAN; 25], 5);
     for _ in 0..200 {
         eigen.sweep();

@@ -1,4 +1,4 @@
-//! GPT-2's own weights, as far as they are at hand, and its size: what the atlas makes of them natively.
+//! Tests the atlas natively with GPT-2's own weights, as far as they are available, and at GPT-2's size.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod support;
@@ -14,10 +14,10 @@ use serde_json::json;
 use support::atlas::{partial_request, quiet};
 use support::skip;
 
-/// Not ours to bring along: GPT-2 small's position embedding and LayerNorms.
+/// GPT-2 small's position embedding and LayerNorms, which are not ours to redistribute.
 const REAL: &str = "../shared/gpt2-small/positions-and-norms.safetensors";
 
-/// The largest step between neighbours of the sorted values: its middle, and how many lie above.
+/// The middle of the largest gap between consecutive sorted values, and how many values lie above it.
 fn largest_gap(values: &[f32]) -> (f64, usize) {
     let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
     sorted.sort_by(f64::total_cmp);
@@ -27,18 +27,18 @@ fn largest_gap(values: &[f32]) -> (f64, usize) {
 }
 
 #[test]
-fn gpt2_small_as_the_study_found_it() {
-    let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is not here")) };
+fn gpt2_small_agrees_with_the_study() {
+    let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is missing")) };
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
         let mut loading = session.load(&partial_request(Precision::F16)).await.expect("a load");
-        // In pieces, as a download brings it.
+        // The file arrives in pieces, as in a download.
         for piece in file.chunks(100_003) {
             session.push(&mut loading, piece).await.expect("a valid file");
         }
         loading.loader.end_file().expect("a whole file");
-        session.install(loading).await.expect("a part of a model");
-        let (loaded, watch) = (session.loaded().expect("it"), quiet());
+        session.install(loading).await.expect("a partial model");
+        let (loaded, watch) = (session.loaded().expect("a model"), quiet());
         let atlas = watch.over(&session, &loaded);
         let gains = atlas::gains(&atlas).await.expect("gains");
         assert_eq!(gains.len(), 25);
@@ -56,7 +56,7 @@ fn gpt2_small_as_the_study_found_it() {
         let (middle, above) = largest_gap(&logs);
         assert!((-1.25..-1.15).contains(&middle), "the gap is at {middle}");
         assert_eq!(above, 69);
-        // Stored as it is: no number of the file is rounded.
+        // The position embedding is stored as it is: no number of the file is rounded.
         let wpe = atlas::positions(&atlas).await.expect("positions");
         let tensors = safetensors::SafeTensors::deserialize(&file).expect("the file");
         let name = tensors.names().into_iter().find(|name| name.ends_with("wpe.weight"));
@@ -65,9 +65,9 @@ fn gpt2_small_as_the_study_found_it() {
     });
 }
 
-/// The atlas of GPT-2 small's embedding, random ones, takes less than 100 MB of GPU memory beyond it.
+/// The atlas of a random embedding of GPT-2 small's size takes less than 100 MB of GPU memory beyond the weights.
 #[test]
-fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
+fn the_atlas_takes_little_memory_at_the_size_of_gpt2() {
     const V: usize = 50_257;
     const C: usize = 768;
     block_on(async {
@@ -82,7 +82,7 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
         };
         push(&(header.len() as u64).to_le_bytes()).await;
         push(&header).await;
-        // 16 random bits, but for exponents: between 2⁻¹¹ and 2⁻⁷ in size.
+        // 16 random bits, except for the exponents: the magnitudes are between 2⁻¹¹ and 2⁻⁷.
         let mut seed = 1u32;
         for _ in 0..V {
             let row: Vec<u8> = (0..C)
@@ -95,8 +95,8 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
             push(&row).await;
         }
         loading.loader.end_file().expect("a whole file");
-        session.install(loading).await.expect("a part of a model");
-        let (loaded, watch) = (session.loaded().expect("it"), quiet());
+        session.install(loading).await.expect("a partial model");
+        let (loaded, watch) = (session.loaded().expect("a model"), quiet());
         let atlas = watch.over(&session, &loaded);
         session.gpu().reset_peak();
         atlas::channels(&atlas).await.expect("channels");
@@ -107,8 +107,8 @@ fn at_the_size_of_gpt2_the_atlas_takes_little_room() {
         let row = TokenRow { norm: Norm::Plain, position: None };
         let found = atlas::zero_layer(&atlas, ZeroLayerOptions { row, step: 200 }).await;
         assert_eq!(found.expect("a sample").argmax.len(), V.div_ceil(200));
-        let room = session.gpu().peak_bytes() - loaded.model.weight_bytes;
-        println!("beyond the weights at V = {V}, C = {C}: {:.1} MB", room as f64 / 1e6);
-        assert!(room < 100_000_000, "{room} bytes");
+        let taken = session.gpu().peak_bytes() - loaded.model.weight_bytes;
+        println!("above the weights at V = {V}, C = {C}: {:.1} MB", taken as f64 / 1e6);
+        assert!(taken < 100_000_000, "{taken} bytes");
     });
 }

@@ -1,4 +1,4 @@
-//! Files with only some of a model's tensors, good and bad, in the atlas: natively, in Chromium and in Firefox.
+//! Tests the atlas with partial models, valid and invalid: natively, in Chromium and in Firefox.
 
 mod support;
 
@@ -14,10 +14,10 @@ use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
-    parts_of_a_model one_token_is_as_all_of_them bad_parts embeddings_beyond_single_precision
+    partial_models one_token_agrees_with_all_tokens invalid_partial_models embeddings_beyond_single_precision
 }
 
-async fn parts_of_a_model() {
+async fn partial_models() {
     let whole = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let whole_loaded = whole.loaded().expect("a model");
     let watch = quiet();
@@ -26,9 +26,9 @@ async fn parts_of_a_model() {
     let (channels, gains) = (channels.expect("channels"), gains.expect("gains"));
     let zero = |norm| ZeroLayerOptions { row: TokenRow { norm, position: None }, step: 64 };
 
-    // All that the atlas shows of a whole file, without its config.
+    // A whole file without its config has everything that the atlas shows.
     let session = open_part(TALES_WEIGHTS, Precision::F16).await;
-    let loaded = session.loaded().expect("a part");
+    let loaded = session.loaded().expect("a partial model");
     let atlas = watch.over(&session, &loaded);
     assert_eq!(atlas::channels(&atlas).await.as_ref(), Ok(&channels));
     assert_eq!(atlas::gains(&atlas).await.as_ref(), Ok(&gains));
@@ -39,11 +39,11 @@ async fn parts_of_a_model() {
     let none = session.read(&[1, 2], &Options::default(), &watch.cancel, |_, _, _| Ok(())).await;
     assert_eq!(none.err().map(|e| e.code()), Some("missing-tensor"));
 
-    // Positions and LayerNorms only.
+    // This file has positions and LayerNorms only.
     let file =
         part(TALES_WEIGHTS, |_, name| !name.contains("wte") && !name.ends_with("h.2.ln_1.bias"));
     let session = open_part(&file, Precision::F16).await;
-    let loaded = session.loaded().expect("a part");
+    let loaded = session.loaded().expect("a partial model");
     let atlas = watch.over(&session, &loaded);
     let found = atlas::channels(&atlas).await.expect("channels");
     assert_eq!((found.wpe_mean, found.wpe_std), (channels.wpe_mean, channels.wpe_std));
@@ -66,10 +66,10 @@ async fn parts_of_a_model() {
         assert_eq!(result.map_err(|e| e.code()), Err("missing-tensor"));
     }
 
-    // The embedding alone: no positions, and no norm before the unembedding.
+    // This file has the embedding only: no positions, and no norm before the unembedding.
     let session =
         open_part(&part(TALES_WEIGHTS, |_, name| name.contains("wte")), Precision::F16).await;
-    let loaded = session.loaded().expect("a part");
+    let loaded = session.loaded().expect("a partial model");
     let atlas = watch.over(&session, &loaded);
     let found = atlas::zero_layer(&atlas, zero(Norm::None)).await;
     assert_eq!(found, atlas::zero_layer(&of_whole, zero(Norm::None)).await);
@@ -82,10 +82,9 @@ async fn parts_of_a_model() {
     assert_eq!(atlas::gains(&atlas).await, Ok(Vec::new()));
 }
 
-/// One token's logits are those of the zero-layer model over all tokens, and those of a part are
-/// those of the whole: with tensors called otherwise, embeddings scaled, a bias on the logits, and
-/// an unembedding of its own.
-async fn one_token_is_as_all_of_them() {
+/// The logits of one token agree with the zero-layer model over all tokens, and those of a partial model with those
+/// of the whole one: with other tensor names, scaled embeddings, a bias on the logits, and an untied unembedding.
+async fn one_token_agrees_with_all_tokens() {
     let untied = Golden::untied();
     for (golden, config) in [
         (Golden::ctrl(), None),
@@ -98,7 +97,7 @@ async fn one_token_is_as_all_of_them() {
         let request = LoadRequest { config, ..partial_request(Precision::F32) };
         let session = load(session, &request, golden.weights).await;
         let all = whole.loaded().expect("a model");
-        let some = session.loaded().expect("a part");
+        let some = session.loaded().expect("a partial model");
         let watch = quiet();
         let (of_whole, of_part) = (watch.over(&whole, &all), watch.over(&session, &some));
         assert_eq!(atlas::gains(&of_part).await, atlas::gains(&of_whole).await);
@@ -120,18 +119,18 @@ async fn one_token_is_as_all_of_them() {
             }
         }
     }
-    // Without its own unembedding such a model has no zero-layer model, and nobody takes wte for it.
+    // Without its unembedding, an untied model has no zero-layer model; wte is not used instead.
     let file = part(untied.weights, |_, name| name != "lm_head.weight");
     let session = Session::open().await.expect("a WebGPU adapter");
     let request = LoadRequest { config: Some(untied.config), ..partial_request(Precision::F32) };
     let session = load(session, &request, &file).await;
-    let (loaded, watch) = (session.loaded().expect("a part"), quiet());
+    let (loaded, watch) = (session.loaded().expect("a partial model"), quiet());
     let row = TokenRow { norm: Norm::None, position: None };
     let none = atlas::next_tokens(&watch.over(&session, &loaded), 1, 2, row).await;
     assert_eq!(none.map_err(|e| e.code()), Err("missing-tensor"));
 }
 
-/// A file of zeros.
+/// A file of tensors that are all zeros.
 fn zeros(tensors: &[(&str, &str, &[u64])]) -> Vec<u8> {
     let (mut header, mut end) = (serde_json::Map::new(), 0);
     for (name, dtype, shape) in tensors {
@@ -145,7 +144,7 @@ fn zeros(tensors: &[(&str, &str, &[u64])]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], &header[..], &vec![0; end as usize][..]].concat()
 }
 
-async fn bad_parts() {
+async fn invalid_partial_models() {
     let session = open_part(TALES_WEIGHTS, Precision::F16).await;
     let before = session.gpu().allocated_bytes();
     let attempt = async |config: Option<&str>, files: &[&[u8]]| {
@@ -186,21 +185,21 @@ async fn bad_parts() {
     }
     let whole = zeros(&[("wte.weight", "I64", &[3, 4])]);
     assert_eq!(code(attempt(None, &[&whole]).await), Err("bad-dtype"));
-    // Its square alone would be more than a binding holds.
+    // The 20,000 × 20,000 matrix alone would exceed the size limit of a binding.
     let wide = zeros(&[("wte.weight", "F32", &[1, 20_000])]);
     assert_eq!(code(attempt(None, &[&wide]).await), Err("unsupported-model"));
-    // Blocks that no model has are no LayerNorms of one.
+    // A name without a valid block number is not that of a LayerNorm.
     let strange = ["h.1024.ln_1.weight", "h.00.ln_1.weight", "h.+1.ln_1.weight", "h.ln_1.weight"];
     for name in strange {
         let file = zeros(&[(name, "F32", &[4])]);
         assert_eq!(code(attempt(None, &[&file]).await), Err("missing-tensor"), "{name}");
     }
-    assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
+    assert_eq!(session.gpu().allocated_bytes(), before, "a failed load releases its memory");
 
-    // In two files, and then a whole model in its place.
+    // A partial model loads from two files, and a whole model then replaces it.
     let [a, b] = halves(TALES_WEIGHTS);
     assert_eq!(code(attempt(None, &[&a, &b]).await), Ok(()));
-    let loaded = session.loaded().expect("a part");
+    let loaded = session.loaded().expect("a partial model");
     let watch = quiet();
     let found = atlas::channels(&watch.over(&session, &loaded)).await.expect("channels");
     assert_eq!((found.wte_mean.len(), found.wpe_mean.len()), (192, 192));
@@ -210,13 +209,13 @@ async fn bad_parts() {
     assert!(read.is_ok());
 }
 
-/// What cannot be multiplied in single precision is said, not shown as zeros.
+/// Embeddings whose products overflow single precision are reported as an error, not shown as zeros.
 async fn embeddings_beyond_single_precision() {
     let mut file = zeros(&[("wte.weight", "F32", &[3, 4])]);
     let end = file.len();
     file[end - 4..].copy_from_slice(&1e30f32.to_le_bytes());
     let session = open_part(&file, Precision::F32).await;
-    let (loaded, watch) = (session.loaded().expect("a part"), quiet());
+    let (loaded, watch) = (session.loaded().expect("a partial model"), quiet());
     let atlas = watch.over(&session, &loaded);
     for _ in 0..2 {
         let none = atlas::spectrum(&atlas, 1).await;

@@ -1,4 +1,4 @@
-//! The JavaScript API in a real browser: values, errors with codes, order of calls, free() at any time.
+//! Tests the JavaScript API in a real browser: values, error codes, the order of calls, and free() at any time.
 #![cfg(target_arch = "wasm32")]
 
 mod support;
@@ -31,7 +31,7 @@ async fn a_text_is_read() {
     assert_eq!(get(&last, "received").as_f64(), Some(TALES_WEIGHTS.len() as f64));
     assert_eq!(get(&last, "total").as_f64(), Some(TALES_WEIGHTS.len() as f64));
     assert_eq!(get(&loupe.model(), "n_layer").as_f64(), Some(8.0));
-    // The file is a header of 8 + 8,504 bytes and every parameter in two bytes.
+    // The file has a header of 8 + 8,504 bytes and two bytes per parameter.
     let parameters = (TALES_WEIGHTS.len() - 8512) / 2;
     assert_eq!(get(&loupe.model(), "parameters").as_f64(), Some(parameters as f64));
     assert!(get(&get(&loupe.adapter(), "limits"), "maxBufferSize").as_f64() >= Some(268_435_456.0));
@@ -80,7 +80,7 @@ async fn bad_input_gets_its_code_and_the_loupe_stays_usable() {
     assert_eq!(code(read("".into(), none())).await, "empty");
     assert_eq!(code(read(script("'an emoji cut: \\ud83e'", &none()), none())).await, "bad-text");
     let encode = loupe.encode(script("'\\udd8a'", &none()));
-    assert_eq!(error_code(&encode.expect_err("half a pair")), "bad-text");
+    assert_eq!(error_code(&encode.expect_err("half a surrogate pair")), "bad-text");
     assert_eq!(code(read("a b c ".repeat(200).into(), none())).await, "too-long");
     let error = JsFuture::from(read("a b c ".repeat(200).into(), none())).await.expect_err("long");
     assert_eq!(get(&error, "n_ctx").as_f64(), Some(256.0));
@@ -101,14 +101,18 @@ async fn bad_input_gets_its_code_and_the_loupe_stays_usable() {
         "({decoder: ['h.8']})",
         "({signal: 1})",
         "({onBlock: 1})",
+        "(() => {})",
         "({track: 'a'})",
+        "({track: [1, 'a']})",
+        "({norm: 1})",
+        "({top_k: null, track: [-1]})",
         "3",
     ] {
         let options = script(bad, &none());
         assert_eq!(code(read("Once".into(), options)).await, "bad-option", "{bad}");
     }
     assert_eq!(error_code(&loupe.token(4096.0).expect_err("no such id")), "bad-token");
-    assert_eq!(error_code(&loupe.token(0.5).expect_err("no id")), "bad-option");
+    assert_eq!(error_code(&loupe.token(0.5).expect_err("not an id")), "bad-option");
     assert_eq!(code(read(script("new Uint32Array([1, 2])", &none()), none())).await, "fine");
 }
 
@@ -117,7 +121,7 @@ async fn failed_loads_keep_the_model_in_use() {
     let loupe = tales().await;
     let cut = stream(&TALES_WEIGHTS[..1_000_000]);
     let result = load(&loupe, &[("weights", cut)]).await;
-    assert_eq!(error_code(&result.expect_err("a cut file")), "truncated");
+    assert_eq!(error_code(&result.expect_err("a truncated file")), "truncated");
     let broken = script(
         "new ReadableStream({ pull(c) { c.error(new TypeError('connection reset')); } })",
         &JsValue::UNDEFINED,
@@ -125,9 +129,9 @@ async fn failed_loads_keep_the_model_in_use() {
     let error = load(&loupe, &[("weights", broken)]).await.expect_err("a broken download");
     assert_eq!(error_code(&error), "network");
     assert!(get(&error, "message").as_string().is_some_and(|m| m.contains("connection reset")));
-    // A stream can be read once; a second try with it is told so, and nothing hangs.
+    // A stream can be read once; a second load with it fails and does not hang.
     let used = stream(&TALES_WEIGHTS[..1000]);
-    let error = load(&loupe, &[("weights", used.clone())]).await.expect_err("a cut file");
+    let error = load(&loupe, &[("weights", used.clone())]).await.expect_err("a truncated file");
     assert_eq!(error_code(&error), "truncated");
     let error = load(&loupe, &[("weights", used)]).await.expect_err("a used stream");
     assert!(["truncated", "bad-option"].contains(&error_code(&error).as_str()));
@@ -139,7 +143,7 @@ async fn failed_loads_keep_the_model_in_use() {
     let twice = Array::of2(&same, &same);
     let error = load(&loupe, &[("weights", twice.into())]).await.expect_err("one stream twice");
     assert!(["truncated", "bad-option"].contains(&error_code(&error).as_str()));
-    // A server that stops sending; the abort does not wait for it, and the download is let go.
+    // A server stops sending: the abort does not wait for it, and the download is cancelled.
     let stalled = script(
         "{ stream: new ReadableStream({ cancel() { globalThis.letGo = true; } }), \
            controller: new AbortController() }",
@@ -152,11 +156,11 @@ async fn failed_loads_keep_the_model_in_use() {
         &[("weights", get(&stalled, "stream")), ("signal", get(&controller, "signal"))],
     )
     .await
-    .expect_err("stalled");
+    .expect_err("a stalled download");
     assert_eq!(error_code(&error), "aborted");
     assert!(script("globalThis.letGo === true", &JsValue::UNDEFINED).is_truthy());
     let aborted = script("AbortSignal.abort()", &JsValue::UNDEFINED);
-    let error = load(&loupe, &[("signal", aborted)]).await.expect_err("aborted");
+    let error = load(&loupe, &[("signal", aborted)]).await.expect_err("an aborted load");
     assert_eq!(error_code(&error), "aborted");
     for (name, value, expected) in [
         ("config", JsValue::from("{}"), "bad-config"),
@@ -178,11 +182,11 @@ async fn a_list_of_shards_loads_as_one_model() {
     load(&loupe, &[("weights", shards.into())]).await.expect("two shards");
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
     let twice = Array::of2(&stream(TALES_WEIGHTS), &stream(TALES_WEIGHTS));
-    let error = load(&loupe, &[("weights", twice.into())]).await.expect_err("twice");
+    let error = load(&loupe, &[("weights", twice.into())]).await.expect_err("the same file twice");
     assert_eq!(error_code(&error), "bad-header");
 }
 
-/// A second read waits its turn, an aborted one ends with `aborted`, in the order of the calls.
+/// Reads run in the order of the calls: a second one waits, and an aborted one ends with `aborted`.
 #[wasm_bindgen_test]
 async fn reads_run_in_order_and_can_be_cancelled() {
     let loupe = tales().await;
@@ -210,7 +214,6 @@ async fn free_during_a_read_is_safe_and_a_reading_outlives_its_loupe() {
     let loupe = tales().await;
     let options = options(&[("track", script("[5, 11]", &JsValue::UNDEFINED))]);
     let promise = loupe.read("Once upon a time".into(), options);
-    drop(loupe); // what free() does
     let reading = reading(promise).await;
     let tracked = reading.tracked(11.0).expect("a tracked token");
     assert_eq!(error_code(&reading.tracked(12.0).expect_err("not tracked")), "bad-option");
@@ -226,16 +229,77 @@ async fn free_during_a_read_is_safe_and_a_reading_outlives_its_loupe() {
     }
     let neither = reading.trace(script("[5]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
     assert_eq!(code(neither).await, "bad-option");
-    drop(reading);
+
+    // A read that runs when free() is called is finished. A reading outlives its loupe, the weights do not.
+    let last = loupe.read("Once".into(), JsValue::UNDEFINED);
+    let atlas = loupe.atlas().expect("an atlas");
+    drop(loupe); // as free() does
+    let last = self::reading(last).await;
+    assert!(last.n_tokens() > 0);
+    let line = || self::options(&[("position", 0.into())]);
+    assert_eq!(code(last.trace(script("[5]", &JsValue::UNDEFINED), line())).await, "not-found");
+    assert_eq!(code(reading.trace(script("[5]", &JsValue::UNDEFINED), line())).await, "not-found");
+    assert_eq!(code(atlas.norms(JsValue::UNDEFINED)).await, "not-found");
+    assert_eq!(reading.tracked(11.0).map(|t| get(&t, "id").as_f64()), Ok(Some(11.0)));
 }
 
-/// What a caller's own callback throws reaches the caller.
+/// Calls that are made while another one ends run in the order in which they were made.
 #[wasm_bindgen_test]
-async fn a_throwing_callback_is_heard() {
+async fn a_call_made_in_a_callback_does_not_overtake_a_waiting_one() {
+    let loupe = tales().await;
+    let order = Array::new();
+    let context = options(&[("order", order.clone().into())]);
+    let note = script("(name, promise) => promise.then(() => it.order.push(name))", &context);
+    js_sys::Reflect::set(&context, &"note".into(), &note).expect("a plain object");
+    let first = loupe.read("Once upon a time".into(), JsValue::UNDEFINED);
+    let second = loupe.read(script("[1, 2, 3]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
+    // The third call is made when the first one settles.
+    let third = Array::new();
+    let read = Closure::once_into_js(move || {
+        loupe.read(script("[1, 2, 3, 4]", &JsValue::UNDEFINED), JsValue::UNDEFINED)
+    });
+    let both = options(&[
+        ("first", first.into()),
+        ("second", second.into()),
+        ("third", third.clone().into()),
+        ("note", note),
+        ("read", read),
+    ]);
+    let all = script(
+        "Promise.all([
+            it.note('first', it.first.then(() => { it.third.push(it.note('third', it.read())); })),
+            it.note('second', it.second),
+        ]).then(() => it.third[0])",
+        &both,
+    );
+    JsFuture::from(Promise::from(all)).await.expect("all settle");
+    let order: Vec<String> = order.iter().filter_map(|v| v.as_string()).collect();
+    assert_eq!(order, ["first", "second", "third"]);
+}
+
+#[wasm_bindgen_test]
+async fn a_hostile_tokenizer_is_rejected_and_the_next_load_works() {
+    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let hostile = r#"{"model":{"type":"BPE","vocab":{"ab":0,"cd":1},"merges":[["ab","cd"]]}}"#;
+    let error = load(&loupe, &[("tokenizer", hostile.into())]).await.expect_err("it is rejected");
+    assert_eq!(error_code(&error), "bad-tokenizer");
+    let files = options(&[
+        ("vocab", r#"{"ab":0,"cd":1}"#.into()),
+        ("merges", "#version: 0.2\nab cd\n".into()),
+    ]);
+    let error = load(&loupe, &[("tokenizer", files)]).await.expect_err("it is rejected");
+    assert_eq!(error_code(&error), "bad-tokenizer");
+    load(&loupe, &[]).await.expect("Tales loads");
+    assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
+}
+
+/// An error that the caller's own callback throws reaches the caller.
+#[wasm_bindgen_test]
+async fn an_error_thrown_by_a_callback_is_reported() {
     let loupe = tales().await;
     let thrower = script("() => { throw new RangeError('mine'); }", &JsValue::UNDEFINED);
     let result = JsFuture::from(loupe.read("Once".into(), options(&[("onBlock", thrower)]))).await;
-    let error = result.expect_err("it was thrown");
+    let error = result.expect_err("the thrown error");
     assert_eq!(get(&error, "message").as_string().as_deref(), Some("mine"));
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
 }
@@ -267,11 +331,11 @@ async fn sub_blocks_contributions_and_a_borrowed_block() {
     assert!(is_model);
     let (half, is_model) = taps("({decoder: ['h.7.mlp']})").await;
     assert_eq!(half.last().map(String::as_str), Some("h.6"));
-    assert!(!is_model, "block 7's attention is in neither");
+    assert!(!is_model, "block 7's attention is in neither the rows nor the decoder");
 }
 
 #[wasm_bindgen_test]
-async fn the_atlas_answers_with_arrays_and_codes() {
+async fn the_atlas_returns_arrays_and_codes() {
     let fresh = Loupe::open().await.expect("a WebGPU adapter");
     assert_eq!(error_code(&fresh.atlas().err().expect("no model yet")), "not-found");
     let loupe = tales().await;
@@ -338,7 +402,7 @@ async fn the_atlas_answers_with_arrays_and_codes() {
     }
     let aborted = script("({ signal: AbortSignal.abort() })", &none());
     assert_eq!(code(atlas.norms(aborted)).await, "aborted");
-    // A reading asked for meanwhile waits for its turn.
+    // A reading requested meanwhile waits in the queue.
     let (atlas_call, read) = (atlas.norms(none()), loupe.read("Once".into(), none()));
     reading(read).await;
     let norms = JsFuture::from(atlas_call).await.expect("norms");
@@ -346,7 +410,7 @@ async fn the_atlas_answers_with_arrays_and_codes() {
 }
 
 #[wasm_bindgen_test]
-async fn a_reading_goes_on_between_the_steps_of_the_atlas() {
+async fn a_reading_runs_between_the_steps_of_the_atlas() {
     let loupe = tales().await;
     let atlas = loupe.atlas().expect("an atlas");
     let order = Array::new();
@@ -355,9 +419,9 @@ async fn a_reading_goes_on_between_the_steps_of_the_atlas() {
     reading(read).await;
     let then = order.length();
     JsFuture::from(all).await.expect("a zero-layer model");
-    assert!(then < order.length(), "the reading was over after {then} of {} steps", order.length());
+    assert!(then < order.length(), "the reading finished after {then} of {} steps", order.length());
 
-    // A cancel comes in between two steps as well.
+    // A call can also be cancelled between two steps.
     let how = script(
         "(() => { const c = new AbortController(); return { signal: c.signal, onProgress: () => c.abort() }; })()",
         &JsValue::UNDEFINED,
@@ -365,9 +429,9 @@ async fn a_reading_goes_on_between_the_steps_of_the_atlas() {
     assert_eq!(code(atlas.spectrum(2.0.into(), how)).await, "aborted");
 }
 
-/// Both take room on the device, each under scopes of its own that must not get mixed up.
+/// Both allocate memory on the device, in separate error scopes that must not be mixed up.
 #[wasm_bindgen_test]
-async fn a_part_loads_beside_the_atlas_at_work() {
+async fn a_partial_model_loads_while_the_atlas_runs() {
     let loupe = tales().await;
     for _ in 0..4 {
         let atlas = loupe.atlas().expect("an atlas");
@@ -377,13 +441,13 @@ async fn a_part_loads_beside_the_atlas_at_work() {
             let source = ("weights", stream(TALES_WEIGHTS));
             all.push(&loupe.load(options(&[source, ("partial", true.into())])));
         }
-        let done = JsFuture::from(Promise::all(&all)).await.expect("all of it");
+        let done = JsFuture::from(Promise::all(&all)).await.expect("all calls succeed");
         assert_eq!(get(&get(&done, "4"), "length").as_f64(), Some(4096.0));
     }
 }
 
 #[wasm_bindgen_test]
-async fn questions_at_once_get_the_same_numbers() {
+async fn concurrent_calls_get_the_same_numbers() {
     let loupe = tales().await;
     let atlas = loupe.atlas().expect("an atlas");
     let how = || script("({ channel: 3 })", &JsValue::UNDEFINED);
@@ -395,7 +459,7 @@ async fn questions_at_once_get_the_same_numbers() {
         &atlas.spectrum(2.0.into(), JsValue::UNDEFINED),
         &atlas.correlations(how()),
     );
-    let done = JsFuture::from(Promise::all(&all)).await.expect("all of it");
+    let done = JsFuture::from(Promise::all(&all)).await.expect("all calls succeed");
     for i in ["0", "2"] {
         let text = |of: &JsValue| js_sys::JSON::stringify(of).expect("JSON").as_string();
         assert_eq!(text(&get(&done, i)), text(&first), "the same numbers, {i}");
@@ -403,7 +467,7 @@ async fn questions_at_once_get_the_same_numbers() {
 }
 
 #[wasm_bindgen_test]
-async fn a_part_of_a_model_needs_no_config() {
+async fn a_partial_model_needs_no_config() {
     let loupe = tales().await;
     let file = part(TALES_WEIGHTS, |_, name| name.contains("wpe") || name.contains(".ln_2."));
     let load = |extra: &[(&str, JsValue)]| {

@@ -1,11 +1,11 @@
-//! The streaming reader: every splitting gives the same tensors, hostile files give clear errors.
+//! Tests the streaming reader: every split of the bytes gives the same tensors, and hostile files give clear errors.
 #![cfg(not(target_arch = "wasm32"))]
 
 use loupe::checkpoint::{Digest, Element, Event, Reader, TensorInfo};
 use loupe::error::Error;
 use proptest::prelude::*;
 
-/// A file of the given header and data.
+/// A file with the given header and data.
 fn file(header: &str, data: &[u8]) -> Vec<u8> {
     let mut out = (header.len() as u64).to_le_bytes().to_vec();
     out.extend_from_slice(header.as_bytes());
@@ -19,24 +19,24 @@ const GOOD: &str = r#"{"__metadata__":{"format":"pt"},
     "mask":{"dtype":"U8","shape":[5],"data_offsets":[14,19]},
     "a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}}"#;
 
-/// By Python's hashlib.
+/// Computed with Python's hashlib.
 const DIGEST_OF_GOOD: &str = "a408918a541ef4711711f7f12ff54d8297eea4769ebbde06d3c285d7d694716c";
 
 fn good() -> Vec<u8> {
     file(GOOD, &(0..19u8).collect::<Vec<_>>())
 }
 
-/// The header as announced, and each tensor's bytes.
+/// The tensors that the header lists, and the bytes of each.
 type Contents = (Vec<TensorInfo>, Vec<(String, Vec<u8>)>);
 
-/// Reads a file in pieces, against the digest that it should have.
+/// Reads a file in pieces and verifies it against `sha256`, if that is given.
 fn read_as(bytes: &[u8], cuts: &[usize], sha256: Option<&str>) -> Result<Contents, Error> {
     let mut reader = Reader::new(sha256);
     let (mut header, mut data) = (Vec::new(), Vec::<(String, Vec<u8>)>::new());
     let mut at = 0;
     let mut cuts = cuts.iter().cycle();
     while at < bytes.len() {
-        let n = (*cuts.next().expect("a cut")).clamp(1, bytes.len() - at);
+        let n = (*cuts.next().expect("a length")).clamp(1, bytes.len() - at);
         let mut piece = &bytes[at..at + n];
         while let Some(event) = reader.next(&mut piece)? {
             match event {
@@ -64,7 +64,7 @@ fn code(bytes: &[u8]) -> &'static str {
 
 #[test]
 fn tensors_come_in_the_order_of_the_data() {
-    let (header, data) = read(&good(), &[1 << 20]).expect("a good file");
+    let (header, data) = read(&good(), &[1 << 20]).expect("a valid file");
     let names: Vec<&str> = header.iter().map(|t| t.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "empty", "mask"]);
     assert_eq!(header[0].element, Ok(Element::F32));
@@ -77,18 +77,18 @@ fn tensors_come_in_the_order_of_the_data() {
 
 proptest! {
     #[test]
-    fn every_splitting_gives_the_same(cuts in prop::collection::vec(1usize..200, 1..20)) {
+    fn every_split_gives_the_same_tensors(cuts in prop::collection::vec(1usize..200, 1..20)) {
         prop_assert_eq!(read(&good(), &cuts).ok(), read(&good(), &[1]).ok());
         prop_assert!(read(&good(), &cuts).is_ok());
     }
 
-    /// Bytes that are no model never panic and never pass for a whole file.
+    /// Random bytes never cause a panic and are never accepted as a whole file.
     #[test]
-    fn noise_is_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn noise_is_rejected(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(matches!(code(&bytes), "bad-header" | "truncated"));
     }
 
-    /// A good file with one byte of the header changed is read or refused, never a panic.
+    /// A valid file with one changed byte in its header is read or rejected, without a panic.
     #[test]
     fn a_changed_header_never_panics(at in 0usize..GOOD.len() + 8, byte in any::<u8>()) {
         let mut bytes = good();
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn a_truncated_file_says_how_much_came() {
+fn a_truncated_file_reports_how_much_was_received() {
     let whole = good();
     for n in 0..whole.len() {
         let error = read(&whole[..n], &[7]).err();
@@ -109,7 +109,7 @@ fn a_truncated_file_says_how_much_came() {
 }
 
 #[test]
-fn lying_headers_are_refused() {
+fn inconsistent_headers_are_rejected() {
     let tensor = |dtype: &str, shape: &str, start: u64, end: u64| {
         file(
             &format!(
@@ -121,10 +121,10 @@ fn lying_headers_are_refused() {
     assert_eq!(code(&tensor("F32", "[16]", 0, 64)), "fine");
     assert_eq!(code(&tensor("F32", "[15]", 0, 64)), "bad-header", "size and shape differ");
     assert_eq!(code(&tensor("F32", "[16]", 64, 0)), "bad-header", "end before start");
-    assert_eq!(code(&tensor("F32", "[14]", 8, 64)), "bad-header", "a hole at the start");
+    assert_eq!(code(&tensor("F32", "[14]", 8, 64)), "bad-header", "a gap at the start");
     assert_eq!(code(&tensor("F32", "[15]", 0, 60)), "bad-header", "bytes after the last tensor");
     assert_eq!(code(&tensor("F32", "[17]", 0, 68)), "truncated", "more than the file has");
-    // A model may not need it, so its type is an error only where it does.
+    // A model may not need the tensor, so its type is an error only if the model does.
     assert_eq!(code(&tensor("Q7", "[16]", 0, 64)), "fine", "an unknown type");
     assert_eq!(code(&tensor("F32", "[-1]", 0, 64)), "bad-header", "a negative size");
     let huge = "[4294967296,4294967296,4294967296]";
@@ -133,23 +133,23 @@ fn lying_headers_are_refused() {
     assert_eq!(code(&tensor("U8", &format!("[{vast}]"), 0, vast)), "bad-header", "2^61 bytes");
     assert_eq!(code(&tensor("F32", "[1,1,1,1,1,1,1,1,16]", 0, 64)), "bad-header", "rank 9");
     let twice = r#"{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"x":{"dtype":"U8","shape":[8],"data_offsets":[8,16]}}"#;
-    assert_eq!(code(&file(twice, &[0; 16])), "bad-header", "a name twice");
+    assert_eq!(code(&file(twice, &[0; 16])), "bad-header", "a duplicate name");
     let overlap = r#"{"x":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"y":{"dtype":"U8","shape":[8],"data_offsets":[4,12]}}"#;
-    assert_eq!(code(&file(overlap, &[0; 12])), "bad-header", "overlap");
+    assert_eq!(code(&file(overlap, &[0; 12])), "bad-header", "overlapping data");
 }
 
 #[test]
-fn what_is_no_safetensors_file_is_refused() {
+fn other_file_formats_are_rejected() {
     assert_eq!(code(b"<!DOCTYPE html><html><body>Not found</body></html>"), "bad-header");
     assert_eq!(code(b"PK\x03\x04 a pytorch_model.bin is a zip file"), "bad-header");
     assert_eq!(code(&file("[1,2]", &[])), "bad-header");
     assert_eq!(code(&file("{\"x\":", &[])), "bad-header");
-    assert_eq!(code(&u64::MAX.to_le_bytes()), "bad-header", "an endless header is not waited for");
+    assert_eq!(code(&u64::MAX.to_le_bytes()), "bad-header", "an absurd header length is an error at once");
     assert_eq!(code(b""), "truncated");
 }
 
 #[test]
-fn a_file_is_held_to_its_digest() {
+fn a_file_is_verified_against_its_digest() {
     let digest = DIGEST_OF_GOOD;
     let code = |bytes: &[u8], sha256: &str| {
         read_as(bytes, &[7], Some(sha256)).map_or_else(|e| e.code(), |_| "fine")
@@ -165,12 +165,12 @@ fn a_file_is_held_to_its_digest() {
 }
 
 #[test]
-fn a_digest_can_be_set_aside() {
+fn a_digest_can_be_resumed() {
     let mut digest = Digest::default();
     digest.update(b"The quick brown fox ");
     let mut later = Digest::resume(&digest.state()).expect("a state");
     later.update(b"jumps over the lazy dog");
-    // The well-known test vector.
+    // A well-known test vector.
     let expected = "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592";
     assert_eq!(later.hex(), expected);
     let state = digest.state();
@@ -180,7 +180,7 @@ fn a_digest_can_be_set_aside() {
 }
 
 #[test]
-fn a_file_is_gone_on_with_where_a_tensor_begins() {
+fn a_file_resumes_at_the_start_of_a_tensor() {
     let bytes = good();
     let head = 8 + GOOD.len();
     let from = |offset: usize| {
@@ -200,7 +200,7 @@ fn a_file_is_gone_on_with_where_a_tensor_begins() {
     };
     assert_eq!(from(head).ok(), Some(vec!["a".into(), "b".into(), "mask".into()]));
     assert_eq!(from(head + 8).ok(), Some(vec!["b".into(), "mask".into()]));
-    assert_eq!(from(head + 19).ok(), Some(vec![]), "the end");
+    assert_eq!(from(head + 19).ok(), Some(vec![]), "the end of the data");
     for wrong in [head + 1, head + 15] {
         assert_eq!(from(wrong).map_err(|e| e.code()), Err("corrupt"), "{wrong}");
     }

@@ -1,4 +1,4 @@
-//! What families and decoders refuse, what the exact costs of their rows are, and CTRL's real vocabulary size.
+//! Tests which configs and decoders are rejected, the exact costs of rows, and CTRL's real vocabulary size.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod support;
@@ -33,7 +33,7 @@ fn with_decoder(parts: &[&str]) -> Options {
 }
 
 #[test]
-fn configs_of_every_family_are_read_or_refused_by_name() {
+fn configs_of_every_family_are_read_or_rejected_by_name() {
     let neo = Golden::neo().config;
     let config = Config::parse(neo).expect("GPT-Neo");
     assert_eq!((config.family, config.n_inner, config.n_ctx), (Family::GptNeo, 50, 70));
@@ -43,13 +43,13 @@ fn configs_of_every_family_are_read_or_refused_by_name() {
     assert_eq!((config.family, config.n_inner), (Family::Ctrl, 44));
     assert_eq!(config.activation, Activation::Relu);
 
-    // `attention_layers` says the same block by block.
+    // `attention_layers` gives the same information block by block.
     let mut json: serde_json::Value = serde_json::from_str(neo).expect("JSON");
     json.as_object_mut().expect("an object").remove("attention_types");
     let code = |json: &serde_json::Value| {
         Config::parse(&json.to_string()).map_or_else(|e| e.code(), |_| "fine")
     };
-    assert_eq!(code(&json), "bad-config", "no word on which blocks are local");
+    assert_eq!(code(&json), "bad-config", "the local blocks are not given");
     json["attention_layers"] = json!(["local", "global", "local"]);
     let config = Config::parse(&json.to_string()).expect("GPT-Neo");
     assert_eq!(config.windows, [Some(3), None, Some(3)]);
@@ -58,7 +58,7 @@ fn configs_of_every_family_are_read_or_refused_by_name() {
     json["attention_layers"] = json!(["local", "sparse", "local"]);
     assert_eq!(code(&json), "unsupported-model");
     json["attention_layers"] = json!(["local", "local", "local"]);
-    // Claims of more blocks than there are cost nothing, however large.
+    // A claim of more blocks than there are costs nothing, however large it is.
     json.as_object_mut().expect("an object").remove("attention_layers");
     for types in [json!([[["local"], u64::MAX]]), json!([[[], u64::MAX]])] {
         json["attention_types"] = types;
@@ -86,16 +86,16 @@ fn a_missing_tensor_of_each_family_is_named_and_extra_ones_are_listed() {
             let error = load(&session, &request, &half).await.expect_err("half a file");
             assert_eq!(error.code(), "missing-tensor");
             assert!(error.to_string().contains(&format!("the tensor {name}.")), "{error}");
-            // The whole, with a tensor that nobody knows and a mask that everybody does.
+            // The whole file loads with an unknown tensor and a known mask.
             let file = with_extra(golden.weights);
-            load(&session, &request, &file).await.expect("it loads all the same");
+            load(&session, &request, &file).await.expect("it loads");
             let loaded = session.loaded().expect("a model");
             assert_eq!(loaded.model.extra_tensors, ["transformer.something.else"]);
         }
     });
 }
 
-/// A file with two more tensors at its end.
+/// A file with an unknown tensor at its end and, for GPT-Neo, a mask.
 fn with_extra(file: &[u8]) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
     let mut header: Map<String, serde_json::Value> =
@@ -114,7 +114,7 @@ fn with_extra(file: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn decoders_that_do_not_exist_or_are_out_of_order_are_refused() {
+fn decoders_that_do_not_exist_or_are_out_of_order_are_rejected() {
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
@@ -160,13 +160,13 @@ fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
         let (plain, t) = (&plain.reading, ids.len());
         let (k, last) = (plain.top_k, plain.taps.len() - 1);
         let reading = &borrowed.reading;
-        assert_eq!(reading.taps.len(), last, "h.7 is the decoder's");
+        assert_eq!(reading.taps.len(), last, "h.7 belongs to the decoder");
         let same = |from: usize, to: usize| {
             let logits = &plain.top_logits[from * t * k..][..t * k];
             assert_eq!(logits, &reading.top_logits[to * t * k..][..t * k]);
         };
         same(last, last - 1);
-        // Another last token changes nothing before it, in any row: not even over the first block.
+        // Another last token changes nothing before it, in any row, not even beyond the first block of positions.
         let mut edited = ids.clone();
         edited[69] = 7;
         let after = read(&session, &edited, &options).await.expect("a reading");
@@ -200,16 +200,16 @@ fn dispatches_of_halves_and_of_a_borrowed_block() {
         // Eight more rows: as many more norms, and 300 middle rows are two groups, not one (4 + 2).
         let halves = Options { depth: Depth::Halves, ..Options::default() };
         assert_eq!(cost(&halves).await, (blocks.0 + 8 + 5, 17 * 20 * cell));
-        // Each contribution is a difference before its norm; the final row besides.
+        // Each contribution is a difference before its norm; the final row is decoded as well.
         let parts = Options { depth: Depth::Contributions, ..Options::default() };
         assert_eq!(cost(&parts).await, (blocks.0 + 9 + 16 + 5, 18 * 20 * cell));
-        // Eight rows run through a block of nine dispatches; one row less is decoded.
+        // Eight rows run through a block of nine dispatches; one row fewer is decoded.
         let borrowed = with_decoder(&["h.7"]);
         assert_eq!(cost(&borrowed).await, (blocks.0 + 8 * 9 - 1, 8 * 20 * cell));
     });
 }
 
-/// A file of random numbers; names and shapes of a one-block CTRL.
+/// A one-block CTRL of random numbers: its config, its file, its `wte` and its biases of the logits.
 fn random_ctrl(vocab_size: usize, c: usize, dff: usize) -> (String, Vec<u8>, Vec<f32>, Vec<f32>) {
     let config = format!(
         r#"{{"model_type":"ctrl","n_layer":1,"n_head":2,"n_embd":{c},"dff":{dff},"n_positions":8,"vocab_size":{vocab_size}}}"#
@@ -245,10 +245,10 @@ fn random_ctrl(vocab_size: usize, c: usize, dff: usize) -> (String, Vec<u8>, Vec
     (config, file, wte, bias)
 }
 
-/// 246,534 tokens in shards of a mebibyte: the input row, which can be written down by hand, against
+/// The embedding of 246,534 tokens is in shards of 1 MiB. The input row, which has a closed form, is compared with
 /// sums over the whole vocabulary in f64.
 #[test]
-fn ctrls_vocabulary_over_several_shards() {
+fn ctrl_vocabulary_in_several_shards() {
     let (vocab_size, c) = (246_534, 8);
     let (config, file, wte, bias) = random_ctrl(vocab_size, c, 12);
     block_on(async {
@@ -301,7 +301,7 @@ fn ctrls_vocabulary_over_several_shards() {
             for track in &reading.tracked {
                 let logit = logits[track.id as usize];
                 close("tracked logit", track.logit[t], logit.into());
-                // Only tokens whose logits are a rounding apart may change places.
+                // Only tokens whose logits differ by a rounding error may swap ranks.
                 let above = |limit: f32| logits.iter().filter(|&&z| z > limit).count();
                 let (best, worst) = (1 + above(logit + 4e-6), above(logit - 4e-6));
                 let got = track.rank[t] as usize;

@@ -1,5 +1,5 @@
-//! The whole model and the whole lens against Hugging Face transformers in float64
-//! (tests/golden/make.py): natively, in Chromium and in Firefox.
+//! Compares the whole model and the whole lens with Hugging Face transformers in float64 (tests/golden/make.py):
+//! natively, in Chromium and in Firefox.
 
 mod support;
 
@@ -18,10 +18,10 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
-    several_chunks_and_groups long_text_has_the_bits_of_its_beginning
-    halves_and_borrowed_parts gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
+    several_chunks_and_groups a_long_text_has_the_bits_of_its_prefix
+    half_blocks_and_borrowed_halves gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
-    editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_place_on_to_the_same_bits
+    editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_position_on_with_the_same_bits
 }
 
 const NORMS: [(&str, Norm); 3] =
@@ -63,7 +63,7 @@ async fn check(golden: &Golden) {
     }
 }
 
-/// Compares every way in which a case of families.py was read.
+/// Compares every combination of rows, decoder and norm in a case of families.py.
 async fn check_views(golden: &Golden) {
     for name in golden.precisions() {
         for shard_bytes in [64 << 20, 1] {
@@ -96,11 +96,11 @@ async fn check_view(golden: &Golden, session: &Session, key: &str) {
     let reading = &lensed.reading;
     assert_eq!(reading.taps, golden.rows(&format!("{rows}/{decoder}")), "{} {key}", golden.name);
     compare(golden, key, reading);
-    // Half of the last block is not what is missing after the block before it.
+    // Half of the last block is not all that is missing after the block before it.
     let is_half = rows == "blocks" && decoder.matches('.').count() > 1 && !decoder.contains('+');
     assert_eq!(reading.final_is_model, norm == "affine" && !is_half, "{} {key}", golden.name);
 
-    // Traced along a row and along a position: the bits of the reading itself.
+    // A trace along a row or along a position has the bits of the reading itself.
     let (id, t) = (golden.track()[0], reading.n_tokens());
     let tracked = &reading.tracked[0];
     let last = reading.taps.len() - 1;
@@ -112,7 +112,7 @@ async fn check_view(golden: &Golden, session: &Session, key: &str) {
     }
 }
 
-async fn halves_and_borrowed_parts() {
+async fn half_blocks_and_borrowed_halves() {
     check_views(&Golden::gpt2_halves()).await;
 }
 
@@ -140,7 +140,7 @@ fn compare(golden: &Golden, key: &str, reading: &Reading) {
         let error =
             compare_values(&format!("{} {key} {name}", golden.name), got, &exact, tolerance);
         if error / tolerance > worst.0 {
-            worst = (error / tolerance, format!("{name} off {error:.1e} of {tolerance:.1e}"));
+            worst = (error / tolerance, format!("{name}, error {error:.1e} of {tolerance:.1e}"));
         }
     }
     for track in &reading.tracked {
@@ -155,7 +155,7 @@ fn compare(golden: &Golden, key: &str, reading: &Reading) {
         compare_ranks(&format!("{} {key} {}", golden.name, of("rank")), &track.rank, &bounds);
     }
     compare_top(golden, key, reading);
-    say(&format!("{} {key}: closest call {}", golden.name, worst.1));
+    say(&format!("{} {key}: closest to its tolerance is {}", golden.name, worst.1));
 }
 
 fn compare_values(what: &str, got: &[f32], exact: &[f32], tolerance: f64) -> f64 {
@@ -222,8 +222,8 @@ async fn several_chunks_and_groups() {
     check(&Golden::tall()).await;
 }
 
-/// Four blocks of positions and more rows than a group holds, against a text of 20 tokens.
-async fn long_text_has_the_bits_of_its_beginning() {
+/// A text of four blocks of positions, with more rows than a group holds, is compared with its first 20 tokens.
+async fn a_long_text_has_the_bits_of_its_prefix() {
     let [golden, ..] = Golden::tales();
     let ids: Vec<u32> = (0..256u32).map(|i| i * 37 % 4096).collect();
     let fresh = async |ids: &[u32]| {
@@ -249,7 +249,7 @@ async fn tales_on_three_texts() {
     }
 }
 
-/// The embedding cut into shards of 1 and 7 rows gives the same reading.
+/// The embedding split into shards of 1 and 7 rows gives the same reading.
 async fn shards_of_one_and_seven_rows() {
     let golden = Golden::untied();
     for rows in [1, 7] {
@@ -289,7 +289,7 @@ async fn trace_agrees_with_the_reading() {
     }
 }
 
-/// Bits of everything a reading says of its first `end` positions.
+/// The bits of every value of a reading at its first `end` positions.
 fn bits(reading: &Reading, end: usize) -> Vec<Vec<u32>> {
     let cut = reading.slice(0, end);
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
@@ -309,8 +309,8 @@ fn bits(reading: &Reading, end: usize) -> Vec<Vec<u32>> {
     all
 }
 
-/// Causality, bit for bit; and the same prefix gives the same bits whatever follows it. Every text
-/// is read in a session of its own, so that nothing is taken over from another.
+/// The pass is causal, bit for bit, and the same prefix gives the same bits whatever follows it. Every text is read in
+/// a new session, so that nothing is reused.
 async fn editing_a_token_changes_nothing_to_its_left() {
     let golden = Golden::massive();
     let fresh = async |ids: &[u32]| {
@@ -329,12 +329,12 @@ async fn editing_a_token_changes_nothing_to_its_left() {
     assert_ne!(
         bits(&whole.reading, edit + 1),
         bits(&other.reading, edit + 1),
-        "the edit itself must show"
+        "the edit itself must change the reading"
     );
 }
 
-/// What is taken over from the last reading is what a fresh reading would compute, bit for bit.
-async fn an_edit_is_read_from_its_place_on_to_the_same_bits() {
+/// The values reused from the last reading are those that a new session computes, bit for bit.
+async fn an_edit_is_read_from_its_position_on_with_the_same_bits() {
     let golden = Golden::massive();
     let ids = golden.ids();
     let edit = |at: usize| {
@@ -343,7 +343,7 @@ async fn an_edit_is_read_from_its_place_on_to_the_same_bits() {
         edited
     };
     let session = load(&golden, Precision::F16, 64 << 20).await;
-    // Typing at the end, an edit in either block, a cut, the same text, another text altogether.
+    // Text appended, an edit in either block, a truncation, the same text, and an unrelated text.
     let texts = [
         ids[..40].to_vec(),
         ids[..41].to_vec(),
@@ -354,7 +354,7 @@ async fn an_edit_is_read_from_its_place_on_to_the_same_bits() {
     ];
     let again = [ids[..20].to_vec(), vec![1], vec![1, 2], ids.clone()];
     for (i, text) in texts.iter().chain(&again).enumerate() {
-        // Another norm keeps the residual stream, but no column.
+        // With another norm the residual stream is reused, but no column.
         let norm = if i % 3 == 2 { Norm::Plain } else { Norm::Affine };
         let reused = read(&session, text, norm, &golden).await;
         let fresh = load(&golden, Precision::F16, 64 << 20).await;

@@ -1,4 +1,4 @@
-//! The copy that is kept while a model loads: standard, verified, and gone on with after any cut.
+//! Tests the copy that is kept while a model loads: it is standard and verified, and resumes after any interruption.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod support;
@@ -18,16 +18,16 @@ use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
 use support::golden::{Golden, halves};
 
-/// Bytes in memory, with room for so many.
+/// A store in memory with a limited capacity.
 #[derive(Clone)]
 struct Memory {
     bytes: Rc<RefCell<Vec<u8>>>,
-    room: usize,
+    capacity: usize,
 }
 
 impl Memory {
     fn new() -> Memory {
-        Memory { bytes: Rc::default(), room: usize::MAX }
+        Memory { bytes: Rc::default(), capacity: usize::MAX }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -50,7 +50,7 @@ impl Store for Memory {
 
     fn write(&mut self, at: u64, new: &[u8]) -> std::result::Result<(), StoreError> {
         let (at, mut bytes) = (at as usize, self.bytes.borrow_mut());
-        if at + new.len() > self.room {
+        if at + new.len() > self.capacity {
             let (name, message) = ("QuotaExceededError".into(), "the disk is full".into());
             return Err(StoreError { name, message });
         }
@@ -74,7 +74,7 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Whether a copy was made of these files, by their digests or else by their headers.
+/// Whether a copy was made of these files, according to their digests or else to their headers.
 fn is_of(copy: &PartialCopy, files: &[Vec<u8>], digests: bool) -> bool {
     let known: Vec<_> = files.iter().map(|file| digests.then(|| sha256(file))).collect();
     let known: Vec<_> = known.iter().map(Option::as_deref).collect();
@@ -86,8 +86,8 @@ fn is_of(copy: &PartialCopy, files: &[Vec<u8>], digests: bool) -> bool {
     copy.compare(&known).is_some_and(|undecided| undecided.iter().all(same_header))
 }
 
-/// Loads files as the page does, into `store`; the connection is cut for good after `cut` bytes.
-/// Returns how many bytes of the files were asked for, and what became of it.
+/// Loads files as the page does and keeps a copy in `store`; the connection is lost after `cut` bytes. Returns how many
+/// bytes of the files were requested, and the result.
 async fn load(
     session: &Session,
     request: &LoadRequest<'_>,
@@ -110,7 +110,7 @@ async fn load(
             let mut from = 0;
             if index == start.file && start.offset > 0 {
                 let has_header = session.push_header(&mut loading, &mut &file[..]).await?;
-                assert!(has_header, "a whole header at once");
+                assert!(has_header, "the header is complete");
                 from = start.offset as usize;
                 if !loading.loader.resume_at(&start)? {
                     loading.loader.end_file()?;
@@ -135,10 +135,10 @@ async fn load(
         }
         return (asked, Err(error));
     }
-    (asked, session.install(loading).await.map(|(_, keeping)| keeping))
+    (asked, session.install(loading).await.map(|(_, outcome)| outcome))
 }
 
-/// The numbers of a tensor, each exactly.
+/// The exact numbers of a tensor.
 fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     match dtype {
         Dtype::F32 => {
@@ -149,7 +149,7 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
     }
 }
 
-/// A small bfloat16 model with an untied head, and a device.
+/// A small bfloat16 model with an untied head, and a session.
 async fn untied() -> (Golden, Session) {
     (Golden::untied(), Session::open().await.expect("a WebGPU adapter"))
 }
@@ -165,20 +165,20 @@ fn request(golden: &Golden, precision: Precision) -> LoadRequest<'_> {
 }
 
 #[test]
-fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
+fn a_copy_is_a_standard_file_that_loads_as_the_same_model() {
     block_on(async {
         let (golden, session) = untied().await;
         let source = SafeTensors::deserialize(golden.weights).expect("a golden file");
         for precision in [Precision::F16, Precision::F32] {
             let (request, store) = (request(&golden, precision), Memory::new());
             let files = [golden.weights.to_vec()];
-            let (_, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
-            let keeping = keeping.expect("it loads");
+            let (_, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
+            let outcome = outcome.expect("it loads");
             let whole = bits(&session, &golden.ids()).await;
-            let kept = keeping.kept.expect("it was kept");
-            assert_eq!(keeping.error, None);
+            let kept = outcome.kept.expect("a kept copy");
+            assert_eq!(outcome.error, None);
 
-            // By the format's own crate: the same tensors, matrices in f16 and all else in f32.
+            // The format's own crate reads the same tensors, matrices in f16 and all else in f32.
             let bytes = store.bytes();
             assert_eq!(kept.bytes, bytes.len() as u64);
             let file = SafeTensors::deserialize(&bytes).expect("a standard file");
@@ -203,14 +203,14 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
                 assert!(tensor.data() == expected, "{name}");
             }
 
-            // The same reader loads it, to the same bits; a damaged byte is noticed.
+            // The same reader loads the copy with the same bits, and detects a damaged byte.
             let none = Memory::new();
             load(&session, &request, std::slice::from_ref(&bytes), false, &none, usize::MAX)
                 .await
                 .1
-                .expect("ok");
+                .expect("it loads");
             assert_eq!(bits(&session, &golden.ids()).await, whole);
-            // A copy of a copy has the same data; its header names the other source.
+            // A copy of a copy has the same data; its header names another source.
             let again = none.bytes();
             let (other_head, _) = SafeTensors::read_metadata(&again).expect("a header");
             assert!(again[8 + other_head..] == bytes[8 + head..]);
@@ -220,13 +220,13 @@ fn what_is_kept_is_a_standard_file_that_loads_as_the_same_model() {
             damaged[last] ^= 1;
             let (_, result) = load(&session, &request, &[damaged], false, &none, usize::MAX).await;
             assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
-            assert!(none.bytes().is_empty(), "nothing of it is kept");
+            assert!(none.bytes().is_empty(), "no copy of it is kept");
         }
     });
 }
 
 #[test]
-fn a_load_that_was_cut_anywhere_is_gone_on_with() {
+fn a_load_resumes_after_an_interruption_anywhere() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -239,20 +239,20 @@ fn a_load_that_was_cut_anywhere_is_gone_on_with() {
                 let (cut, store) = (total * tenth / 10, Memory::new());
                 let (_, result) = load(&session, &request, &files, true, &store, cut).await;
                 assert_eq!(result.map_err(|e| e.code()), Err("network"));
-                let (asked, keeping) =
+                let (asked, outcome) =
                     load(&session, &request, &files, true, &store, usize::MAX).await;
-                assert!(keeping.expect("it loads").kept.is_some());
-                assert_eq!(store.bytes(), whole.bytes(), "cut after {cut} of {total} bytes");
+                assert!(outcome.expect("it loads").kept.is_some());
+                assert_eq!(store.bytes(), whole.bytes(), "interrupted after {cut} of {total} bytes");
                 assert_eq!(bits(&session, &golden.ids()).await, expected);
-                assert!(asked + cut <= total + total / 3, "{asked} asked for after {cut}");
+                assert!(asked + cut <= total + total / 3, "{asked} requested after {cut}");
             }
         }
     });
 }
 
-/// A tab that closes between the last byte and the page's own note of it.
+/// A tab may close after the last byte and before the page has recorded it.
 #[test]
-fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
+fn a_finished_copy_that_was_not_recorded_is_used_as_it_is() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -268,7 +268,7 @@ fn a_finished_copy_that_nobody_noted_is_taken_as_it_is() {
     });
 }
 
-/// Two fine-tunes of one shape, and one handle: the copy of the first must never pass for the second, nor be mixed
+/// Two fine-tunes have one shape and share a handle: the copy of the first must never be used for the second or mixed
 /// with it, whether the digests of the files are known or not.
 #[test]
 fn a_copy_of_other_files_is_not_used() {
@@ -277,7 +277,7 @@ fn a_copy_of_other_files_is_not_used() {
         let request = request(&golden, Precision::F16);
         let first = [golden.weights.to_vec()];
         let mut other = golden.weights.to_vec();
-        // One number of the first tensor's data, with the same header and length.
+        // One number of the first tensor's data differs; header and length are the same.
         let head = 8 + u64::from_le_bytes(other[..8].try_into().expect("8 bytes")) as usize;
         other[head + 40] ^= 0x20;
         let second = [other];
@@ -297,7 +297,7 @@ fn a_copy_of_other_files_is_not_used() {
             assert_eq!(bits(&session, &golden.ids()).await, expected);
         }
 
-        // Without digests, the header tells: another name in its metadata is another file.
+        // Without digests, the headers decide: another name in the metadata means another file.
         let longer = with_metadata(golden.weights);
         for cut in [total / 2, usize::MAX] {
             let store = Memory::new();
@@ -306,7 +306,7 @@ fn a_copy_of_other_files_is_not_used() {
             let (asked, copy) = load(&session, &request, &files, false, &store, usize::MAX).await;
             assert!(copy.expect("it loads").kept.is_some());
             assert_eq!(asked, longer.len(), "from the start, after {cut} bytes of another file");
-            // The same file again is not asked for again.
+            // The same file is not requested again.
             let (asked, copy) = load(&session, &request, &files, false, &store, usize::MAX).await;
             assert!(copy.expect("it loads").kept.is_some());
             assert_eq!(asked, 0);
@@ -314,7 +314,7 @@ fn a_copy_of_other_files_is_not_used() {
     });
 }
 
-/// The same tensors behind a header with one more entry of metadata.
+/// The same tensors after a header with one more entry of metadata.
 fn with_metadata(file: &[u8]) -> Vec<u8> {
     let n = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
     let mut header: serde_json::Value = serde_json::from_slice(&file[8..8 + n]).expect("JSON");
@@ -323,9 +323,9 @@ fn with_metadata(file: &[u8]) -> Vec<u8> {
     [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &file[8 + n..]].concat()
 }
 
-/// Numbers in the header of a kept file that would overflow when they are added.
+/// The header of a kept file may have numbers that overflow when they are added.
 #[test]
-fn a_position_beyond_any_file_is_no_copy() {
+fn a_copy_with_a_position_beyond_any_file_is_ignored() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -349,7 +349,7 @@ fn a_position_beyond_any_file_is_no_copy() {
 }
 
 #[test]
-fn a_beginning_in_another_precision_is_not_gone_on_with() {
+fn a_partial_copy_in_another_precision_is_not_resumed() {
     block_on(async {
         let (golden, session) = untied().await;
         let files = [golden.weights.to_vec()];
@@ -358,8 +358,8 @@ fn a_beginning_in_another_precision_is_not_gone_on_with() {
         let half = golden.weights.len() * 3 / 4;
         let _ = load(&session, &f16, &files, true, &store, half).await;
         assert!(!store.bytes().is_empty());
-        let (asked, keeping) = load(&session, &f32, &files, true, &store, usize::MAX).await;
-        assert!(keeping.expect("it loads").kept.is_some());
+        let (asked, outcome) = load(&session, &f32, &files, true, &store, usize::MAX).await;
+        assert!(outcome.expect("it loads").kept.is_some());
         assert_eq!(asked, golden.weights.len(), "from the start");
         let bytes = store.bytes();
         let file = SafeTensors::deserialize(&bytes).expect("a standard file");
@@ -368,14 +368,14 @@ fn a_beginning_in_another_precision_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
+fn a_cancel_stops_the_restoring_of_a_partial_copy_and_leaves_it_unchanged() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
         let files = [golden.weights.to_vec()];
         let store = Memory::new();
         let _ = load(&session, &request, &files, true, &store, golden.weights.len() / 2).await;
-        let beginning = store.bytes();
+        let partial = store.bytes();
         let mut loading = session.load(&request).await.expect("a load");
         let cancel = Cancel::new(|| true);
         let watch = RestoreWatch { cancel: &cancel, on_progress: &|_| {} };
@@ -384,12 +384,12 @@ fn a_cancel_stops_the_taking_up_of_a_beginning_and_leaves_it() {
         let taken = session.keep(&mut loading, Box::new(store.clone()), copy, &watch).await;
         assert_eq!(taken.map(|_| ()).map_err(|e| e.code()), Err("aborted"));
         loading.loader.save();
-        assert_eq!(store.bytes(), beginning);
+        assert_eq!(store.bytes(), partial);
     });
 }
 
 #[test]
-fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
+fn a_partial_copy_that_is_damaged_or_of_another_model_is_not_resumed() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -399,28 +399,28 @@ fn a_beginning_that_is_damaged_or_another_models_is_not_gone_on_with() {
         let store = Memory::new();
         let half = golden.weights.len() / 2;
         let _ = load(&session, &request, &files, true, &store, half).await;
-        let beginning = store.bytes();
-        let head = 8 + u64::from_le_bytes(beginning[..8].try_into().expect("8 bytes")) as usize;
+        let partial = store.bytes();
+        let head = 8 + u64::from_le_bytes(partial[..8].try_into().expect("8 bytes")) as usize;
         for damage in [0, 9, head, head + 100] {
-            store.bytes.replace(beginning.clone());
+            store.bytes.replace(partial.clone());
             store.bytes.borrow_mut()[damage] ^= 0x10;
-            let (asked, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
-            assert!(keeping.expect("it loads").kept.is_some());
+            let (asked, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
+            assert!(outcome.expect("it loads").kept.is_some());
             assert_eq!(asked, golden.weights.len(), "damage at {damage}: from the start");
             assert_eq!(store.bytes(), whole.bytes());
         }
         let other = Golden::massive();
-        store.bytes.replace(beginning);
+        store.bytes.replace(partial);
         let files = [other.weights.to_vec()];
         let request = self::request(&other, Precision::F16);
-        let (asked, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
-        assert!(keeping.expect("it loads").kept.is_some());
+        let (asked, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
+        assert!(outcome.expect("it loads").kept.is_some());
         assert_eq!(asked, other.weights.len());
     });
 }
 
 #[test]
-fn a_source_is_held_to_its_digest_across_a_cut() {
+fn a_source_is_verified_against_its_digest_across_an_interruption() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -428,7 +428,7 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
         let mut bad = good.clone();
         let early = good.len() / 4;
         bad[early] ^= 1;
-        // The first half came damaged, unnoticed; the rest is as it should be.
+        // The first half arrives damaged, which is not detected yet; the rest is intact.
         let store = Memory::new();
         let mut loading = session.load(&request).await.expect("a load");
         let half = good.len() / 2;
@@ -436,19 +436,19 @@ fn a_source_is_held_to_its_digest_across_a_cut() {
         let keep = session.keep(&mut loading, Box::new(store.clone()), None, &watch);
         keep.await.expect("a start");
         loading.loader.begin_file(0, Some(&sha256(&good)));
-        session.push(&mut loading, &bad[..half]).await.expect("nothing to notice yet");
+        session.push(&mut loading, &bad[..half]).await.expect("damage that is not detected yet");
         loading.loader.save();
         drop(loading);
         assert!(!store.bytes().is_empty());
         let (_, result) =
             load(&session, &request, std::slice::from_ref(&good), true, &store, usize::MAX).await;
         assert_eq!(result.map_err(|e| e.code()), Err("corrupt"));
-        assert!(store.bytes().is_empty(), "what cannot be trusted is not gone on with");
+        assert!(store.bytes().is_empty(), "a copy that cannot be trusted is discarded");
     });
 }
 
 #[test]
-fn a_store_that_refuses_does_not_fail_the_load() {
+fn a_store_that_fails_does_not_fail_the_load() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -457,24 +457,24 @@ fn a_store_that_refuses_does_not_fail_the_load() {
         load(&session, &request, &files, true, &whole, usize::MAX).await.1.expect("it loads");
         let expected = bits(&session, &golden.ids()).await;
         let size = whole.bytes().len();
-        for room in [0, size / 2, size - 1] {
-            let store = Memory { room, ..Memory::new() };
-            let (_, keeping) = load(&session, &request, &files, true, &store, usize::MAX).await;
-            let keeping = keeping.expect("it loads all the same");
-            assert_eq!(keeping.kept, None);
-            let refusal = keeping.error.expect("a reason");
+        for capacity in [0, size / 2, size - 1] {
+            let store = Memory { capacity, ..Memory::new() };
+            let (_, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
+            let outcome = outcome.expect("it loads");
+            assert_eq!(outcome.kept, None);
+            let failure = outcome.error.expect("a reason");
             assert_eq!(
-                (&*refusal.name, &*refusal.message),
+                (&*failure.name, &*failure.message),
                 ("QuotaExceededError", "the disk is full")
             );
-            assert!(store.bytes().is_empty(), "no room is taken by what can never be whole");
+            assert!(store.bytes().is_empty(), "a copy that can never be whole takes no space");
             assert_eq!(bits(&session, &golden.ids()).await, expected);
         }
     });
 }
 
 #[test]
-fn a_missing_tensor_leaves_nothing_behind() {
+fn a_missing_tensor_leaves_no_copy() {
     block_on(async {
         let (golden, session) = untied().await;
         let request = request(&golden, Precision::F16);
@@ -486,7 +486,7 @@ fn a_missing_tensor_leaves_nothing_behind() {
     });
 }
 
-/// IEEE 754's rounding to nearest, ties to even, by hand: 2049 lies between 2048 and 2050.
+/// The cases of IEEE 754's rounding to nearest, ties to even, are worked out by hand: 2049 lies between 2048 and 2050.
 #[test]
 fn halves_are_rounded_to_nearest_even() {
     let stored = |value: f32| {
@@ -499,8 +499,8 @@ fn halves_are_rounded_to_nearest_even() {
         (2051.0, 0x6802),         // tie: up to the even 2052
         (2049.01, 0x6801),        // past the tie: 2050
         (65519.99, 0x7bff),       // just below the tie with 65536: the largest, 65504
-        (2f32.powi(-24), 0x0001), // the smallest there is
-        (2f32.powi(-25), 0x0000), // a tie with nothing
+        (2f32.powi(-24), 0x0001), // the smallest positive value
+        (2f32.powi(-25), 0x0000), // a tie with zero
         (1.5 * 2f32.powi(-24), 0x0002),
         (-0.0, 0x8000),
     ];

@@ -1,5 +1,5 @@
-//! The forward pass's kernels against their CPU twins on odd shapes: natively, in Chromium and in
-//! Firefox. tests/lens_kernels.rs has the lens's.
+//! Compares the kernels of the forward pass with their CPU twins on odd shapes: natively, in Chromium and in Firefox.
+//! Those of the lens are in tests/lens_kernels.rs.
 
 mod support;
 
@@ -15,13 +15,13 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row matmul_f32 matmul_f16 matmul_columns
-    attention subtract gram gather_dot_has_the_bits_of_matmul rows_do_not_see_each_other
+    attention subtract gram gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
 
 const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
 
-/// Cuts a table \[V, C\] into shards of `rows` rows.
+/// Splits a table \[V, C\] into shards of `rows` rows.
 fn shards(lab: &Lab, table: &[f32], c: usize, rows: usize, precision: Precision) -> Vec<Shard> {
     let mut first_column = 0;
     let cut = |(i, piece): (usize, &[f32])| {
@@ -45,7 +45,7 @@ async fn embed() {
             let wte = stored(&wte, precision);
             let y = lab.gpu.tensor("y", (4 * 9 * pad4(c)) as u64);
             let mut rec = lab.gpu.record("a test", &lab.cancel);
-            // Two blocks, the second from position 4 on.
+            // There are two blocks; the second starts at position 4.
             for (first_position, n_rows) in [(0, 4), (4, 5)] {
                 let op = Embed {
                     ids: &lab.gpu.upload("ids", &ids),
@@ -112,7 +112,7 @@ async fn layer_norm_with_massive_activation() {
     run_layer_norm(&lab, &x, 768, None).await;
 }
 
-/// The squares of these overflow single precision; a plain f32 sum would give the bias alone, as if it were sure.
+/// The squares of these values overflow single precision; a plain f32 sum would give the bias alone.
 async fn layer_norm_of_any_finite_row() {
     let lab = Lab::open(Precision::F32).await;
     let c = 37;
@@ -145,7 +145,7 @@ async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
     read[0].chunks(pad4(c)).flat_map(|row| row[..c].to_vec()).collect()
 }
 
-/// Shapes are compared, not only sizes: every operand here has bytes enough.
+/// Shapes are compared, not only sizes: every operand here has enough bytes.
 async fn shapes_are_checked() {
     let lab = Lab::open(Precision::F32).await;
     let (big, out) = (lab.gpu.tensor("big", 4096), lab.gpu.tensor("out", 4096));
@@ -160,7 +160,7 @@ async fn shapes_are_checked() {
         ("x is wider than K", Matmul { x: rows(12), ..fine() }),
         ("columns beyond N", Matmul { columns4: 2..4, ..fine() }),
         ("columns beyond a row of y", Matmul { y_column4: 1, ..fine() }),
-        ("a residual of other rows", Matmul { residual: Some(rows(8)), ..fine() }),
+        ("a residual of another width", Matmul { residual: Some(rows(8)), ..fine() }),
         ("rows beyond the tensor", Matmul { n_rows: 1 << 30, ..fine() }),
     ];
     for (what, op) in &wrong {
@@ -173,7 +173,7 @@ async fn shapes_are_checked() {
     let op = Gram { weight: &weight, counts: &big, groups: 0..4, y: &out };
     let result = lab.kernels.gram(&mut rec, &op).map_err(|e| e.code());
     assert_eq!(result, Err("bad-shape"), "tokens beyond the matrix");
-    rec.finish().await.expect("nothing that was refused was recorded");
+    rec.finish().await.expect("no invalid operation was recorded");
 }
 
 async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usize; 3]) {
@@ -223,7 +223,7 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
     }
 }
 
-/// 1, tile − 1, tile, tile + 1 and primes; a workgroup is 16 rows × 64 columns.
+/// The sizes are 1, tile − 1, tile, tile + 1 and primes; a workgroup computes 16 rows × 64 columns.
 const MATMUL_SHAPES: [[usize; 3]; 9] = [
     [1, 1, 1],
     [3, 2, 3],
@@ -252,7 +252,7 @@ async fn matmul_f16() {
     }
 }
 
-/// Some columns of W into some columns of y, and some rows of x into others of y.
+/// Some columns of W are computed into some columns of y, and some rows of x into other rows of y.
 async fn matmul_columns() {
     let lab = Lab::open(Precision::F32).await;
     let (n_in, n_out) = (7, 19);
@@ -285,8 +285,8 @@ async fn attention() {
         let mut noise = Noise::new((c + t) as u64);
         let [q, k, v] = [0, 0, 0].map(|_| noise.values(t * c));
         let scale = 3.0;
-        // The whole text at once, and its end as a second block over the cached keys; every key so
-        // far, one, a few, and more than there are.
+        // The whole text is computed at once, and its end as a second block over the cached keys. The window has
+        // every key so far, one, a few, or more than there are.
         let windows = [None, Some(1), Some(5), Some(t + 3)];
         for (first_position, window) in [0, t / 2].into_iter().flat_map(|p| windows.map(|w| (p, w)))
         {
@@ -335,7 +335,7 @@ async fn subtract() {
         lab.kernels.subtract(&mut rec, &op).expect("subtract");
         rec.finish().await.expect("the device");
         let got = lab.read_rows(&y, n_rows + 1, c).await;
-        assert!(got[..c].iter().all(|&v| v == 0.0), "a row that is not its own was written");
+        assert!(got[..c].iter().all(|&v| v == 0.0), "a row that does not belong to it was written");
         let exact = reference::subtract::<f64>(&a[2 * c..], &b[c..]);
         let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
         let n = n_rows * c;
@@ -350,7 +350,7 @@ async fn gram() {
             let mut noise = Noise::new((v + c) as u64);
             let w = stored(&noise.values(v * c), precision);
             let mut counts: Vec<f32> = noise.values(v).iter().map(|s| s.abs()).collect();
-            // Groups of four before `from` are left out.
+            // Groups of four before `from` are skipped.
             let matrix = lab.matrix(&w, c, precision, true);
             let y = lab.gpu.tensor("y", (4 * pad4(c) * pad4(c)) as u64);
             let counts_tensor = lab.rows(&counts, v);
@@ -376,7 +376,7 @@ async fn gather_dot_has_the_bits_of_matmul() {
         let mut noise = Noise::new(11);
         let (x, table) = (noise.values(n_rows * c), stored(&noise.values(v * c), precision));
         let mut targets: Vec<u32> = (0..period * 5).map(|_| noise.below(v) as u32).collect();
-        targets[3] = u32::MAX; // nobody's
+        targets[3] = u32::MAX; // absent
         let x_tensor = lab.rows(&x, c);
         let biases = noise.values(v);
         for (shard_rows, bias) in [(1, None), (7, None), (v, None), (7, Some(&biases[..]))] {
@@ -411,24 +411,24 @@ async fn gather_dot_has_the_bits_of_matmul() {
             }
             rec.finish().await.expect("the device");
             let bytes = [(&y, (4 * n_rows * 5) as u64), (&logits, (4 * n_rows * width) as u64)];
-            let parts = lab.gpu.read(&bytes).await.expect("a readback");
-            assert_close("gather_dot", &parts[0], &exact, &plain);
-            for (i, &got) in parts[0].iter().enumerate() {
+            let read = lab.gpu.read(&bytes).await.expect("a readback");
+            assert_close("gather_dot", &read[0], &exact, &plain);
+            for (i, &got) in read[0].iter().enumerate() {
                 let (row, id) = (i / 5, targets[(i / 5 % period) * 5 + i % 5] as usize);
                 if id >= v {
                     assert_eq!(got, 0.0, "an absent target was written");
                     continue;
                 }
                 let column = unembed[id / shard_rows].first_column + id % shard_rows;
-                let same = parts[1][row * width + column];
+                let same = read[1][row * width + column];
                 assert_eq!(got.to_bits(), same.to_bits(), "row {row} id {id}: {got} and {same}");
             }
         }
     }
 }
 
-/// A row's bits depend on that row alone, not on how many are computed with it.
-async fn rows_do_not_see_each_other() {
+/// The bits of a row depend on that row alone, not on how many rows are computed with it.
+async fn rows_are_independent_of_each_other() {
     let lab = Lab::open(Precision::F32).await;
     let (n_in, n_out) = (35, 41);
     let mut noise = Noise::new(2);
@@ -472,9 +472,9 @@ async fn gelu_of_large_arguments() {
     assert_close("gelu", &got, &exact, &plain);
 }
 
-/// wgpu 30.0.0 was reported to hang here in Chromium; everything below relies on it.
+/// wgpu 30.0.0 was reported to hang here in Chromium; every allocation relies on it.
 async fn empty_error_scope() {
     let lab = Lab::open(Precision::F32).await;
     let made = lab.gpu.allocate("a small tensor", || Ok(lab.gpu.tensor("small", 64))).await;
-    assert_eq!(made.expect("room for 64 bytes").bytes(), 64);
+    assert_eq!(made.expect("64 bytes of memory").bytes(), 64);
 }

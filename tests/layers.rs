@@ -1,4 +1,4 @@
-//! The house of ARCHITECTURE.md: a lower layer never names a higher one.
+//! Checks the layers of ARCHITECTURE.md: a lower layer never names a higher one.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::fs;
@@ -15,11 +15,11 @@ const LAYERS: [&[&str]; 10] = [
     &["atlas"],
     &["session"],
     &["web"],
-    // Above all others: the twins are for tests only.
+    // The twins are above all others, because they are for tests only.
     &["reference"],
 ];
 
-/// Outside crates that only one file (or module) may name.
+/// External crates that only one file or module may name.
 const OWNED: [(&str, &str); 6] = [
     ("tokenizers", "tokenizer"),
     ("safetensors", "checkpoint"),
@@ -36,9 +36,9 @@ fn layer(module: &str) -> usize {
     })
 }
 
-/// Every source file with the top module it belongs to.
+/// Every source file with the top-level module that it belongs to.
 fn sources(dir: &Path, module: Option<&str>, out: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(dir).expect("src/ is there") {
+    for entry in fs::read_dir(dir).expect("src/ exists") {
         let path = entry.expect("an entry").path();
         let stem = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let module = module.unwrap_or(&stem);
@@ -50,12 +50,12 @@ fn sources(dir: &Path, module: Option<&str>, out: &mut Vec<(String, String)>) {
     }
 }
 
-/// Code without comment lines: documentation may point anywhere.
+/// The code without comment lines: documentation may name any layer.
 fn code(text: &str) -> String {
     text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
 }
 
-/// First segments of every path that starts with `crate::`, also inside `use crate::{…}`.
+/// The first segment of every path that starts with `crate::`, including those inside `use crate::{…}`.
 fn named(code: &str) -> Vec<String> {
     let word =
         |s: &str| s.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
@@ -87,16 +87,16 @@ fn named(code: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_arrow_points_down() {
+fn every_dependency_points_down() {
     let mut files = Vec::new();
     sources(Path::new("src"), None, &mut files);
     assert!(files.len() > 20, "src/ was not found");
-    let mut arrows = 0;
+    let mut dependencies = 0;
     for (module, text) in &files {
         for target in named(&code(text)).iter().filter(|t| *t != module) {
-            arrows += 1;
+            dependencies += 1;
             let (from, to) = (layer(module), layer(target));
-            // Neighbours on a layer are apart, but reading.rs holds tokens and errors are everyone's.
+            // Modules of one layer do not name one another, but readings hold tokens and tokenizers know families.
             let is_token = module == "reading" && target == "tokenizer";
             let is_family = module == "tokenizer" && target == "config";
             assert!(
@@ -105,18 +105,18 @@ fn every_arrow_points_down() {
             );
         }
     }
-    assert!(arrows > 30, "only {arrows} arrows were seen");
+    assert!(dependencies > 30, "only {dependencies} dependencies were found");
 }
 
 #[test]
-fn an_upward_arrow_is_seen() {
-    let seen =
+fn an_upward_dependency_is_found() {
+    let found =
         named("use crate::{error::{Error, Result}, web::Loupe};\nfn f() { crate::lens::g() }");
-    assert_eq!(seen, ["error", "web", "lens"]);
+    assert_eq!(found, ["error", "web", "lens"]);
 }
 
 #[test]
-fn outside_crates_stay_in_their_rooms() {
+fn external_crates_are_named_by_their_owners_only() {
     let mut files = Vec::new();
     sources(Path::new("src"), None, &mut files);
     for (name, owner) in OWNED {

@@ -1,4 +1,4 @@
-//! The lens's kernels against their CPU twins: natively, in Chromium and in Firefox.
+//! Compares the kernels of the lens with their CPU twins: natively, in Chromium and in Firefox.
 
 mod support;
 
@@ -68,9 +68,9 @@ async fn fold_and_merge(
 
 async fn lens_fold_and_merge() {
     let lab = Lab::open(Precision::F32).await;
-    // V below, at and above LANES, prime, and one that needs several columns a lane.
+    // V is below, at or above LANES, prime, or needs several columns per lane.
     for (v, step) in [(5, 5), (63, 20), (64, 64), (65, 7), (131, 131), (1009, 300)] {
-        // 67 targets are what a reading with all its tracked tokens has.
+        // A reading with all its tracked tokens has 67 targets.
         let (period, n_rows, n_targets) = (3, 9, if v == 131 { 67 } else { 4 });
         let mut noise = Noise::new(v as u64);
         let rows = logits(&mut noise, n_rows, v);
@@ -136,7 +136,7 @@ async fn lens_fold_and_merge() {
     }
 }
 
-/// The twin's sums of one row in the order of the slots.
+/// The twin's sums of one row, in the order of the slots.
 fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
     let ids: Vec<u32> = (0..z.len() as u32).collect();
     let own = |logits: &[f32]| {
@@ -157,7 +157,7 @@ async fn top_k() {
         let n_rows = 3;
         let mut noise = Noise::new((v + k) as u64);
         let mut rows = logits(&mut noise, n_rows, v);
-        rows[..v].fill(1.5); // a row of nothing but ties
+        rows[..v].fill(1.5); // a row of ties only
         let logits = lab.gpu.upload("logits", &rows);
         let lists = lab.gpu.tensor("lists", (8 * n_rows * LANES * k) as u64);
         let y = lab.gpu.tensor("y", (8 * n_rows * k) as u64);

@@ -1,4 +1,4 @@
-//! The merge law as a law: any tiling, shard split and order of the vocabulary gives the same sums.
+//! Tests the merge law: any tiling, shard split and order of the vocabulary gives the same sums.
 #![cfg(not(target_arch = "wasm32"))]
 
 use loupe::reference::{Columns, Real, Sums, Weight};
@@ -27,7 +27,7 @@ fn weights<R: Real>(rows: &[[f32; 3]]) -> [Weight<R>; 2] {
     })
 }
 
-/// Cuts the shuffled ids into tiles and merges them one after the other.
+/// Splits the shuffled ids into tiles and merges them one after the other.
 fn tiled<R: Real>(rows: &[[f32; 3]], order: &[u32], sizes: &[usize]) -> Sums<R> {
     let weights = weights::<R>(rows);
     let mut merged = Sums::empty();
@@ -37,7 +37,7 @@ fn tiled<R: Real>(rows: &[[f32; 3]], order: &[u32], sizes: &[usize]) -> Sums<R> 
         let (tile, after) = rest.split_at(n);
         merged = merged.merge(sums(rows, tile, Some(weights)));
         rest = after;
-        // A tile without columns (size 0) must change nothing; one column keeps the loop going.
+        // A tile without columns (size 0) must change nothing; one column follows, so that the loop ends.
         if n == 0 {
             let (tile, after) = rest.split_at(1);
             merged = sums(rows, tile, Some(weights)).merge(merged);
@@ -78,7 +78,7 @@ proptest! {
         let mut order: Vec<u32> = (0..rows.len() as u32).collect();
         let whole64 = sums::<f64>(&rows, &order, Some(weights(&rows)));
         let whole32 = sums::<f32>(&rows, &order, Some(weights(&rows)));
-        // Fisher-Yates with a small generator: the seed shrinks, the order follows.
+        // This is a Fisher-Yates shuffle with a small generator: the order shrinks with the seed.
         let mut state = seed | 1;
         for i in (1..order.len()).rev() {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -105,9 +105,9 @@ proptest! {
         close(&a.merge(b).merge(c), &a.merge(b.merge(c)), 1e-12)?;
     }
 
-    /// The statistics in nats are those of the definition.
+    /// The statistics in nats agree with their definitions.
     #[test]
-    fn the_readout_is_the_definition(rows in rows()) {
+    fn statistics_agree_with_their_definitions(rows in rows()) {
         let all: Vec<u32> = (0..rows.len() as u32).collect();
         let row = sums::<f64>(&rows, &all, Some(weights(&rows))).moments();
         let logp: Vec<Vec<f64>> = (0..3).map(|r| {

@@ -1,4 +1,4 @@
-//! load() and plan() in a real browser: the origin's own files, room on the device, readings meanwhile.
+//! Tests load() and plan() in a real browser: the origin-private file system, device memory, concurrent readings.
 #![cfg(target_arch = "wasm32")]
 
 mod support;
@@ -15,7 +15,7 @@ use wasm_bindgen_test::*;
 wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 async fn wait(promise: JsValue) -> JsValue {
-    JsFuture::from(Promise::resolve(&promise)).await.expect("a promise that is kept")
+    JsFuture::from(Promise::resolve(&promise)).await.expect("a promise that resolves")
 }
 
 /// A file of the origin-private file system, opened for the engine.
@@ -25,14 +25,14 @@ async fn open_file(name: &str) -> JsValue {
     wait(script(open, &name.into())).await
 }
 
-/// What such a file holds, once it is closed.
+/// Such a file as a `File`, once its handle is closed.
 async fn file(name: &str) -> JsValue {
     let read = "navigator.storage.getDirectory().then((d) => d.getFileHandle(it))
         .then((f) => f.getFile())";
     wait(script(read, &name.into())).await
 }
 
-/// A source over `bytes` that notes in `opened` where it is opened, and stops for good at `cut`.
+/// A source of `bytes` that records in `opened` the offsets at which it is opened, and fails at `cut`.
 fn source(bytes: &[u8], cut: usize) -> JsValue {
     let make = "{
         opened: [], sha256: it.sha256, bytes: it.bytes,
@@ -58,7 +58,7 @@ async fn top_ids(loupe: &Loupe) -> Vec<u32> {
 }
 
 #[wasm_bindgen_test]
-async fn a_model_is_kept_in_the_origins_own_files_and_gone_on_with() {
+async fn a_copy_in_the_origin_private_file_system_is_resumed() {
     let loupe = tales().await;
     let expected = top_ids(&loupe).await;
     let name = "loading-test.safetensors";
@@ -67,7 +67,7 @@ async fn a_model_is_kept_in_the_origins_own_files_and_gone_on_with() {
 
     let cut = source(TALES_WEIGHTS, 6_000_000);
     let failed = load(&loupe, &[("weights", cut), ("keep", handle.clone())]).await;
-    let error = failed.expect_err("a dead line");
+    let error = failed.expect_err("a lost connection");
     assert_eq!(error_code(&error), "network");
     assert!(get(&error, "message").as_string().is_some_and(|m| m.contains("went dead")));
     assert_eq!(top_ids(&loupe).await, expected, "the model in use stays");
@@ -76,21 +76,25 @@ async fn a_model_is_kept_in_the_origins_own_files_and_gone_on_with() {
     let seen = Array::new();
     let push = script("(e) => it.push(e.received)", &seen);
     let more = [("weights", rest.clone()), ("keep", handle.clone()), ("onProgress", push)];
-    let keeping = load(&loupe, &more).await.expect("it goes on");
+    let outcome = load(&loupe, &more).await.expect("it resumes");
     let opened: Array = get(&rest, "opened").unchecked_into();
-    assert_eq!(opened.get(0).as_f64(), Some(0.0), "for the header");
+    assert_eq!(
+        opened.get(0).as_f64(),
+        Some(0.0),
+        "the header is read, to compare it with the copy's"
+    );
     let from = opened.get(1).as_f64().expect("a second opening");
-    assert!((4_000_000.0..=6_000_000.0).contains(&from), "gone on with at {from}");
-    // Progress counts what was there already, while it is taken up and after.
+    assert!((4_000_000.0..=6_000_000.0).contains(&from), "resumed at {from}");
+    // Progress includes what the copy has, while it is restored and after.
     let seen: Vec<f64> = seen.iter().filter_map(|n| n.as_f64()).collect();
     assert!(seen.windows(2).all(|pair| pair[0] <= pair[1]), "{seen:?}");
     assert!(seen[0] > 0.0 && seen.contains(&from), "{from} in {seen:?}");
     assert_eq!(seen.last(), Some(&(TALES_WEIGHTS.len() as f64)));
     let left = get(&get(&rest, "last"), "byteLength");
-    assert_eq!(left.as_f64(), Some(0.0), "the memory of a piece is given back at once");
-    let kept = get(&keeping, "kept");
+    assert_eq!(left.as_f64(), Some(0.0), "the memory of a piece is released at once");
+    let kept = get(&outcome, "kept");
     assert_eq!(get(&kept, "bytes"), script("it.getSize()", &handle));
-    assert!(get(&keeping, "keep_error").is_null());
+    assert!(get(&outcome, "keep_error").is_null());
     script("it.close()", &handle);
 
     let file = file(name).await;
@@ -101,7 +105,7 @@ async fn a_model_is_kept_in_the_origins_own_files_and_gone_on_with() {
 }
 
 #[wasm_bindgen_test]
-async fn a_store_that_refuses_is_said_and_the_model_loads() {
+async fn a_store_that_fails_is_reported_and_the_model_loads() {
     let store = "{
         read: () => 0, getSize: () => 0, truncate() {}, flush() {},
         write() { throw new DOMException('no more room', 'QuotaExceededError'); },
@@ -109,16 +113,16 @@ async fn a_store_that_refuses_is_said_and_the_model_loads() {
     let loupe = tales().await;
     let expected = top_ids(&loupe).await;
     let keep = script(store, &JsValue::UNDEFINED);
-    let keeping = load(&loupe, &[("keep", keep)]).await.expect("it loads");
-    assert!(get(&keeping, "kept").is_null());
-    let error = get(&keeping, "keep_error");
+    let outcome = load(&loupe, &[("keep", keep)]).await.expect("it loads");
+    assert!(get(&outcome, "kept").is_null());
+    let error = get(&outcome, "keep_error");
     assert_eq!(get(&error, "name").as_string().as_deref(), Some("QuotaExceededError"));
     assert_eq!(get(&error, "message").as_string().as_deref(), Some("no more room"));
     assert_eq!(top_ids(&loupe).await, expected);
 }
 
 #[wasm_bindgen_test]
-async fn sources_are_checked_and_their_own_errors_passed_on() {
+async fn sources_are_checked_and_their_own_errors_are_passed_on() {
     let loupe = Loupe::open().await.expect("a WebGPU adapter");
     let wrong = [
         ("weights", script("({ url: 'x' })", &JsValue::UNDEFINED)),
@@ -127,27 +131,27 @@ async fn sources_are_checked_and_their_own_errors_passed_on() {
         ("keep", script("({ write() {} })", &JsValue::UNDEFINED)),
     ];
     for (name, value) in wrong {
-        let error = load(&loupe, &[(name, value)]).await.expect_err("refused");
+        let error = load(&loupe, &[(name, value)]).await.expect_err("rejected");
         assert_eq!(error_code(&error), "bad-option");
     }
-    // A damaged byte is noticed by the digest, whatever it does to the numbers.
+    // The digest detects a damaged byte, whatever its effect on the numbers.
     let corrupt = source(TALES_WEIGHTS, usize::MAX);
     script("it.sha256 = '0'.repeat(64)", &corrupt);
-    let error = load(&loupe, &[("weights", corrupt)]).await.expect_err("refused");
+    let error = load(&loupe, &[("weights", corrupt)]).await.expect_err("rejected");
     assert_eq!(error_code(&error), "corrupt");
-    // A source that knows better what went wrong is believed.
+    // A source's own LoupeError is passed on, because it knows the cause.
     let gone = "{ open() { throw Object.assign(new Error('The hub does not have it.'),
         { name: 'LoupeError', code: 'not-found' }); } }";
     let gone = script(gone, &JsValue::UNDEFINED);
-    let error = load(&loupe, &[("weights", gone)]).await.expect_err("refused");
+    let error = load(&loupe, &[("weights", gone)]).await.expect_err("rejected");
     assert_eq!(error_code(&error), "not-found");
 }
 
 #[wasm_bindgen_test]
-async fn readings_go_on_beside_a_load() {
+async fn readings_run_during_a_load() {
     let loupe = tales().await;
     let expected = top_ids(&loupe).await;
-    // Half of the file, then nothing until the test says so.
+    // The stream sends half of the file, and the rest when the test calls `go`.
     let held = "{ open() {
         const whole = it.bytes, half = whole.length / 2;
         return new ReadableStream({
@@ -162,16 +166,16 @@ async fn readings_go_on_beside_a_load() {
     ];
     let first = loupe.load(options(&all));
     let second = loupe.load(options(&[("config", "{".into()), ("weights", JsValue::NULL)]));
-    assert_eq!(code(second).await, "bad-option", "what is wrong at once is said at once");
+    assert_eq!(code(second).await, "bad-option", "an error that is known at once is reported at once");
     assert_eq!(top_ids(&loupe).await, expected);
     assert_eq!(get(&loupe.model(), "precision").as_string().as_deref(), Some("f16"));
-    get(&control, "go").unchecked_into::<Function>().call0(&control).expect("the rest comes");
+    get(&control, "go").unchecked_into::<Function>().call0(&control).expect("the rest is sent");
     JsFuture::from(first).await.expect("it loads");
     assert_eq!(get(&loupe.model(), "precision").as_string().as_deref(), Some("f32"));
 }
 
-/// Makes the device of this worker run out of memory beyond so many bytes, as a real one does:
-/// the error lands in the scope around the allocation.
+/// Makes the device of this worker run out of memory beyond a number of bytes, as a real one does: the error scope
+/// around the allocation reports it.
 const SMALL_DEVICE: &str = "(() => {
     const { createBuffer, pushErrorScope, popErrorScope } = GPUDevice.prototype;
     const { destroy } = GPUBuffer.prototype;
@@ -205,9 +209,9 @@ const SMALL_DEVICE: &str = "(() => {
 })()";
 
 #[wasm_bindgen_test]
-async fn what_does_not_fit_is_said_before_and_the_old_model_makes_way_if_it_may() {
-    let room = script(SMALL_DEVICE, &JsValue::UNDEFINED);
-    let used = || get(&room, "used").as_f64().expect("a count");
+async fn plan_reports_what_does_not_fit_and_load_may_release_the_old_model() {
+    let memory = script(SMALL_DEVICE, &JsValue::UNDEFINED);
+    let used = || get(&memory, "used").as_f64().expect("a count");
     let loupe = tales().await;
     let expected = top_ids(&loupe).await;
     let plan = |trial: bool| {
@@ -217,32 +221,32 @@ async fn what_does_not_fit_is_said_before_and_the_old_model_makes_way_if_it_may(
     let untried = plan(false).await;
     assert!(get(&untried, "fits").is_null());
     let gpu_bytes = get(&untried, "gpu_bytes").as_f64().expect("a count");
-    assert_eq!(Some(gpu_bytes), get(&loupe.model(), "gpu_bytes").as_f64(), "as it turned out");
+    assert_eq!(Some(gpu_bytes), get(&loupe.model(), "gpu_bytes").as_f64(), "the plan agrees with the load");
     let before = used();
     let tried = plan(true).await;
     assert_eq!(get(&tried, "fits"), JsValue::TRUE);
-    assert_eq!(used(), before, "what was tried is given back");
+    assert_eq!(used(), before, "the memory of the trial is released");
 
-    // Room for the model in use and half of another.
-    script("it.bytes = it.used + 4e6", &room);
+    // There is memory for the model in use and half of another.
+    script("it.bytes = it.used + 4e6", &memory);
     let tried = plan(true).await;
     assert_eq!(get(&tried, "fits"), JsValue::FALSE);
-    assert!(get(&tried, "problem").as_string().is_some_and(|p| p.contains("no room")));
-    let refused = load(&loupe, &[]).await.expect_err("no room for both");
+    assert!(get(&tried, "problem").as_string().is_some_and(|p| p.contains("Not enough")));
+    let refused = load(&loupe, &[]).await.expect_err("too little memory for both");
     assert_eq!(error_code(&refused), "out-of-memory");
-    assert!(used() <= before, "an allocation that fails half-way gives back what it took");
-    assert_eq!(top_ids(&loupe).await, expected, "the old model is still there");
+    assert!(used() <= before, "an allocation that fails half-way releases its memory");
+    assert_eq!(top_ids(&loupe).await, expected, "the old model is still in use");
 
-    load(&loupe, &[("release", true.into())]).await.expect("the old model made way");
+    load(&loupe, &[("release", true.into())]).await.expect("the old model is released");
     assert_eq!(top_ids(&loupe).await, expected);
 
-    // Room for none: the old one has made way for nothing, and the loupe says that it is empty.
-    script("it.bytes = 1e6", &room);
-    let refused = load(&loupe, &[("release", true.into())]).await.expect_err("no room at all");
+    // There is memory for no model: the old one has been released in vain, and the loupe reports no model.
+    script("it.bytes = 1e6", &memory);
+    let refused = load(&loupe, &[("release", true.into())]).await.expect_err("too little memory for any model");
     assert_eq!(error_code(&refused), "out-of-memory");
     assert!(loupe.model().is_undefined());
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "not-found");
-    script("it.bytes = Infinity", &room);
-    load(&loupe, &[]).await.expect("room again");
+    script("it.bytes = Infinity", &memory);
+    load(&loupe, &[]).await.expect("enough memory again");
     assert_eq!(top_ids(&loupe).await, expected);
 }

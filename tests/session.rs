@@ -1,4 +1,4 @@
-//! Bad input, exact counts, memory given back: through the same calls that JavaScript makes.
+//! Tests bad input, exact counts and released memory, through the same calls that JavaScript makes.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod support;
@@ -51,7 +51,7 @@ fn bare_config(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn every_splitting_of_the_bytes_loads_the_same_model() {
+fn every_split_of_the_bytes_loads_the_same_model() {
     block_on(async {
         let golden = Golden::untied();
         let session = Session::open().await.expect("a WebGPU adapter");
@@ -130,7 +130,7 @@ fn bad_readings_get_their_codes_and_leave_the_loupe_usable() {
 }
 
 #[test]
-fn a_cancel_in_the_middle_stops_the_reading_and_gives_the_memory_back() {
+fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
     block_on(async {
         let golden = Golden::massive();
         let session = Session::open().await.expect("a WebGPU adapter");
@@ -179,7 +179,7 @@ fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
 }
 
 #[test]
-fn bad_configs_are_refused_by_name() {
+fn bad_configs_are_rejected_with_their_codes() {
     let parse = |text: &str| code(Config::parse(text));
     assert_eq!(parse(""), "bad-config");
     assert_eq!(parse("{}"), "bad-config");
@@ -192,7 +192,7 @@ fn bad_configs_are_refused_by_name() {
     assert_eq!(change("\"n_layer\": 1", "\"n_layer\": -1"), "bad-config");
     assert_eq!(change("\"n_layer\": 1,", ""), "bad-config");
     assert_eq!(change("\"n_head\": 1", "\"n_head\": 4"), "bad-config");
-    // Zero in single precision, in which kernels add it.
+    // 1e-60 is zero in single precision, in which the kernels add it.
     assert_eq!(change("1e-05", "1e-60"), "bad-config");
     assert_eq!(change("\"vocab_size\": 23", "\"vocab_size\": 1e30"), "bad-config");
     assert_eq!(change("\"n_embd\": 6", "\"n_embd\": 4294967295"), "bad-config");
@@ -203,11 +203,11 @@ fn bad_configs_are_refused_by_name() {
 }
 
 #[test]
-fn bad_files_are_refused_and_the_model_in_use_stays() {
+fn bad_files_are_rejected_and_the_model_in_use_stays() {
     block_on(async {
         let session = tales().await;
         let before = session.gpu().allocated_bytes();
-        // The kernels' two stand-ins for absent operands stay with the session.
+        // The session keeps the kernels' two placeholders for absent operands.
         let tales = session.loaded().expect("a model").model.weight_bytes;
         let kernels = before - tales;
         assert_eq!(kernels, 32);
@@ -227,7 +227,7 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         assert_eq!(attempt("{", whole).await, "bad-config");
         let mut request = LoadRequest::new(golden.config, Some("{\"model\": 3}"));
         assert_eq!(code(load(&session, &request, whole, 1000).await), "bad-tokenizer");
-        assert_eq!(session.gpu().allocated_bytes(), before, "a failed load keeps nothing");
+        assert_eq!(session.gpu().allocated_bytes(), before, "a failed load releases its memory");
         assert_eq!(session.loaded().expect("a model").model.config.vocab_size, 4096);
 
         request.tokenizer = None;
@@ -238,7 +238,7 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         assert_eq!(
             session.gpu().allocated_bytes(),
             kernels + loaded.model.weight_bytes,
-            "Tales was given back"
+            "Tales was released"
         );
         drop(loaded);
         read_ids(&session, &[1], &Options::default()).await.expect("a reading");
@@ -247,14 +247,14 @@ fn bad_files_are_refused_and_the_model_in_use_stays() {
         assert_eq!(
             session.gpu().allocated_bytes(),
             kernels + loaded.model.weight_bytes,
-            "and its last reading"
+            "and so was its last reading"
         );
     });
 }
 
-/// One F16 value of 2-D weights in the file set to something that no f16 or no model can hold.
+/// One value of a matrix in the file is set to a number that an f16, or any model, cannot hold.
 #[test]
-fn values_that_do_not_fit_are_refused_by_tensor() {
+fn values_that_do_not_fit_are_rejected_and_their_tensor_is_named() {
     block_on(async {
         let golden = Golden::massive();
         let session = Session::open().await.expect("a WebGPU adapter");
@@ -283,9 +283,9 @@ fn values_that_do_not_fit_are_refused_by_tensor() {
     });
 }
 
-/// Sizes that no binding can hold are refused before anything is downloaded.
+/// Sizes that no binding can hold are rejected before anything is downloaded.
 #[test]
-fn a_model_beyond_the_limits_is_refused_by_its_size() {
+fn a_model_beyond_the_limits_is_rejected_by_its_size() {
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
         let config = |n_embd: usize, n_ctx: usize| {
@@ -306,7 +306,7 @@ fn every_call_after_a_loss_reports_it() {
     block_on(async {
         let session = tales().await;
         session.gpu().destroy();
-        assert_eq!(code(session.gpu().check()), "device-lost", "the device's own callback says so");
+        assert_eq!(code(session.gpu().check()), "device-lost", "the device's own callback reports it");
         let result = read_ids(&session, &[1, 2], &Options::default()).await;
         assert_eq!(code(result), "device-lost");
         let request = LoadRequest::new(TALES_CONFIG, None);
@@ -321,7 +321,7 @@ fn a_loss_during_a_reading_and_during_a_load_is_reported() {
         let session = Session::open().await.expect("a WebGPU adapter");
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
-        // After the first block of 64 positions.
+        // The device is lost after the first block of 64 positions.
         let lose = |_: usize, _: usize, _: &loupe::reading::Reading| {
             session.gpu().destroy();
             Ok(())
@@ -344,7 +344,7 @@ fn a_loss_during_a_reading_and_during_a_load_is_reported() {
     });
 }
 
-/// A command that the device refuses fails the call that gave it, once, and no other call.
+/// A command that the device refuses fails the call that issued it, once, and no other call.
 #[test]
 fn a_refusal_belongs_to_its_call() {
     block_on(async {
@@ -365,7 +365,7 @@ fn a_refusal_belongs_to_its_call() {
         let made = gpu.allocate("a giant", || Ok(gpu.tensor("a giant", 1 << 50))).await;
         assert!(["gpu-refused", "out-of-memory"].contains(&code(made)));
 
-        session.push(&mut loading, rest).await.expect("the load goes on");
+        session.push(&mut loading, rest).await.expect("the load continues");
         loading.loader.end_file().expect("a whole file");
         session.install(loading).await.expect("a whole model");
         assert_eq!(code(read_ids(&session, &[1, 2], &Options::default()).await), "fine");
@@ -374,7 +374,7 @@ fn a_refusal_belongs_to_its_call() {
 
 /// A reading keeps its statistics and its stream, not the weights of the model it was made with.
 #[test]
-fn a_forgotten_reading_holds_no_weights() {
+fn a_reading_holds_no_weights() {
     block_on(async {
         let session = tales().await;
         let ids = [1, 2, 3];
@@ -400,7 +400,7 @@ fn a_forgotten_reading_holds_no_weights() {
     });
 }
 
-/// A config that asks for more than the file can hold is refused before anything is allocated for it.
+/// A config that asks for more than the file can hold is rejected before anything is allocated for it.
 #[test]
 fn a_config_cannot_ask_for_more_than_its_file_holds() {
     block_on(async {
@@ -413,7 +413,7 @@ fn a_config_cannot_ask_for_more_than_its_file_holds() {
         assert_eq!(code(result), "missing-tensor");
         assert!(message.contains("too short"), "{message}");
         assert!(session.gpu().peak_bytes() < 1 << 20, "{} bytes", session.gpu().peak_bytes());
-        // The same for shards, by the length that the caller knows.
+        // The same applies to shards, according to the length that the caller knows.
         let shards =
             LoadRequest { n_files: 2, total_bytes: Some(1 << 20), ..LoadRequest::new(giant, None) };
         let mut loading = session.load(&shards).await.expect("a load");
@@ -423,7 +423,7 @@ fn a_config_cannot_ask_for_more_than_its_file_holds() {
     });
 }
 
-/// All 64 tracked tokens, against the top-k of the same reading and a trace of the same tokens.
+/// All 64 tracked tokens are compared with the top-k of the same reading and with a trace of the same tokens.
 #[test]
 fn sixty_four_tracked_tokens_are_right_and_cost_no_dispatch() {
     block_on(async {
@@ -474,7 +474,7 @@ fn sixty_four_tracked_tokens_are_right_and_cost_no_dispatch() {
     });
 }
 
-/// Every option's message names the option, what was expected and what came.
+/// Every option's message names the option, what was expected and what was given.
 #[test]
 fn messages_of_options_have_one_form() {
     block_on(async {
@@ -512,13 +512,13 @@ fn has_form(error: &Error) {
     assert_eq!(error.code(), "bad-option", "{error}");
     let message = error.to_string();
     let (name, rest) = message.split_once(": expected ").expect("a name and what was expected");
-    let (expected, got) = rest.split_once(", got ").expect("what came");
+    let (expected, got) = rest.split_once(", got ").expect("what was given");
     assert!(!name.is_empty() && !name.contains(' '), "{message}");
     assert!(!expected.is_empty() && got.len() > 1 && got.ends_with('.'), "{message}");
 }
 
 #[test]
-fn reading_before_loading_says_so() {
+fn reading_before_loading_is_an_error() {
     block_on(async {
         let session = Session::open().await.expect("a WebGPU adapter");
         assert_eq!(code(read_ids(&session, &[1], &Options::default()).await), "not-found");
@@ -545,7 +545,7 @@ fn dispatches_and_bytes_of_one_reading() {
         let dispatches = 1 + 8 * 9 + 9 + 4 + 1 + 3 + 4 + 6;
         let mut ids: Vec<u32> = (100..120).collect();
         assert_eq!(cost(&ids).await, (dispatches, 20 * column));
-        // The goal of the design: 40 MB above the weights for 64 tokens.
+        // The goal of the design is 40 MB above the weights for 64 tokens.
         let long: Vec<u32> = (200..264).collect();
         cost(&long).await;
         assert!(session.gpu().peak_bytes() - weights < 40_000_000);
@@ -554,10 +554,10 @@ fn dispatches_and_bytes_of_one_reading() {
         // of 20 rows of 192 floats, and the ids.
         let kept = session.gpu().allocated_bytes() - weights;
         assert_eq!(kept, 25 * 20 * 192 * 4 + 80);
-        // One more token costs one more column, and the one before it, whose true next is new.
+        // One more token costs one more column, and the one before it, whose true next token is new.
         ids.push(7);
         assert_eq!(cost(&ids).await, (dispatches, 2 * column));
-        // Another first token shares nothing.
+        // A text with another first token reuses nothing.
         ids[0] = 1;
         assert_eq!(cost(&ids).await, (dispatches, 21 * column));
         let kept_then = session.gpu().allocated_bytes() - weights;

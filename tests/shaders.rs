@@ -1,5 +1,5 @@
-//! Every WGSL file, reflected: entry point, bindings, workgroup size, constants and the layout of `Params` are
-//! those that Rust relies on.
+//! Reflects every WGSL file: its entry point, bindings, workgroup size, constants and the layout of `Params` are those
+//! that Rust relies on.
 #![cfg(not(target_arch = "wasm32"))]
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use loupe::kernels::SOURCES;
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 
 #[test]
-fn shaders_are_what_rust_relies_on() {
+fn shaders_agree_with_rust() {
     for source in SOURCES {
         let name = source.name;
         let module =
@@ -57,7 +57,7 @@ fn shaders_are_what_rust_relies_on() {
 fn every_file_is_in_the_table() {
     let listed: BTreeSet<String> = SOURCES.iter().map(|s| format!("{}.wgsl", s.name)).collect();
     let found: BTreeSet<String> = fs::read_dir("shaders")
-        .expect("shaders/ is there")
+        .expect("shaders/ exists")
         .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|n| n.ends_with(".wgsl"))
         .collect();
@@ -90,12 +90,12 @@ fn params(module: &naga::Module) -> Vec<(String, String, u32)> {
     members.iter().map(field).collect()
 }
 
-/// The same of the `#[repr(C)] struct Params` in the kernel's Rust file.
+/// The same for the `#[repr(C)] struct Params` in the kernel's Rust file.
 fn rust_params(kernel: &str) -> Vec<(String, String, u32)> {
     let path = format!("src/kernels/{kernel}.rs");
     let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{path} is missing"));
     let (_, rest) = text.split_once("struct Params {").expect("struct Params");
-    let (fields, _) = rest.split_once('}').expect("its end");
+    let (fields, _) = rest.split_once('}').expect("the end of Params");
     let pair = |line: &str| {
         let (name, kind) = line.trim().trim_end_matches(',').split_once(": ")?;
         Some((name.to_string(), kind.to_string()))

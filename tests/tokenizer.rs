@@ -1,4 +1,4 @@
-//! Text ⇄ ids, and what a person sees of a token.
+//! Tests the conversion between text and ids, and how tokens are displayed.
 #![cfg(not(target_arch = "wasm32"))]
 
 mod support;
@@ -7,7 +7,7 @@ use loupe::checkpoint::Digest;
 use loupe::tokenizer::Tokenizer;
 use support::golden::TALES_TOKENIZER;
 
-/// A tokenizer.json may carry the truncation and padding of its training; a reader wants neither.
+/// A tokenizer.json may contain the truncation and padding of its training; a reading needs neither.
 #[test]
 fn truncation_and_padding_of_the_file_are_ignored() {
     let text = "Once upon a time there was a little girl";
@@ -32,7 +32,7 @@ fn truncation_and_padding_of_the_file_are_ignored() {
 }
 
 #[test]
-fn tokens_show_what_cannot_be_seen() {
+fn tokens_show_invisible_characters() {
     let tokenizer = Tokenizer::parse(TALES_TOKENIZER, Some(4096)).expect("a tokenizer");
     let text = " the\n\tcafé 🦊\u{a0}\u{200b}";
     let ids = tokenizer.encode(text).expect("ids");
@@ -47,11 +47,11 @@ fn tokens_show_what_cannot_be_seen() {
     assert_eq!(tokenizer.token(4_000_000).shown, "#4000000");
 }
 
-/// GPT-2's own tokenizer, where it lies beside the repository.
+/// GPT-2's own tokenizer, if it is available beside the repository.
 fn gpt2() -> Option<Tokenizer> {
     let path = "../shared/gpt2-small/tokenizer.json";
     let Ok(json) = std::fs::read_to_string(path) else {
-        support::skip(&format!("{path} is not on this machine"));
+        support::skip(&format!("{path} is missing"));
         return None;
     };
     Some(Tokenizer::parse(&json, Some(50_257)).expect("a tokenizer"))
@@ -63,7 +63,7 @@ struct Case {
     ids: Vec<u32>,
 }
 
-/// What transformers says of it; tests/golden/tokens.py.
+/// The results of transformers (tests/golden/tokens.py).
 #[derive(serde::Deserialize)]
 struct Tokens {
     n_tokens: u32,
@@ -76,19 +76,19 @@ fn golden() -> Tokens {
 }
 
 #[test]
-fn gpt2s_texts_get_hugging_faces_ids() {
+fn gpt2_texts_get_the_ids_of_transformers() {
     let Some(tokenizer) = gpt2() else { return };
     let Tokens { cases, .. } = golden();
     assert!(cases.len() >= 20);
     for Case { text, ids } in cases {
         assert_eq!(tokenizer.encode(&text).expect("ids"), ids, "{text:?}");
         let bytes: Vec<u8> = ids.iter().flat_map(|&id| tokenizer.token(id).bytes).collect();
-        assert_eq!(bytes, text.as_bytes(), "{text:?} comes back");
+        assert_eq!(bytes, text.as_bytes(), "{text:?} is restored");
     }
 }
 
 #[test]
-fn every_token_of_gpt2_is_its_bytes() {
+fn every_token_of_gpt2_has_its_bytes() {
     let Some(tokenizer) = gpt2() else { return };
     let Tokens { n_tokens, table, .. } = golden();
     let mut digest = Digest::default();
@@ -97,7 +97,7 @@ fn every_token_of_gpt2_is_its_bytes() {
         let token = tokenizer.token(id);
         digest.update(&(token.bytes.len() as u32).to_le_bytes());
         digest.update(&token.bytes);
-        // What is no UTF-8 by itself shows its bytes, and nothing else does that way.
+        // A token that is not UTF-8 by itself is shown as its bytes, and no other token is shown that way.
         let hex: Vec<String> = token.bytes.iter().map(|b| format!("{b:02X}")).collect();
         let as_bytes = format!("‹{}›", hex.join(" "));
         let is_text = std::str::from_utf8(&token.bytes).is_ok();
@@ -109,7 +109,7 @@ fn every_token_of_gpt2_is_its_bytes() {
         } else if !is_control {
             assert_ne!(token.shown, as_bytes, "{id}");
         }
-        // The lone bytes are the first 256 ids.
+        // The first 256 ids are single bytes.
         if id < 256 {
             single.extend(token.bytes);
         }
@@ -128,10 +128,10 @@ struct WordCase {
     tokens: Vec<String>,
 }
 
-/// A toy vocabulary of CTRL's conventions, against transformers' own CTRLTokenizer
+/// A toy vocabulary with CTRL's conventions is compared with transformers' own CTRLTokenizer
 /// (tests/golden/ctrl_tokens.py).
 #[test]
-fn ctrls_words_get_hugging_faces_ids() {
+fn ctrl_words_get_the_ids_of_transformers() {
     let vocab = include_str!("golden/ctrl_tokens/vocab.json");
     let merges = include_str!("golden/ctrl_tokens/merges.txt");
     let tokenizer = Tokenizer::of_words(vocab, merges, None).expect("a tokenizer");
@@ -151,7 +151,7 @@ fn ctrls_words_get_hugging_faces_ids() {
             assert_eq!(token.text, expected, "{name:?}");
         }
     }
-    assert_eq!(tokenizer.token(9999).shown, "#9999", "the library's own ids are nobody's");
+    assert_eq!(tokenizer.token(9999).shown, "#9999", "the library's own ids are not tokens");
     let no_unknown = Tokenizer::of_words("{\"a\": 0}", merges, None).err();
     assert_eq!(no_unknown.map(|e| e.code()), Some("bad-tokenizer"));
     let overflow = Tokenizer::of_words(r#"{"<unk>": 4294967295}"#, merges, None).err();
@@ -162,7 +162,7 @@ fn ctrls_words_get_hugging_faces_ids() {
     );
 }
 
-/// Files without a tokenizer.json: the same tokenizer from its two older files.
+/// Without a tokenizer.json, its two older files give the same tokenizer.
 #[test]
 fn a_vocabulary_and_merges_are_the_same_tokenizer() {
     let json: serde_json::Value = serde_json::from_str(TALES_TOKENIZER).expect("JSON");
@@ -170,7 +170,7 @@ fn a_vocabulary_and_merges_are_the_same_tokenizer() {
     let line = |merge: &serde_json::Value| match merge {
         serde_json::Value::String(line) => line.clone(),
         pair => {
-            format!("{} {}", pair[0].as_str().expect("a part"), pair[1].as_str().expect("a part"))
+            format!("{} {}", pair[0].as_str().expect("a token"), pair[1].as_str().expect("a token"))
         }
     };
     let merges = json["model"]["merges"].as_array().expect("merges").iter().map(line);

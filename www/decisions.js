@@ -1,7 +1,7 @@
 // @ts-check
 /** Where in depth a reading makes up its mind, and what stopping earlier would cost. Pure. */
 import { deviation, mean } from "d3-array";
-import { finalTap, topId } from "./reading.js";
+import { NO_TOKEN, finalTap, topId } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {{ first: number, settled: number }} Decision taps: the first whose top-1 is the final one; the first from which it never changes any more */
@@ -21,6 +21,7 @@ function decisionAt(reading, position) {
   const last = finalTap(reading);
   const final = topId(reading, { tap: last, position });
   let [first, settled] = [last, last];
+  if (final === NO_TOKEN) return { first, settled };
   for (let tap = last; tap >= 0; tap--) {
     if (topId(reading, { tap, position }) !== final) continue;
     first = tap;

@@ -10,6 +10,9 @@ import { LoupeError, valueOf } from "./outcome.js";
 /** @typedef {import("./gather.js").Source} Source */
 /** @typedef {ReturnType<typeof startEngine>} Engine */
 
+/** How the message of a crash begins, in src/web/guard.js. */
+const CRASHED = "The engine crashed";
+
 /** Where downloads come from is said once, in index.html. @returns {import("./request.js").Hub} */
 function hubOfPage() {
   const meta = /** @type {HTMLMetaElement | null} */ (document.querySelector('meta[name="loupe-hub"]'));
@@ -20,20 +23,38 @@ function hubOfPage() {
   };
 }
 
-/** Starts a worker. It holds no model yet; `load` fills it, `close` ends it. */
-export function startEngine() {
+/**
+ * Starts a worker. It holds no model yet; `load` fills it, `close` ends it.
+ * @param {(message: string) => void} [onCrash] called once when the engine in the worker has crashed: every call of it fails from then on
+ */
+export function startEngine(onCrash = () => {}) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Comlink.Remote<import("./worker.js").EngineApi>} */
   const remote = Comlink.wrap(worker);
+  let has_crashed = false;
+  /** @param {string} message */
+  function crash(message) {
+    if (!has_crashed) onCrash(message);
+    has_crashed = true;
+  }
   // A worker whose script cannot run answers nothing at all: without this every call would wait for ever.
   const died = new Promise((_, reject) => {
-    worker.addEventListener("error", (event) =>
-      reject(new LoupeError("unexpected", `The engine's worker stopped: ${event.message || "its script could not be loaded"}`)));
+    worker.addEventListener("error", ({ message }) => {
+      // The engine's module throws the same error to whatever called it last.
+      const is_crash = message.includes(CRASHED);
+      if (is_crash) crash(message);
+      const what = message || "its script could not be loaded";
+      reject(new LoupeError(is_crash ? "crashed" : "unexpected", is_crash ? message : `The engine's worker stopped: ${what}`));
+    });
   });
   died.catch(() => {});
 
   /** @template T @param {Promise<import("./outcome.js").Outcome<T>>} call @returns {Promise<T>} */
-  const answer = async (call) => valueOf(await /** @type {typeof call} */ (Promise.race([call, died])));
+  async function answer(call) {
+    const outcome = await /** @type {typeof call} */ (Promise.race([call, died]));
+    if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
+    return valueOf(outcome);
+  }
   let n_jobs = 0;
 
   /** @template T @param {AbortSignal} signal @param {(job: number) => Promise<import("./outcome.js").Outcome<T>>} start @returns {Promise<T>} */

@@ -23,7 +23,8 @@ export const alongRows = (reading, stat, position) =>
  */
 export const keptOf = (reading) =>
   occurrencesOf(reading).map(({ id, positions }) => {
-    const logs = positions.flatMap((position) => alongRows(reading, "rank_input", position).slice(1).map(Math.log));
+    const ranks = positions.flatMap((position) => alongRows(reading, "rank_input", position).slice(1));
+    const logs = ranks.filter((rank) => rank >= 1).map(Math.log);
     return { id, token: tokenById(reading, id), n: positions.length, kept: Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length) };
   });
 

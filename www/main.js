@@ -16,6 +16,7 @@ import { installHook } from "./hook.js";
 import { createModels } from "./models.js";
 import { workOffline } from "./offline.js";
 import { createOpenings } from "./openings.js";
+import { showNotice } from "./notice.js";
 import { applyTheme, onSystemTheme } from "./palette.js";
 import { createPanel } from "./panel.js";
 import { createPassage } from "./passage.js";
@@ -33,12 +34,18 @@ import { viewBeside, viewNamed } from "./views.js";
 /** @typedef {import("./state.js").PageState} PageState */
 
 const MAX_TITLE_CHARS = 48;
+/** What the engine's module advises to pages that embed it, and what this page does by itself. */
+const ADVICE = / Open a new one in a fresh worker, or reload the page\.$/;
+/** Within this time the same text is not tried again by itself after a crash. */
+const CRASH_MS = 60_000;
 
 let state = await parseHash(location.hash);
 /** What the address asks of its model, until that is there: another one may have to stand in. @type {PageState | null} */
 let link = state;
 /** @type {import("./engine.js").InUseFacts | null} */
 let facts = null;
+/** The last crash of the engine, and the text that was there. */
+let crash = { text: "", at: -Infinity };
 /** @type {PlainReading | null} the newest reading, kept while a problem hides it */
 let reading = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
@@ -158,11 +165,19 @@ const session = createSession({
     second.first(fresh);
     setState("ready");
     byId("status").textContent =
-      `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · nothing leaves this page`;
+      `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
     remember();
     if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
   },
   failure: (code, message, loading) => showFailure(code, message, loading),
+  crashed: (message) => {
+    // A text that crashes the engine each time must not start it for ever.
+    const is_again = crash.text === state.text && performance.now() - crash.at < CRASH_MS;
+    crash = { text: state.text, at: performance.now() };
+    if (is_again) return showFailure("crashed", message, true);
+    showNotice({ title: "The engine crashed and was started again", text: message.replace(ADVICE, ""), code: "crashed" });
+    openings.again();
+  },
 });
 
 const controls = createControls({
@@ -225,6 +240,9 @@ async function followTracked() {
   if (reading && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id])) await session.readNow(idsOf(reading));
   else redraw(false);
 }
+
+/** @param {PlainReading} of */
+const notFiniteWords = ({ not_finite: { length } }) => (length === 0 ? "" : `${length} ${length === 1 ? "cell is" : "cells are"} not finite · `);
 
 /** @param {PlainReading} of */
 const idsOf = (of) => Uint32Array.from(of.tokens, ({ id }) => id);

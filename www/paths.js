@@ -1,7 +1,7 @@
 // @ts-check
 /** Trajectories: which tokens to follow, and their numbers along a line of cells. Pure. */
 import { joined, topOfColumn } from "./quantities.js";
-import { topId } from "./reading.js";
+import { NO_TOKEN, topId } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {import("./reading.js").Track} Track */
@@ -14,11 +14,11 @@ export const MAX_LINES = 8;
 
 /** What is followed by itself: every token that some row of the column, or some position of the row, puts first. @param {PlainReading} reading @param {Cell} cell @param {Along} along */
 export const defaultIds = (reading, { tap, position }, along) =>
-  along === "taps" ? topOfColumn(reading, position) : [...new Set(reading.tokens.map((_, at) => topId(reading, { tap, position: at })))];
+  along === "taps" ? topOfColumn(reading, position) : [...new Set(reading.tokens.map((_, at) => topId(reading, { tap, position: at })))].filter((id) => id !== NO_TOKEN);
 
 /** @param {Measure} measure @param {{ logit: ArrayLike<number>, logprob: ArrayLike<number>, rank: ArrayLike<number> }} track @param {number} i */
 export const measured = (measure, track, i) =>
-  measure === "rank" ? track.rank[i] : measure === "logit" ? track.logit[i] : Math.exp(track.logprob[i]);
+  measure === "rank" ? (track.rank[i] >= 1 ? track.rank[i] : NaN) : measure === "logit" ? track.logit[i] : Math.exp(track.logprob[i]);
 
 /**
  * The lines of a chart: the followed groups, then of the other tokens the likeliest anywhere on the line.

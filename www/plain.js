@@ -35,6 +35,7 @@ export function plainReading(reading, { asked, track, serial, read_ms }) {
     top_logits: owned(reading.top_logits),
     top_tokens: reading.top_tokens.map(plainToken),
     final_is_model: reading.final_is_model,
+    not_finite: reading.not_finite,
     tracked: Object.fromEntries(track.map((id) => [id, plainTrack(reading.tracked(id))])),
     asked,
     serial,

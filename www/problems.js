@@ -23,6 +23,8 @@ const ADVICE = {
     remedy: "retry",
   },
   "device-lost": { title: "The graphics device was lost", help: "That happens after a driver update or when the computer slept. Starting again reloads the model.", remedy: "retry" },
+  "gpu-refused": { title: "The graphics device refused the work", help: "A newer browser or graphics driver may accept it.", remedy: "retry" },
+  "crashed": { title: "The engine crashed", help: "It was started again once, and crashed on the same text.", remedy: "retry" },
   "out-of-memory": { title: "The graphics device is out of memory", help: "Closing other tabs may free enough.", remedy: "retry" },
   "network": { title: "A download failed", remedy: "retry" },
   "not-found": { title: "A file of the model is missing", remedy: "retry" },
@@ -44,7 +46,7 @@ export const adviceOn = (code, loading) =>
 /** What of a kept copy says that it is no longer what was stored. */
 const DAMAGE = ["corrupt", "truncated", "bad-header"];
 /** What another attempt may mend. */
-const PASSING = ["network", "corrupt", "truncated", "out-of-memory", "busy", "unexpected"];
+const PASSING = ["network", "corrupt", "truncated", "out-of-memory", "gpu-refused", "crashed", "unexpected"];
 
 /**
  * A model that was not opened, while another one is in use.

@@ -1,6 +1,6 @@
 // @ts-check
 /** Numbers per cell that the page works out from a Reading: what is not a statistic of the engine by itself. */
-import { topId } from "./reading.js";
+import { NO_TOKEN, topId } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** Several tokens that count as one. @typedef {number[]} Group */
@@ -84,4 +84,4 @@ export function difference(first, second, values) {
 
 /** The distinct tokens that are top-1 in any row of a column, deepest row first. @param {PlainReading} reading @param {number} position */
 export const topOfColumn = (reading, position) =>
-  [...new Set(reading.taps.map((_, tap) => topId(reading, { tap, position })).reverse())];
+  [...new Set(reading.taps.map((_, tap) => topId(reading, { tap, position })).reverse())].filter((id) => id !== NO_TOKEN);

@@ -17,6 +17,7 @@
  * @property {Float32Array} top_logits [N·T·K]
  * @property {Token[]} top_tokens the distinct tokens of `top_ids`
  * @property {boolean} final_is_model whether the final row is the model's own output
+ * @property {{ tap: string, position: number }[]} not_finite cells with a logit that is not finite: they have no tokens and no numbers
  * @property {Record<number, Track>} tracked by token id: those that were asked for
  * @property {Asked} asked
  * @property {number} serial the worker's number for it, for tracing
@@ -34,6 +35,11 @@ export const STATS = /** @type {const} */ ([
   "logprob_next", "rank_next", "kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse",
 ]);
 
+/** The id that a cell has in `top_ids` if its logits are not finite. */
+export const NO_TOKEN = 0xffffffff;
+/** What such a cell prints. @type {Token} */
+const NOT_FINITE = { id: NO_TOKEN, text: "", bytes: new Uint8Array(), shown: "not finite" };
+
 /** Candidates per cell: as many as the panel of a pinned cell lists, and filters choose among. */
 export const TOP_K = 20;
 
@@ -43,9 +49,11 @@ const tokens_by_id = new WeakMap();
 /** The index of the row `final`. @param {PlainReading} reading */
 export const finalTap = (reading) => reading.taps.length - 1;
 
-/** A statistic at a cell. @param {PlainReading} reading @param {string} name @param {Cell} cell */
-export const statAt = (reading, name, { tap, position }) =>
-  reading.stats[name][tap * reading.n_tokens + position];
+/** A statistic at a cell; NaN where there is none, ranks included. @param {PlainReading} reading @param {string} name @param {Cell} cell */
+export function statAt(reading, name, { tap, position }) {
+  const value = reading.stats[name][tap * reading.n_tokens + position];
+  return name.startsWith("rank_") && value < 1 ? NaN : value;
+}
 
 /** The id of the row's own top-1 at a cell. @param {PlainReading} reading @param {Cell} cell */
 export const topId = (reading, { tap, position }) =>
@@ -53,6 +61,7 @@ export const topId = (reading, { tap, position }) =>
 
 /** The token with this id, which stands in the text or in some cell's top-k. @param {PlainReading} reading @param {number} id @returns {Token} */
 export function tokenById(reading, id) {
+  if (id === NO_TOKEN) return NOT_FINITE;
   let known = tokens_by_id.get(reading);
   if (!known) {
     known = new Map([...reading.top_tokens, ...reading.tokens].map((token) => [token.id, token]));
@@ -65,8 +74,10 @@ export function tokenById(reading, id) {
 export const topToken = (reading, cell) => tokenById(reading, topId(reading, cell));
 
 /** Whether the cell's top-1 equals the final top-1 of its position. @param {PlainReading} reading @param {Cell} cell */
-export const agrees = (reading, cell) =>
-  topId(reading, cell) === topId(reading, { tap: finalTap(reading), position: cell.position });
+export function agrees(reading, cell) {
+  const id = topId(reading, cell);
+  return id !== NO_TOKEN && id === topId(reading, { tap: finalTap(reading), position: cell.position });
+}
 
 /** The true next token; none at the last position. @param {PlainReading} reading @param {number} position @returns {Token | undefined} */
 export const nextToken = (reading, position) => reading.tokens[position + 1];
@@ -75,9 +86,10 @@ export const nextToken = (reading, position) => reading.tokens[position + 1];
 export const guessIsRight = (reading, position) =>
   nextToken(reading, position)?.id === topId(reading, { tap: finalTap(reading), position });
 
-/** The K likeliest tokens of a cell, the likeliest first. @param {PlainReading} reading @param {Cell} cell @returns {Candidate[]} */
+/** The K likeliest tokens of a cell, the likeliest first; none if its logits are not finite. @param {PlainReading} reading @param {Cell} cell @returns {Candidate[]} */
 export function candidates(reading, cell) {
   const start = (cell.tap * reading.n_tokens + cell.position) * reading.top_k;
+  if (reading.top_ids[start] === NO_TOKEN) return [];
   const logsumexp = statAt(reading, "logsumexp", cell);
   return Array.from({ length: reading.top_k }, (_, i) => {
     const logit = reading.top_logits[start + i];

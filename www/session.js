@@ -15,7 +15,7 @@ import { codeOf } from "./outcome.js";
 const DEBOUNCE_MS = 150;
 
 /** With these no other model would open either. */
-const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "unexpected"];
+const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "gpu-refused", "unexpected"];
 
 /**
  * @param {object} on
@@ -29,6 +29,7 @@ const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "unexpected"];
  * @param {(end: number) => void} on.block
  * @param {(reading: import("./reading.js").PlainReading) => void} on.reading
  * @param {(code: string, message: string, loading: boolean) => void} on.failure nothing can be read
+ * @param {(message: string) => void} on.crashed the engine is gone, and the model in use with it
  */
 export function createSession(on) {
   /** @type {Engine | null} */
@@ -47,8 +48,20 @@ export function createSession(on) {
 
   /** The engine that runs, or a fresh one. */
   function theEngine() {
-    if (!engine) [engine, is_fresh] = [startEngine(), true];
+    if (!engine) {
+      const started = startEngine((message) => crashed(started, message));
+      [engine, is_fresh] = [started, true];
+    }
     return engine;
+  }
+
+  /** Ends an engine that crashed; one that was opening a model is replaced where that fails. @param {Engine} which @param {string} message */
+  function crashed(which, message) {
+    which.close();
+    if (engine !== which) return;
+    reading.abort();
+    [engine, loaded] = [null, false];
+    if (!opening) on.crashed(message);
   }
 
   /** @param {string | Uint32Array} text_or_ids */
@@ -92,6 +105,10 @@ export function createSession(on) {
       await readNow(on.text());
       return null;
     } catch (error) {
+      if (opening === mine && codeOf(error) === "crashed") {
+        [opening, missed] = [null, false];
+        return failureOf(error);
+      }
       if (!isCurrent()) return null;
       loaded = (await started.current().catch(() => null)) !== null;
       if (!isCurrent()) return null;
@@ -145,7 +162,9 @@ export function createSession(on) {
       const failure = await load(source, how);
       if (!failure) return;
       on.notOpened(failure, source, how);
-      if (had_one && !loaded) on.failure(failure.code, failure.message, true);
+      if (!had_one || loaded) return;
+      if (failure.code === "crashed") on.crashed(failure.message);
+      else on.failure(failure.code, failure.message, true);
     },
 
     cancel: () => opening?.abort(),

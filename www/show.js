@@ -6,7 +6,7 @@ import { pickedCells, pickedWords } from "./legendwords.js";
 import { createOverview } from "./overview.js";
 import { readPalette, resolveTheme } from "./palette.js";
 import { createPicture } from "./picture.js";
-import { finalTap, topId } from "./reading.js";
+import { NO_TOKEN, finalTap, topId } from "./reading.js";
 import { rowsOf, scaledValues } from "./rows.js";
 import { scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
@@ -131,7 +131,7 @@ export function createShow(page) {
     nameTracked: (name) => void (byId("legend-quantity").textContent = `${page.state().view.quantity.replace("the tracked token", name)}`),
 
     /** What is followed until somebody chooses: what the final row puts first at the end. @param {PlainReading | null} reading @returns {number[]} */
-    defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })] : []),
+    defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })].filter((id) => id !== NO_TOKEN) : []),
 
     beside,
     pin: picture.pin,

@@ -88,5 +88,5 @@ export function createStrip(root) {
 /** The cell in one sentence, for a screen reader. @param {PlainReading} reading @param {Cell} cell @param {boolean} pinned */
 export const spokenCell = (reading, cell, pinned) =>
   `${reading.taps[cell.tap]}, position ${cell.position}, token ${reading.tokens[cell.position].shown}: ` +
-  `top-1 ${topToken(reading, cell).shown}, ${percent(candidates(reading, cell)[0].probability)}, ` +
+  `top-1 ${topToken(reading, cell).shown}, ${percent(candidates(reading, cell)[0]?.probability ?? NaN)}, ` +
   `rank of final ${rank(statAt(reading, "rank_final", cell))}${pinned ? ", pinned" : ""}`;

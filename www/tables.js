@@ -3,7 +3,7 @@
  * A reading as CSV and JSON. Pure. CSV: lines with `#` say what it is, then one line per cell; text is quoted, and text
  * that a spreadsheet would take for a formula gets an apostrophe before it. JSON: everything, arrays as [row][position].
  */
-import { tokenById, topId } from "./reading.js";
+import { NO_TOKEN, tokenById, topId } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** What a table says about its origin. @typedef {{ model: Record<string, string | number | boolean | null>, adapter: Record<string, string | number | boolean>, made_by: string }} Origin */
@@ -32,7 +32,7 @@ export function csvOf(reading, { model, adapter, made_by }) {
     const i = t * reading.n_tokens + position;
     const top = tokenById(reading, topId(reading, { tap: t, position }));
     return [
-      tap, position, token.id, quoted(token.text), reading.tokens[position + 1]?.id ?? "", top.id, quoted(top.text), hex(top.bytes),
+      tap, position, token.id, quoted(token.text), reading.tokens[position + 1]?.id ?? "", top.id === NO_TOKEN ? "" : top.id, quoted(top.text), hex(top.bytes),
       ...names.map((name) => number(reading.stats[name][i]) ?? ""),
       ...tracked.flatMap(({ logit, logprob, rank }) => [logit, logprob, rank].map((values) => number(values[i]) ?? "")),
     ].join(",");
@@ -53,12 +53,13 @@ export function jsonOf(reading, origin) {
     ...origin,
     options: reading.asked,
     final_is_model: reading.final_is_model,
+    not_finite: reading.not_finite,
     text: reading.tokens.map(({ text }) => text).join(""),
     tokens: reading.tokens.map(token),
     rows: taps,
     statistics: Object.fromEntries(Object.entries(reading.stats).map(([name, values]) => [name, table(values)])),
     tracked: Object.values(reading.tracked).map(({ id, logit, logprob, rank }) => ({ id, logit: table(logit), logprob: table(logprob), rank: table(rank) })),
-    top_ids: lists(reading.top_ids),
+    top_ids: lists(Array.from(reading.top_ids, (id) => (id === NO_TOKEN ? NaN : id))),
     top_logits: lists(reading.top_logits),
     vocabulary: reading.top_tokens.map(token),
   });

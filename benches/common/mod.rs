@@ -1,4 +1,4 @@
-//! What the benchmarks over a folder of `cargo xtask synth` share.
+//! Shared by the benchmarks over a folder of `cargo xtask synth`.
 
 use std::fs::File;
 use std::io::Read;
@@ -7,7 +7,7 @@ use std::path::Path;
 use loupe::error::Result;
 use loupe::session::{Loading, Session};
 
-/// Bytes read from the file at once, as a network would bring them.
+/// Bytes read from the file at once, as in a download.
 const PIECE: usize = 1 << 20;
 
 /// Pushes the folder's file of weights into a load.

@@ -1,11 +1,11 @@
-//! Hostile bytes through the checkpoint reader: no panic, no memory beyond what came, and every splitting of the
-//! bytes gives the same tensors or the same error.
+//! Sends hostile bytes through the checkpoint reader: it does not panic, its memory is bounded by the bytes received, and
+//! every split of the bytes gives the same tensors or the same error.
 #![no_main]
 
-#[allow(dead_code)] // the target uses part of it
+#[allow(dead_code)] // the target uses only some of it
 #[path = "../../src/checkpoint/mod.rs"]
 mod checkpoint;
-#[allow(dead_code)] // the target uses part of it
+#[allow(dead_code)] // the target uses only some of it
 #[path = "../../src/error.rs"]
 mod error;
 
@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use checkpoint::{Beginning, Event, Header, Reader, Store, StoreError};
 use libfuzzer_sys::fuzz_target;
 
-/// Counts what is allocated.
+/// Counts the allocated bytes.
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: the system's allocator does the work; only numbers are kept beside it.
+// SAFETY: every call is forwarded to the system's allocator; only numbers are kept in addition.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
@@ -38,12 +38,12 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Most memory per byte received: a header's shortest entry is 50 bytes of text and a few hundred in memory.
+/// Largest memory per byte received: a header's shortest entry is 50 bytes of text and a few hundred in memory.
 const PER_BYTE: usize = 64;
-/// What any reader may take.
+/// Memory that any reader may take. Units: bytes.
 const BASE: usize = 64 << 10;
 
-/// What a file turned out to be: its header, every tensor's bytes, and how it ended.
+/// The result of reading a file: its header, the bytes of every tensor, and the error, if any.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     header: Option<Header>,
@@ -77,7 +77,7 @@ fn read(bytes: &[u8], mut cut: impl FnMut() -> usize) -> Outcome {
     out
 }
 
-/// Bytes as a kept file.
+/// Bytes as a store.
 struct Bytes<'a>(&'a [u8]);
 
 impl Store for Bytes<'_> {
@@ -103,7 +103,7 @@ impl Store for Bytes<'_> {
 
 fuzz_target!(|input: &[u8]| {
     let Some((&mode, body)) = input.split_first() else { return };
-    // Half of the inputs get a true length in front, so that the header's JSON is reached more often.
+    // Half of the inputs are prefixed with a correct length, so that the header's JSON is reached more often.
     let mut file = body.to_vec();
     if mode & 1 == 1 {
         let end = body.iter().rposition(|&b| b == b'}').map_or(body.len(), |i| i + 1);
@@ -126,7 +126,7 @@ fuzz_target!(|input: &[u8]| {
         && header.tensors.iter().all(|t| t.element.is_ok())
     {
         let json = header.json().expect("a header that was read can be written");
-        assert_eq!(Header::parse(&json).ok().as_ref(), Some(header), "read, written and read");
+        assert_eq!(Header::parse(&json).ok().as_ref(), Some(header), "the header read, written and read again");
     }
     let _ = Beginning::find(&mut Bytes(&file));
 });

@@ -34,8 +34,10 @@ export async function serveSite({ html, worker } = {}, friends = []) {
   return { origin: `http://127.0.0.1:${address.port}`, friends, close: () => server.close() };
 }
 
-/** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { server: Awaited<ReturnType<typeof serveSite>> }>} */
+/** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & import("@playwright/test").PlaywrightTestOptions & { site: string, quiet: boolean }, { server: Awaited<ReturnType<typeof serveSite>> }>} */
 export const test = base.extend({
+  /** Whether nothing may appear in the console. */
+  quiet: [true, { option: true }],
   server: [
     async ({}, use) => {
       const server = await serveSite();
@@ -45,7 +47,7 @@ export const test = base.extend({
     { scope: "worker" },
   ],
   /** The site's address; afterwards, nothing may have left it and nothing may have failed unseen. */
-  site: async ({ server, page }, use) => {
+  site: async ({ server, page, quiet }, use) => {
     const strayed = /** @type {string[]} */ ([]);
     const errors = /** @type {string[]} */ ([]);
     page.on("request", (request) => {
@@ -60,7 +62,7 @@ export const test = base.extend({
     });
     await use(server.origin + PATH);
     expect(strayed, "requests that left the site").toEqual([]);
-    expect(errors, "errors in the console").toEqual([]);
+    if (quiet) expect(errors, "errors in the console").toEqual([]);
   },
 });
 

@@ -1,4 +1,4 @@
-//! A session with a whole or a partial model, and how the atlas over it is watched.
+//! Opens sessions with a whole or a partial model, and an atlas over them.
 
 use loupe::atlas::{Atlas, CallQueue};
 use loupe::gpu::Cancel;
@@ -7,12 +7,12 @@ use loupe::session::{LoadRequest, Loaded, Session};
 
 pub async fn open(config: &str, weights: &[u8], precision: Precision) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
-    // Shards of some rows each, so that none of them is the whole.
+    // Each shard has some of the rows, so that none of them is the whole embedding.
     let request = LoadRequest { precision, shard_bytes: 1 << 20, ..LoadRequest::new(config, None) };
     load(session, &request, weights).await
 }
 
-/// Whatever a file has, without a config.
+/// A session with the partial model that a file has, without a config.
 pub async fn open_part(weights: &[u8], precision: Precision) -> Session {
     let session = Session::open().await.expect("a WebGPU adapter");
     load(session, &partial_request(precision), weights).await
@@ -31,7 +31,7 @@ pub async fn load(session: Session, request: &LoadRequest<'_>, weights: &[u8]) -
     session
 }
 
-/// How a call of the atlas is watched.
+/// The cancel, the progress callback and the queue of a call of the atlas.
 pub struct Watch<'a> {
     pub cancel: Cancel,
     pub on_progress: &'a dyn Fn(f64),

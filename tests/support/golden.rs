@@ -1,11 +1,11 @@
-//! Reads what tests/golden/make.py wrote.
+//! Reads the files that tests/golden/make.py writes.
 
 use std::collections::HashMap;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, Value, json};
 
-/// One case: a model and what transformers says of a text.
+/// One case: a model, and the results of transformers for a text.
 pub struct Golden {
     pub name: &'static str,
     pub config: &'static str,
@@ -112,7 +112,7 @@ impl Golden {
         self.info["k"].as_u64().expect("k") as usize
     }
 
-    /// Keys of the ways it was read: precision/rows/decoder/norm.
+    /// Keys of the views: precision/rows/decoder/norm.
     pub fn views(&self) -> Vec<String> {
         self.info["off"].as_object().expect("off").keys().cloned().collect()
     }
@@ -126,7 +126,7 @@ impl Golden {
         serde_json::from_value(self.info["precisions"].clone()).expect("precisions")
     }
 
-    /// How far transformers itself is off in float32.
+    /// The error of transformers itself in float32.
     pub fn off(&self, key: &str, statistic: &str) -> f64 {
         let off: HashMap<String, f64> =
             serde_json::from_value(self.info["off"][key].clone()).expect("off");
@@ -149,12 +149,12 @@ impl Golden {
     }
 }
 
-/// The tensors of a file in two files, every other one in each.
+/// Splits the tensors of a file into two files, alternately.
 pub fn halves(file: &[u8]) -> [Vec<u8>; 2] {
     [0, 1].map(|half| part(file, |i, _| i % 2 == half))
 }
 
-/// A file with those tensors of another that `is_wanted(index, name)`.
+/// A file with those tensors of another for which `is_wanted(index, name)` is true.
 pub fn part(file: &[u8], is_wanted: impl Fn(usize, &str) -> bool) -> Vec<u8> {
     let length = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
     let header: Map<String, Value> =

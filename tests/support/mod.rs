@@ -1,5 +1,5 @@
-//! What the test files share: one body for every compiler of WGSL, and the tolerance they are held to.
-#![allow(dead_code)] // each test file takes what it needs
+//! Shared by the test files: one test body for every WGSL compiler, and the tolerance of comparisons.
+#![allow(dead_code)] // each test file uses only some of it
 
 pub mod atlas;
 pub mod golden;
@@ -29,7 +29,7 @@ macro_rules! gpu_tests {
     )* };
 }
 
-/// Says something in either world.
+/// Prints a line, natively or in a browser.
 pub fn say(text: &str) {
     #[cfg(target_arch = "wasm32")]
     wasm_bindgen_test::console_log!("{text}");
@@ -37,11 +37,11 @@ pub fn say(text: &str) {
     println!("{text}");
 }
 
-/// Says that a test is not run, and why, past the capture of the test runner; xtask counts these.
+/// Reports that a test is not run, and why, bypassing the capture of the test runner; xtask counts these lines.
 #[cfg(not(target_arch = "wasm32"))]
 pub fn skip(why: &str) {
     use std::io::Write;
-    // A closed output is no failure of the test.
+    // A closed output does not fail the test.
     let _ = writeln!(std::io::stdout(), "skipped: {why}");
 }
 
@@ -77,7 +77,7 @@ impl Lab {
         matrix
     }
 
-    /// Rows padded to four. Shapes: \[rows, width\] → \[rows, width4\].
+    /// Rows padded to a multiple of four. Shapes: \[rows, width\] → \[rows, width4\].
     pub fn rows(&self, values: &[f32], width: usize) -> Tensor {
         let mut padded = Vec::new();
         for row in values.chunks(width) {
@@ -90,9 +90,9 @@ impl Lab {
     /// Reads rows back and checks that their padding is still zero.
     pub async fn read_rows(&self, tensor: &Tensor, n_rows: usize, width: usize) -> Vec<f32> {
         let bytes = (4 * n_rows * pad4(width)) as u64;
-        let mut parts = self.gpu.read(&[(tensor, bytes)]).await.expect("a readback");
+        let mut read = self.gpu.read(&[(tensor, bytes)]).await.expect("a readback");
         let mut out = Vec::new();
-        for row in parts.remove(0).chunks(pad4(width)) {
+        for row in read.remove(0).chunks(pad4(width)) {
             assert!(row[width..].iter().all(|&v| v == 0.0), "padding was written: {row:?}");
             out.extend_from_slice(&row[..width]);
         }
@@ -100,7 +100,7 @@ impl Lab {
     }
 }
 
-/// Numbers that look random and are the same everywhere: uniform in -1..1.
+/// Pseudorandom numbers that are the same everywhere: uniform in -1..1.
 pub struct Noise(u64);
 
 impl Noise {
@@ -133,7 +133,7 @@ pub fn halved(values: &[f32]) -> Vec<f32> {
     values.iter().map(|&v| half::f16::from_f32(v).to_f32()).collect()
 }
 
-/// What the device stores of `values` in that precision.
+/// `values` as the device stores them in that precision.
 pub fn stored(values: &[f32], precision: Precision) -> Vec<f32> {
     match precision {
         Precision::F16 => halved(values),
@@ -141,8 +141,8 @@ pub fn stored(values: &[f32], precision: Precision) -> Vec<f32> {
     }
 }
 
-/// Compares a kernel with the f64 twin, row by row of `width` values: the tolerance of a row is the largest error of
-/// a plain f32 sum in it, plus 1e-5 of its largest value and of 1.
+/// Compares a kernel with the f64 twin, row by row of `width` values. The tolerance of a row is the largest error of
+/// a plain f32 sum in it, plus 1e-5 of the smaller of its largest value and 1.
 pub fn assert_rows_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32], width: usize) {
     assert_eq!(got.len(), exact.len(), "{what}: length");
     assert_eq!(got.len() % width, 0, "{what}: whole rows");
@@ -157,13 +157,13 @@ pub fn assert_rows_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32], 
             let error = (f64::from(g) - e).abs();
             assert!(
                 error <= tolerance,
-                "{what} [{row}, {i}]: {g} against {e}, off {error:e} > {tolerance:e}"
+                "{what} [{row}, {i}]: {g}, expected {e}, error {error:e} > {tolerance:e}"
             );
         }
     }
 }
 
-/// The same for values that are one row.
+/// The same for the values of one row.
 pub fn assert_close(what: &str, got: &[f32], exact: &[f64], plain: &[f32]) {
     assert_rows_close(what, got, exact, plain, got.len());
 }

@@ -1,4 +1,4 @@
-//! Script values for tests of the JavaScript API, and the calls that most of them make.
+//! JavaScript values for tests of the JavaScript API, and the calls that most of these tests make.
 
 use js_sys::{Function, Object, Promise, Reflect, Uint8Array};
 use loupe::web::Loupe;
@@ -19,7 +19,7 @@ pub fn options(pairs: &[(&str, JsValue)]) -> JsValue {
     out.into()
 }
 
-/// Evaluates an expression of script with one argument.
+/// Evaluates a JavaScript expression with one argument, `it`.
 pub fn script(expression: &str, argument: &JsValue) -> JsValue {
     let function = Function::new_with_args("it", &format!("return ({expression});"));
     function.call1(&JsValue::UNDEFINED, argument).expect("an expression")
@@ -45,7 +45,7 @@ pub async fn tales() -> Loupe {
     loupe
 }
 
-/// The code of what a promise was rejected with; it must be a LoupeError with a message.
+/// The code of the error that a promise was rejected with, which must be a LoupeError with a message.
 pub async fn code(promise: Promise) -> String {
     match JsFuture::from(promise).await {
         Ok(_) => "fine".into(),
@@ -56,6 +56,19 @@ pub async fn code(promise: Promise) -> String {
 pub fn error_code(error: &JsValue) -> String {
     assert!(error.is_instance_of::<js_sys::Error>(), "{error:?}");
     assert_eq!(get(error, "name").as_string().as_deref(), Some("LoupeError"));
-    assert!(get(error, "message").as_string().is_some_and(|m| m.len() > 5));
-    get(error, "code").as_string().expect("a code")
+    let message = get(error, "message").as_string().unwrap_or_default();
+    assert!(message.len() > 5);
+    let code = get(error, "code").as_string().expect("a code");
+    if code == "bad-option" {
+        has_form(&message);
+    }
+    code
+}
+
+/// Every option's message names the option, what was expected and what was given.
+fn has_form(message: &str) {
+    let (name, rest) = message.split_once(": expected ").expect("a name and what was expected");
+    let (expected, got) = rest.split_once(", got ").expect("what was given");
+    assert!(!name.is_empty() && !name.contains(' '), "{message}");
+    assert!(!expected.is_empty() && got.len() > 1 && got.ends_with('.'), "{message}");
 }

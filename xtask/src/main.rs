@@ -15,6 +15,7 @@ cargo xtask test [part]   run every test, or one part: rust, fuzz, chromium, fir
 cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
+cargo xtask fuzz TARGET MINUTES   feed a target of fuzz/ with new inputs: checkpoint, tokenizer, config, copy
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
         ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
             bench_synthetic("atlas", name, &[])
         }
+        ["fuzz", target, minutes] => match minutes.parse() {
+            Ok(minutes) => test::fuzz_for(target, minutes),
+            Err(_) => Err(USAGE.into()),
+        },
         ["synth", name, out] if synth::names().any(|known| known == name) => {
             synth::synth(name, std::path::Path::new(out))
         }

@@ -93,24 +93,46 @@ fn rust(count: &mut Count) -> Outcome {
     watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
 }
 
-/// So many inputs, the same on every run, in addition to the committed ones.
-const FUZZ_RUNS: &str = "-runs=300000";
+/// The targets in fuzz/fuzz_targets, the inputs that each gets in addition to its committed ones, and the largest
+/// length of an input. The seed is fixed, so they are the same in every run.
+const FUZZ: [(&str, u32, u32); 4] = [
+    ("checkpoint", 300_000, 4096),
+    ("tokenizer", 20_000, 1024),
+    ("config", 300_000, 1024),
+    ("copy", 300_000, 2048),
+];
 
-/// The checkpoint reader against hostile bytes. libFuzzer without a sanitizer needs no nightly compiler.
+/// What strangers give, mutated. libFuzzer without a sanitizer needs no nightly compiler.
 fn fuzz(count: &mut Count) -> Outcome {
     tools::cargo_fuzz()?;
     run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;
-    // What it finds interesting goes here, not among the committed inputs, and is forgotten.
-    let found = root().join("target/fuzz-corpus");
+    for (target, runs, longest) in FUZZ {
+        let limits = [format!("-runs={runs}"), format!("-max_len={longest}")];
+        fuzz_target(target, &limits)?;
+        count.passed += 1;
+    }
+    Ok(())
+}
+
+/// Runs one target for some minutes with a random seed, by hand.
+pub fn fuzz_for(target: &str, minutes: u32) -> Outcome {
+    if !FUZZ.iter().any(|(known, ..)| *known == target) {
+        return Err(format!("there is no fuzz target {target}"));
+    }
+    tools::cargo_fuzz()?;
+    fuzz_target(target, &[format!("-max_total_time={}", 60 * minutes), "-seed=0".into()])
+}
+
+fn fuzz_target(target: &str, limits: &[String]) -> Outcome {
+    // Inputs that it finds interesting go here, not among the committed ones, and are deleted by the next run.
+    let found = root().join("target/fuzz-corpus").join(target);
     let _ = std::fs::remove_dir_all(&found);
     std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
-    let found = found.to_string_lossy();
-    let program = tools::tool("cargo-fuzz");
-    let target = ["fuzz", "run", "--sanitizer", "none", "checkpoint"];
-    let inputs = [&*found, "fuzz/corpus/checkpoint", "--", FUZZ_RUNS, "-seed=1", "-max_len=4096"];
-    run(&program.to_string_lossy(), &[&target[..], &inputs[..]].concat(), &[])?;
-    count.passed += 1;
-    Ok(())
+    let (found, corpus) = (found.to_string_lossy(), format!("fuzz/corpus/{target}"));
+    let mut args = vec!["fuzz", "run", "--sanitizer", "none", target, &found, &corpus, "--"];
+    args.extend(["-seed=1", "-timeout=20", "-print_final_stats=1", "-verbosity=0"]);
+    args.extend(limits.iter().map(String::as_str));
+    run(&tools::tool("cargo-fuzz").to_string_lossy(), &args, &[])
 }
 
 fn chromium(count: &mut Count) -> Outcome {
@@ -140,6 +162,7 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
 fn page(count: &mut Count) -> Outcome {
     tools::chromium()?;
     build::build()?;
+    build::crashing_engine()?;
     run("npm", &["run", "--silent", "check"], &[])?;
     watch("npm", &["run", "--silent", "unit"], &[], |line| count.read_node(line))?;
     let args = ["--no-install", "playwright", "test"];

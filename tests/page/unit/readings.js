@@ -27,6 +27,7 @@ export function madeUp({ taps, ids, tops, stat = () => 0 }) {
     top_logits: Float32Array.from(all.flatMap((ids) => ids.map((_, i) => 5 - i))),
     stats: Object.fromEntries(names.map((name) => [name, Float32Array.from(cells, ({ tap, position }) => stat(name, tap, position))])),
     final_is_model: true,
+    not_finite: /** @type {{ tap: string, position: number }[]} */ ([]),
     tracked: /** @type {Record<number, import("../../../www/reading.js").Track>} */ ({}),
     asked: { norm: /** @type {const} */ ("affine"), subblocks: false, contributions: false, decoder: [] },
     serial: 0,

@@ -1,0 +1,70 @@
+
+// What follows is src/web/guard.js. A trap (a panic, a full stack, a memory that cannot grow) leaves the wasm in an
+// unknown state, and promises whose work it ended would never settle. So every call into the wasm passes through
+// `guarded`: the first exception out of it ends the engine. Pending promises are rejected, and every later call
+// fails, with a LoupeError whose code is "crashed".
+
+/** The error of every call after a trap. @type {(Error & { code: string }) | null} */
+let crashed = null;
+/** Rejects a pending promise. @type {Set<(error: unknown) => void>} */
+const pending = new Set();
+
+/** Exports that nobody waits for: free() and callbacks. */
+const IGNORED = /^(__wbg_\w+_free|__wbindgen_destroy_closure|wasm_bindgen__convert__closures\w*)$/;
+
+function guarded(exports) {
+  const guard = (name, call) => (...args) => {
+    // The memory of a crashed engine goes with its module, and callbacks of the device come too late.
+    if (crashed && IGNORED.test(name)) return;
+    if (crashed) throw crashed;
+    try {
+      return call(...args);
+    } catch (error) {
+      crash(error);
+      throw crashed;
+    }
+  };
+  const all = Object.entries(exports);
+  return Object.fromEntries(all.map(([name, value]) => [name, typeof value === "function" ? guard(name, value) : value]));
+}
+
+function crash(cause) {
+  const message = `The engine crashed: ${cause?.message ?? cause}. Open a new one in a fresh worker, or reload the page.`;
+  crashed ??= Object.assign(new Error(message, { cause }), { name: "LoupeError", code: "crashed" });
+  for (const reject of pending) reject(crashed);
+  pending.clear();
+}
+
+/** The promise of `call`, rejected at once if the engine crashes. */
+function settled(call) {
+  return new Promise((resolve, reject) => {
+    pending.add(reject);
+    const end = (settle) => (value) => {
+      pending.delete(reject);
+      settle(value);
+    };
+    try {
+      call().then(end(resolve), end(reject));
+    } catch (error) {
+      end(reject)(error);
+    }
+  });
+}
+
+/** Makes methods of `owner` return promises that a crash rejects. */
+function settling(owner, names) {
+  for (const name of names) {
+    const method = owner[name];
+    owner[name] = function (...args) {
+      return settled(() => method.apply(this, args));
+    };
+  }
+}
+
+settling(Loupe, ["open"]);
+settling(Loupe.prototype, ["load", "plan", "read"]);
+settling(Reading.prototype, ["trace"]);
+settling(Atlas.prototype, [
+  "channels", "gains", "norms", "channel", "rows", "positions", "spectrum", "correlations", "zero_layer", "neighbours",
+  "next_tokens",
+]);

@@ -1,0 +1,126 @@
+// @ts-check
+/** An engine that panics: every call of it ends with an error, and the page starts another one. */
+import { readFileSync } from "node:fs";
+import { expect, readText, test, waitForState } from "./site.js";
+
+/** A build of the engine with a function that panics (xtask/src/build.rs). @param {import("@playwright/test").Page} page */
+const serveCrashingEngine = (page) =>
+  page.route(/\/loupe\/loupe(_bg\.wasm|\.js)$/, (route) => {
+    const name = route.request().url().split("/").pop() ?? "";
+    const contentType = name.endsWith(".js") ? "text/javascript" : "application/wasm";
+    return route.fulfill({ body: readFileSync(`target/crash/loupe/${name}`), contentType });
+  });
+
+/** Panics inside the engine of the page's worker. @param {import("@playwright/test").Page} page @param {string} site */
+const panic = (page, site) =>
+  page.workers().at(-1)?.evaluate(async (url) => {
+    const engine = await import(url);
+    try {
+      engine.panic_for_test();
+    } catch {
+      // What it throws is what the calls of the page get as well.
+    }
+  }, `${site}loupe/loupe.js`);
+
+/** Errors in the console are what a crash should leave. @param {import("@playwright/test").Page} page */
+const readings = (page) => page.evaluate(() => /** @type {any} */ (window).loupePage.reading()?.tokens.map((/** @type {any} */ t) => t.text).join(""));
+
+test.describe("a crash", () => {
+  // The panic is shown in the console, which the other tests want empty.
+  test.use({ quiet: false });
+
+  test("of the engine of a page without a worker ends every pending and every later call", async ({ page, site }) => {
+    await serveCrashingEngine(page);
+    await page.goto(site);
+    await waitForState(page, "ready");
+    const codes = await page.evaluate(async (base) => {
+      const engine = await import(/* @vite-ignore */ `${base}loupe/loupe.js`);
+      await engine.default();
+      const loupe = await engine.Loupe.open();
+      const file = (/** @type {string} */ name) => fetch(`${base}models/tales/${name}`);
+      const text = async (/** @type {string} */ name) => (await file(name)).text();
+      const model = { config: await text("config.json"), tokenizer: await text("tokenizer.json") };
+      await loupe.load({ ...model, weights: (await file("model.safetensors")).body });
+      const reading = await loupe.read("Once upon a time");
+      const atlas = loupe.atlas();
+      const code = (/** @type {any} */ error) => `${error.name} ${error.code}`;
+      const ofPromise = (/** @type {Promise<any>} */ promise) => promise.then(() => "fine", code);
+      const ofCall = (/** @type {() => any} */ call) => {
+        try {
+          call();
+          return "fine";
+        } catch (error) {
+          return code(error);
+        }
+      };
+      // A load whose stream never ends, a reading and two that wait for it, a question to the atlas.
+      const pending = [
+        loupe.load({ ...model, weights: new ReadableStream() }),
+        loupe.read("The old king sat by the window and looked at the sea."),
+        loupe.read("Another text"),
+        loupe.plan({ config: model.config }),
+        atlas.spectrum(2),
+      ].map(ofPromise);
+      const panicked = ofCall(() => engine.panic_for_test());
+      const after = [loupe.read("Once"), loupe.load({ ...model, weights: new ReadableStream() }), reading.trace([1], { tap: 0 }), atlas.norms(), engine.Loupe.open()].map(ofPromise);
+      const calls = [() => loupe.encode("Once"), () => loupe.model, () => loupe.token(1), () => reading.stat("entropy"), () => loupe.atlas()].map(ofCall);
+      // What is left to do about a crashed engine is to let it go.
+      const freed = [loupe, reading, atlas].map((each) => ofCall(() => each.free()));
+      let message = "";
+      await engine.Loupe.open().catch((/** @type {Error} */ error) => (message = error.message));
+      return { panicked, pending: await Promise.all(pending), after: await Promise.all(after), calls, freed, message };
+    }, site);
+    const crashed = "LoupeError crashed";
+    expect(codes.panicked).toBe(crashed);
+    expect(codes.pending).toEqual(Array(5).fill(crashed));
+    expect(codes.after).toEqual(Array(5).fill(crashed));
+    expect(codes.calls).toEqual(Array(5).fill(crashed));
+    expect(codes.freed).toEqual(Array(3).fill("fine"));
+    expect(codes.message).toContain("The engine crashed: panicked at");
+    expect(codes.message).toContain("called `Option::unwrap()`");
+  });
+
+  test("in the lens: the page starts another engine and reads the text again", async ({ page, site }) => {
+    await serveCrashingEngine(page);
+    await page.goto(site);
+    await waitForState(page, "ready");
+    const text = "The old king sat by the window.";
+    await readText(page, text);
+    // The next call of the page meets the crash.
+    const meet = () => page.evaluate(() => /** @type {any} */ (window).loupePage.engine.count("Once").catch(() => {}));
+    await panic(page, site);
+    await meet();
+    await expect(page.locator("#notice")).toContainText("crashed and was started again");
+    await expect(page.locator("#notice")).toContainText("called `Option::unwrap()`");
+    await waitForState(page, "ready");
+    await expect.poll(() => readings(page)).toBe(text);
+    await page.screenshot({ path: "test-results/crash-restarted.png" });
+
+    // The same text again at once: the page reports it, and a person decides.
+    await panic(page, site);
+    await meet();
+    const problem = page.locator("#problem");
+    await expect(problem).toBeVisible();
+    await expect(problem).toHaveAttribute("data-code", "crashed");
+    await page.screenshot({ path: "test-results/problem-crashed.png" });
+    await page.getByRole("button", { name: "Try again" }).click();
+    await waitForState(page, "ready");
+    await expect.poll(() => readings(page)).toBe(text);
+    await readText(page, "And another one.");
+  });
+
+  test("in the atlas: its questions are asked again of another engine", async ({ page, site }) => {
+    await serveCrashingEngine(page);
+    await page.goto(`${site}#atlas=gains`);
+    await waitForState(page, "ready");
+    await page.waitForFunction(() => /** @type {any} */ (window).loupePage.atlas() !== null);
+    const { length } = page.workers();
+    await panic(page, site);
+    await page.evaluate(() => /** @type {any} */ (window).loupePage.engine.atlas("norms", [], {}, { signal: new AbortController().signal, onProgress: () => {} }).catch(() => {}));
+    await expect(page.locator("#notice")).toContainText("crashed and was started again");
+    await waitForState(page, "ready");
+    expect(page.workers().length).toBe(length);
+    const norms = await page.evaluate(() => /** @type {any} */ (window).loupePage.engine.norms([1, 2]));
+    expect(norms.length).toBe(2);
+  });
+});

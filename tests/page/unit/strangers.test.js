@@ -1,0 +1,45 @@
+// @ts-check
+/** What the page reads of strangers' files, mutated: it is read or refused with a code, and never anything else. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { shardsOf } from "../../../www/hub.js";
+import { codeOf } from "../../../www/outcome.js";
+
+const INDEX = JSON.stringify({
+  metadata: { total_size: 548105171 },
+  weight_map: { "wte.weight": "model-00001-of-00002.safetensors", "wpe.weight": "model-00002-of-00002.safetensors" },
+});
+const PIECES = ['"', "{", "}", "[", "]", ":", ",", "../", "/", "\\u0000", "null", "1e999", "__proto__", "weight_map", ".safetensors", "%2f", "é"];
+const N_MUTATIONS = 50_000;
+
+/** Numbers that look random and are the same in every run. @param {number} seed */
+function noise(seed) {
+  let state = seed;
+  return (/** @type {number} */ below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+test("an index of shards names plain files beside it, or is refused", () => {
+  assert.deepEqual(shardsOf(INDEX, "the index"), ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
+  const next = noise(1);
+  let n_read = 0;
+  for (let i = 0; i < N_MUTATIONS; i++) {
+    let text = INDEX;
+    for (let n = 0; n <= next(4); n++) {
+      const [at, length] = [next(text.length + 1), next(8)];
+      text = text.slice(0, at) + PIECES[next(PIECES.length)] + text.slice(at + length);
+    }
+    try {
+      const names = shardsOf(text, "the index");
+      n_read++;
+      assert.ok(names.length > 0 && new Set(names).size === names.length);
+      for (const name of names) assert.match(name, /^[^/\\%\0]+\.safetensors$/, text);
+    } catch (error) {
+      if (/** @type {Error} */ (error).name === "AssertionError") throw error;
+      assert.equal(codeOf(error), "bad-header", text);
+    }
+  }
+  assert.ok(n_read > 100 && n_read < N_MUTATIONS, `${n_read} of ${N_MUTATIONS} were read`);
+});
