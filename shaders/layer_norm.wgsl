@@ -1,4 +1,4 @@
-// y = (x - mean) / sqrt(var + epsilon), times gain plus bias if `affine` is set. Mean and variance are those of the row.
+// y = (x - mean) / sqrt(var + epsilon), optionally times gain plus bias. Mean and variance are those of the row.
 // The variance is summed over the centred row: GPT-2 has activations a thousand times larger than the rest, and
 // E[x^2] - E[x]^2 would cancel. A row with values beyond LARGE, whose squares would overflow, is scaled by a power of
 // two first, so that a finite row always has a finite result; NaN and infinity make the whole row NaN.

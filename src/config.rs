@@ -153,7 +153,7 @@ impl Config {
             n_inner,
             n_ctx: size("n_positions", positions, MAX_DIM)?,
             vocab_size: size("vocab_size", raw.vocab_size, MAX_VOCAB)?,
-            layer_norm_epsilon: epsilon as f32,
+            layer_norm_epsilon: single(epsilon),
             scale_attn_weights: match family {
                 Family::Gpt2 => raw.scale_attn_weights.unwrap_or(true),
                 Family::GptNeo => false,
@@ -193,7 +193,7 @@ impl Config {
     pub fn embedding_scale(&self) -> f32 {
         match self.family {
             Family::Gpt2 | Family::GptNeo => 1.0,
-            Family::Ctrl => (self.n_embd as f64).sqrt() as f32,
+            Family::Ctrl => single((self.n_embd as f64).sqrt()),
         }
     }
 
@@ -211,7 +211,7 @@ impl Config {
         if self.scale_attn_by_inverse_layer_idx {
             scale /= (layer + 1) as f64;
         }
-        scale as f32
+        single(scale)
     }
 
     /// Number of parameters that the forward pass uses.
@@ -233,6 +233,12 @@ impl Config {
         let block = 4 * c * c + 2 * c * inner;
         embeddings * self.vocab_size as u64 * c + self.n_layer as u64 * block
     }
+}
+
+/// A number in the precision of the kernels.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is meant")]
+pub(crate) fn single(value: f64) -> f32 {
+    value as f32
 }
 
 /// Errors: `unsupported-model`.
@@ -259,7 +265,7 @@ fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
         (None, Some(types)) => types
             .iter()
             .flat_map(|(kinds, n)| {
-                let n = kinds.len().saturating_mul((*n).min(most as u64) as usize);
+                let n = kinds.len().saturating_mul(usize::try_from(*n).unwrap_or(most).min(most));
                 kinds.iter().cycle().take(n)
             })
             .take(most)
@@ -288,9 +294,8 @@ fn windows(raw: &Raw, n_layer: usize) -> Result<Vec<Option<usize>>> {
 }
 
 fn size(name: &str, value: Option<u64>, most: u64) -> Result<usize> {
-    match value {
-        Some(n) if (1..=most).contains(&n) => Ok(n as usize),
-        Some(n) => Err(Error::config(name, format!("1 to {most}"), n)),
-        None => Err(Error::config(name, format!("1 to {most}"), "nothing")),
-    }
+    let expected = || format!("1 to {most}");
+    let n = value.ok_or_else(|| Error::config(name, expected(), "nothing"))?;
+    let fits = usize::try_from(n).ok().filter(|_| (1..=most).contains(&n));
+    fits.ok_or_else(|| Error::config(name, expected(), n))
 }

@@ -55,8 +55,8 @@ impl Numbers {
 
 async fn check(session: &Session, numbers: &Numbers) {
     let loaded = session.loaded().expect("a model");
-    let told = RefCell::new(Vec::new());
-    let on_progress = |done| told.borrow_mut().push(done);
+    let reported = RefCell::new(Vec::new());
+    let on_progress = |done| reported.borrow_mut().push(done);
     let watch = Watch { on_progress: &on_progress, ..quiet() };
     let atlas = watch.over(session, &loaded);
     let model = &loaded.model;
@@ -112,7 +112,7 @@ async fn check(session: &Session, numbers: &Numbers) {
         }
     }
 
-    told.borrow_mut().clear();
+    reported.borrow_mut().clear();
     for (name, norm, position) in [
         ("none", Norm::None, None),
         ("affine", Norm::Affine, None),
@@ -143,9 +143,9 @@ async fn check(session: &Session, numbers: &Numbers) {
         let every: Vec<u32> = found.argmax.iter().step_by(7).copied().collect();
         assert_eq!(some.argmax, every);
     }
-    let told = told.take();
-    assert_eq!(told.last(), Some(&1.0));
-    assert!(told.iter().all(|done| (0.0..=1.0).contains(done)));
+    let reported = reported.take();
+    assert_eq!(reported.last(), Some(&1.0));
+    assert!(reported.iter().all(|done| (0.0..=1.0).contains(done)));
 
     let gains = atlas::gains(&atlas).await.expect("gains");
     assert_eq!(gains.len(), 2 * model.config.n_layer + 1);
@@ -189,7 +189,8 @@ async fn atlas_of_a_prime_vocabulary() {
     );
     for gain in atlas::gains(&atlas).await.expect("gains") {
         for (part, got) in [("weight", &gain.weight), ("bias", &gain.bias)] {
-            let tensor = file.tensor(&format!("transformer.{}.{part}", gain.name)).expect("a tensor");
+            let tensor =
+                file.tensor(&format!("transformer.{}.{part}", gain.name)).expect("a tensor");
             let bytes: Vec<u8> = got.iter().flat_map(|v| v.to_le_bytes()).collect();
             assert_eq!(tensor.data(), bytes, "{} {part}", gain.name);
         }
@@ -263,8 +264,8 @@ async fn long_work_lets_queued_calls_run() {
     assert_eq!(queue.n.replace(0), 16);
 
     // The call is cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
-    let (told, queue) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
-    let on_progress = |done| told.borrow_mut().push(done);
+    let (reported, queue) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));
+    let on_progress = |done| reported.borrow_mut().push(done);
     let seen = queue.clone();
     let shards = loaded.model.wte().expect("embeddings").len();
     let cancel = Cancel::new(move || seen.n.get() > shards);
@@ -272,8 +273,11 @@ async fn long_work_lets_queued_calls_run() {
     let none = atlas::spectrum(&watch.over(&session, &loaded), 2).await;
     assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(queue.n.get(), shards + 1);
-    let told = told.take();
-    assert!(told.is_sorted() && told[shards] > 0.4 && told[shards] <= 0.8, "{told:?}");
+    let reported = reported.take();
+    assert!(
+        reported.is_sorted() && reported[shards] > 0.4 && reported[shards] <= 0.8,
+        "{reported:?}"
+    );
     assert_eq!(session.gpu().allocated_bytes(), before);
     let found = atlas::spectrum(&quiet().over(&session, &loaded), 2).await.expect("a spectrum");
     assert_eq!(found.singular_values.len(), 192);
@@ -303,8 +307,8 @@ async fn the_eigenproblem_is_solved_once_for_two_calls() {
     let loaded = session.loaded().expect("a model");
     let gpu = session.gpu();
     let before = gpu.counters().dispatches;
-    let told = RefCell::new(Vec::new());
-    let on_progress = |done| told.borrow_mut().push(done);
+    let reported = RefCell::new(Vec::new());
+    let on_progress = |done| reported.borrow_mut().push(done);
     let first = Watch { queue: &Yielding, ..quiet() };
     let second = Watch { on_progress: &on_progress, ..quiet() };
     let (first, second) = (first.over(&session, &loaded), second.over(&session, &loaded));
@@ -313,9 +317,12 @@ async fn the_eigenproblem_is_solved_once_for_two_calls() {
     assert_eq!(a.singular_values, b.singular_values);
     let shards = loaded.model.wte().expect("embeddings").len() as u64;
     assert_eq!(gpu.counters().dispatches - before, shards, "one Gram matrix");
-    let told = told.take();
+    let reported = reported.take();
     // The second call reports each step of the first one once, and its own projections.
-    assert!(told.is_sorted() && told.iter().any(|&done| (0.1..0.8).contains(&done)), "{told:?}");
+    assert!(
+        reported.is_sorted() && reported.iter().any(|&done| (0.1..0.8).contains(&done)),
+        "{reported:?}"
+    );
 
     // A waiting call can be cancelled, and after a failed call the next one solves the problem.
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;

@@ -14,7 +14,8 @@ use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
-    partial_models one_token_agrees_with_all_tokens invalid_partial_models embeddings_beyond_single_precision
+    partial_models one_token_agrees_with_all_tokens invalid_partial_models
+    embeddings_beyond_single_precision
 }
 
 async fn partial_models() {

@@ -21,7 +21,8 @@ gpu_tests! {
     several_chunks_and_groups a_long_text_has_the_bits_of_its_prefix
     half_blocks_and_borrowed_halves gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
-    editing_a_token_changes_nothing_to_its_left an_edit_is_read_from_its_position_on_with_the_same_bits
+    editing_a_token_changes_nothing_to_its_left
+    an_edit_is_read_from_its_position_on_with_the_same_bits
 }
 
 const NORMS: [(&str, Norm); 3] =
@@ -343,7 +344,7 @@ async fn an_edit_is_read_from_its_position_on_with_the_same_bits() {
         edited
     };
     let session = load(&golden, Precision::F16, 64 << 20).await;
-    // Text appended, an edit in either block, a truncation, the same text, and an unrelated text.
+    // The texts have tokens appended, an edit in either block or a truncation, are the same, or are unrelated.
     let texts = [
         ids[..40].to_vec(),
         ids[..41].to_vec(),

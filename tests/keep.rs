@@ -242,7 +242,7 @@ fn a_load_resumes_after_an_interruption_anywhere() {
                 let (asked, outcome) =
                     load(&session, &request, &files, true, &store, usize::MAX).await;
                 assert!(outcome.expect("it loads").kept.is_some());
-                assert_eq!(store.bytes(), whole.bytes(), "interrupted after {cut} of {total} bytes");
+                assert_eq!(store.bytes(), whole.bytes(), "stopped after {cut} of {total} bytes");
                 assert_eq!(bits(&session, &golden.ids()).await, expected);
                 assert!(asked + cut <= total + total / 3, "{asked} requested after {cut}");
             }

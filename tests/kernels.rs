@@ -14,8 +14,9 @@ use support::{Lab, Noise, assert_close, assert_rows_close, stored};
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
-    embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row matmul_f32 matmul_f16 matmul_columns
-    attention subtract gram gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
+    embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
+    matmul_f32 matmul_f16 matmul_columns attention subtract gram
+    gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
 

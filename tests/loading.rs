@@ -166,7 +166,7 @@ async fn readings_run_during_a_load() {
     ];
     let first = loupe.load(options(&all));
     let second = loupe.load(options(&[("config", "{".into()), ("weights", JsValue::NULL)]));
-    assert_eq!(code(second).await, "bad-option", "an error that is known at once is reported at once");
+    assert_eq!(code(second).await, "bad-option", "an invalid call fails at once");
     assert_eq!(top_ids(&loupe).await, expected);
     assert_eq!(get(&loupe.model(), "precision").as_string().as_deref(), Some("f16"));
     get(&control, "go").unchecked_into::<Function>().call0(&control).expect("the rest is sent");
@@ -221,7 +221,7 @@ async fn plan_reports_what_does_not_fit_and_load_may_release_the_old_model() {
     let untried = plan(false).await;
     assert!(get(&untried, "fits").is_null());
     let gpu_bytes = get(&untried, "gpu_bytes").as_f64().expect("a count");
-    assert_eq!(Some(gpu_bytes), get(&loupe.model(), "gpu_bytes").as_f64(), "the plan agrees with the load");
+    assert_eq!(Some(gpu_bytes), get(&loupe.model(), "gpu_bytes").as_f64(), "as planned");
     let before = used();
     let tried = plan(true).await;
     assert_eq!(get(&tried, "fits"), JsValue::TRUE);
@@ -242,7 +242,7 @@ async fn plan_reports_what_does_not_fit_and_load_may_release_the_old_model() {
 
     // There is memory for no model: the old one has been released in vain, and the loupe reports no model.
     script("it.bytes = 1e6", &memory);
-    let refused = load(&loupe, &[("release", true.into())]).await.expect_err("too little memory for any model");
+    let refused = load(&loupe, &[("release", true.into())]).await.expect_err("too little memory");
     assert_eq!(error_code(&refused), "out-of-memory");
     assert!(loupe.model().is_undefined());
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "not-found");

@@ -306,7 +306,7 @@ fn every_call_after_a_loss_reports_it() {
     block_on(async {
         let session = tales().await;
         session.gpu().destroy();
-        assert_eq!(code(session.gpu().check()), "device-lost", "the device's own callback reports it");
+        assert_eq!(code(session.gpu().check()), "device-lost", "the device reports it");
         let result = read_ids(&session, &[1, 2], &Options::default()).await;
         assert_eq!(code(result), "device-lost");
         let request = LoadRequest::new(TALES_CONFIG, None);

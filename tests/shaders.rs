@@ -20,7 +20,7 @@ fn shaders_agree_with_rust() {
         let size = module.entry_points[0].workgroup_size;
         assert_eq!(size, source.workgroup, "{name}: workgroup size");
         for &(constant, value) in source.constants {
-            assert_eq!(constant_of(&module, constant), Some(value), "{name}: {constant}");
+            assert_eq!(constant_of(&module, constant), Some(value as u32), "{name}: {constant}");
         }
         assert!(
             size.iter().product::<u32>() <= 256,

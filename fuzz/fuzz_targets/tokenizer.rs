@@ -17,7 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use tokenizer::{Tokenizer, TokenizerFiles};
 
 /// Texts that reach added tokens, bytes outside ASCII, white space and long runs.
-const TEXTS: [&str; 5] = ["", "ab cd", " the\n\tcaf\u{e9} \u{1f98a}\u{a0}<unk>", "aaaaaaaaaaaaaaaaaaaaaaab", "a\0b"];
+const TEXTS: [&str; 5] =
+    ["", "ab cd", " the\n\tcaf\u{e9} \u{1f98a}\u{a0}<unk>", "aaaaaaaaaaaaaaaaaaaaaaab", "a\0b"];
 
 fn parse(mode: u8, body: &str) -> Result<Tokenizer> {
     let vocab_size = [None, Some(1), Some(8), Some(1 << 20)][usize::from(mode >> 4 & 3)];

@@ -1,4 +1,4 @@
-// Shared by the lens kernels. The columns of the vocabulary are assigned to LANES invocations in turn, so that
+// Shared by the lens kernels. Each row has LANES invocations; lane i has the columns i, i + LANES, ..., so that
 // neighbouring invocations read neighbouring logits. Ids are kept as f32, which is exact below 2^24.
 const LANES: u32 = 64u;
 const NEG_HUGE: f32 = -1e30;

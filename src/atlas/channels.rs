@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::config::single;
 use crate::error::{Error, Result};
 use crate::gpu::Tensor;
 
@@ -59,10 +60,10 @@ impl Sums {
 
     /// Mean and population standard deviation of each channel.
     fn finish(self) -> (Vec<f32>, Vec<f32>) {
-        let mean = self.origin.iter().zip(&self.first).map(|(o, s)| (o + s / self.n) as f32);
+        let mean = self.origin.iter().zip(&self.first).map(|(o, s)| single(o + s / self.n));
         let variance = |(first, second): (&f64, &f64)| {
             let m = first / self.n;
-            (second / self.n - m * m).max(0.0).sqrt() as f32
+            single((second / self.n - m * m).max(0.0).sqrt())
         };
         (mean.collect(), self.first.iter().zip(&self.second).map(variance).collect())
     }
@@ -135,7 +136,7 @@ pub async fn positions(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
 /// Errors: `missing-tensor`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn norms(atlas: &Atlas<'_>) -> Result<Vec<f32>> {
     let mut out = vec![0.0; atlas.model.config.vocab_size];
-    table::rows(atlas, atlas.model.wte()?, |id, row| out[id] = length(row) as f32).await?;
+    table::rows(atlas, atlas.model.wte()?, |id, row| out[id] = single(length(row))).await?;
     Ok(out)
 }
 

@@ -1,5 +1,6 @@
 //! The tokens whose embeddings are nearest to that of one token.
 
+use crate::config::single;
 use crate::error::{Error, Result};
 use crate::kernels::Shard;
 
@@ -52,12 +53,13 @@ pub(super) async fn nearest(
     if !(1..=vocab_size).contains(&k) {
         return Err(Error::option("k", format!("1 to {vocab_size}"), k));
     }
-    let mut all = Vec::with_capacity(vocab_size);
+    let mut values = Vec::with_capacity(vocab_size);
     table::rows(atlas, shards, |other, row| {
         let dot: f64 = own.iter().zip(row).map(|(&a, &b)| a * f64::from(b)).sum();
-        all.push((value(dot, other, row) as f32, other as u32));
+        values.push(single(value(dot, other, row)));
     })
     .await?;
+    let mut all: Vec<(f32, u32)> = values.into_iter().zip(0..).collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
     all.truncate(k);
     let (values, ids) = all.into_iter().unzip();

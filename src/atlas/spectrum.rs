@@ -6,6 +6,7 @@ use std::rc::Rc;
 use futures_channel::oneshot;
 use web_time::{Duration, Instant};
 
+use crate::config::single;
 use crate::error::{Error, Result};
 use crate::kernels::{Gram, pad4};
 
@@ -130,7 +131,7 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     table::rows(&second, atlas.model.wte()?, |id, row| {
         sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
         for (k, direction) in directions.iter().enumerate() {
-            tokens[k * v + id] = dot(row, direction) as f32;
+            tokens[k * v + id] = single(dot(row, direction));
         }
     })
     .await?;
@@ -143,9 +144,9 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
             direction.iter_mut().for_each(|d| *d = -*d);
             tokens[k * v..][..v].iter_mut().for_each(|t| *t = -*t);
         }
-        cosine_with_mean.push((along / length) as f32);
+        cosine_with_mean.push(single(along / length));
     }
-    let directions = directions.concat().into_iter().map(|d| d as f32).collect();
+    let directions = directions.concat().into_iter().map(single).collect();
     Ok(Spectrum { singular_values, directions, tokens, cosine_with_mean })
 }
 
@@ -180,7 +181,7 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
         atlas.yield_now(GRAM_SHARE + (EIGEN_SHARE - GRAM_SHARE) * eigen.done()).await?;
     }
     let (values, directions) = eigen.finish();
-    let singular_values = values.iter().map(|v| v.max(0.0).sqrt() as f32).collect();
+    let singular_values = values.iter().map(|v| single(v.max(0.0).sqrt())).collect();
     let solved = Rc::new(Solved { singular_values, directions });
     memo.change(State::Done(solved.clone()), EIGEN_SHARE);
     Ok(solved)

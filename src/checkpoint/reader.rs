@@ -77,7 +77,8 @@ impl Reader {
                 bytes.len()
             )));
         };
-        let n = (tensor.end - self.position).min(bytes.len() as u64) as usize;
+        let rest = usize::try_from(tensor.end - self.position).unwrap_or(usize::MAX);
+        let n = rest.min(bytes.len());
         let (piece, rest) = bytes.split_at(n);
         *bytes = rest;
         self.position += n as u64;
@@ -158,7 +159,7 @@ impl Reader {
     fn take_head(&mut self, bytes: &mut &[u8]) -> Result<bool> {
         for _ in 0..2 {
             let want = self.head_length()?.unwrap_or(8) - self.head.len() as u64;
-            let n = want.min(bytes.len() as u64) as usize;
+            let n = usize::try_from(want).unwrap_or(usize::MAX).min(bytes.len());
             let (piece, rest) = bytes.split_at(n);
             self.head.extend_from_slice(piece);
             self.received += n as u64;

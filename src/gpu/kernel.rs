@@ -23,7 +23,7 @@ pub struct Source {
     /// Invocations in a workgroup.
     pub workgroup: [u32; 3],
     /// Constants of the WGSL whose values Rust relies on.
-    pub constants: &'static [(&'static str, u32)],
+    pub constants: &'static [(&'static str, usize)],
 }
 
 /// A compiled kernel.

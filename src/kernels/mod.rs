@@ -66,7 +66,7 @@ macro_rules! source {
             ),
             bindings: &[$($crate::gpu::Access::$access),*],
             workgroup: $workgroup,
-            constants: &[$((stringify!($constant), $constant as u32)),*],
+            constants: &[$((stringify!($constant), $constant)),*],
         }
     };
 }

@@ -53,7 +53,7 @@ impl Role {
         };
         let block: usize = digits.parse().ok()?;
         // Each block has one spelling.
-        let is_plain = block < MAX_LAYERS as usize && block.to_string() == digits;
+        let is_plain = (block as u64) < MAX_LAYERS && block.to_string() == digits;
         is_plain.then_some(Role::Norm { place: 2 * block + second, is_gain })
     }
 }

@@ -52,7 +52,7 @@ impl KeptFile {
     }
 
     fn array(&mut self, length: usize) -> Uint8Array {
-        let length = length as u32;
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
         if self.buffer.length() < length {
             self.buffer = Uint8Array::new_with_length(length);
         }
@@ -62,15 +62,18 @@ impl KeptFile {
 
 impl Store for KeptFile {
     fn size(&mut self) -> std::result::Result<u64, StoreError> {
-        self.handle.get_size().map(|n| n as u64).map_err(store_error)
+        self.handle.get_size().map(bytes).map_err(store_error)
     }
 
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     fn read(&mut self, at: u64, into: &mut [u8]) -> std::result::Result<usize, StoreError> {
         let array = self.array(into.len());
-        let n = self.handle.read(&array, &offset(at)).map_err(store_error)? as usize;
-        let n = n.min(into.len());
-        array.subarray(0, n as u32).copy_to(&mut into[..n]);
-        Ok(n)
+        let n = self.handle.read(&array, &offset(at)).map_err(store_error)?;
+        // Clamped before it becomes a length: the handle may be any object.
+        let n = n.clamp(0.0, into.len() as f64) as u32;
+        let (read, _) = into.split_at_mut(n as usize);
+        array.subarray(0, n).copy_to(read);
+        Ok(read.len())
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) -> std::result::Result<(), StoreError> {
@@ -102,4 +105,10 @@ fn offset(at: u64) -> Object {
 fn store_error(thrown: JsValue) -> StoreError {
     let name = Reflect::get(&thrown, &"name".into()).ok().and_then(|n| n.as_string());
     StoreError { name: name.unwrap_or_else(|| "Error".into()), message: message_of(&thrown) }
+}
+
+/// A length that JavaScript gives.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast saturates")]
+pub(super) fn bytes(length: f64) -> u64 {
+    length as u64
 }

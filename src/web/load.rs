@@ -15,7 +15,7 @@ use crate::session::{LoadRequest, Loading, Session};
 use crate::tokenizer::TokenizerFiles;
 
 use super::Failure;
-use super::keep::{Handle, KeptFile};
+use super::keep::{Handle, KeptFile, bytes};
 use super::options::{self, cancel_by, is_absent};
 use super::results::{object, set};
 use super::source::{Pieces, Source};
@@ -105,7 +105,7 @@ impl LoadOptions {
             release: self.release,
             partial: self.partial,
             n_files: self.weights.len(),
-            total_bytes: self.total.map(|bytes| bytes as u64),
+            total_bytes: self.total.map(bytes),
             ..LoadRequest::new("", None)
         };
         let mut loading = session.load(&request).await?;
@@ -126,10 +126,10 @@ impl LoadOptions {
         if let Some(handle) = &self.keep {
             let mut store = Box::new(KeptFile::new(handle));
             let mut copy = PartialCopy::find(&mut *store);
-            if let Some(found) = copy.take() {
-                if let Some(known) = self.heads_of(&found).await? {
-                    (copy, heads) = (Some(found), known);
-                }
+            if let Some(found) = copy.take()
+                && let Some(known) = self.heads_of(&found).await?
+            {
+                (copy, heads) = (Some(found), known);
             }
             let watch = RestoreWatch { cancel, on_progress: &|progress| self.report(&progress) };
             start = session.keep(loading, store, copy, &watch).await?;

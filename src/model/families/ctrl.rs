@@ -1,6 +1,6 @@
 //! CTRL: scaled embeddings, sinusoidal positions, ReLU, a bias on the logits.
 
-use crate::config::Config;
+use crate::config::{Config, single};
 use crate::error::Result;
 use crate::model::plan::Plan;
 use crate::model::weights::{Block, Weights};
@@ -48,7 +48,7 @@ fn sinusoids(n_ctx: usize, c: usize) -> Vec<f32> {
         true => angle(t, i).sin(),
         false => angle(t, i - n_sines).cos(),
     };
-    (0..n_ctx * c).map(|at| value(at / c, at % c) as f32).collect()
+    (0..n_ctx * c).map(|at| single(value(at / c, at % c))).collect()
 }
 
 /// None: the mask is not a tensor here.
