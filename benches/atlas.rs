@@ -1,6 +1,8 @@
 //! Measures the atlas of a model of GPT-2's real shape on this machine's Vulkan: the time of each call, and its memory.
 //!
 //! `cargo bench --bench atlas -- FOLDER` with a folder that `cargo xtask synth` wrote.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod common;
 

@@ -1,6 +1,8 @@
 //! Measures time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan.
 //!
 //! `cargo xtask bench kernels` runs it. Times are medians; compare them within one run only.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -2,6 +2,8 @@
 //! a model too large for a golden file.
 //!
 //! `cargo run --example twin -- FOLDER f16|f32 ID,ID,…` prints, as JSON, every statistic at every (tap, position).
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 use std::error::Error;
 use std::path::Path;

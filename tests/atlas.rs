@@ -1,4 +1,6 @@
 //! Compares the atlas with numpy in float64 (tests/golden/atlas.py): natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Tests the atlas natively with GPT-2's own weights, as far as they are available, and at GPT-2's size.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,4 +1,6 @@
 //! Tests the atlas with partial models, valid and invalid: natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Tests the JavaScript API in a real browser: values, error codes, the order of calls, and free() at any time.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

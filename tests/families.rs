@@ -1,5 +1,7 @@
 //! Tests which configs and decoders are rejected, the exact costs of rows, and CTRL's real vocabulary size.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Compares the whole model and the whole lens with Hugging Face transformers in float64 (tests/golden/make.py):
 //! natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Tests that tokenizer files that would panic, hang or mislead are rejected, and that the loupe stays usable.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,5 +1,7 @@
 //! Tests the copy that is kept while a model loads: it is standard and verified, and resumes after any interruption.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

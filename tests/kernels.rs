@@ -1,5 +1,7 @@
 //! Compares the kernels of the forward pass with their CPU twins on odd shapes: natively, in Chromium and in Firefox.
 //! Those of the lens are in tests/lens_kernels.rs.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,4 +1,6 @@
 //! Compares the kernels of the lens with their CPU twins: natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

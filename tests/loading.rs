@@ -1,5 +1,7 @@
 //! Tests load() and plan() in a real browser: the origin-private file system, device memory, concurrent readings.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

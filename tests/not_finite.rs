@@ -1,5 +1,7 @@
 //! Tests rows whose logits are not finite: no statistic of them is a number, and the reading lists them.
 #![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 mod support;
 

@@ -1,8 +1,11 @@
-/** Every failure: branch on `code`, show `message`. */
+/**
+ * Every failure: branch on `code`, show `message`. After `crashed` every call of the module fails: the wasm trapped. Import it
+ * anew in a fresh worker, or reload the page. After `device-lost` open a new Loupe.
+ */
 export interface LoupeError extends Error {
   name: "LoupeError";
   code:
-    | "no-webgpu" | "no-adapter" | "device-lost" | "out-of-memory"
+    | "no-webgpu" | "no-adapter" | "device-lost" | "gpu-refused" | "out-of-memory" | "crashed"
     | "bad-config" | "unsupported-model" | "bad-header" | "missing-tensor" | "bad-shape" | "bad-dtype" | "truncated"
     | "bad-tokenizer" | "no-tokenizer" | "empty" | "bad-text" | "too-long" | "bad-token" | "bad-option"
     | "network" | "not-found" | "corrupt" | "aborted";
@@ -14,14 +17,14 @@ export interface LoupeError extends Error {
 
 export interface Token {
   id: number;
-  /** The token's bytes as text; bytes that are no UTF-8 by themselves become U+FFFD. */
+  /** The token's bytes as text; bytes that are not UTF-8 by themselves become U+FFFD. */
   text: string;
   bytes: Uint8Array;
-  /** A form in which nothing is invisible: "␣the", "↵", "‹E2 80›"; "#id" without a tokenizer. */
+  /** A form in which every character is visible: "␣the", "↵", "‹E2 80›"; "#id" without a tokenizer. */
   shown: string;
 }
 
-/** Of a part of a model, null is what neither its tensors nor a config tell. */
+/** Of a partial model, a value that neither its tensors nor a config give is null. */
 export interface Model {
   family: string | null;
   n_layer: number;
@@ -30,16 +33,16 @@ export interface Model {
   n_ctx: number | null;
   vocab_size: number | null;
   parameters: number | null;
-  /** Whether only a part was loaded (see LoadOptions.partial): the atlas shows what there is, and nothing can be read. */
+  /** Whether the model is partial (see LoadOptions.partial): the atlas shows what it has, and no text can be read. */
   partial: boolean;
   has_wte: boolean;
   has_wpe: boolean;
-  /** LayerNorms that are there, 2·n_layer + 1 of a whole model. */
+  /** Number of LayerNorms; 2·n_layer + 1 of a whole model. */
   n_norms: number;
   precision: "f16" | "f32";
   /** Bytes of the weights on the GPU. */
   gpu_bytes: number;
-  /** Tensors of the files that the model has no use for. */
+  /** Tensors of the files that the model does not use. */
   extra_tensors: string[];
 }
 
@@ -54,26 +57,26 @@ export interface Adapter {
 }
 
 export interface Progress {
-  /** Bytes of the files, those of an earlier load included. */
+  /** Bytes received of the files, including those of an earlier load. */
   received: number;
   /** Bytes of all files, null while unknown. */
   total: number | null;
-  /** The tensor that is coming in. */
+  /** The tensor that is being received. */
   tensor: string;
 }
 
-/** A file of weights that can be opened at any byte, and that is held to its digest. */
+/** A file of weights that can be opened at any byte, and that is verified against its digest. */
 export interface WeightsSource {
   /**
-   * The bytes from `from` to the end. Called with 0, and once more where an earlier load left off. The pieces are
-   * taken over: once read, their buffers are given back (detached).
+   * The bytes from `from` to the end. Called with 0, and again with the byte at which an earlier load is resumed. The
+   * buffers of the pieces are detached once they have been read.
    */
   open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
-  /** SHA-256 of the whole file, 64 hexadecimal digits; another one is `corrupt`. */
+  /** SHA-256 of the whole file, 64 hexadecimal digits; a file with another digest is `corrupt`. */
   sha256?: string | null;
 }
 
-/** A place that keeps bytes: `FileSystemSyncAccessHandle` is one. */
+/** A place that keeps bytes, such as a `FileSystemSyncAccessHandle`. */
 export interface Keep {
   read(into: Uint8Array, options: { at: number }): number;
   write(bytes: Uint8Array, options: { at: number }): number;
@@ -83,54 +86,54 @@ export interface Keep {
 }
 
 export interface LoadOptions {
-  /** Text of config.json; only `partial` can do without. */
+  /** Text of config.json; optional with `partial`. */
   config?: string | null;
   /**
-   * Text of tokenizer.json, or those of vocab.json and merges.txt, as CTRL and older models have them; or null: then
-   * read() takes ids only.
+   * Text of tokenizer.json, or the texts of vocab.json and merges.txt, which CTRL and older models have. With null, read()
+   * takes ids only.
    */
   tokenizer?: string | { vocab: string; merges: string } | null;
   /** One model.safetensors, or its shards. */
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */
   precision?: "f16" | "f32";
-  /** Bytes of all files, if known; one file tells by itself. */
+  /** Bytes of all files, if known; the length of a single file follows from its header. */
   total?: number;
   /**
-   * Where to keep the model while it comes in: a standard safetensors file in the stored precision, valid and
-   * verified once `load` says so. If it holds the beginning that an earlier load of the same files left, and
-   * every source can be opened at any byte, its tensors are not downloaded again.
+   * Where to keep the model while it is received: a standard safetensors file in the stored precision, valid and verified
+   * once `load` resolves. If it holds a copy, partial or whole, that an earlier load made of the same files, and every
+   * source can be opened at any byte, the tensors of that copy are not downloaded again. A copy of other files is replaced.
    */
   keep?: Keep | null;
   /**
-   * For the atlas only: takes of the files what there is of wte, wpe and the LayerNorms, and needs no config. What asks
-   * for an absent tensor is `missing-tensor`. Not with `keep`.
+   * For the atlas only: loads wte, wpe and the LayerNorms as far as the files have them, and needs no config. A call that
+   * needs an absent tensor is `missing-tensor`. Not with `keep`.
    */
   partial?: boolean;
   /**
-   * Let go of the model in use if there is no room for both; otherwise that is `out-of-memory`. Not for `partial`,
-   * whose room is known only when it comes.
+   * Release the model in use if the GPU has too little memory for both; without it that is `out-of-memory`. Not for
+   * `partial`.
    */
   release?: boolean;
   onProgress?: (progress: Progress) => void;
   signal?: AbortSignal;
 }
 
-/** What became of the copy that was to be kept; both null if there was to be none. */
-export interface Keeping {
+/** The copy that was to be kept; both are null without `keep`. */
+export interface LoadResult {
   kept: { bytes: number; sha256: string } | null;
-  /** Why it was not kept, e.g. "QuotaExceededError"; the model is loaded all the same. */
+  /** Why it was not kept, for example "QuotaExceededError"; the model is loaded nevertheless. */
   keep_error: { name: string; message: string } | null;
 }
 
 export interface PlanOptions {
   config: string;
   precision?: "f16" | "f32";
-  /** Whether to try it out: to take the room on the GPU and give it back. */
+  /** Whether to allocate the memory on the GPU and release it. */
   trial?: boolean;
 }
 
-/** What a model takes. */
+/** What a model requires. */
 export interface Plan {
   family: string;
   n_layer: number;
@@ -145,22 +148,22 @@ export interface Plan {
   kept_bytes: number;
   /** The weights on the GPU. */
   gpu_bytes: number;
-  /** null: not tried. */
+  /** Whether the GPU has the memory; null without `trial`. */
   fits: boolean | null;
-  /** Why it does not. */
+  /** Why it does not fit. */
   problem: string | null;
 }
 
 export interface ReadOptions {
   /** "affine" (default): ln_f by the row's own statistics; "plain": without gain and bias; "none". */
   norm?: "affine" | "plain" | "none";
-  /** Rows between the halves of each block as well: "h.0.attn" is the stream after block 0's attention. */
+  /** Also read the stream between the halves of each block: "h.0.attn" is the stream after block 0's attention. */
   subblocks?: boolean;
-  /** Instead of the stream, what each half adds to it: "h.0.attn_out", "h.0.mlp_out", …; then the final row. */
+  /** Instead of the stream, read what each half adds to it: "h.0.attn_out", "h.0.mlp_out", …; then the final row. */
   contributions?: boolean;
   /**
-   * Parts of the model that belong to the decoder, in the model's order: "h.11", "h.11.attn", "h.11.mlp". Every row
-   * runs through them before norm and unembedding; rows that already have them are left out.
+   * Blocks, or halves of blocks, that belong to the decoder, in the model's order: "h.11", "h.11.attn", "h.11.mlp". Every
+   * row passes them before norm and unembedding; rows that already contain them are left out.
    */
   decoder?: string[];
   /** Tokens listed per cell, 1 to 20; 10 by default. */
@@ -168,11 +171,11 @@ export interface ReadOptions {
   /** At most 64 token ids to follow at every cell. */
   track?: number[] | Uint32Array;
   signal?: AbortSignal;
-  /** A finished block of positions [start, end). Its reading cannot trace. */
+  /** Called with each finished block of positions [start, end). Free its reading; it cannot trace. */
   onBlock?: (block: { start: number; end: number; reading: Reading }) => void;
 }
 
-/** Natural logarithms, so nats; rank 1 is best; README.md says what each means. */
+/** Logarithms are natural, so the unit is nats; rank 1 is best. README.md defines each statistic. */
 export type Statistic =
   | "logsumexp" | "entropy" | "logit_final" | "prob_final" | "rank_final"
   | "logprob_input" | "rank_input" | "logprob_next" | "rank_next"
@@ -185,7 +188,10 @@ export interface Track {
   rank: Float32Array;
 }
 
-/** Every array is tap-major: (tap, position) is at tap * n_tokens + position. */
+/**
+ * Every array is tap-major: (tap, position) is at tap * n_tokens + position. A reading keeps its residual stream on the GPU, but
+ * not the model: once that has been replaced or freed, trace() is `not-found`.
+ */
 export class Reading {
   private constructor();
   readonly tokens: Token[];
@@ -196,13 +202,15 @@ export class Reading {
   /** Whether the last row is the model's own output under this norm. */
   readonly final_is_model: boolean;
   stat(name: Statistic): Float32Array;
-  /** [N·T·K], best first. */
+  /** [N·T·K], best first; 4294967295 in cells that are not finite. */
   readonly top_ids: Uint32Array;
   readonly top_logits: Float32Array;
   /** The distinct tokens of top_ids, by rising id. */
   readonly top_tokens: Token[];
   tracked(id: number): Track;
-  /** Any tokens at one position over the taps, or at one tap over the positions, without a second pass. */
+  /** Cells with a logit that is not finite, normally none: their statistics are NaN, their ranks 0. */
+  readonly not_finite: { tap: string; position: number }[];
+  /** Any tokens at one position over the taps, or at one tap over the positions, from the kept residual stream. */
   trace(
     ids: number[] | Uint32Array,
     line: ({ position: number } | { tap: number }) & { signal?: AbortSignal },
@@ -210,10 +218,10 @@ export class Reading {
   free(): void;
 }
 
-/** How a long call is watched and stopped. Readings go on between its steps. */
+/** How the caller follows and stops a long call. Queued readings run between its steps. */
 export interface Watch {
   signal?: AbortSignal;
-  /** How much is done, 0 to 1. */
+  /** The share of the work that is done, 0 to 1. */
   onProgress?: (progress: { done: number }) => void;
 }
 
@@ -224,14 +232,17 @@ export interface LayerNormGains {
   bias: Float32Array;
 }
 
-/** The weights by themselves; standard deviations are population ones. */
+/**
+ * What the weights show without any text; standard deviations are population ones. An Atlas does not keep the model on the GPU: once
+ * that has been replaced or freed, its calls are `not-found`.
+ */
 export class Atlas {
   private constructor();
-  /** [C] each; of a part of a model, empty where the embedding is absent. */
+  /** [C] each; empty where a partial model lacks the embedding. */
   channels(watch?: Watch): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
   /** In the order of the pass, ln_f last. */
   gains(watch?: Watch): Promise<LayerNormGains[]>;
-  /** Length of each token's embedding. [V] */
+  /** Norm of each token's embedding. [V] */
   norms(watch?: Watch): Promise<Float32Array>;
   /** That channel of wte. [V] */
   channel(channel: number, watch?: Watch): Promise<Float32Array>;
@@ -239,37 +250,40 @@ export class Atlas {
   rows(ids: number[] | Uint32Array, watch?: Watch): Promise<Float32Array>;
   /** wpe. [n_ctx·C] */
   positions(watch?: Watch): Promise<Float32Array>;
-  /** Solved once for a model, then kept. Uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. */
+  /** n directions of the uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. n·V is at most 2^24. The eigenproblem is solved once per model. */
   spectrum(n: number, watch?: Watch): Promise<{
     singular_values: Float32Array; directions: Float32Array; tokens: Float32Array; cosine_with_mean: Float32Array;
   }>;
-  /** [m·m] each, row by row: the channel, the length, svd 0, the token id, and the counts [V] (any numbers) if they are given. */
+  /** [m·m] each, row by row: of the channel, the norm, svd 0, the token id and, if given, the counts [V] (any numbers). */
   correlations(options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
-  /** The arg-max of every token's row of wte·wteᵀ; behind wpe and ln_f if asked. [V], or every step-th token. */
+  /** The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked. [V], or every step-th token. */
   zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
     argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
   }>;
-  /** The k largest logits of the same for one token; k is 20 by default. */
+  /** The k largest logits of that row for one token; k is 20 by default. */
   next_tokens(id: number, options?: { k?: number; norm?: "affine" | "plain" | "none"; position?: number | null } & Watch): Promise<{
     ids: Uint32Array; values: Float32Array;
   }>;
-  /** The nearest tokens, itself included; k is 20 by default. */
+  /** The nearest tokens, including the token itself; k is 20 by default. */
   neighbours(id: number, options?: { k?: number; by?: "cosine" | "dot" } & Watch): Promise<{ ids: Uint32Array; values: Float32Array }>;
   free(): void;
 }
 
-/** One device with at most one model, and for a moment two. Calls that need the device run one after the other, in the order they came; long ones of the atlas let others go first between their steps. */
+/**
+ * One device with at most one model, and two during a load. Calls that need the device are queued and run in the order in which they
+ * were made; long calls of the atlas let queued calls run between their steps.
+ */
 export class Loupe {
   private constructor();
   static open(): Promise<Loupe>;
   readonly adapter: Adapter;
-  /** undefined before the first load, and while a load that the old model made way for has not ended. */
+  /** undefined before the first load, and during a load that released the old model. */
   readonly model: Model | undefined;
-  /** Readings of the model in use go on meanwhile; it stays if this fails (but see `release`). */
-  load(options: LoadOptions): Promise<Keeping>;
-  /** What a model of this config takes, and whether there is room for it beside the one in use. */
+  /** Readings of the model in use run meanwhile; it stays if the load fails (but see `release`). */
+  load(options: LoadOptions): Promise<LoadResult>;
+  /** What a model of this config requires, and whether the GPU has the memory for it beside the one in use. */
   plan(options: PlanOptions): Promise<Plan>;
-  /** What the weights of the model in use say by themselves. */
+  /** The atlas of the model in use. */
   atlas(): Atlas;
   encode(text: string): Uint32Array;
   token(id: number): Token;
