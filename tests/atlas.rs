@@ -326,7 +326,7 @@ async fn the_eigenproblem_is_solved_once_for_two_calls() {
         "{reported:?}"
     );
 
-    // A waiting call can be cancelled, and after a failed call the next one solves the problem.
+    // The first call solves the problem and is cancelled; the second, which waits for it, then solves it itself.
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
     let asked = Rc::new(Cell::new(0));

@@ -199,7 +199,8 @@ fn dispatches_of_halves_and_of_a_borrowed_block() {
         };
         let blocks = cost(&Options::default()).await;
         let cell = (11 + 3 + 3 + 20) * 4;
-        // Eight more rows: as many more norms, and 300 middle rows are two groups, not one (4 + 2).
+        // Eight more rows are eight more norms, and 300 middle rows are two groups instead of one: matmul, lens_fold,
+        // top_k and the two merges once more.
         let halves = Options { depth: Depth::Halves, ..Options::default() };
         assert_eq!(cost(&halves).await, (blocks.0 + 8 + 5, 17 * 20 * cell));
         // Each contribution is a difference before its norm; the final row is decoded as well.

@@ -115,7 +115,8 @@ async fn layer_norm_with_massive_activation() {
     run_layer_norm(&lab, &x, 768, None).await;
 }
 
-/// The squares of these values overflow single precision; a plain f32 sum would give the bias alone.
+/// From about 1e19 on, the squares of these values overflow single precision, and an unscaled f32 sum would give the
+/// bias alone; the smaller ones are around the point where the kernel starts to scale.
 async fn layer_norm_of_any_finite_row() {
     let lab = Lab::open(Precision::F32).await;
     let c = 37;

@@ -29,6 +29,9 @@ export function chart(options, label) {
   return svg;
 }
 
+/** The largest of the values that are numbers, and at least `floor`. @param {number[]} values @param {number} floor */
+const largestOf = (values, floor) => values.reduce((a, b) => (b > a ? b : a), floor);
+
 /** @param {Axis} axis @param {number} [room] */
 const xAxis = (axis, room = 34) => [
   axisX(ticksOf(axis, room), { label: axis.x_label, tickFormat: axis.x_tick, labelAnchor: "center", labelArrow: "none", tickSize: 3 }),
@@ -41,7 +44,7 @@ const xAxis = (axis, room = 34) => [
 export function pathsChart(points, measure, axis, marked) {
   const is_rank = measure === "rank";
   const label = { rank: "rank (1 is best, log scale)", probability: "probability", logit: "logit", kl: "nats" }[measure];
-  const largest = Math.max(10, ...points.map(({ y }) => y));
+  const largest = largestOf(points.map(({ y }) => y), measure === "probability" ? 0.01 : 10);
   const room = Math.max(...axis.xs.map((x) => axis.x_tick(x).length)) * 7 + 8;
   return chart({
     width: axis.width,
@@ -50,7 +53,7 @@ export function pathsChart(points, measure, axis, marked) {
     marginBottom: 36,
     marginTop: 24,
     x: { domain: [axis.xs[0], axis.xs[axis.xs.length - 1]], inset: 6 },
-    y: is_rank ? { type: "log", reverse: true, domain: [1, largest] } : measure === "probability" ? { domain: [0, Math.min(1, Math.max(0.01, ...points.map(({ y }) => y)) * 1.04)] } : { nice: true },
+    y: is_rank ? { type: "log", reverse: true, domain: [1, largest] } : measure === "probability" ? { domain: [0, Math.min(1, largest * 1.04)] } : { nice: true },
     marks: [
       gridY(is_rank ? { ticks: powers(largest) } : { ticks: 5 }),
       axisY({ label, labelArrow: "none", tickSize: 0, ...(is_rank ? { ticks: powers(largest), tickFormat: (/** @type {number} */ y) => y.toLocaleString("en") } : { ticks: 5 }) }),
@@ -116,20 +119,22 @@ export const lossChart = (losses, axis) =>
   }, "loss by depth");
 
 /** @param {{ x: number, kept: number, title: string, is_chosen: boolean }[]} tokens @param {number} width @param {string} x_label */
-export const keptChart = (tokens, width, x_label) =>
-  chart({
+export function keptChart(tokens, width, x_label) {
+  const largest = largestOf(tokens.map(({ kept }) => kept), 10);
+  return chart({
     width,
     height: 230,
     marginLeft: 52,
     marginBottom: 36,
     marginTop: 24,
     x: { nice: true },
-    y: { type: "log", reverse: true, domain: [1, Math.max(10, ...tokens.map(({ kept }) => kept))] },
+    y: { type: "log", reverse: true, domain: [1, largest] },
     color: { type: "identity" },
     marks: [
-      gridY({ ticks: powers(Math.max(...tokens.map(({ kept }) => kept), 10)) }),
-      axisY({ label: "typical rank of the input token", labelArrow: "none", tickSize: 0, ticks: powers(Math.max(...tokens.map(({ kept }) => kept), 10)), tickFormat: (/** @type {number} */ y) => y.toLocaleString("en") }),
+      gridY({ ticks: powers(largest) }),
+      axisY({ label: "typical rank of the input token", labelArrow: "none", tickSize: 0, ticks: powers(largest), tickFormat: (/** @type {number} */ y) => y.toLocaleString("en") }),
       axisX({ label: x_label, labelAnchor: "center", labelArrow: "none", tickSize: 3, ticks: 5 }),
       dot(tokens, { x: "x", y: "kept", r: 3.5, fill: (d) => (d.is_chosen ? "var(--accent)" : "var(--series-0)"), fillOpacity: 0.75, title: "title" }),
     ],
   }, `how well each input token is kept, against ${x_label}`);
+}

@@ -100,7 +100,12 @@ export function createDeep(page) {
       if (name === "vs below") cell.title = "places gained or lost against the row below";
       return cell;
     }));
-    const rows = candidates(of, at).map(({ token, logit, probability }) => {
+    const listed = candidates(of, at);
+    if (listed.length === 0) {
+      const words = "The logits of this cell are not finite: an activation of the model is too large for single precision.";
+      return byId("cell-table").replaceChildren(element("caption", "muted", words));
+    }
+    const rows = listed.map(({ token, logit, probability }) => {
       const follow = button("token-button token", token.shown, () => followGroup([token.id]));
       follow.title = `follow ${token.shown}`;
       const track = column?.get(token.id);

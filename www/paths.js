@@ -29,7 +29,7 @@ export function linesFrom(tracks, groups, others) {
   const track = (/** @type {number} */ id) => /** @type {Track} */ (tracks.get(id));
   const chosen = groups.filter((group) => group.every(has)).map((group) => ({ ids: group, track: joined(group.map(track)), is_chosen: true }));
   const alone = new Set(groups.filter((group) => group.length === 1).flat());
-  const best = (/** @type {number} */ id) => track(id).logprob.reduce((a, b) => Math.max(a, b), -Infinity);
+  const best = (/** @type {number} */ id) => track(id).logprob.reduce((a, b) => (b > a ? b : a), -Infinity);
   const rest = others
     .filter((id) => has(id) && !alone.has(id))
     .sort((a, b) => best(b) - best(a))

@@ -38,7 +38,7 @@ export const STATS = /** @type {const} */ ([
 /** The id that a cell has in `top_ids` if its logits are not finite. */
 export const NO_TOKEN = 0xffffffff;
 /** What such a cell prints. @type {Token} */
-const NOT_FINITE = { id: NO_TOKEN, text: "", bytes: new Uint8Array(), shown: "not finite" };
+const NOT_FINITE = { id: NO_TOKEN, text: "", bytes: new Uint8Array(), shown: "NaN" };
 
 /** Candidates per cell: as many as the panel of a pinned cell lists, and filters choose among. */
 export const TOP_K = 20;

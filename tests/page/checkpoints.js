@@ -92,6 +92,23 @@ export function talesBeyondF16() {
   return { ...folder, "model.safetensors": fileOf(tensors) };
 }
 
+/**
+ * One channel overflows single precision from the output of block 5 on, at position 6 only; from block 6 on attention carries that to
+ * every later position. Both tensors are finite. @returns {Folder}
+ */
+export function talesThatOverflows() {
+  const HUGE = 3e38;
+  const folder = tales();
+  const tensors = tensorsOf(folder["model.safetensors"]).map((tensor) => {
+    const index = tensor.name.endsWith("wpe.weight") ? 6 * 192 : 0;
+    if (index === 0 && !tensor.name.endsWith("h.5.mlp.c_proj.bias")) return tensor;
+    const bytes = Buffer.alloc(tensor.bytes.length * 2);
+    numbersOf(tensor).forEach((value, i) => bytes.writeFloatLE(i === index ? HUGE : value, 4 * i));
+    return { ...tensor, dtype: "F32", bytes };
+  });
+  return { ...folder, "model.safetensors": fileOf(tensors) };
+}
+
 /** A wider model of the same vocabulary, large enough to be killed in the middle; its weights are noise. @returns {Folder} */
 export function wide() {
   const [n_layer, n_embd, n_head] = [6, 640, 8];

@@ -1,5 +1,6 @@
 // @ts-check
 /** What goes wrong is said where the picture would be, and the page stays usable. */
+import { talesThatOverflows } from "./checkpoints.js";
 import { expect, readText, test, waitForState } from "./site.js";
 
 /** @param {import("@playwright/test").Page} page @param {string} code */
@@ -153,4 +154,32 @@ test("loading shows bytes and what it is doing", async ({ page, site }) => {
   await seen;
   await waitForState(page, "ready");
   await expect(page.locator("#loading")).toBeHidden();
+});
+
+test("cells whose numbers overflow are shown as not finite, and counted", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const files = Object.entries(talesThatOverflows());
+  await page.locator("#files").setInputFiles(files.map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer })));
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 60_000 });
+  await readText(page, "The old king and the young queen went home.");
+  const reading = () => page.evaluate(() => {
+    const { not_finite, n_tokens, taps } = /** @type {any} */ (window).loupePage.reading();
+    return { not_finite, n_tokens, taps };
+  });
+  const { not_finite, n_tokens, taps } = await reading();
+  const expected = ["h.5", ...taps.slice(taps.indexOf("h.6"))].flatMap((/** @type {string} */ tap) =>
+    Array.from({ length: n_tokens - 6 }, (_, i) => ({ tap, position: 6 + i })).filter(({ position }) => tap !== "h.5" || position === 6));
+  expect(not_finite).toEqual(expected);
+  await expect(page.locator("#status")).toContainText(`${expected.length} cells are not finite`);
+  await expect(page.locator("#cell-table")).toContainText("The logits of this cell are not finite");
+  await expect(page.locator("#paths-chart circle"), "the rows below are drawn").not.toHaveCount(0);
+  for (const scheme of /** @type {const} */ (["light", "dark"])) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const [width, height] of [[1440, 900], [390, 844]]) {
+      await page.setViewportSize({ width, height });
+      await page.waitForTimeout(250);
+      await page.screenshot({ path: `test-results/not-finite-${width}-${scheme}.png` });
+    }
+  }
 });

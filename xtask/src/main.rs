@@ -1,4 +1,4 @@
-//! `cargo xtask serve | build | test | bench | synth`: sets up what is missing, then does it.
+//! `cargo xtask serve | build | test | bench | synth`: the tasks of the repository. Each installs what it needs first.
 
 mod build;
 mod run;
@@ -11,11 +11,12 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
-cargo xtask test [part]   run every test, or one part: rust, fuzz, chromium, firefox, page
-cargo xtask bench [part]  measure: kernels (this machine's Vulkan), page (headless Chromium)
+cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, firefox, page
+cargo xtask bench [what]  measure: kernels (this machine's Vulkan), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
-cargo xtask fuzz TARGET MINUTES   feed a target of fuzz/ with new inputs: checkpoint, tokenizer, config, copy
+cargo xtask bench load NAME       its load in headless Chromium
+cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {
@@ -24,16 +25,17 @@ fn main() -> ExitCode {
     let result = match args[..] {
         ["serve"] => build::build().and_then(|()| serve()),
         ["build"] => build::build(),
-        ["test"] => test::test(&test::PARTS),
-        ["test", part] if test::PARTS.contains(&part) => test::test(&[part]),
+        ["test"] => test::test(&test::SUITES),
+        ["test", suite] if test::SUITES.contains(&suite) => test::test(&[suite]),
         ["bench"] => bench("kernels").and_then(|()| bench("page")),
-        ["bench", part @ ("kernels" | "page")] => bench(part),
+        ["bench", what @ ("kernels" | "page")] => bench(what),
         ["bench", "shape", name, lengths] if synth::names().any(|known| known == name) => {
             bench_synthetic("shape", name, &[lengths])
         }
         ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
             bench_synthetic("atlas", name, &[])
         }
+        ["bench", "load", name] if synth::names().any(|known| known == name) => bench_load(name),
         ["fuzz", target, minutes] => match minutes.parse() {
             Ok(minutes) => test::fuzz_for(target, minutes),
             Err(_) => Err(USAGE.into()),
@@ -58,20 +60,32 @@ fn serve() -> run::Outcome {
     run::run("npx", &[&["--no-install"], &args[..]].concat(), &[])
 }
 
-/// A benchmark over a synthetic model, which is written once.
+/// A benchmark of a synthetic model, which is written once.
 fn bench_synthetic(bench: &str, name: &str, more: &[&str]) -> run::Outcome {
     tools::vulkan()?;
-    let folder = run::root().join("target/synth").join(name);
-    if !folder.join("model.safetensors").exists() {
-        synth::synth(name, &folder)?;
-    }
-    let folder = folder.to_string_lossy();
+    let folder = synthetic(name)?;
     let args = ["bench", "--bench", bench, "--", &folder];
     run::run("cargo", &[&args[..], more].concat(), &[tools::runtime_dir()?])
 }
 
-fn bench(part: &str) -> run::Outcome {
-    if part == "kernels" {
+/// The load of a synthetic model in the browser.
+fn bench_load(name: &str) -> run::Outcome {
+    build::build()?;
+    tools::chromium()?;
+    run::run("node", &["benches/load.mjs", &synthetic(name)?, "dist/loupe"], &[])
+}
+
+/// The folder of a synthetic model.
+fn synthetic(name: &str) -> Result<String, String> {
+    let folder = run::root().join("target/synth").join(name);
+    if !folder.join("model.safetensors").exists() {
+        synth::synth(name, &folder)?;
+    }
+    Ok(folder.to_string_lossy().into())
+}
+
+fn bench(what: &str) -> run::Outcome {
+    if what == "kernels" {
         tools::vulkan()?;
         return run::run("cargo", &["bench", "--bench", "kernels"], &[tools::runtime_dir()?]);
     }

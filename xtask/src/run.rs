@@ -1,17 +1,17 @@
-//! Running other programs, loudly.
+//! Runs other programs and prints each command line.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// What a step returns: nothing, or what went wrong in words.
+/// What a step returns: nothing, or a message for the person who ran it.
 pub type Outcome = Result<(), String>;
 
 /// An environment variable for a program.
 pub type Var = (&'static str, OsString);
 
-/// The repository.
+/// The root folder of the repository.
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     here.parent().map_or(here.clone(), PathBuf::from)
@@ -39,12 +39,12 @@ fn outcome(
     }
 }
 
-/// Runs a program in the repository; fails if it does.
+/// Runs a program in the root folder; fails if the program does.
 pub fn run(program: &str, args: &[&str], vars: &[Var]) -> Outcome {
     outcome(program, args, command(program, args, vars).status())
 }
 
-/// Runs a program whose output goes to the screen and, line by line, to `watch`.
+/// Runs a program and passes each line of its output to `watch` after printing it.
 pub fn watch(program: &str, args: &[&str], vars: &[Var], mut watch: impl FnMut(&str)) -> Outcome {
     let child = command(program, args, vars).stdout(Stdio::piped()).spawn();
     let mut child = child.map_err(|e| format!("`{program}` did not start: {e}"))?;
@@ -57,7 +57,7 @@ pub fn watch(program: &str, args: &[&str], vars: &[Var], mut watch: impl FnMut(&
     outcome(program, args, child.wait())
 }
 
-/// What a program prints, if it runs and succeeds.
+/// The output of a program without surrounding white space; `None` if it fails or does not start.
 pub fn output(program: &str, args: &[&str]) -> Option<String> {
     let out = Command::new(program).args(args).current_dir(root()).output().ok()?;
     out.status.success().then(|| String::from_utf8_lossy(&out.stdout).trim().to_string())

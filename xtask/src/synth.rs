@@ -1,7 +1,7 @@
-//! Synthetic twins of GPT-2: the real shapes and tensor names, masks included, with seeded random numbers.
+//! Writes models of GPT-2's shapes and tensor names, masks included, with seeded random numbers.
 //!
-//! They stand in for the published files, which are too large to commit and not ours: the same sizes, the same
-//! order, the same bytes on every machine. Written as they are made, a mebibyte at a time.
+//! The published files are too large to commit and not ours. These have the same sizes and order of tensors, and
+//! the same bytes on every machine.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -21,10 +21,10 @@ const N_CTX: u64 = 1024;
 const VOCAB_SIZE: u64 = 50_257;
 const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// What the numbers of a tensor are.
+/// The values of a tensor.
 #[derive(Clone, Copy)]
 enum Fill {
-    /// Around a mean, with a standard deviation.
+    /// Close to normal, with a mean and a standard deviation.
     Normal(f64, f64),
     /// One on and below the diagonal, zero above it.
     CausalMask,
@@ -51,14 +51,14 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn synth(name: &str, out: &Path) -> Outcome {
     let known = SHAPES.iter().find(|shape| shape.0 == name);
     let &(_, n_layer, n_head, n_embd) = known.ok_or_else(|| format!("there is no shape {name}"))?;
-    let told = |e: std::io::Error| format!("{}: {e}", out.display());
-    fs::create_dir_all(out).map_err(told)?;
-    fs::write(out.join("config.json"), config(n_layer, n_head, n_embd)).map_err(told)?;
-    fs::write(out.join("tokenizer.json"), tokenizer()).map_err(told)?;
+    let failed = |e: std::io::Error| format!("{}: {e}", out.display());
+    fs::create_dir_all(out).map_err(failed)?;
+    fs::write(out.join("config.json"), config(n_layer, n_head, n_embd)).map_err(failed)?;
+    fs::write(out.join("tokenizer.json"), tokenizer()).map_err(failed)?;
     let tensors = tensors(n_layer, n_embd);
-    let file = File::create(out.join("model.safetensors")).map_err(told)?;
+    let file = File::create(out.join("model.safetensors")).map_err(failed)?;
     let mut file = BufWriter::with_capacity(1 << 20, file);
-    write_weights(&mut file, &tensors).and_then(|()| file.flush()).map_err(told)?;
+    write_weights(&mut file, &tensors).and_then(|()| file.flush()).map_err(failed)?;
     println!("{name}: {} tensors in {}", tensors.len(), out.display());
     Ok(())
 }
@@ -72,7 +72,7 @@ fn config(n_layer: u64, n_head: u64, n_embd: u64) -> String {
     )
 }
 
-/// Every tensor of such a model, in the order in which the published files have them: by name.
+/// Every tensor of such a model, sorted by name as in the published files.
 fn tensors(n_layer: u64, c: u64) -> Vec<Tensor> {
     const SMALL: Fill = Fill::Normal(0.0, 0.02);
     const GAIN: Fill = Fill::Normal(1.0, 0.1);
@@ -145,7 +145,7 @@ fn write_values(out: &mut impl Write, tensor: &Tensor) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Numbers that depend on a name alone.
+/// A random sequence that depends on a name only.
 struct Noise(u64);
 
 impl Noise {
@@ -197,7 +197,7 @@ fn tokenizer() -> String {
     )
 }
 
-/// The character by which GPT-2's vocabulary spells a byte: itself if it is printable, else one from U+0100 on.
+/// The character that stands for a byte in GPT-2's vocabulary: itself if it is printable, else one from U+0100 on.
 fn stand_in(byte: u8) -> char {
     let itself = |b: u8| matches!(b, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     if itself(byte) {

@@ -1,10 +1,10 @@
-//! Every test: natively on Vulkan, hostile bytes, in Chromium, in Firefox, and the built page.
+//! Runs every test: natively on Vulkan, fuzzing, in Chromium, in Firefox, and of the built page.
 
 use crate::run::{Outcome, Var, root, run, watch};
 use crate::{build, tools};
 
-/// The parts, in the order they run.
-pub const PARTS: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
+/// The suites, in the order in which they run.
+pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
 const IN_BROWSERS: [&str; 7] =
@@ -14,15 +14,15 @@ const IN_BROWSERS: [&str; 7] =
 struct Count {
     passed: i64,
     failed: i64,
-    /// Tests that ended at once because something they need is not on this machine.
+    /// Tests that did nothing because a file they need is not on this machine.
     skipped: i64,
 }
 
 impl Count {
-    /// Reads "3 passed" and "1 failed" off a runner's closing line, and a test's own word that it was skipped.
+    /// Adds "3 passed" and "1 failed" of a runner's last lines, and the line with which a test says that it is skipped.
     fn read(&mut self, line: &str) {
         if line.contains("skipped: ") {
-            // Its runner will count it as passed.
+            // The runner counts it as passed.
             self.skipped += 1;
             self.passed -= 1;
         }
@@ -33,16 +33,14 @@ impl Count {
             match (pair[0].parse::<i64>(), pair[1]) {
                 (Ok(n), "passed") => self.passed += n,
                 (Ok(n), "failed") => self.failed += n,
-                // Playwright's word for it.
+                // Only Playwright prints this.
                 (Ok(n), "skipped") => self.skipped += n,
                 _ => {}
             }
         }
     }
-}
 
-impl Count {
-    /// Reads "pass 3" and "fail 1" off the closing lines of Node's own test runner.
+    /// Adds "pass 3" and "fail 1" of the last lines of Node's test runner.
     fn read_node(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
@@ -53,13 +51,13 @@ impl Count {
     }
 }
 
-pub fn test(parts: &[&str]) -> Outcome {
+pub fn test(suites: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
-    for part in parts {
-        println!("\n== {part} ==");
+    for suite in suites {
+        println!("\n== {suite} ==");
         let before = count.passed;
-        let result = match *part {
+        let result = match *suite {
             "rust" => rust(&mut count),
             "fuzz" => fuzz(&mut count),
             "chromium" => chromium(&mut count),
@@ -67,14 +65,14 @@ pub fn test(parts: &[&str]) -> Outcome {
             _ => page(&mut count),
         };
         match result {
-            Err(message) => failures.push(format!("{part}: {message}")),
-            Ok(()) if count.passed == before => failures.push(format!("{part}: no test ran")),
+            Err(message) => failures.push(format!("{suite}: {message}")),
+            Ok(()) if count.passed == before => failures.push(format!("{suite}: no test ran")),
             Ok(()) => {}
         }
     }
-    // A part that could not run counts as a failure: the last line must not look better than it is.
+    // A suite that did not run counts as a failure.
     let failed = count.failed.max(failures.len() as i64);
-    println!("\nparts: {}", parts.join(", "));
+    println!("\nsuites: {}", suites.join(", "));
     failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("loupe: {} passed, {failed} failed, {} skipped", count.passed, count.skipped);
     if failures.is_empty() { Ok(()) } else { Err("not all tests passed".into()) }
@@ -93,8 +91,8 @@ fn rust(count: &mut Count) -> Outcome {
     watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
 }
 
-/// The targets in fuzz/fuzz_targets, the inputs that each gets in addition to its committed ones, and the largest
-/// length of an input. The seed is fixed, so they are the same in every run.
+/// The targets in fuzz/fuzz_targets, the number of inputs that each gets besides its committed ones, and the largest
+/// length of an input. Units: bytes. The seed is fixed, so the inputs are the same in every run.
 const FUZZ: [(&str, u32, u32); 4] = [
     ("checkpoint", 300_000, 4096),
     ("tokenizer", 20_000, 1024),
@@ -102,7 +100,7 @@ const FUZZ: [(&str, u32, u32); 4] = [
     ("copy", 300_000, 2048),
 ];
 
-/// What strangers give, mutated. libFuzzer without a sanitizer needs no nightly compiler.
+/// Mutates the files that strangers may give. libFuzzer without a sanitizer needs no nightly compiler.
 fn fuzz(count: &mut Count) -> Outcome {
     tools::cargo_fuzz()?;
     run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;
@@ -114,7 +112,7 @@ fn fuzz(count: &mut Count) -> Outcome {
     Ok(())
 }
 
-/// Runs one target for some minutes with a random seed, by hand.
+/// Runs one target for some minutes with a random seed.
 pub fn fuzz_for(target: &str, minutes: u32) -> Outcome {
     if !FUZZ.iter().any(|(known, ..)| *known == target) {
         return Err(format!("there is no fuzz target {target}"));
@@ -124,7 +122,7 @@ pub fn fuzz_for(target: &str, minutes: u32) -> Outcome {
 }
 
 fn fuzz_target(target: &str, limits: &[String]) -> Outcome {
-    // Inputs that it finds interesting go here, not among the committed ones, and are deleted by the next run.
+    // New inputs that reach new code go here, not among the committed ones; the next run deletes them.
     let found = root().join("target/fuzz-corpus").join(target);
     let _ = std::fs::remove_dir_all(&found);
     std::fs::create_dir_all(&found).map_err(|e| format!("{}: {e}", found.display()))?;
@@ -147,7 +145,7 @@ fn firefox(count: &mut Count) -> Outcome {
     in_browser("tests/firefox.json", ("GECKODRIVER", tools::tool("geckodriver").into()), count)
 }
 
-/// The same test bodies, compiled to wasm and run in a headless browser.
+/// Compiles the same tests to wasm and runs them in a headless browser.
 fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     tools::wasm_target()?;
     tools::wasm_bindgen()?;
@@ -158,7 +156,7 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     watch("cargo", &args, &vars, |line| count.read(line))
 }
 
-/// The page's pure modules in Node, and the built site in headless Chromium, as a person uses it.
+/// Tests the page's pure modules in Node, and the built site in headless Chromium.
 fn page(count: &mut Count) -> Outcome {
     tools::chromium()?;
     build::build()?;

@@ -1,4 +1,5 @@
-//! What the tasks need beyond cargo: installed where it can be, asked for where it cannot.
+//! Installs the programs that a task needs beyond cargo, after a line that says what is installed and where.
+//! Where it cannot, it fails with the command that would.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,12 +12,12 @@ const GECKODRIVER: &str = "0.37.1";
 /// The driver of libFuzzer.
 const CARGO_FUZZ: &str = "0.13.2";
 
-/// A tool installed into `.tools/bin`.
+/// The path of a program in `.tools/bin`.
 pub fn tool(name: &str) -> PathBuf {
     root().join(".tools/bin").join(name)
 }
 
-/// The wasm target of the pinned toolchain.
+/// Installs the wasm target of the pinned toolchain.
 pub fn wasm_target() -> Outcome {
     let target = "wasm32-unknown-unknown";
     let installed = output("rustup", &["target", "list", "--installed"])
@@ -24,10 +25,11 @@ pub fn wasm_target() -> Outcome {
     if installed.lines().any(|line| line == target) {
         return Ok(());
     }
+    println!("Installing the Rust target {target} with rustup");
     run("rustup", &["target", "add", target], &[])
 }
 
-/// wasm-bindgen's tools, at the exact version of the crate.
+/// Installs the tools of wasm-bindgen, in exactly the version of the crate.
 pub fn wasm_bindgen() -> Outcome {
     let lock = fs::read_to_string(root().join("Cargo.lock")).map_err(|e| e.to_string())?;
     let version = lock
@@ -35,16 +37,16 @@ pub fn wasm_bindgen() -> Outcome {
         .find_map(|package| package.split_once("name = \"wasm-bindgen\"\nversion = \""))
         .and_then(|(_, rest)| rest.split('"').next())
         .ok_or("Cargo.lock does not name wasm-bindgen")?;
-    // Without --locked: the tool's own lock names a crate version that some registries lack.
+    // Not --locked: the lock file of the tool names a crate version that some registry mirrors lack.
     cargo_tool("wasm-bindgen-cli", "wasm-bindgen", version, &[])
 }
 
-/// geckodriver, for the tests in Firefox.
+/// Installs geckodriver, for the tests in Firefox.
 pub fn geckodriver() -> Outcome {
     cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked"])
 }
 
-/// cargo-fuzz, for the hostile bytes, and the compiler of libFuzzer.
+/// Installs cargo-fuzz, and the C++ compiler that builds libFuzzer.
 pub fn cargo_fuzz() -> Outcome {
     programs(&["/usr/bin/c++"], &["g++"])?;
     cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, &["--locked"])
@@ -56,12 +58,12 @@ fn cargo_tool(package: &str, program: &str, version: &str, extra: &[&str]) -> Ou
     if found.lines().next().unwrap_or_default().split(' ').any(|word| word == version) {
         return Ok(());
     }
-    println!("Installing {package} {version} into .tools (a few minutes, once)");
+    println!("Installing {package} {version} into .tools with cargo (takes minutes, once)");
     let args = ["install", package, "--version", version, "--root", ".tools"];
     run("cargo", &[&args[..], extra].concat(), &[])
 }
 
-/// The JavaScript packages of package-lock.json.
+/// Installs the JavaScript packages of package-lock.json.
 pub fn node_modules() -> Outcome {
     if output("node", &["--version"]).is_none() || output("npm", &["--version"]).is_none() {
         return Err(
@@ -75,10 +77,11 @@ pub fn node_modules() -> Outcome {
         return Ok(());
     }
     let skip = ("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", OsString::from("1"));
+    println!("Installing the packages of package-lock.json into node_modules with npm");
     run("npm", &["ci", "--no-audit", "--no-fund"], &[skip])
 }
 
-/// A Vulkan driver: lavapipe does, a GPU's own is faster.
+/// Installs lavapipe, a software Vulkan driver, if there is no Vulkan driver.
 pub fn vulkan() -> Outcome {
     let has_driver = ["/usr/share/vulkan/icd.d", "/etc/vulkan/icd.d"]
         .iter()
@@ -86,12 +89,12 @@ pub fn vulkan() -> Outcome {
     if has_driver || !cfg!(target_os = "linux") { Ok(()) } else { apt(&["mesa-vulkan-drivers"]) }
 }
 
-/// Chromium and its driver.
+/// Installs Chromium and its WebDriver.
 pub fn chromium() -> Outcome {
     programs(&["/usr/bin/chromium", "/usr/bin/chromedriver"], &["chromium", "chromium-driver"])
 }
 
-/// Firefox ESR, which computes on lavapipe.
+/// Installs Firefox ESR, and lavapipe, on which it runs WebGPU.
 pub fn firefox() -> Outcome {
     vulkan()?;
     programs(&["/usr/bin/firefox-esr"], &["firefox-esr"])
@@ -103,19 +106,20 @@ fn programs(paths: &[&str], packages: &[&str]) -> Outcome {
 
 fn apt(packages: &[&str]) -> Outcome {
     let install = ["install", "-y", "-qq", "--no-install-recommends"];
+    let names = packages.join(" ");
     if output("id", &["-u"]).as_deref() != Some("0") || output("apt-get", &["--version"]).is_none()
     {
-        let names = packages.join(" ");
         return Err(format!(
-            "Missing on this machine. Install it, on Debian with:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends {names}\n"
+            "{names}: not installed. On Debian:\n\n    sudo apt-get update && sudo apt-get install --no-install-recommends {names}\n"
         ));
     }
+    println!("Installing the Debian packages {names} with apt-get");
     let quiet = [("DEBIAN_FRONTEND", OsString::from("noninteractive"))];
     run("apt-get", &["update", "-qq"], &quiet)?;
     run("apt-get", &[&install[..], packages].concat(), &quiet)
 }
 
-/// A directory of our own for drivers that want one; without it they complain on every start.
+/// A runtime directory for Vulkan drivers, which warn on every start without one.
 pub fn runtime_dir() -> Result<Var, String> {
     let dir = root().join("target/runtime");
     fs::create_dir_all(&dir).map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@ import { decisionsOf } from "../../../www/decisions.js";
 import { linesOf } from "../../../www/filters.js";
 import { entry } from "../../../www/findings.js";
 import { keptOf } from "../../../www/kept.js";
-import { defaultIds, measured } from "../../../www/paths.js";
+import { defaultIds, linesFrom, measured } from "../../../www/paths.js";
 import { topOfColumn } from "../../../www/quantities.js";
 import { NO_TOKEN, agrees, candidates, guessIsRight, statAt, topToken } from "../../../www/reading.js";
 import { spokenCell } from "../../../www/strip.js";
@@ -28,10 +28,10 @@ const cell = { tap: 1, position: 0 };
 
 test("such a cell says what it is, and nothing else", () => {
   const printing = { prints: /** @type {const} */ ("both"), words_only: false, hide_prompt: false };
-  assert.deepEqual(linesOf(reading, cell, printing, viewNamed("probability"), NaN, 2), ["not finite", "–"]);
-  assert.equal(topToken(reading, cell).shown, "not finite");
+  assert.deepEqual(linesOf(reading, cell, printing, viewNamed("probability"), NaN, 2), ["NaN", "–"]);
+  assert.equal(topToken(reading, cell).shown, "NaN");
   assert.deepEqual(candidates(reading, cell), []);
-  assert.equal(spokenCell(reading, cell, false), "h.0, position 0, token ␣the: top-1 not finite, –, rank of final –");
+  assert.equal(spokenCell(reading, cell, false), "h.0, position 0, token ␣the: top-1 NaN, –, rank of final –");
 });
 
 test("it agrees with nothing, not even with another one, and has no rank", () => {
@@ -51,6 +51,9 @@ test("trajectories leave it out", () => {
   assert.deepEqual(topOfColumn(reading, 0), [1]);
   assert.deepEqual(defaultIds(reading, { tap: 1, position: 0 }, "positions"), [1]);
   assert.ok(Number.isNaN(measured("rank", { logit: [NaN], logprob: [NaN], rank: [0] }, 0)));
+  const track = (/** @type {number[]} */ logprob) => /** @type {any} */ ({ logprob, logit: logprob, rank: logprob.map(() => 1) });
+  const tracks = new Map([[3, track([-5, NaN])], [4, track([-1, NaN])], [5, track([NaN, -3])]]);
+  assert.deepEqual(linesFrom(tracks, [], [3, 4, 5]).lines.map(({ ids }) => ids[0]), [4, 5, 3], "the likeliest first");
 });
 
 test("exports name the cells and have no number for them", () => {
