@@ -23,9 +23,7 @@ pub enum Error {
     )]
     GpuRefused(String),
     /// The device has too little memory.
-    #[error(
-        "Not enough GPU memory for {0}. Close other tabs, use a smaller model or a shorter text."
-    )]
+    #[error("Not enough memory for {0}. Close other tabs, use a smaller model or a shorter text.")]
     OutOfMemory(String),
     /// `config.json` is not JSON, or a value in it is missing or impossible.
     #[error("config.json: {name}: expected {expected}, got {got}.")]
@@ -147,7 +145,7 @@ pub enum Error {
     #[error("Not found: {0}.")]
     NotFound(String),
     /// The bytes are not those that were announced, or hold numbers that no model can have.
-    #[error("The file is damaged: {0}. Download it again.")]
+    #[error("The file is damaged: {0}.")]
     Corrupt(String),
     /// The caller cancelled.
     #[error("Cancelled.")]

@@ -80,6 +80,55 @@ fn hostile_models_are_rejected_with_the_cause() {
     assert!(rejected(&precompiled).contains("Precompiled"));
 }
 
+/// A tokenizer.json with a byte-level model and other steps than none.
+fn with_steps(steps: &[(&str, &str)]) -> String {
+    let mut text = json(r#"{"type":"BPE","vocab":{"a":0," ":1},"merges":[]}"#, "null");
+    for (name, value) in steps {
+        let none = if *name == "added_tokens" { "[]" } else { "null" };
+        text = text.replace(&format!("\"{name}\":{none}"), &format!("\"{name}\":{value}"));
+    }
+    text
+}
+
+/// Steps that the library runs without a bound, or that panic in it at the first text.
+#[test]
+fn hostile_steps_are_rejected() {
+    let fixed = r#"{"type":"FixedLength","length":0}"#;
+    assert!(rejected(&with_steps(&[("pre_tokenizer", fixed)])).contains("length"));
+
+    let doubling = r#"{"type":"Replace","pattern":{"String":"a"},"content":"aa"}"#;
+    let sequence = |step: &str, kind: &str| {
+        let steps = vec![step; 40].join(",");
+        format!(r#"{{"type":"Sequence","{kind}":[{steps}]}}"#)
+    };
+    let normalizer = sequence(doubling, "normalizers");
+    assert!(rejected(&with_steps(&[("normalizer", &normalizer)])).contains("1024 times"));
+    let bytes =
+        r#"{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":false}"#;
+    let pre_tokenizer = sequence(bytes, "pretokenizers");
+    assert!(rejected(&with_steps(&[("pre_tokenizer", &pre_tokenizer)])).contains("1024 times"));
+
+    let added = |id: u32, content: &str, lstrip: bool, rstrip: bool| {
+        format!(
+            r#"{{"id":{id},"content":"{content}","single_word":false,"lstrip":{lstrip},"rstrip":{rstrip},"normalized":false,"special":false}}"#
+        )
+    };
+    let overlapping = format!("[{},{}]", added(0, "a", false, true), added(1, " ", true, false));
+    assert!(rejected(&with_steps(&[("added_tokens", &overlapping)])).contains("lstrip"));
+
+    // A template may name a second text, which is not there; templates are not applied.
+    let template = r#"{"type":"TemplateProcessing","single":[{"Sequence":{"id":"B","type_id":0}}],
+        "pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":0}}],"special_tokens":{}}"#;
+    let text = with_steps(&[("post_processor", template)]);
+    let tokenizer = Tokenizer::parse(&text, Some(2)).expect("a tokenizer");
+    assert_eq!(tokenizer.encode("aa a"), Ok(vec![0, 0, 1, 0]));
+
+    // The steps of common tokenizers.
+    let metaspace = r#"{"type":"Sequence","normalizers":[{"type":"NFKC"},
+        {"type":"Replace","pattern":{"String":" "},"content":"▁"},{"type":"Prepend","prepend":"▁"}]}"#;
+    Tokenizer::parse(&with_steps(&[("normalizer", metaspace)]), Some(2)).expect("a tokenizer");
+}
+
 /// Merges with a prefix are valid if they contain it; old files have an empty prefix.
 #[test]
 fn valid_models_are_read() {
@@ -130,6 +179,9 @@ fn a_regular_expression_takes_time_in_proportion_to_the_text() {
         r"(?:a*)*c\s+(?!\S)",
         r"(?:(?:a{1,9}){1,9})+\s+(?!\S)",
         r"(?:a++)+b",
+        r"(a+)+\bX",
+        r"(?:a|a)*b\s+(?!\S)",
+        r"(?:a?a?)*b\s+(?!\S)",
         "(",
     ] {
         let message = parse(regex).err().map(|e| e.to_string()).unwrap_or_default();
@@ -182,7 +234,7 @@ fn hostile_vocab_and_merges_are_rejected() {
     }
 }
 
-/// The tokenizer is parsed before the load enters a queue, so no other call waits for it.
+/// A tokenizer is parsed before anything is allocated.
 #[test]
 fn after_a_hostile_tokenizer_the_next_load_works() {
     pollster::block_on(async {

@@ -312,6 +312,10 @@ fn a_copy_of_other_files_is_not_used() {
             let (asked, copy) = load(&session, &request, &files, false, &store, usize::MAX).await;
             assert!(copy.expect("it loads").kept.is_some());
             assert_eq!(asked, 0);
+            // Who knows a digest does not get a copy that was made without one.
+            let (asked, copy) = load(&session, &request, &files, true, &store, usize::MAX).await;
+            assert!(copy.expect("it loads").kept.is_some());
+            assert_eq!(asked, longer.len());
         }
     });
 }
@@ -409,6 +413,41 @@ fn a_partial_copy_that_is_damaged_or_of_another_model_is_not_resumed() {
             let (asked, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
             assert!(outcome.expect("it loads").kept.is_some());
             assert_eq!(asked, golden.weights.len(), "damage at {damage}: from the start");
+            assert_eq!(store.bytes(), whole.bytes());
+        }
+        // Valid digests over what no load of this model keeps: a number that is not finite, and another shape.
+        let forged = |data: &dyn Fn(&mut [u8]), shape: bool| {
+            let mut bytes = partial.clone();
+            let text = std::str::from_utf8(&bytes[8..head]).expect("UTF-8").trim_end().to_string();
+            let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            let entries = json.as_object().expect("a header").iter();
+            let last = entries.filter_map(|(_, entry)| entry["data_offsets"][1].as_u64()).max();
+            let end = head + last.expect("a tensor") as usize;
+            data(&mut bytes[head..end]);
+            json["__metadata__"]["loupe.sha256"] = sha256(&bytes[head..end]).into();
+            let is_tensor = |entry: &&mut serde_json::Value| entry.get("shape").is_some();
+            if shape
+                && let Some(first) =
+                    json.as_object_mut().expect("a header").values_mut().find(is_tensor)
+            {
+                let n: u64 = first["shape"]
+                    .as_array()
+                    .expect("sizes")
+                    .iter()
+                    .filter_map(|n| n.as_u64())
+                    .product();
+                first["shape"] = serde_json::json!([1, n]);
+            }
+            let text = format!("{:width$}", json.to_string(), width = head - 8);
+            bytes[8..head].copy_from_slice(text.as_bytes());
+            bytes
+        };
+        let nan = |data: &mut [u8]| data[..4].copy_from_slice(&[0xff; 4]);
+        for bytes in [forged(&nan, false), forged(&|_| (), true)] {
+            store.bytes.replace(bytes);
+            let (asked, outcome) = load(&session, &request, &files, true, &store, usize::MAX).await;
+            assert!(outcome.expect("it loads").kept.is_some());
+            assert_eq!(asked, golden.weights.len(), "from the start");
             assert_eq!(store.bytes(), whole.bytes());
         }
         let other = Golden::massive();

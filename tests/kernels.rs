@@ -115,12 +115,22 @@ async fn layer_norm_with_massive_activation() {
     run_layer_norm(&lab, &x, 768, None).await;
 }
 
-/// From about 1e19 on, the squares of these values overflow single precision, and an unscaled f32 sum would give the
-/// bias alone; the smaller ones are around the point where the kernel starts to scale.
+/// The squares of large values, or their sum over a row, overflow single precision, and an unscaled sum would give the
+/// bias alone. The smallest scales are around the point where the kernel starts to scale the row.
 async fn layer_norm_of_any_finite_row() {
     let lab = Lab::open(Precision::F32).await;
     let c = 37;
-    for scale in [1e15f32, 1e18, 1.1e18, 1e20, 1e30, 1e38] {
+    // Every channel is large: the sum of the squares overflows before a single square does.
+    for (c, scale) in [(768, 9e14f32), (768, 6.6e17), (768, 9e17), (8195, 9e14), (8195, 2e17)] {
+        let x: Vec<f32> = Noise::new(6).values(2 * c).iter().map(|v| v.signum() * scale).collect();
+        let y = normalised(&lab, &x, c).await;
+        let exact = reference::layer_norm::<f64>(&x, c, None, 1e-5);
+        for (got, exact) in y.iter().zip(exact) {
+            // A plain sum of 8,195 squares rounds to about 1e-5.
+            assert!((f64::from(*got) - exact).abs() < 1e-4, "{c} × {scale}: {got} {exact}");
+        }
+    }
+    for scale in [1e14f32, 1e15, 1.1e15, 1e18, 1e20, 1e30, 1e38] {
         let x: Vec<f32> = Noise::new(6).values(3 * c).iter().map(|v| v * scale).collect();
         let y = normalised(&lab, &x, c).await;
         let exact = reference::layer_norm::<f64>(&x, c, None, 1e-5);

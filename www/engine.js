@@ -31,23 +31,25 @@ export function startEngine(onCrash = () => {}) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Comlink.Remote<import("./worker.js").EngineApi>} */
   const remote = Comlink.wrap(worker);
+  /** @type {(error: LoupeError) => void} */
+  let die = () => {};
+  /** Rejected once the worker answers no more. @type {Promise<never>} */
+  const died = new Promise((_, reject) => (die = reject));
+  died.catch(() => {});
   let has_crashed = false;
   /** @param {string} message */
   function crash(message) {
-    if (!has_crashed) onCrash(message);
+    if (has_crashed) return;
     has_crashed = true;
+    // Answers that are still on their way are lost with the worker.
+    die(new LoupeError("crashed", message));
+    onCrash(message);
   }
-  // A worker whose script cannot run answers nothing at all: without this every call would wait for ever.
-  const died = new Promise((_, reject) => {
-    worker.addEventListener("error", ({ message }) => {
-      // The engine's module throws the same error to whatever called it last.
-      const is_crash = message.includes(CRASHED);
-      if (is_crash) crash(message);
-      const what = message || "its script could not be loaded";
-      reject(new LoupeError(is_crash ? "crashed" : "unexpected", is_crash ? message : `The engine's worker stopped: ${what}`));
-    });
+  // A worker whose script cannot be loaded answers nothing; the event has no message then.
+  worker.addEventListener("error", ({ message = "" }) => {
+    if (message.includes(CRASHED)) crash(message);
+    else die(new LoupeError("unexpected", `The engine's worker stopped: ${message || "its script could not be loaded"}`));
   });
-  died.catch(() => {});
 
   /** @template T @param {Promise<import("./outcome.js").Outcome<T>>} call @returns {Promise<T>} */
   async function answer(call) {

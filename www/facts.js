@@ -10,25 +10,25 @@ const adapterName = (adapter) =>
   [adapter.description || adapter.device, adapter.vendor, adapter.architecture].filter(Boolean).slice(0, 2).join(" · ") +
   (adapter.fallback ? " (software, slow)" : "");
 
-/** What a part of a model has that the atlas can show. @param {Facts} model */
+/** What a partial model has that the atlas can show. @param {Facts} model */
 export function partWords({ has_wte, has_wpe, n_norms }) {
   const parts = [has_wte && "wte", has_wpe && "wpe", n_norms && (n_norms === 1 ? "one LayerNorm" : "LayerNorms")].filter(Boolean);
   return parts.length === 0 ? "nothing that the atlas knows" : parts.length === 1 ? String(parts[0]) : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;
 }
 
-/** The view of the atlas that says most about a part of a model. @param {Facts} model */
+/** The view of the atlas that shows most of a partial model. @param {Facts} model */
 export const viewOfPart = ({ has_wte, n_norms }) => (Number(n_norms) > 0 ? "gains" : has_wte === true ? "matrix" : "channels");
 
-/** Why a part of a model cannot read a text. @param {Facts} model */
+/** Why a partial model cannot read a text. @param {Facts} model */
 export function lackWords(model) {
   const lacks = ["wte", "wpe"].filter((name) => model[`has_${name}`] !== true);
-  return `It has ${partWords(model)}${lacks.length > 0 ? `, and no ${lacks.join(" and no ")}` : ""}; attention and MLP are not loaded from a part. A text is read with a whole model: config.json, tokenizer.json and all weights.`;
+  return `It has ${partWords(model)}${lacks.length > 0 ? `, and no ${lacks.join(" and no ")}` : ""}; attention and MLP are not loaded for a partial model. A text can be read with a whole model: config.json, tokenizer.json and all weights.`;
 }
 
 /** @param {Facts} model */
 const describe = (model) => model.partial === true
   ? {
-    "architecture": `a part of a model: ${partWords(model)}; n_embd ${model.n_embd}`,
+    "architecture": `partial model: ${partWords(model)}; n_embd ${model.n_embd}`,
     ...(model.n_ctx ? { "positions": integer(Number(model.n_ctx)) } : {}),
     ...(model.vocab_size ? { "vocabulary": `${integer(Number(model.vocab_size))} tokens` } : {}),
     "LayerNorms": String(model.n_norms),

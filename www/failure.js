@@ -45,7 +45,7 @@ export function createFailure(page) {
     }));
   }
 
-  /** What can be done with a part of a model, which cannot read. */
+  /** The actions for a partial model, which cannot read. */
   const partActions = () => [
     { label: "Open the atlas", onClick: page.atlas },
     { label: "Models", onClick: () => byId("model-chip").click() },
@@ -57,7 +57,7 @@ export function createFailure(page) {
     page.clear();
     setState("ready");
     byId("status").textContent = "nothing leaves this page";
-    const advice = { title: "This file is a part of a model", quiet: true };
+    const advice = { title: "This file is a partial model", quiet: true };
     showProblem("missing-tensor", words, advice, partActions());
   }
 

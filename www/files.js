@@ -17,7 +17,7 @@ function numbered(names) {
 }
 
 /**
- * Without a config they are a part of a model, which can be explored; so are those of a whole one if that is wanted.
+ * Without a config they are a partial model, for the atlas; so are those of a whole one if that is asked for.
  * Errors: `not-found` for what is missing, `bad-header`.
  * @param {File[]} files @param {boolean} [wants_part]
  * @returns {Promise<{ config: string | null, tokenizer: import("./hub.js").Tokenizer | null, weights: File[], is_part: boolean }>}

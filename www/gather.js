@@ -19,9 +19,9 @@ import { openFile } from "./transfer.js";
 /**
  * @typedef {object} Parts
  * @property {string} name
- * @property {string | null} config null for a part of a model, at most
+ * @property {string | null} config null only for a partial model
  * @property {import("./hub.js").Tokenizer | null} tokenizer likewise
- * @property {boolean} [is_part] only a part of a model, for the atlas; it is never kept
+ * @property {boolean} [is_part] a partial model, for the atlas; it is never kept
  * @property {any} weights as `load` takes them
  * @property {number | undefined} total bytes of the weights
  * @property {Precision} precision

@@ -36,16 +36,14 @@ import { viewBeside, viewNamed } from "./views.js";
 const MAX_TITLE_CHARS = 48;
 /** What the engine's module advises to pages that embed it, and what this page does by itself. */
 const ADVICE = / Open a new one in a fresh worker, or reload the page\.$/;
-/** Within this time the same text is not tried again by itself after a crash. */
-const CRASH_MS = 60_000;
 
 let state = await parseHash(location.hash);
 /** What the address asks of its model, until that is there: another one may have to stand in. @type {PageState | null} */
 let link = state;
 /** @type {import("./engine.js").InUseFacts | null} */
 let facts = null;
-/** The last crash of the engine, and the text that was there. */
-let crash = { text: "", at: -Infinity };
+/** The state of the page when the engine last crashed. */
+let crashed_at = "";
 /** @type {PlainReading | null} the newest reading, kept while a problem hides it */
 let reading = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
@@ -62,7 +60,7 @@ const show = createShow({
   select: (cell, pinned) => {
     const pin = pinned && reading ? { tap: reading.taps[cell.tap], position: cell.position } : null;
     const is_other = pin?.tap !== state.pin?.tap || pin?.position !== state.pin?.position;
-    // What the address pins may lie beyond what is shown now: only a person lets go of it.
+    // The pin of the address may be outside what is shown now; only the user unpins it.
     if (is_other) change({ pin });
     deep.cell(cell, pinned);
   },
@@ -171,10 +169,10 @@ const session = createSession({
   },
   failure: (code, message, loading) => showFailure(code, message, loading),
   crashed: (message) => {
-    // A text that crashes the engine each time must not start it for ever.
-    const is_again = crash.text === state.text && performance.now() - crash.at < CRASH_MS;
-    crash = { text: state.text, at: performance.now() };
-    if (is_again) return showFailure("crashed", message, true);
+    // What crashes the engine each time must not start it for ever: then a person decides.
+    const last = crashed_at;
+    crashed_at = JSON.stringify(state);
+    if (crashed_at === last) return showFailure("crashed", message, true);
     showNotice({ title: "The engine crashed and was started again", text: message.replace(ADVICE, ""), code: "crashed" });
     openings.again();
   },

@@ -100,7 +100,7 @@ function forgetReading() {
 /** Questions to the atlas: each holds on to the model that it was asked of. @type {Map<number, Promise<unknown>>} */
 const questions = new Map();
 
-/** Lets go of everything that keeps the model in use on the GPU. */
+/** Releases everything that keeps the model in use on the GPU. */
 async function letGo() {
   forgetReading();
   for (const job of questions.keys()) jobs.get(job)?.abort();
@@ -134,7 +134,7 @@ const api = {
   },
 
   /**
-   * Opens a model. Should it fail, the one in use stays, or is opened again if it had to be let go of.
+   * Opens a model. If that fails, the one in use stays, or is opened again if it was released.
    * @param {number} job
    * @param {import("./gather.js").Source} source
    * @param {{ precision: "f16" | "f32", keep: boolean }} how

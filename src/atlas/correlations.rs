@@ -34,8 +34,10 @@ pub async fn correlations(
     if let Some(n) = counts.map(<[f64]>::len).filter(|&n| n != vocab_size) {
         return Err(Error::option("counts", format!("{vocab_size} numbers"), n));
     }
-    if counts.is_some_and(|counts| !counts.iter().all(|n| n.is_finite())) {
-        return Err(Error::option("counts", "finite numbers", "others"));
+    let mut numbers = counts.unwrap_or_default().iter();
+    if let Some(i) = numbers.position(|n| !n.is_finite()) {
+        let got = counts.map_or(f64::NAN, |counts| counts[i]);
+        return Err(Error::option(format!("counts[{i}]"), "a finite number", got));
     }
     // Five columns and their ranks, and an order.
     check_memory("correlations over the vocabulary", vocab_size as u64, 11 * 8)?;

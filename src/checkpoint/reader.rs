@@ -120,7 +120,8 @@ impl Reader {
     ///
     /// Errors: `corrupt` if no tensor begins at `offset`.
     pub fn seek(&mut self, offset: u64, digest: Option<Digest>) -> Result<()> {
-        let changed = || Error::Corrupt("it changed since the download began".into());
+        let changed =
+            || Error::Corrupt("it changed since the download began; download it again".into());
         let header = self.header.as_ref().ok_or_else(changed)?;
         let position = offset.checked_sub(self.head_bytes).ok_or_else(changed)?;
         let begins = header.tensors.iter().position(|t| t.start == position);
@@ -149,7 +150,9 @@ impl Reader {
         for (digest, expected) in [self.file, self.data].into_iter().flatten() {
             let found = digest.hex();
             if found != expected {
-                return Err(Error::Corrupt(format!("SHA-256: expected {expected}, got {found}")));
+                return Err(Error::Corrupt(format!(
+                    "SHA-256: expected {expected}, got {found}; download it again"
+                )));
             }
         }
         Ok(())

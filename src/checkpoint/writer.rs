@@ -7,7 +7,6 @@ use super::digest::Digest;
 use super::header::{Element, Header, MAX_HEADER, MAX_OFFSET, TensorInfo};
 use super::reader::DATA_DIGEST;
 use super::source::SourceId;
-use crate::error::Result as Checked;
 
 /// Metadata key of the position at which the sources are resumed.
 const NEXT: &str = "loupe.next";
@@ -153,14 +152,17 @@ impl PartialCopy {
     pub fn compare(&self, sha256: &[Option<&str>]) -> Option<Vec<usize>> {
         let n = self.sources.len();
         let has_all = if self.position.is_end() { n == sha256.len() } else { n <= sha256.len() };
-        // The digest of a file that is continued can only be verified from its state.
-        let is_verified = sha256.get(self.position.file).is_none_or(Option::is_none);
-        let continues = is_verified || self.position.digest.is_some() || self.position.offset == 0;
+        // A file that is continued can be held to a digest only from the state of its own.
+        let has_no_digest = sha256.get(self.position.file).is_none_or(Option::is_none);
+        let continues =
+            has_no_digest || self.position.digest.is_some() || self.position.offset == 0;
         let mut undecided = Vec::new();
         for (i, (source, sha256)) in self.sources.iter().zip(sha256).enumerate() {
             match source.has_digest(*sha256) {
                 Some(true) => {}
                 Some(false) => return None,
+                // The header alone would not tell two fine-tunes apart.
+                None if sha256.is_some() => return None,
                 None => undecided.push(i),
             }
         }
@@ -204,12 +206,12 @@ pub struct Writer {
 impl Writer {
     /// Starts a copy that will hold these tensors, in any order, from `n_sources` files.
     ///
-    /// Errors: `bad-header` for a header that would be longer than is accepted.
+    /// Errors: a header that would be longer than is accepted.
     pub fn new<'a>(
         store: Box<dyn Store>,
         tensors: impl Iterator<Item = (&'a str, Element, &'a [u64])>,
         n_sources: usize,
-    ) -> Checked<Writer> {
+    ) -> Result<Writer, StoreError> {
         let widest = tensors.map(|(name, element, shape)| TensorInfo {
             name: name.into(),
             element: Ok(element),
@@ -219,7 +221,12 @@ impl Writer {
         });
         let header = Header { tensors: widest.collect(), metadata: Default::default() };
         let metadata = METADATA_BYTES + n_sources.min(MAX_SOURCES) * SOURCE_BYTES;
-        let head = (8 + header.json()?.len() + metadata).next_multiple_of(8) as u64;
+        let failed = |message: String| StoreError { name: "DataError".into(), message };
+        let json = header.json().map_err(|error| failed(error.to_string()))?;
+        let head = (8 + json.len() + metadata).next_multiple_of(8) as u64;
+        if head - 8 > MAX_HEADER {
+            return Err(failed(format!("header: expected at most {MAX_HEADER} bytes, got {head}")));
+        }
         Ok(Writer {
             store,
             head,

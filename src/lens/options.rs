@@ -77,15 +77,15 @@ impl Options {
             return Err(Error::option("decoder", expected, format!("{:?}", self.decoder)));
         }
         borrowed(&self.decoder, config)?;
-        check_track(&self.track, config)
+        check_track("track", &self.track, config)
     }
 }
 
 /// Errors: `bad-option` for too many, `bad-token` for one that does not exist.
-pub(super) fn check_track(ids: &[u32], config: &Config) -> Result<()> {
+pub(super) fn check_track(name: &str, ids: &[u32], config: &Config) -> Result<()> {
     if ids.len() > MAX_TRACK {
         let got = format!("{} tokens", ids.len());
-        return Err(Error::option("track", format!("at most {MAX_TRACK} tokens"), got));
+        return Err(Error::option(name, format!("at most {MAX_TRACK} tokens"), got));
     }
     match ids.iter().find(|&&id| id as usize >= config.vocab_size) {
         Some(&id) => Err(Error::BadToken { id: id.into(), vocab_size: config.vocab_size }),

@@ -37,7 +37,7 @@ pub struct Traced<'a> {
 
 /// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
 ///
-/// Errors: `bad-option`, `bad-token`, `empty`, `aborted`, `device-lost`.
+/// Errors: `bad-option`, `bad-token`, `aborted`, `device-lost`.
 pub async fn trace(
     gpu: &Gpu,
     from: &Traced<'_>,
@@ -46,9 +46,9 @@ pub async fn trace(
     cancel: &Cancel,
 ) -> Result<Vec<Track>> {
     if ids.is_empty() {
-        return Err(Error::Empty);
+        return Err(Error::option("ids", "at least one token", "none"));
     }
-    check_track(ids, &from.decoder.model.config)?;
+    check_track("ids", ids, &from.decoder.model.config)?;
     let (n_taps, t) = (from.rows.len(), from.stream.n_tokens);
     // Runs of neighbouring rows: (tap, first position, rows).
     let runs: Vec<(usize, usize, usize)> = match line {

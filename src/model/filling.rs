@@ -78,25 +78,24 @@ impl Filling {
     }
 
     /// Keeps a new copy in `store`.
-    pub(super) fn keep_in(&mut self, store: Box<dyn Store>, n_files: usize) -> Result<()> {
+    pub(super) fn keep_in(&mut self, store: Box<dyn Store>, n_files: usize) {
         self.store = Some(store);
-        self.start_copy(n_files)
+        self.start_copy(n_files);
     }
 
     /// Starts the copy, once the tensors that it will hold are known.
-    ///
-    /// Errors: `bad-header` for more tensors than a header may have.
-    pub(super) fn start_copy(&mut self, n_files: usize) -> Result<()> {
+    pub(super) fn start_copy(&mut self, n_files: usize) {
         if self.expected.is_empty() {
-            return Ok(());
+            return;
         }
         if let Some(mut store) = self.store.take() {
-            match store.truncate(0) {
-                Ok(()) => self.copy.start(Writer::new(store, self.stored_tensors(), n_files)?),
+            let started =
+                store.truncate(0).and_then(|()| Writer::new(store, self.stored_tensors(), n_files));
+            match started {
+                Ok(writer) => self.copy.start(writer),
                 Err(error) => self.copy.fail(error),
             }
         }
-        Ok(())
     }
 
     /// The first expected tensor, by name, that has not come.

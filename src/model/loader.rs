@@ -184,7 +184,7 @@ impl Loader {
                 Err(error) => return Err(error),
             }
         }
-        self.filling.keep_in(store, self.n_files)?;
+        self.filling.keep_in(store, self.n_files);
         Ok(Position::default())
     }
 
@@ -218,8 +218,9 @@ impl Loader {
                     self.allocate(gpu, header, source_bytes, memory).await?;
                     self.filling.check_kept(header)?;
                 }
-                let (_, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
+                let (taken, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
                 self.verdicts.push(verdict);
+                taken?;
             }
             at += n as u64;
             let share = at as f64 / copy.bytes() as f64;
@@ -346,9 +347,13 @@ impl Loader {
                 let (made, bytes, expected) = made?;
                 *weights = Some((made, bytes));
                 self.filling.expect(expected);
-                self.filling.start_copy(self.n_files)
+                self.filling.start_copy(self.n_files);
+                Ok(())
             }
-            Goal::Partial(partial) => partial.allocate(gpu, header, &mut self.filling).await,
+            Goal::Partial(partial) => {
+                check_header(header, self.total_bytes)?;
+                partial.allocate(gpu, header, &mut self.filling).await
+            }
         }
     }
 
@@ -463,13 +468,21 @@ impl Loader {
     }
 }
 
-/// Checks that the files can hold the parameters. In a file each takes two bytes or more; the length of
-/// several files comes from the caller, and may be that of compressed ones.
+/// Checks that the files can hold the parameters. In a file, whose header says its length, each takes two
+/// bytes or more. The length of all files comes from the caller, and may be that of compressed ones.
 ///
 /// Errors: `missing-tensor`.
 fn check_parameters(config: &Config, file: Option<u64>, total: Option<u64>) -> Result<()> {
     let parameters = config.parameters();
-    let most = file.map(|bytes| bytes / 2).or(total).unwrap_or(u64::MAX);
+    let most = file.map_or(u64::MAX, |bytes| bytes / 2).min(total.unwrap_or(u64::MAX));
+    if parameters <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
+}
+
+/// The same for a file without a config, whose header claims a length.
+///
+/// Errors: `missing-tensor`.
+fn check_header(header: &Header, total: Option<u64>) -> Result<()> {
+    let (parameters, most) = (header.data_bytes() / 2, total.unwrap_or(u64::MAX));
     if parameters <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
 }
 

@@ -19,7 +19,9 @@ use crate::model::{
 use crate::reading::Track;
 use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
-pub use lock::{FairLock, Guard};
+use lock::FairLock;
+
+pub use lock::Guard;
 pub use read::Lensed;
 
 /// The tokens of a model. Readings share it; it holds no memory of the device.
@@ -105,6 +107,46 @@ impl<'a> LoadRequest<'a> {
     }
 }
 
+impl LoadRequest<'_> {
+    /// Parses config and tokenizer, which takes time and no device.
+    ///
+    /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`.
+    pub fn parse(&self) -> Result<ParsedRequest> {
+        let LoadRequest { precision, shard_bytes, release, partial, n_files, total_bytes, .. } =
+            *self;
+        let config = match self.config {
+            None if partial => None,
+            text => Some(Config::parse(text.unwrap_or_default())?),
+        };
+        let family = config.as_ref().map(|config| config.family);
+        let vocab_size = config.as_ref().map(|config| config.vocab_size);
+        let parse = |files: TokenizerFiles<'_>| files.parse(family, vocab_size);
+        let tokenizer = self.tokenizer.map(parse).transpose()?;
+        Ok(ParsedRequest {
+            config,
+            tokenizer,
+            precision,
+            shard_bytes,
+            release,
+            partial,
+            n_files,
+            total_bytes,
+        })
+    }
+}
+
+/// A [`LoadRequest`] with config and tokenizer parsed.
+pub struct ParsedRequest {
+    config: Option<Config>,
+    tokenizer: Option<Tokenizer>,
+    precision: Precision,
+    shard_bytes: usize,
+    release: bool,
+    partial: bool,
+    n_files: usize,
+    total_bytes: Option<u64>,
+}
+
 /// A load in progress.
 pub struct Loading {
     /// Takes the bytes; those that may allocate go through [`Session::push`].
@@ -183,20 +225,19 @@ impl Session {
             .ok_or_else(|| Error::NotFound("no model is loaded yet; call load() first".into()))
     }
 
-    /// Starts a load. Push the bytes with [`Session::push`], then [`Session::install`] it. The model in use
+    /// Parses the request and begins the load.
+    ///
+    /// Errors: those of [`LoadRequest::parse`] and [`Session::begin`].
+    pub async fn load(&self, request: &LoadRequest<'_>) -> Result<Loading> {
+        self.begin(request.parse()?).await
+    }
+
+    /// Begins a load. Push the bytes with [`Session::push`], then [`Session::install`] it. The model in use
     /// stays until then, unless the request releases it for lack of memory.
     ///
-    /// Errors: `bad-config`, `unsupported-model`, `bad-tokenizer`, `gpu-refused`, `device-lost`.
-    pub async fn load(&self, request: &LoadRequest<'_>) -> Result<Loading> {
-        let config = match request.config {
-            None if request.partial => None,
-            text => Some(Config::parse(text.unwrap_or_default())?),
-        };
-        let family = config.as_ref().map(|config| config.family);
-        let vocab_size = config.as_ref().map(|config| config.vocab_size);
-        let parse = |files: TokenizerFiles<'_>| files.parse(family, vocab_size);
-        let tokenizer = request.tokenizer.map(parse).transpose()?;
-        let (precision, shard_bytes) = (request.precision, request.shard_bytes);
+    /// Errors: `unsupported-model`, `gpu-refused`, `device-lost`.
+    pub async fn begin(&self, request: ParsedRequest) -> Result<Loading> {
+        let ParsedRequest { config, tokenizer, precision, shard_bytes, .. } = request;
         let kernels = self.kernels(precision).await?;
         let mut loader = match config {
             Some(config) if !request.partial => {
@@ -239,7 +280,7 @@ impl Session {
     }
 
     /// What a model of this config requires; with `trial`, whether the device has the memory for it and a
-    /// reading beside what it holds now, by allocating and releasing it.
+    /// reading beside what it holds now, by allocating and releasing it. Hold the guard of [`Session::lock`].
     ///
     /// Errors: `bad-config`, `unsupported-model`, `device-lost`.
     pub async fn plan(
@@ -249,7 +290,6 @@ impl Session {
         trial: bool,
     ) -> Result<Requirements> {
         let config = Config::parse(config)?;
-        let _guard = self.lock().await;
         let mut requirements = Requirements::of(&self.gpu, config, precision);
         if trial && requirements.problem.is_none() {
             requirements.try_allocate(&self.gpu).await?;
@@ -284,8 +324,7 @@ impl Session {
 
     /// Any tokens along a line of cells of an earlier reading, from its residual stream.
     ///
-    /// Errors: `not-found` once its model has been replaced, `bad-option`, `bad-token`, `empty`,
-    /// `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    /// Errors: `not-found` once its model has been replaced, `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
     pub async fn trace(
         &self,
         lensed: &Lensed,

@@ -9,7 +9,7 @@ use crate::lens::{
     self, BorrowedHalf, Decoder, Depth, Extension, Lens, Norm, Options, Row, Workspace,
 };
 use crate::model::{Scratch, Stream, forward};
-use crate::reading::Reading;
+use crate::reading::{Reading, Statistic};
 
 use super::{Loaded, Session, Vocabulary};
 
@@ -174,6 +174,22 @@ fn check_ids(loaded: &Loaded, ids: &[u32]) -> Result<()> {
     ids.iter().try_for_each(|&id| loaded.vocabulary.check(id))
 }
 
+/// Largest size of the numbers of a reading, in the memory of the CPU. Units: bytes.
+const MAX_RESULTS: u64 = 512 << 20;
+
+/// Errors: `out-of-memory` for more numbers than fit [`MAX_RESULTS`].
+fn check_results(n_rows: usize, n_tokens: usize, options: &Options) -> Result<()> {
+    let columns = Statistic::ALL.len() + 2 * options.top_k + 3 * options.track.len();
+    let sizes = [n_rows, n_tokens, columns, 4].map(|n| n as u64);
+    let bytes = sizes.into_iter().fold(1, u64::saturating_mul);
+    match bytes <= MAX_RESULTS {
+        true => Ok(()),
+        false => Err(Error::OutOfMemory(format!(
+            "the results: {n_tokens} tokens × {n_rows} rows × {columns} numbers"
+        ))),
+    }
+}
+
 fn empty_reading(
     loaded: &Loaded,
     ids: &[u32],
@@ -185,6 +201,7 @@ fn empty_reading(
     let tokens = ids.iter().map(|&id| loaded.vocabulary.token(id)).collect::<Result<_>>()?;
     let names = rows.iter().map(|row| row.name.clone()).collect();
     let is_model = options.norm == Norm::Affine && lens::completes(config, rows, halves);
+    check_results(rows.len(), ids.len(), options)?;
     Ok(Reading::empty(tokens, names, options.top_k, &options.track, is_model))
 }
 

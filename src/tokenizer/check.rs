@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 
 /// Longest accepted regular expression. Units: bytes.
 const MAX_PATTERN: usize = 16 << 10;
-/// Repetitions up to this count are as good as written out.
-const FEW: u32 = 8;
+/// How many times longer the steps of a tokenizer may make a text.
+const MAX_GROWTH: u64 = 1024;
 
 /// The lookahead of GPT-2's pattern: white space up to the last one before a word.
 const SPACES_BEFORE_WORD: &str = r"\s+(?!\S)";
@@ -31,11 +31,21 @@ pub(super) fn bad(
 /// What has to be checked of a `tokenizer.json`.
 #[derive(Deserialize)]
 struct File {
+    added_tokens: Option<Vec<AddedToken>>,
     #[serde(default)]
     normalizer: Value,
     #[serde(default)]
     pre_tokenizer: Value,
     model: Model,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    content: String,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    normalized: bool,
 }
 
 /// The model, without what the crate checks by itself.
@@ -74,6 +84,14 @@ pub(super) fn tokenizer_json(text: &str, vocab_size: Option<usize>) -> Result<()
         .map_err(|e| bad(JSON, "the file", "a JSON object with a model and its vocab", e))?;
     steps("normalizer", &file.normalizer)?;
     steps("pre_tokenizer", &file.pre_tokenizer)?;
+    let growth = growth(&file.normalizer).saturating_mul(growth(&file.pre_tokenizer));
+    if growth > MAX_GROWTH {
+        let name = "normalizer and pre_tokenizer";
+        let expected = format!("steps that make a text at most {MAX_GROWTH} times longer");
+        return Err(bad(JSON, name, expected, format!("up to {growth} times")));
+    }
+    let tokens = file.added_tokens.as_deref().unwrap_or_default();
+    added_tokens(tokens, !file.normalizer.is_null())?;
     let model = &file.model;
     let ids = match &model.vocab {
         Vocabulary::Ids(ids) => ids,
@@ -170,8 +188,57 @@ fn unigram(scores: &[(String, f64)], vocab_size: Option<usize>) -> Result<()> {
     }
 }
 
-/// Checks the regular expressions in a normalizer or a pre-tokenizer, and refuses a step that the crate does
-/// not bound.
+/// Checks that no token with `lstrip` can begin with white space that `rstrip` gave to the token before it: the
+/// crate would cut the text there from a later to an earlier position.
+///
+/// Errors: `bad-tokenizer`.
+fn added_tokens(tokens: &[AddedToken], has_normalizer: bool) -> Result<()> {
+    let overlaps = |token: &AddedToken| {
+        token.lstrip
+            && (token.content.starts_with(char::is_whitespace)
+                || token.normalized && has_normalizer)
+    };
+    match tokens.iter().position(overlaps) {
+        None => Ok(()),
+        Some(i) => {
+            let expected = "no lstrip for a token that may begin with white space";
+            Err(bad(JSON, format!("added_tokens[{i}]"), expected, "lstrip true"))
+        }
+    }
+}
+
+/// How many times longer steps can make a text, at most. The crate maps every byte of a byte-level step to a
+/// character of two bytes.
+fn growth(value: &Value) -> u64 {
+    let product = |values: &mut dyn Iterator<Item = &Value>| {
+        values.fold(1, |product: u64, value| product.saturating_mul(growth(value)))
+    };
+    let fields = match value {
+        Value::Object(fields) => fields,
+        Value::Array(list) => return product(&mut list.iter()),
+        _ => return 1,
+    };
+    let own = match fields.get("type").and_then(Value::as_str) {
+        Some("Replace") => {
+            let content = fields.get("content").and_then(Value::as_str).unwrap_or_default().len();
+            let literal = fields.get("pattern").and_then(|pattern| pattern.get("String")?.as_str());
+            match literal.map(str::len) {
+                Some(n) if n > 0 => content.div_ceil(n) as u64,
+                // It may match between any two characters.
+                _ => content as u64 + 1,
+            }
+        }
+        Some("ByteLevel" | "Lowercase") => 2,
+        Some("Metaspace") => 4,
+        Some("BertNormalizer") => 8,
+        Some("NFC" | "NFD" | "NFKC" | "NFKD" | "Nmt") => 18,
+        _ => 1,
+    };
+    product(&mut fields.values()).saturating_mul(own.max(1))
+}
+
+/// Checks the regular expressions in a normalizer or a pre-tokenizer, and refuses steps that the crate does
+/// not bound or panics in.
 ///
 /// Errors: `bad-tokenizer`.
 fn steps(name: &str, value: &Value) -> Result<()> {
@@ -180,6 +247,9 @@ fn steps(name: &str, value: &Value) -> Result<()> {
             if fields.get("type").and_then(Value::as_str) == Some("Precompiled") {
                 let expected = "a normalizer without a precompiled character map";
                 return Err(bad(JSON, name, expected, "type \"Precompiled\""));
+            }
+            if fields.get("length").and_then(Value::as_u64) == Some(0) {
+                return Err(bad(JSON, format!("{name}.length"), "1 or more", 0));
             }
             if let Some(Value::String(regex)) = fields.get("Regex") {
                 pattern(name, regex)?;
@@ -194,8 +264,9 @@ fn steps(name: &str, value: &Value) -> Result<()> {
 }
 
 /// Checks that a regular expression takes time in proportion to the text. The crate backtracks where an
-/// expression has a lookaround or a backreference. These are refused, but for the lookahead that every
-/// byte-level tokenizer has, beside which no repetition may hold another.
+/// expression has a lookaround, a backreference, a word boundary or a possessive quantifier. Lookarounds and
+/// backreferences are refused, but for the lookahead of every byte-level tokenizer; in an expression that
+/// backtracks, a repetition may repeat only what has one way to match.
 ///
 /// Errors: `bad-tokenizer`.
 fn pattern(name: &str, pattern: &str) -> Result<()> {
@@ -209,31 +280,32 @@ fn pattern(name: &str, pattern: &str) -> Result<()> {
             "a regular expression without backreferences and lookarounds except \\s+(?!\\S)";
         bad(JSON, name, expected, format!("{pattern:?} ({})", e.kind()))
     })?;
-    // A possessive quantifier makes the crate backtrack as well.
-    let is_possessive = ["++", "*+", "?+", "}+"].iter().any(|p| plain.contains(p));
-    if (plain != pattern || is_possessive) && has_nested_repetition(&ast, false) {
-        let expected = "a regular expression whose repetitions hold no other repetition";
+    let backtracks = ["++", "*+", "?+", "}+", r"\b", r"\B", r"\<", r"\>"];
+    let may_backtrack = plain != pattern || backtracks.iter().any(|p| plain.contains(p));
+    if may_backtrack && has_choice_in_repetition(&ast, false) {
+        let expected =
+            "a regular expression whose repetitions hold no repetition and no alternative";
         return Err(bad(JSON, name, expected, format!("{pattern:?}")));
     }
     Ok(())
 }
 
-/// Whether an unbounded repetition holds another; `inside` says whether `ast` stands in one.
-fn has_nested_repetition(ast: &Ast, inside: bool) -> bool {
-    let any = |list: &[Ast]| list.iter().any(|ast| has_nested_repetition(ast, inside));
+/// Whether a repetition holds another one or an alternative, so that a text may match in many ways; `inside`
+/// says whether `ast` is in one.
+fn has_choice_in_repetition(ast: &Ast, inside: bool) -> bool {
+    let any = |list: &[Ast]| list.iter().any(|ast| has_choice_in_repetition(ast, inside));
     match ast {
         Ast::Repetition(repetition) => {
-            let is_short = match &repetition.op.kind {
-                RepetitionKind::ZeroOrOne => true,
-                RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => false,
-                RepetitionKind::Range(RepetitionRange::Exactly(n)) => *n <= FEW,
-                RepetitionKind::Range(RepetitionRange::AtLeast(_)) => false,
-                RepetitionKind::Range(RepetitionRange::Bounded(_, n)) => *n <= FEW,
+            let (is_choice, repeats) = match repetition.op.kind {
+                RepetitionKind::ZeroOrOne => (true, false),
+                RepetitionKind::Range(RepetitionRange::Exactly(n)) => (false, n > 1),
+                RepetitionKind::Range(RepetitionRange::Bounded(_, n)) => (true, n > 1),
+                _ => (true, true),
             };
-            (!is_short && inside) || has_nested_repetition(&repetition.ast, inside || !is_short)
+            inside && is_choice || has_choice_in_repetition(&repetition.ast, inside || repeats)
         }
-        Ast::Group(group) => has_nested_repetition(&group.ast, inside),
-        Ast::Alternation(alternation) => any(&alternation.asts),
+        Ast::Group(group) => has_choice_in_repetition(&group.ast, inside),
+        Ast::Alternation(alternation) => inside || any(&alternation.asts),
         Ast::Concat(concat) => any(&concat.asts),
         _ => false,
     }

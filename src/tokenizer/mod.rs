@@ -7,7 +7,7 @@ mod merges;
 
 use std::collections::{HashMap, HashSet};
 
-use tokenizers::{DecoderWrapper, ModelWrapper};
+use tokenizers::{DecoderWrapper, ModelWrapper, PostProcessorWrapper};
 
 use crate::error::{Error, Result};
 
@@ -60,9 +60,10 @@ impl Tokenizer {
         check::tokenizer_json(text, vocab_size)?;
         let bad = |e: tokenizers::Error| check::bad("tokenizer.json", "the file", "a tokenizer", e);
         let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(bad)?;
-        // Truncation, padding and dropout are for training.
+        // Truncation, padding and dropout are for training, and nothing is added to a text.
         inner.with_truncation(None).map_err(bad)?;
         inner.with_padding(None);
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         if let ModelWrapper::BPE(bpe) = inner.get_model()
             && bpe.dropout.is_some()
         {

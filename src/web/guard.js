@@ -9,7 +9,7 @@ let crashed = null;
 /** Rejects a pending promise. @type {Set<(error: unknown) => void>} */
 const pending = new Set();
 
-/** Exports that nobody waits for: free() and callbacks. */
+/** Exports that do nothing after a crash: free(), and the callbacks of promises and of the device. */
 const IGNORED = /^(__wbg_\w+_free|__wbindgen_destroy_closure|wasm_bindgen__convert__closures\w*)$/;
 
 function guarded(exports) {
@@ -61,6 +61,21 @@ function settling(owner, names) {
   }
 }
 
+/** Ends a call of a freed object before it reaches the wasm, where it would count as a trap; a second free() does nothing. */
+function checked(owner) {
+  const properties = Object.getOwnPropertyDescriptors(owner.prototype);
+  for (const key of Reflect.ownKeys(properties).filter((key) => key !== "constructor")) {
+    const check = (call) => typeof call !== "function" ? call : function (...args) {
+      if (this.__wbg_ptr !== 0) return call.apply(this, args);
+      if (key === "free" || key === Symbol.dispose) return;
+      throw Object.assign(new Error(`This ${owner.name} has been freed.`), { name: "LoupeError", code: "not-found" });
+    };
+    const { value, get, ...rest } = properties[key];
+    Object.defineProperty(owner.prototype, key, get ? { ...rest, get: check(get) } : { ...rest, value: check(value) });
+  }
+}
+
+[Loupe, Reading, Atlas].forEach(checked);
 settling(Loupe, ["open"]);
 settling(Loupe.prototype, ["load", "plan", "read"]);
 settling(Reading.prototype, ["trace"]);

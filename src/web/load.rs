@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
 use crate::model::{CopyOutcome, Progress, RestoreWatch};
-use crate::session::{LoadRequest, Loading, Session};
+use crate::session::{Guard, LoadRequest, Loading, Session};
 use crate::tokenizer::TokenizerFiles;
 
 use super::Failure;
@@ -22,6 +22,8 @@ use super::source::{Pieces, Source};
 
 /// Largest piece that is given to the loader. Units: bytes.
 const PIECE: u32 = 16 << 20;
+/// Bytes of a source that are searched at once for the end of its header.
+const HEAD_PIECE: u32 = 64 << 10;
 
 /// The result of a step that may call back.
 type Outcome<V> = std::result::Result<V, Failure>;
@@ -74,7 +76,7 @@ impl LoadOptions {
             tokenizer: TokenizerTexts::parse(&get("tokenizer"))?,
             weights: sources.into_iter().map(Source::parse).collect::<Result<_>>()?,
             precision: precision(&get("precision"))?,
-            total: options::number("total", &get("total"))?,
+            total: options::optional_bytes("total", &get("total"))?,
             keep: match is_absent(&keep) {
                 true => None,
                 false => Some(KeptFile::parse(&keep)?),
@@ -86,18 +88,24 @@ impl LoadOptions {
         })
     }
 
-    /// Loads. Whatever happens, no download is left open.
-    pub(super) async fn load(&self, session: &Session) -> Outcome<CopyOutcome> {
-        let result = self.load_sources(session).await;
+    /// Loads, once earlier loads are over. Whatever happens, no download is left open.
+    pub(super) async fn load(
+        &self,
+        session: &Session,
+        lock: impl Future<Output = Guard>,
+    ) -> Outcome<CopyOutcome> {
+        let result = self.load_sources(session, lock).await;
         if result.is_err() {
             self.weights.iter().for_each(Source::cancel);
         }
         result
     }
 
-    async fn load_sources(&self, session: &Session) -> Outcome<CopyOutcome> {
-        let cancel = cancel_by(self.signal.clone());
-        cancel.check()?;
+    async fn load_sources(
+        &self,
+        session: &Session,
+        lock: impl Future<Output = Guard>,
+    ) -> Outcome<CopyOutcome> {
         let request = LoadRequest {
             config: self.config.as_deref(),
             tokenizer: self.tokenizer.as_ref().map(TokenizerTexts::files),
@@ -108,7 +116,12 @@ impl LoadOptions {
             total_bytes: self.total.map(bytes),
             ..LoadRequest::new("", None)
         };
-        let mut loading = session.load(&request).await?;
+        // No other load waits for a tokenizer.
+        let request = request.parse()?;
+        let _guard = lock.await;
+        let cancel = cancel_by(self.signal.clone());
+        cancel.check()?;
+        let mut loading = session.begin(request).await?;
         if let Err(failure) = self.fill(session, &mut loading, &cancel).await {
             match failure.is_permanent() {
                 true => loading.loader.discard(),
@@ -177,20 +190,23 @@ impl LoadOptions {
         Ok(Some(heads))
     }
 
-    /// The bytes of a source up to the piece in which its header ends.
+    /// The bytes of a source up to the end of its header, approximately.
     async fn read_head(&self, source: &Source) -> Outcome<Vec<u8>> {
         let pieces = source.open(0, self.signal.as_ref()).await?;
         let (mut head, mut reader) = (Vec::new(), Reader::new(None));
-        let read = loop {
-            match pieces.next(self.signal.as_ref()).await {
+        let read = 'read: loop {
+            let bytes = match pieces.next(self.signal.as_ref()).await {
                 Ok(None) => break Ok(()),
                 Err(failure) => break Err(failure),
-                Ok(Some(bytes)) => {
-                    let piece = bytes.to_vec();
-                    head.extend_from_slice(&piece);
-                    if !matches!(reader.next(&mut &piece[..]), Ok(None)) {
-                        break Ok(());
-                    }
+                Ok(Some(bytes)) => bytes,
+            };
+            // In steps, because a source may give a whole file at once.
+            for start in (0..bytes.length()).step_by(HEAD_PIECE as usize) {
+                let end = start.saturating_add(HEAD_PIECE).min(bytes.length());
+                let piece = bytes.subarray(start, end).to_vec();
+                head.extend_from_slice(&piece);
+                if !matches!(reader.next(&mut &piece[..]), Ok(None)) {
+                    break 'read Ok(());
                 }
             }
         };
@@ -227,7 +243,7 @@ impl LoadOptions {
     ) -> Outcome<()> {
         while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
             for start in (0..bytes.length()).step_by(PIECE as usize) {
-                let end = (start + PIECE).min(bytes.length());
+                let end = start.saturating_add(PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
                 session.push(loading, &piece).await?;
                 self.report(&loading.loader.progress());

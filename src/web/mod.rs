@@ -97,8 +97,7 @@ impl Loupe {
                     return Err(error.into());
                 }
             };
-            let _guard = lock.await;
-            Ok(results::copy(&parsed.load(&session).await?))
+            Ok(results::copy(&parsed.load(&session, lock).await?))
         })
     }
 
@@ -107,8 +106,10 @@ impl Loupe {
     pub fn plan(&self, options: JsValue) -> Promise {
         let session = self.session.clone();
         let parsed = PlanOptions::parse(&options);
+        let lock = session.lock();
         promise(async move {
             let PlanOptions { config, precision, trial } = parsed?;
+            let _guard = lock.await;
             Ok(results::plan(&session.plan(&config, precision, trial).await?))
         })
     }

@@ -86,9 +86,13 @@ pub(super) fn signal(value: &JsValue) -> Result<Option<AbortSignal>> {
     optional(value, |v| v.clone().dyn_into().map_err(|_| bad("signal", "an AbortSignal", v)))
 }
 
+/// A length in bytes, which may be more than a `usize` holds.
+///
 /// Errors: `bad-option`.
-pub(super) fn number(name: &str, value: &JsValue) -> Result<Option<f64>> {
-    optional(value, |v| v.as_f64().ok_or_else(|| bad(name, "a number", v)))
+pub(super) fn optional_bytes(name: &str, value: &JsValue) -> Result<Option<f64>> {
+    let is_length = |n: &f64| *n >= 1.0 && n.fract() == 0.0 && *n <= 9e15;
+    let length = |v: &JsValue| v.as_f64().filter(is_length);
+    optional(value, |v| length(v).ok_or_else(|| bad(name, "a whole number of bytes from 1", v)))
 }
 
 /// A whole number from 0 on.

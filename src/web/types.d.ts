@@ -103,6 +103,7 @@ export interface LoadOptions {
    * Where to keep the model while it is received: a standard safetensors file in the stored precision, valid and verified
    * once `load` resolves. If it holds a copy, partial or whole, that an earlier load made of the same files, and every
    * source can be opened at any byte, the tensors of that copy are not downloaded again. A copy of other files is replaced.
+   * Files are the same if their SHA-256 is; if `sha256` was never given, if their lengths and headers are.
    */
   keep?: Keep | null;
   /**
@@ -256,7 +257,7 @@ export class Atlas {
   }>;
   /** [m·m] each, row by row: of the channel, the norm, svd 0, the token id and, if given, the counts [V] (any numbers). */
   correlations(options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
-  /** The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked. [V], or every step-th token. */
+  /** The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked; 4294967295 and NaN for a row that is not finite. [V], or every step-th token. */
   zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
     argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
   }>;

@@ -124,3 +124,45 @@ test.describe("a crash", () => {
     expect(norms.length).toBe(2);
   });
 });
+
+test("a call of what has been freed fails alone, and a second free() does nothing", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const found = await page.evaluate(async (base) => {
+    const engine = await import(/* @vite-ignore */ `${base}loupe/loupe.js`);
+    await engine.default();
+    const [loupe, other] = [await engine.Loupe.open(), await engine.Loupe.open()];
+    const file = (/** @type {string} */ name) => fetch(`${base}models/tales/${name}`);
+    await loupe.load({ config: await (await file("config.json")).text(), weights: (await file("model.safetensors")).body });
+    const [reading, atlas] = [await loupe.read([1, 2, 3]), loupe.atlas()];
+    for (const each of [reading, atlas, other]) for (let i = 0; i < 2; i++) each.free();
+    const code = (/** @type {any} */ error) => `${error.name} ${error.code}: ${error.message}`;
+    const sync = [() => reading.stat("entropy"), () => reading.tokens, () => other.model, () => other.encode("a")].map((call) => {
+      try {
+        return call();
+      } catch (error) {
+        return code(error);
+      }
+    });
+    const calls = [reading.trace([1], { tap: 0 }), atlas.norms(), other.read([1]), other.load({})];
+    const settled = (await Promise.allSettled(calls)).map((each) => each.status === "rejected" && code(each.reason));
+    const { n_tokens } = await loupe.read([4, 5]);
+    return { sync, settled, n_tokens };
+  }, site);
+  const freed = (/** @type {string} */ name) => `LoupeError not-found: This ${name} has been freed.`;
+  expect(found.sync).toEqual(["Reading", "Reading", "Loupe", "Loupe"].map(freed));
+  expect(found.settled).toEqual(["Reading", "Atlas", "Loupe", "Loupe"].map(freed));
+  expect(found.n_tokens).toBe(2);
+});
+
+test.describe("a worker", () => {
+  test.use({ quiet: false });
+
+  test("whose script cannot be loaded: the page says so", async ({ page, site }) => {
+    await page.route(/\/assets\/worker-[^/]*\.js$/, (route) => route.fulfill({ status: 404, body: "nothing here" }));
+    await page.goto(site);
+    const problem = page.locator("#problem");
+    await expect(problem).toHaveAttribute("data-code", "unexpected");
+    await expect(problem).toContainText("its script could not be loaded");
+  });
+});

@@ -1,5 +1,5 @@
 // @ts-check
-/** Files that hold only a part of a model: opened for the atlas, said so in the lens; and the real GPT-2 small's, where it lies. */
+/** Files that hold only some tensors of a model: opened for the atlas, said so in the lens; and the real GPT-2 small's, where it lies. */
 import { existsSync } from "node:fs";
 import { fileOf, tales, tensorsOf } from "./checkpoints.js";
 import { expect, test, waitForState } from "./site.js";
@@ -48,7 +48,7 @@ test("wpe and LayerNorms alone: the atlas opens, each view says what it lacks, t
   await expect(page.getByLabel("Selected tokens", { exact: true })).toContainText("This file has no tokens to select.");
 
   await page.getByRole("link", { name: "Lens", exact: true }).click();
-  await expect(page.locator("#problem")).toContainText("This file is a part of a model");
+  await expect(page.locator("#problem")).toContainText("This file is a partial model");
   await expect(page.locator("#problem")).toContainText("It has wpe and LayerNorms, and no wte");
   await page.screenshot({ path: "test-results/part-lens.png" });
   await page.locator("#problem").getByRole("button", { name: "Open the atlas" }).click();

@@ -1,5 +1,6 @@
 // @ts-check
 /** Tokens that do not return themselves in the zero-layer model, sorted by what became of them. Pure. */
+import { NO_TOKEN } from "../reading.js";
 
 /** @typedef {{ bytes: Uint8Array, ends: Uint32Array }} Bytes every token's bytes one after the other, and where each ends */
 /** @typedef {"space removed" | "bytes" | "other"} Group */
@@ -41,7 +42,7 @@ export const returnsBytes = (token, returned) => !isBytes(token) && isBytes(retu
 /** @typedef {{ id: number, returned: number, group: Group, is_space_added: boolean, returns_bytes: boolean, self_logit: number, logit: number }} Stray */
 
 /**
- * Those of the tokens 0, step, 2·step … whose arg-max is another token.
+ * Those of the tokens 0, step, 2·step … whose arg-max is another token; none of those without an arg-max, because their logits are not finite.
  * @param {{ argmax: Uint32Array, logit: Float32Array, self_logit: Float32Array }} found @param {number} step @param {Bytes} vocabulary
  * @returns {Stray[]}
  */
@@ -50,7 +51,7 @@ export function straysOf({ argmax, logit, self_logit }, step, vocabulary) {
   const strays = [];
   argmax.forEach((returned, i) => {
     const id = i * step;
-    if (returned === id) return;
+    if (returned === id || returned === NO_TOKEN) return;
     const [token, other] = [bytesOf(vocabulary, id), bytesOf(vocabulary, returned)];
     strays.push({ id, returned, group: groupOf(token, other), is_space_added: isSpaceAdded(token, other), returns_bytes: returnsBytes(token, other), self_logit: self_logit[i], logit: logit[i] });
   });

@@ -200,7 +200,7 @@ test("questions: asked once, shared, cancelled when nobody waits, forgotten with
   assert.equal(engine.asked.length, 6, "a failure is not remembered");
 });
 
-test("a part of a model has what its facts say", () => {
+test("a partial model has what its facts say", () => {
   const ask = createAsk(() => /** @type {any} */ (null));
   ask.model({ partial: true, has_wte: false, has_wpe: true, n_norms: 3 });
   assert.deepEqual([ask.has("wte"), ask.has("wpe"), ask.has("norms")], [false, true, true]);

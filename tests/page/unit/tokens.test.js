@@ -39,6 +39,8 @@ test("a token that does not return itself lost its space, is bytes, or is someth
     [3, 1, "other", 4, 2],
   ]);
   const every_2nd = { argmax: Uint32Array.of(0, 1), logit: Float32Array.of(1, 2), self_logit: Float32Array.of(1, 1) };
+  const not_finite = { argmax: Uint32Array.of(0xffffffff), logit: Float32Array.of(NaN), self_logit: Float32Array.of(NaN) };
+  assert.deepEqual(straysOf(not_finite, 1, vocabulary), [], "a row that is not finite returns nothing");
   assert.deepEqual(straysOf(every_2nd, 2, vocabulary).map(({ id, returned }) => [id, returned]), [[2, 1]]);
 });
 
@@ -48,7 +50,7 @@ test("the zero-layer model's setting in words, and positions that it has not", (
   assert.equal(positionProblem(null, 256), "");
   assert.equal(positionProblem("255", 256), "");
   for (const wrong of ["256", "9999", "-1", "1.5", "x"]) assert.equal(positionProblem(wrong, 256), "This model has positions 0 to 255.");
-  assert.equal(positionProblem("9999", 0), "", "a part of a model may not say how many it has");
+  assert.equal(positionProblem("9999", 0), "", "a partial model may not say how many it has");
 });
 
 test("a log axis has 1, 2 and 5 of each decade, where there is room", () => {

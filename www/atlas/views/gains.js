@@ -72,7 +72,7 @@ function create({ ask, options, card, cloud }) {
     if (!found) return;
     const [all, { wpe_std }] = /** @type {[Gains[], import("../ask.js").Channels]} */ (found);
     const norm = options.get("norm") ?? "";
-    // A part of a model may have only some of them.
+    // A partial model may have only some of them.
     const there = NORMS.filter((each) => all.some(({ name }) => name.endsWith(each)));
     const asked = [norm, "ln_2"].find((each) => there.includes(each)) ?? there[0] ?? "ln_2";
     const [is_linear, is_by_index] = [options.get("y") === "linear", options.get("colour") === "index"];

@@ -2,6 +2,7 @@
 /** View 8: the zero-layer model, each token's embedding straight into the unembedding; who returns another token? */
 import { button, element } from "../../dom.js";
 import { decimal, integer, percent } from "../../format.js";
+import { NO_TOKEN } from "../../reading.js";
 import { GROUPS, straysOf } from "../classes.js";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../costs.js";
 import { choiceOf, fieldOf } from "../tools.js";
@@ -173,7 +174,7 @@ function create(stage) {
       if (!isCurrent()) return;
       ({ shown } = vocabulary);
       lines = strays.map((stray, i) => ({ ...stray, norm: norms[stray.id], norm_returned: norms[stray.returned], dot: norms[stray.id] ** 2, dot_returned: products[i] }));
-      describe(found.argmax.length, step);
+      describe(found.argmax, step);
       fill();
       result.hidden = false;
       done = mine;
@@ -201,10 +202,13 @@ function create(stage) {
     return products;
   }
 
-  /** @param {number} n_rows @param {number} step */
-  function describe(n_rows, step) {
-    const n_same = n_rows - lines.length;
-    summary.textContent = `${integer(n_same)} of ${integer(n_rows)} tokens${step > 1 ? ` (every ${step}th)` : ""} return themselves: ${percent(n_same / n_rows)}.${lines.length > 0 ? ` ${integer(lines.length)} do not:` : ""}`;
+  /** @param {Uint32Array} argmax @param {number} step */
+  function describe(argmax, step) {
+    const n_rows = argmax.length;
+    const n_bad = argmax.filter((id) => id === NO_TOKEN).length;
+    const n_same = n_rows - n_bad - lines.length;
+    const not_finite = n_bad > 0 ? ` ${integer(n_bad)} have logits that are not finite.` : "";
+    summary.textContent = `${integer(n_same)} of ${integer(n_rows)} tokens${step > 1 ? ` (every ${step}th)` : ""} return themselves: ${percent(n_same / n_rows)}.${not_finite}${lines.length > 0 ? ` ${integer(lines.length)} do not:` : ""}`;
     const counts = GROUPS.map((name) => `${name} ${integer(lines.filter(({ group }) => group === name).length)}`);
     groups.textContent = lines.length > 0 ? counts.join(" · ") : "";
   }
