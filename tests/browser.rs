@@ -7,7 +7,7 @@ mod support;
 
 use js_sys::{Array, Float32Array, Function, Promise};
 use loupe::web::{Loupe, Reading};
-use support::golden::{TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
+use support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
 use support::script::{code, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
@@ -188,7 +188,7 @@ async fn a_list_of_shards_loads_as_one_model() {
     assert_eq!(error_code(&error), "bad-header");
 }
 
-/// Reads run in the order of the calls: a second one waits, and an aborted one ends with `aborted`.
+/// Calls run in the order in which they were made: later ones wait, and an aborted one ends with `aborted`.
 #[wasm_bindgen_test]
 async fn reads_run_in_order_and_can_be_cancelled() {
     let loupe = tales().await;
@@ -196,19 +196,22 @@ async fn reads_run_in_order_and_can_be_cancelled() {
     let controller = script("new AbortController()", &JsValue::UNDEFINED);
     let signal = get(&controller, "signal");
     let first = loupe.read("Once upon a time".into(), options(&[("signal", signal)]));
+    let plan = loupe.plan(options(&[("config", TALES_CONFIG.into()), ("trial", JsValue::TRUE)]));
     let second = loupe.read(script("[1, 2, 3]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
     let third = loupe.read(script("[1, 2, 3, 4]", &JsValue::UNDEFINED), JsValue::UNDEFINED);
     script("it.abort()", &controller);
     let note = script("(name) => (r) => it.push(name + ':' + (r.code ?? r.n_tokens))", &order);
     let all = Array::new();
-    for (name, promise) in [("first", &first), ("second", &second), ("third", &third)] {
+    for (name, promise) in
+        [("first", &first), ("plan", &plan), ("second", &second), ("third", &third)]
+    {
         let note = Function::from(note.clone()).call1(&JsValue::UNDEFINED, &name.into());
         let both = Array::of2(promise, &note.expect("a function"));
         all.push(&script("it[0].then(it[1], it[1])", &both));
     }
     JsFuture::from(Promise::all(&all)).await.expect("all settle");
     let order: Vec<String> = order.iter().filter_map(|v| v.as_string()).collect();
-    assert_eq!(order, ["first:aborted", "second:3", "third:4"]);
+    assert_eq!(order, ["first:aborted", "plan:undefined", "second:3", "third:4"]);
 }
 
 #[wasm_bindgen_test]

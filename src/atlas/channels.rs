@@ -50,12 +50,7 @@ impl Sums {
             self.second = vec![0.0; row.len()];
         }
         self.n += 1.0;
-        let sums = self.first.iter_mut().zip(&mut self.second);
-        for ((&v, &origin), (first, second)) in row.iter().zip(&self.origin).zip(sums) {
-            let d = f64::from(v) - origin;
-            *first += d;
-            *second += d * d;
-        }
+        loupe_numbers::add_row(row, &self.origin, &mut self.first, &mut self.second);
     }
 
     /// Mean and population standard deviation of each channel.

@@ -55,7 +55,7 @@ pub(super) async fn nearest(
     }
     let mut values = Vec::with_capacity(vocab_size);
     table::rows(atlas, shards, |other, row| {
-        let dot: f64 = own.iter().zip(row).map(|(&a, &b)| a * f64::from(b)).sum();
+        let dot = loupe_numbers::dot(row, own);
         values.push(single(value(dot, other, row)));
     })
     .await?;

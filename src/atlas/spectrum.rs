@@ -120,8 +120,6 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     let mut directions: Vec<Vec<f64>> =
         solved.directions.chunks(c).take(n).map(<[f64]>::to_vec).collect();
 
-    let dot =
-        |row: &[f32], d: &[f64]| row.iter().zip(d).map(|(&x, y)| f64::from(x) * y).sum::<f64>();
     let mut tokens = vec![0f32; n * v];
     let mut sum = vec![0f64; c];
     let second = Atlas {
@@ -131,7 +129,7 @@ pub async fn spectrum(atlas: &Atlas<'_>, n: usize) -> Result<Spectrum> {
     table::rows(&second, atlas.model.wte()?, |id, row| {
         sum.iter_mut().zip(row).for_each(|(s, &x)| *s += f64::from(x));
         for (k, direction) in directions.iter().enumerate() {
-            tokens[k * v + id] = single(dot(row, direction));
+            tokens[k * v + id] = single(loupe_numbers::dot(row, direction));
         }
     })
     .await?;

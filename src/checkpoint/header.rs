@@ -54,17 +54,9 @@ impl Element {
     /// Appends the numbers in `bytes` (a whole number of them) to `out`.
     pub fn decode(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
-            Element::F32 => {
-                out.extend(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)));
-            }
-            Element::F16 => {
-                let value = |&b: &[u8; 2]| half::f16::from_le_bytes(b).to_f32();
-                out.extend(bytes.as_chunks().0.iter().map(value));
-            }
-            Element::Bf16 => {
-                let value = |&b: &[u8; 2]| half::bf16::from_le_bytes(b).to_f32();
-                out.extend(bytes.as_chunks().0.iter().map(value));
-            }
+            Element::F32 => loupe_numbers::from_f32(bytes, out),
+            Element::F16 => loupe_numbers::from_f16(bytes, out),
+            Element::Bf16 => loupe_numbers::from_bf16(bytes, out),
         }
     }
 }

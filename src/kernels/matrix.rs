@@ -1,6 +1,6 @@
 //! A weight matrix on the device, and the packing that brings it there row by row.
 
-use half::f16;
+use loupe_numbers as numbers;
 
 use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Tensor};
@@ -121,10 +121,8 @@ impl Matrix {
         let mut rows = Vec::with_capacity(packed.len() / self.precision.bytes());
         for four in packed.chunks_exact(self.four_rows_bytes()) {
             match self.precision {
-                Precision::F16 => {
-                    deinterleave(four, self.n_in, |b| f16::from_le_bytes(b).to_f32(), &mut rows);
-                }
-                Precision::F32 => deinterleave(four, self.n_in, f32::from_le_bytes, &mut rows),
+                Precision::F16 => numbers::deinterleave_f16(four, self.n_in, &mut rows),
+                Precision::F32 => numbers::deinterleave_f32(four, self.n_in, &mut rows),
             }
         }
         rows
@@ -148,25 +146,17 @@ pub struct Shard {
 /// Errors: `corrupt` for a value that is not finite, `bad-dtype` for a value beyond f16's range; both
 /// name the tensor.
 pub fn encode(name: &str, precision: Precision, values: &[f32], out: &mut Vec<u8>) -> Result<()> {
-    if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+    if let Some(value) = numbers::first_not_finite(values) {
         return Err(Error::Corrupt(format!("tensor {name} holds {value}")));
     }
     match precision {
         Precision::F32 => out.extend_from_slice(bytemuck::cast_slice(values)),
-        Precision::F16 => {
-            let start = out.len();
-            out.extend(values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()));
-            let is_infinite = |&b: &[u8; 2]| f16::from_le_bytes(b).is_infinite();
-            let halves = out.get(start..).unwrap_or_default().as_chunks().0;
-            if let Some((_, value)) = halves.iter().zip(values).find(|(b, _)| is_infinite(b)) {
-                return Err(Error::BadDtype {
-                    name: name.into(),
-                    reason: format!(
-                        "{value} does not fit f16 (largest 65504); load with precision \"f32\""
-                    ),
-                });
-            }
-        }
+        Precision::F16 => numbers::to_f16(values, out).map_err(|value| Error::BadDtype {
+            name: name.into(),
+            reason: format!(
+                "{value} does not fit f16 (largest 65504); load with precision \"f32\""
+            ),
+        })?,
     }
     Ok(())
 }
@@ -205,8 +195,8 @@ impl Packer {
                 if self.waiting.len() == 4 * row.len() || self.is_last(matrix) {
                     self.waiting.resize(4 * row.len(), 0);
                     match matrix.precision {
-                        Precision::F16 => interleave::<2>(&self.waiting, &mut self.staged),
-                        Precision::F32 => interleave::<4>(&self.waiting, &mut self.staged),
+                        Precision::F16 => numbers::interleave_f16(&self.waiting, &mut self.staged),
+                        Precision::F32 => numbers::interleave_f32(&self.waiting, &mut self.staged),
                     }
                     // Groups of the inputs that are padding.
                     self.staged
@@ -224,29 +214,5 @@ impl Packer {
 
     fn is_last(&self, matrix: &Matrix) -> bool {
         self.rows == if matrix.order == Order::Inputs { matrix.n_in } else { matrix.n_out }
-    }
-}
-
-/// The first `n_in` groups of four values of S bytes, one from each row ─▶ four rows of numbers.
-fn deinterleave<const S: usize>(
-    four: &[u8],
-    n_in: usize,
-    value: impl Fn([u8; S]) -> f32,
-    rows: &mut Vec<f32>,
-) {
-    let groups = four.as_chunks::<S>().0.as_chunks::<4>().0;
-    for row in 0..4 {
-        rows.extend(groups.iter().take(n_in).map(|group| value(group[row])));
-    }
-}
-
-/// Four rows of values of S bytes ─▶ groups of four, one from each row.
-fn interleave<const S: usize>(rows: &[u8], out: &mut Vec<u8>) {
-    let quarter = rows.len() / 4;
-    let row = |i: usize| rows[i * quarter..(i + 1) * quarter].chunks_exact(S);
-    for (((a, b), c), d) in row(0).zip(row(1)).zip(row(2)).zip(row(3)) {
-        for value in [a, b, c, d] {
-            out.extend_from_slice(value);
-        }
     }
 }

@@ -225,3 +225,20 @@ fn reuse(
     reading.copy_prefix(&last.reading, n - 1);
     Reused { computed: n, read: n - 1 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_a_reading_are_bounded() {
+        let options = Options { top_k: 20, track: vec![0; 64], ..Options::default() };
+        // GPT-2 XL with half-blocks and everything that one can ask for.
+        assert_eq!(check_results(97, 1024, &options), Ok(()));
+        // The largest numbers of blocks and positions that a config may have.
+        let result = check_results(2049, 65_536, &options);
+        assert_eq!(result.map_err(|e| e.code()), Err("out-of-memory"));
+        let result = check_results(usize::MAX, usize::MAX, &options);
+        assert_eq!(result.map_err(|e| e.code()), Err("out-of-memory"));
+    }
+}
