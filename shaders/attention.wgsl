@@ -1,6 +1,6 @@
 // out[t, h] = sum_j softmax_j(scale q[t, h] . k[j, h]) v[j, h] over 0 <= t - j < window (causal, and local
 // where the window is shorter than the text).
-// Online softmax: the scores of a row are never stored, and keys come in the order j = 0, 1, ...,
+// Online softmax: the scores of a row are never stored, and keys are visited in the order j = 0, 1, ...,
 // so a row's bits do not depend on how many rows are computed.
 // Work: one invocation per query, head and TILE output channels; neighbouring invocations share keys.
 // Source: Vaswani et al. 2017; Milakov and Gimelshein 2018 for the online softmax.

@@ -1,4 +1,4 @@
-// Keeps, for each row and lane, the K largest logits so far, best first. Ids come in rising order and only
+// Keeps, for each row and lane, the K largest logits so far, best first. Ids are visited in ascending order and only
 // a strictly larger logit moves ahead, so of equal logits the lower id comes first.
 // Work: one invocation per row and lane; no barrier.
 const MAX_K: u32 = 20u;

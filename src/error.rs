@@ -1,4 +1,4 @@
-//! The error type of the crate: a stable code, what was expected, what came, and what a person can do.
+//! The error type of the crate: a stable code, what was expected, what was found, and what a person can do.
 
 /// Why a call failed. Script branches on [`Error::code`]; people read the message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum Error {
         "The GPU device refused the work: {0}. Update the browser or the graphics driver, or try another device."
     )]
     GpuRefused(String),
-    /// The device has too little memory.
+    /// The device has too little memory, or the results of a reading would exceed their limit.
     #[error("Not enough memory for {0}. Close other tabs, use a smaller model or a shorter text.")]
     OutOfMemory(String),
     /// `config.json` is not JSON, or a value in it is missing or impossible.
@@ -82,7 +82,7 @@ pub enum Error {
         "The file ends too early: expected {expected} bytes, got {received}. Download it again."
     )]
     Truncated {
-        /// Bytes that came.
+        /// Bytes received.
         received: u64,
         /// Bytes that the header promises, or that the header itself needs.
         expected: u64,
@@ -99,7 +99,7 @@ pub enum Error {
         /// What it is.
         got: String,
     },
-    /// A text came, but the model was loaded without a tokenizer.
+    /// A text was given, but the model was loaded without a tokenizer.
     #[error("This model was loaded without a tokenizer. Pass token ids instead of a text.")]
     NoTokenizer,
     /// There is nothing to read.
@@ -123,7 +123,7 @@ pub enum Error {
     /// A token id outside the vocabulary.
     #[error("Token id: expected 0 to {}, got {id}.", vocab_size.saturating_sub(1))]
     BadToken {
-        /// The id that came.
+        /// The given id.
         id: u64,
         /// Size of the vocabulary.
         vocab_size: usize,
@@ -141,7 +141,7 @@ pub enum Error {
     /// A download failed.
     #[error("The download failed: {0}.")]
     Network(String),
-    /// A file, a model or a name that does not exist.
+    /// Something that does not exist, or no longer: no model is loaded, the model was replaced, an object was freed.
     #[error("Not found: {0}.")]
     NotFound(String),
     /// The bytes are not those that were announced, or hold numbers that no model can have.

@@ -1,4 +1,4 @@
-//! Tensors as they come ─▶ one safetensors file that is valid at every checkpoint.
+//! Tensors in the order received ─▶ one safetensors file that is valid at every checkpoint.
 //!
 //! The data follows space reserved for the header. The header is written from time to time, always at
 //! the end of a tensor. After a crash the file holds a partial copy that can be resumed, never a wrong model.
@@ -152,7 +152,7 @@ impl PartialCopy {
     pub fn compare(&self, sha256: &[Option<&str>]) -> Option<Vec<usize>> {
         let n = self.sources.len();
         let has_all = if self.position.is_end() { n == sha256.len() } else { n <= sha256.len() };
-        // A file that is continued can be held to a digest only from the state of its own.
+        // The digest of a resumed file can be verified only from the state that the copy saved.
         let has_no_digest = sha256.get(self.position.file).is_none_or(Option::is_none);
         let continues =
             has_no_digest || self.position.digest.is_some() || self.position.offset == 0;

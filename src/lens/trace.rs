@@ -37,7 +37,7 @@ pub struct Traced<'a> {
 
 /// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
 ///
-/// Errors: `bad-option`, `bad-token`, `aborted`, `device-lost`.
+/// Errors: `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
 pub async fn trace(
     gpu: &Gpu,
     from: &Traced<'_>,

@@ -5,7 +5,7 @@ use crate::kernels::{LANES, N_SLOTS, Rows, Targets, pad4};
 
 use super::{Decoder, Depth, N_FIXED, Options};
 
-/// Positions in a block, unless the vocabulary is tall.
+/// Positions in a block, unless the vocabulary is large.
 const BLOCK: usize = 64;
 /// Largest size of the references' logits, 2·block·V·4. Units: bytes.
 const REFERENCE_BYTES: usize = 32 << 20;

@@ -1,4 +1,4 @@
-//! Tensors as they come ─▶ decoded, converted to storage precision, packed on the device, kept.
+//! Tensors in the order received ─▶ decoded, converted to storage precision, packed on the device, kept.
 
 use std::collections::{HashMap, HashSet};
 
@@ -98,12 +98,12 @@ impl Filling {
         }
     }
 
-    /// The first expected tensor, by name, that has not come.
+    /// The first expected tensor, by name, that has not been received.
     pub(super) fn missing(&self) -> Option<&String> {
         self.expected.keys().filter(|name| !self.complete.contains(*name)).min()
     }
 
-    /// The first expected tensor, by name, that has not come and that no header announced.
+    /// The first expected tensor, by name, that has not been received and that no header announced.
     pub(super) fn unannounced(&self) -> Option<&String> {
         let is_known =
             |name: &String| self.complete.contains(name) || self.announced.contains(name);
@@ -116,7 +116,7 @@ impl Filling {
         self.label.clear();
     }
 
-    /// Discards everything that has come.
+    /// Discards everything received so far.
     pub(super) fn start_over(&mut self) {
         self.end_file();
         self.announced.clear();
@@ -124,7 +124,7 @@ impl Filling {
         self.extra.clear();
     }
 
-    /// What has come was kept by an earlier load: the sources may announce its names again.
+    /// Keeps the tensors restored from a copy, and lets the headers of the resumed sources name them again.
     pub(super) fn resume(&mut self) {
         self.end_file();
         self.announced.clear();

@@ -20,7 +20,7 @@ const SETTLE_BYTES: u64 = 32 << 20;
 /// Bytes of a kept copy that are read at once.
 const COPY_PIECE: usize = 1 << 20;
 
-/// How far a load has come.
+/// The progress of a load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
     /// Bytes received of all files, including those of an earlier load. Units: bytes.
@@ -56,7 +56,7 @@ pub trait Reclaim {
 
 /// What a load fills.
 enum Goal {
-    /// Everything that a config asks for; allocated when the first header has come.
+    /// Everything that a config asks for; allocated at the first header.
     Whole { config: Config, weights: Option<(Weights, u64)> },
     /// Whatever the files have of what the atlas can show.
     Partial(PartialPlan),
@@ -87,7 +87,7 @@ pub struct Loader {
 
 impl Loader {
     /// A load of the tensors that `config` asks for; `kernels` are those of the same precision. The
-    /// weights are allocated when the first header has come.
+    /// weights are allocated at the first header.
     ///
     /// Errors: `unsupported-model` for a tensor too large for a binding, `device-lost`.
     pub fn new(
@@ -141,13 +141,13 @@ impl Loader {
         }
     }
 
-    /// Says how many files there are (one unless given), and how long they are together if that is
-    /// known: no more is allocated than files of that length can fill. Units: bytes.
+    /// Sets the number of files (one by default) and their total length, if it is known. A config with more
+    /// parameters than that many bytes is `missing-tensor`. Units: bytes.
     pub fn expect_files(&mut self, n: usize, total_bytes: Option<u64>) {
         (self.n_files, self.total_bytes) = (n, total_bytes);
     }
 
-    /// Keeps a copy in `store`, in the storage precision, while the files come. If `copy` is given, which
+    /// Keeps a copy in `store`, in the storage precision, while the files are received. If `copy` is given, which
     /// the store holds and which was made of the same files, its tensors are loaded from it. Returns the
     /// position at which the files continue.
     ///
@@ -241,7 +241,7 @@ impl Loader {
         self.reader = Reader::new(sha256);
     }
 
-    /// After the header of the current file has come: true if the file continues at `position` with
+    /// After the header of the current file: true if the file continues at `position` with
     /// bytes from there, false if nothing of it is needed any more.
     ///
     /// Errors: `corrupt` if the file is not the one that the copy was made of.
@@ -254,7 +254,7 @@ impl Loader {
         Ok(Some(position.offset) != self.reader.file_bytes())
     }
 
-    /// Removes bytes of the current file from `bytes` up to the end of its header; true once it has come.
+    /// Removes bytes of the current file from `bytes` up to the end of its header; true once the header is complete.
     ///
     /// Errors: those of [`Loader::push`].
     pub async fn push_header(
@@ -384,7 +384,7 @@ impl Loader {
         std::mem::take(&mut self.reader).finish()
     }
 
-    /// How far it has come.
+    /// The progress of the load.
     pub fn progress(&self) -> Progress {
         Progress {
             received: self.before + self.reader.offset(),
@@ -403,7 +403,7 @@ impl Loader {
         self.filling.copy.discard();
     }
 
-    /// The model, if every tensor it needs has come, and what became of its copy, which is read back and
+    /// The model, if every tensor it needs was received, and what became of its copy, which is read back and
     /// verified.
     ///
     /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.

@@ -1,4 +1,4 @@
-//! A file with only some of a model's tensors, for the atlas: planned as headers come.
+//! A file with only some of a model's tensors, for the atlas: planned as headers are received.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,7 @@ impl Role {
     }
 }
 
-/// The tensors of some files, as far as their headers have come.
+/// The tensors of some files, whose headers have been received.
 pub(super) struct PartialPlan {
     config: Config,
     precision: Precision,
@@ -210,7 +210,7 @@ impl PartialPlan {
         }
     }
 
-    /// What has come: the config as far as it is known, the weights and their size in bytes.
+    /// What has been received: the config as far as it is known, the weights and their size in bytes.
     ///
     /// Errors: `missing-tensor` if there is nothing that the atlas could show.
     pub(super) fn finish(self) -> Result<(Config, PartialWeights, u64)> {

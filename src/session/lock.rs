@@ -20,8 +20,8 @@ struct Queue {
 pub struct Guard(Rc<RefCell<Queue>>);
 
 impl FairLock {
-    /// Takes a place in the queue now. The future resolves once every earlier guard has been dropped; a
-    /// dropped future gives its place up.
+    /// Takes a place in the queue now. The future resolves once every earlier guard has been dropped;
+    /// dropping the future removes it from the queue.
     pub fn lock(&self) -> impl Future<Output = Guard> + use<> {
         let (sender, granted) = oneshot::channel();
         self.0.borrow_mut().waiting.push_back(sender);

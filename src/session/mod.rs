@@ -149,7 +149,7 @@ pub struct ParsedRequest {
 
 /// A load in progress.
 pub struct Loading {
-    /// Takes the bytes; those that may allocate go through [`Session::push`].
+    /// Receives the bytes. Push them with [`Session::push`], which can release memory for the load.
     pub loader: Loader,
     tokenizer: Option<Tokenizer>,
     release: bool,
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// The same for loads. Readings run beside a load, which waits for the device's queue only where it
-    /// replaces the model in use.
+    /// releases memory or replaces the model in use.
     pub fn lock_loads(&self) -> impl Future<Output = Guard> + use<> {
         self.load_lock.lock()
     }
@@ -257,7 +257,7 @@ impl Session {
         loading.loader.push(&self.gpu, bytes, &memory).await
     }
 
-    /// Removes bytes of the current file from `bytes` up to the end of its header; true once it has come.
+    /// Removes bytes of the current file from `bytes` up to the end of its header; true once the header is complete.
     ///
     /// Errors: those of [`Loader::push`].
     pub async fn push_header(&self, loading: &mut Loading, bytes: &mut &[u8]) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! One reading: checks, tensors, what the last reading shares, blocks of positions, what is kept.
+//! One reading: checks, tensors, reuse of the last reading, blocks of positions, the stream kept for the next one.
 
 use std::rc::{Rc, Weak};
 
@@ -40,12 +40,12 @@ struct Tensors {
     extension: Option<Extension>,
 }
 
-/// How much of a text is done when its first block begins.
+/// How many positions are reused from the last reading.
 #[derive(Default)]
 struct Reused {
-    /// Positions whose residual stream is there.
+    /// Positions whose residual stream is copied.
     computed: usize,
-    /// Positions whose columns are filled in.
+    /// Positions whose columns are copied.
     read: usize,
 }
 
@@ -115,7 +115,7 @@ impl Session {
         Ok(self.keep_last(Lensed { reading, vocabulary, loaded, stream, rows, ends, options, ids }))
     }
 
-    /// The tensors of a reading. If memory is short, what is kept of the last text is released.
+    /// The tensors of a reading. If memory is short, the stream of the last reading is released.
     async fn tensors(
         &self,
         decoder: &Decoder<'_>,

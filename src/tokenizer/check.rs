@@ -263,10 +263,10 @@ fn steps(name: &str, value: &Value) -> Result<()> {
     }
 }
 
-/// Checks that a regular expression takes time in proportion to the text. The crate backtracks where an
+/// Checks that a regular expression cannot take exponential time. The crate backtracks where an
 /// expression has a lookaround, a backreference, a word boundary or a possessive quantifier. Lookarounds and
 /// backreferences are refused, but for the lookahead of every byte-level tokenizer; in an expression that
-/// backtracks, a repetition may repeat only what has one way to match.
+/// backtracks, a repetition may contain no alternative and no repetition of variable length.
 ///
 /// Errors: `bad-tokenizer`.
 fn pattern(name: &str, pattern: &str) -> Result<()> {

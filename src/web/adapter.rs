@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 
 use super::results::{object, set};
 
-/// The limits that decide which models fit.
+/// Some limits of the adapter, for information. The device is opened with WebGPU's default limits, and those
+/// decide which models fit.
 const LIMITS: [&str; 6] = [
     "maxBufferSize",
     "maxStorageBufferBindingSize",

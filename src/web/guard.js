@@ -14,7 +14,7 @@ const IGNORED = /^(__wbg_\w+_free|__wbindgen_destroy_closure|wasm_bindgen__conve
 
 function guarded(exports) {
   const guard = (name, call) => (...args) => {
-    // The memory of a crashed engine goes with its module, and callbacks of the device come too late.
+    // The memory of a crashed engine is released with its module, and callbacks have nothing left to do.
     if (crashed && IGNORED.test(name)) return;
     if (crashed) throw crashed;
     try {

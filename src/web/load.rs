@@ -116,7 +116,7 @@ impl LoadOptions {
             total_bytes: self.total.map(bytes),
             ..LoadRequest::new("", None)
         };
-        // No other load waits for a tokenizer.
+        // Parsed before the lock is taken, so that no other load waits for it.
         let request = request.parse()?;
         let _guard = lock.await;
         let cancel = cancel_by(self.signal.clone());
@@ -166,7 +166,7 @@ impl LoadOptions {
         Ok(())
     }
 
-    /// Whether a copy was made of these sources and can be continued from them: then the beginnings of the
+    /// Whether a copy was made of these sources and can be resumed from them: then the beginnings of the
     /// sources that had to be opened to find out.
     async fn heads_of(&self, copy: &PartialCopy) -> Outcome<Option<HashMap<usize, Vec<u8>>>> {
         let digests: Vec<_> = self.weights.iter().map(Source::sha256).collect();

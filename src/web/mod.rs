@@ -43,7 +43,7 @@ pub fn start() {
     }));
 }
 
-/// Panics, for the tests of what follows.
+/// Panics, to test what happens after a panic.
 #[cfg(feature = "panic")]
 #[wasm_bindgen(skip_typescript)]
 pub fn panic_for_test() {

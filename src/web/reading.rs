@@ -17,7 +17,7 @@ use super::options::{self, cancel_by};
 use super::promise;
 use super::results::{self, js_error, object, set};
 
-/// A whole reading has its residual stream, a block of one does not. Neither keeps the model.
+/// A complete reading has its residual stream, one passed to `onBlock` does not. Neither keeps the model.
 enum Source {
     Whole(Weak<Session>, Rc<Lensed>),
     Block(Rc<Vocabulary>, Box<reading::Reading>),
@@ -142,7 +142,7 @@ impl Reading {
                 session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
             }
             Source::Block(..) => {
-                Err(Error::option("trace", "a whole reading", "a block of one (onBlock)"))
+                Err(Error::option("trace", "a complete reading", "one passed to onBlock"))
             }
         };
         let parsed = trace_options(&ids, &options);

@@ -1,6 +1,19 @@
 /**
- * Every failure: branch on `code`, show `message`. After `crashed` every call of the module fails: the wasm trapped. Import it
- * anew in a fresh worker, or reload the page. After `device-lost` open a new Loupe.
+ * Every failure of the engine: branch on `code`, show `message`. What a source's `open()` or a callback throws rejects the promise
+ * unchanged; a stream that fails is `network`, unless its error is a LoupeError.
+ *
+ * - `no-webgpu`: the browser has no WebGPU. `no-adapter`: no adapter offers WebGPU's default limits.
+ * - `device-lost`: the GPU or its driver stopped; open a new Loupe. `crashed`: the wasm trapped, and every call of the module fails;
+ *   open a new engine in a fresh worker, or reload the page.
+ * - `gpu-refused`: the device or its driver refused a shader or a command of this call.
+ * - `out-of-memory`: the GPU has too little memory, or the results of a reading would exceed 512 MiB.
+ * - `bad-config`, `bad-tokenizer`, `bad-option`: a value is not what was expected. `unsupported-model`: Loupe does not run such a model.
+ * - `bad-header`: not a valid safetensors file. `missing-tensor`: the files, or the partial model, lack a tensor, or the files are too
+ *   short for the config. `bad-shape`: a tensor has another shape than the config says. `bad-dtype`: an element type other than F32,
+ *   F16 or BF16, or a value beyond f16. `truncated`: a file ended early. `corrupt`: a digest differs, or a weight is not finite.
+ * - `no-tokenizer`: a text was given without a tokenizer. `empty`: no tokens. `bad-text`: a lone surrogate. `too-long`: more tokens than
+ *   n_ctx. `bad-token`: an id outside the vocabulary.
+ * - `network`: a download failed. `not-found`: no model is loaded, the model was replaced, or the object was freed. `aborted`: cancelled.
  */
 export interface LoupeError extends Error {
   name: "LoupeError";
@@ -53,6 +66,7 @@ export interface Adapter {
   description: string;
   /** Whether it is a software adapter. */
   fallback: boolean;
+  /** Some limits of the adapter, for information: the device is opened with WebGPU's default limits, and those decide which models fit. */
   limits: Record<string, number>;
 }
 
@@ -97,23 +111,23 @@ export interface LoadOptions {
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */
   precision?: "f16" | "f32";
-  /** Bytes of all files, if known; the length of a single file follows from its header. */
+  /** Bytes of all files, if known. A config with more parameters than that is `missing-tensor`. */
   total?: number;
   /**
    * Where to keep the model while it is received: a standard safetensors file in the stored precision, valid and verified
    * once `load` resolves. If it holds a copy, partial or whole, that an earlier load made of the same files, and every
    * source can be opened at any byte, the tensors of that copy are not downloaded again. A copy of other files is replaced.
-   * Files are the same if their SHA-256 is; if `sha256` was never given, if their lengths and headers are.
+   * With `sha256`, the copy must record the same one; without it, files of the same length and header count as the same.
    */
   keep?: Keep | null;
   /**
    * For the atlas only: loads wte, wpe and the LayerNorms as far as the files have them, and needs no config. A call that
-   * needs an absent tensor is `missing-tensor`. Not with `keep`.
+   * needs an absent tensor is `missing-tensor`. With `keep` it is `bad-option`.
    */
   partial?: boolean;
   /**
-   * Release the model in use if the GPU has too little memory for both; without it that is `out-of-memory`. Not for
-   * `partial`.
+   * Release the model in use if the GPU has too little memory for both; without it that is `out-of-memory`. Ignored
+   * with `partial`.
    */
   release?: boolean;
   onProgress?: (progress: Progress) => void;
@@ -122,15 +136,18 @@ export interface LoadOptions {
 
 /** The copy that was to be kept; both are null without `keep`. */
 export interface LoadResult {
+  /** Its length, and the SHA-256 of its data section, which follows the header: not the digest of the whole file that `WeightsSource` takes. */
   kept: { bytes: number; sha256: string } | null;
   /** Why it was not kept, for example "QuotaExceededError"; the model is loaded nevertheless. */
   keep_error: { name: string; message: string } | null;
 }
 
 export interface PlanOptions {
+  /** Text of config.json. */
   config: string;
+  /** "f16" by default. */
   precision?: "f16" | "f32";
-  /** Whether to allocate the memory on the GPU and release it. */
+  /** Whether to allocate the memory on the GPU and release it; false by default. */
   trial?: boolean;
 }
 
@@ -149,7 +166,7 @@ export interface Plan {
   kept_bytes: number;
   /** The weights on the GPU. */
   gpu_bytes: number;
-  /** Whether the GPU has the memory; null without `trial`. */
+  /** False if a tensor exceeds a limit of the device or the trial failed, true if the trial succeeded, null without a trial. */
   fits: boolean | null;
   /** Why it does not fit. */
   problem: string | null;
@@ -160,7 +177,10 @@ export interface ReadOptions {
   norm?: "affine" | "plain" | "none";
   /** Also read the stream between the halves of each block: "h.0.attn" is the stream after block 0's attention. */
   subblocks?: boolean;
-  /** Instead of the stream, read what each half adds to it: "h.0.attn_out", "h.0.mlp_out", …; then the final row. */
+  /**
+   * Read "input", then what each half adds to the stream ("h.0.attn_out", "h.0.mlp_out", …), then the final row. Overrides
+   * `subblocks`; with `decoder` it is `bad-option`.
+   */
   contributions?: boolean;
   /**
    * Blocks, or halves of blocks, that belong to the decoder, in the model's order: "h.11", "h.11.attn", "h.11.mlp". Every
@@ -172,7 +192,10 @@ export interface ReadOptions {
   /** At most 64 token ids to follow at every cell. */
   track?: number[] | Uint32Array;
   signal?: AbortSignal;
-  /** Called with each finished block of positions [start, end). Free its reading; it cannot trace. */
+  /**
+   * Called with each finished block of positions [start, end). Its reading has the statistics of these positions only, and its
+   * trace() is `bad-option`; free it when done. An exception that the callback throws ends the reading and rejects the promise.
+   */
   onBlock?: (block: { start: number; end: number; reading: Reading }) => void;
 }
 
@@ -196,22 +219,27 @@ export interface Track {
 export class Reading {
   private constructor();
   readonly tokens: Token[];
-  /** "input", then "h.0", …: h.i is the output of block i. */
+  /**
+   * Names of the rows, in order: "input", "h.0", …, where h.i is the output of block i; with `subblocks` also "h.0.attn"; with
+   * `contributions` "h.0.attn_out", "h.0.mlp_out".
+   */
   readonly taps: string[];
   readonly n_tokens: number;
   readonly top_k: number;
   /** Whether the last row is the model's own output under this norm. */
   readonly final_is_model: boolean;
+  /** `bad-option` for an unknown name. [N·T] */
   stat(name: Statistic): Float32Array;
   /** [N·T·K], best first; 4294967295 in cells that are not finite. */
   readonly top_ids: Uint32Array;
   readonly top_logits: Float32Array;
-  /** The distinct tokens of top_ids, by rising id. */
+  /** The distinct tokens of top_ids, by ascending id. */
   readonly top_tokens: Token[];
+  /** `bad-option` for a token that was not in `track`. */
   tracked(id: number): Track;
-  /** Cells with a logit that is not finite, normally none: their statistics are NaN, their ranks 0. */
+  /** Cells with a logit that is not finite, normally none: their statistics are NaN, their ranks 0. `tap` is the name of the row. */
   readonly not_finite: { tap: string; position: number }[];
-  /** Any tokens at one position over the taps, or at one tap over the positions, from the kept residual stream. */
+  /** 1 to 64 tokens at one position over the rows, or in one row (`tap`, an index into `taps`) over the positions, from the kept residual stream. */
   trace(
     ids: number[] | Uint32Array,
     line: ({ position: number } | { tap: number }) & { signal?: AbortSignal },
@@ -257,15 +285,18 @@ export class Atlas {
   }>;
   /** [m·m] each, row by row: of the channel, the norm, svd 0, the token id and, if given, the counts [V] (any numbers). */
   correlations(options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
-  /** The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked; 4294967295 and NaN for a row that is not finite. [V], or every step-th token. */
+  /**
+   * The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked; 4294967295 and NaN for a row that is not finite. `norm` is "none" by default, unlike in `read`; without `position` no
+   * position embedding is added; `step` is 1 by default. [V], or every step-th token.
+   */
   zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
     argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
   }>;
-  /** The k largest logits of that row for one token; k is 20 by default. */
+  /** The k largest logits of that row for one token; k is 20 by default. For `norm` and `position` see `zero_layer`. */
   next_tokens(id: number, options?: { k?: number; norm?: "affine" | "plain" | "none"; position?: number | null } & Watch): Promise<{
     ids: Uint32Array; values: Float32Array;
   }>;
-  /** The nearest tokens, including the token itself; k is 20 by default. */
+  /** The nearest tokens, including the token itself, by cosine (default) or dot product, with its value; k is 20 by default. */
   neighbours(id: number, options?: { k?: number; by?: "cosine" | "dot" } & Watch): Promise<{ ids: Uint32Array; values: Float32Array }>;
   free(): void;
 }
@@ -282,11 +313,13 @@ export class Loupe {
   readonly model: Model | undefined;
   /** Readings of the model in use run meanwhile; it stays if the load fails (but see `release`). */
   load(options: LoadOptions): Promise<LoadResult>;
-  /** What a model of this config requires, and whether the GPU has the memory for it beside the one in use. */
+  /** What a model of this config requires, and with `trial` whether the GPU has the memory for it beside the one in use. */
   plan(options: PlanOptions): Promise<Plan>;
-  /** The atlas of the model in use. */
+  /** The atlas of the model in use; throws `not-found` before the first load. */
   atlas(): Atlas;
+  /** Throws `not-found` before the first load. */
   encode(text: string): Uint32Array;
+  /** Throws `not-found` before the first load. */
   token(id: number): Token;
   read(textOrIds: string | number[] | Uint32Array, options?: ReadOptions): Promise<Reading>;
   free(): void;

@@ -54,8 +54,8 @@ fn glue(profile: &str, out: &Path) -> Outcome {
     guard(&out.join("loupe.js"))
 }
 
-/// SIMD, which every browser with WebGPU has, and names for the folders of this machine, which would stand in
-/// the messages of panics.
+/// SIMD, which every browser with WebGPU has, and replacement names for this machine's paths, which would
+/// otherwise appear in panic messages.
 fn rust_flags() -> Result<Vec<String>, String> {
     let mut flags = vec!["-Ctarget-feature=+simd128".to_string()];
     for (folder, name) in folders()? {
@@ -85,7 +85,7 @@ fn guard(glue: &Path) -> Outcome {
     fs::write(glue, format!("{guarded}\n{script}")).map_err(failed)
 }
 
-/// Fails if a folder of this machine stands in the wasm.
+/// Fails if the wasm contains a path of this machine.
 fn check_paths(wasm: &Path) -> Outcome {
     let bytes = fs::read(wasm).map_err(|e| format!("{}: {e}", wasm.display()))?;
     for (folder, _) in folders()? {

@@ -1,4 +1,4 @@
-//! `cargo xtask serve | build | test | bench | synth`: the tasks of the repository. Each installs what it needs first.
+//! `cargo xtask serve | build | test | bench | fuzz | synth`: the tasks of the repository. Each installs what it needs first.
 
 mod build;
 mod run;

@@ -100,7 +100,7 @@ const FUZZ: [(&str, u32, u32); 4] = [
     ("copy", 300_000, 2048),
 ];
 
-/// Mutates the files that strangers may give. libFuzzer without a sanitizer needs no nightly compiler.
+/// Mutates untrusted files. libFuzzer without a sanitizer needs no nightly compiler.
 fn fuzz(count: &mut Count) -> Outcome {
     tools::cargo_fuzz()?;
     run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;

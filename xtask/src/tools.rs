@@ -1,5 +1,6 @@
 //! Installs the programs that a task needs beyond cargo, after a line that says what is installed and where.
-//! Where it cannot, it fails with the command that would.
+//! If it cannot install
+//! them, it fails with a message that gives the command.
 
 use std::ffi::OsString;
 use std::fs;
