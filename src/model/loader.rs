@@ -142,7 +142,7 @@ impl Loader {
     }
 
     /// Sets the number of files (one by default) and their total length, if it is known. A config with more
-    /// parameters than that many bytes is `missing-tensor`. Units: bytes.
+    /// than twice as many parameters is `missing-tensor`. Units: bytes.
     pub fn expect_files(&mut self, n: usize, total_bytes: Option<u64>) {
         (self.n_files, self.total_bytes) = (n, total_bytes);
     }
@@ -468,14 +468,15 @@ impl Loader {
     }
 }
 
-/// Checks that the files can hold the parameters. In a file, whose header says its length, each takes two
-/// bytes or more. The length of all files comes from the caller, and may be that of compressed ones.
+/// Checks that the files can hold half of the parameters: where less is missing, a later error names the first
+/// missing tensor. In a file, whose header says its length, each takes two bytes or more. The length of all
+/// files comes from the caller, and may be that of compressed ones.
 ///
 /// Errors: `missing-tensor`.
 fn check_parameters(config: &Config, file: Option<u64>, total: Option<u64>) -> Result<()> {
     let parameters = config.parameters();
     let most = file.map_or(u64::MAX, |bytes| bytes / 2).min(total.unwrap_or(u64::MAX));
-    if parameters <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
+    if parameters / 2 <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
 }
 
 /// The same for a file without a config, whose header claims a length.
