@@ -103,7 +103,7 @@ export function createDeep(page) {
     const listed = candidates(of, at);
     if (listed.length === 0) {
       const words = "The logits of this cell are not finite: an activation of the model is too large for single precision.";
-      return byId("cell-table").replaceChildren(element("caption", "muted", words));
+      return byId("cell-table").replaceChildren(element("caption", "", words));
     }
     const rows = listed.map(({ token, logit, probability }) => {
       const follow = button("token-button token", token.shown, () => followGroup([token.id]));

@@ -75,7 +75,7 @@ export function createStrip(root) {
     const best = candidates(reading, cell);
     lines.forEach((line, i) => {
       const candidate = best[i];
-      line.text.textContent = candidate?.token.shown ?? (i === 0 ? "not finite" : "");
+      line.text.textContent = candidate?.token.shown ?? (i === 0 ? "NaN" : "");
       line.text.title = candidate ? `id ${candidate.token.id}` : "";
       line.text.classList.toggle("right", candidate !== undefined && candidate.token.id === true_next?.id);
       line.bar.style.width = `${(candidate?.probability ?? 0) * 100}%`;
