@@ -422,6 +422,18 @@ fn a_config_cannot_ask_for_more_than_its_file_holds() {
         let result = session.push(&mut loading, golden.weights).await;
         assert_eq!(code(result), "missing-tensor");
         assert!(session.gpu().peak_bytes() < 1 << 20);
+        // A header that announces far more than there is, with and without a config.
+        for partial in [false, true] {
+            let request = LoadRequest::new(golden.config, None);
+            let request = LoadRequest {
+                partial,
+                total_bytes: Some(golden.weights.len() as u64 / 4),
+                ..request
+            };
+            let mut loading = session.load(&request).await.expect("a load");
+            let result = session.push(&mut loading, golden.weights).await;
+            assert_eq!(code(result), "truncated");
+        }
     });
 }
 

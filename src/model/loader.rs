@@ -141,8 +141,8 @@ impl Loader {
         }
     }
 
-    /// Sets the number of files (one by default) and their total length, if it is known. A config with more
-    /// than twice as many parameters is `missing-tensor`. Units: bytes.
+    /// Sets the number of files (one by default) and their total length, if it is known. A header that
+    /// announces more than twice as much is `truncated`. Units: bytes.
     pub fn expect_files(&mut self, n: usize, total_bytes: Option<u64>) {
         (self.n_files, self.total_bytes) = (n, total_bytes);
     }
@@ -268,7 +268,7 @@ impl Loader {
 
     /// Takes the next piece of the current file; waits from time to time for the device.
     ///
-    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `missing-tensor`, `corrupt`,
+    /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `missing-tensor`, `truncated`, `corrupt`,
     /// `unsupported-model`, `out-of-memory`, `gpu-refused`, `device-lost`.
     pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8], memory: &impl Reclaim) -> Result<()> {
         let n = bytes.len();
@@ -294,6 +294,7 @@ impl Loader {
         let Some(event) = reader.next(bytes)? else { return Ok(false) };
         if let Event::Header(header) = &event {
             let header = (*header).clone();
+            check_length(&header, self.total_bytes)?;
             let id = reader.id().cloned();
             let single = id.as_ref().filter(|_| self.n_files == 1).map(|id| id.bytes);
             self.allocate(gpu, &header, single, memory).await?;
@@ -334,7 +335,7 @@ impl Loader {
         match &mut self.goal {
             Goal::Whole { weights: Some(_), .. } => Ok(()),
             Goal::Whole { config, weights } => {
-                check_parameters(config, file_bytes, self.total_bytes)?;
+                check_parameters(config, file_bytes.or(self.total_bytes))?;
                 let make = async |config: &Config| {
                     let mut plan = Plan::new(gpu, self.precision, self.shard_bytes);
                     let weights = families::weights(&mut plan, config).await?;
@@ -350,10 +351,7 @@ impl Loader {
                 self.filling.start_copy(self.n_files);
                 Ok(())
             }
-            Goal::Partial(partial) => {
-                check_header(header, self.total_bytes)?;
-                partial.allocate(gpu, header, &mut self.filling).await
-            }
+            Goal::Partial(partial) => partial.allocate(gpu, header, &mut self.filling).await,
         }
     }
 
@@ -468,23 +466,22 @@ impl Loader {
     }
 }
 
-/// Checks that the files can hold half of the parameters: where less is missing, a later error names the first
-/// missing tensor. In a file, whose header says its length, each takes two bytes or more. The length of all
-/// files comes from the caller, and may be that of compressed ones.
+/// Checks that files of `bytes` bytes can hold half of the parameters, which take two bytes or more each; where
+/// less is missing, a later error names the first missing tensor.
 ///
 /// Errors: `missing-tensor`.
-fn check_parameters(config: &Config, file: Option<u64>, total: Option<u64>) -> Result<()> {
-    let parameters = config.parameters();
-    let most = file.map_or(u64::MAX, |bytes| bytes / 2).min(total.unwrap_or(u64::MAX));
+fn check_parameters(config: &Config, bytes: Option<u64>) -> Result<()> {
+    let (parameters, most) = (config.parameters(), bytes.map_or(u64::MAX, |bytes| bytes / 2));
     if parameters / 2 <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
 }
 
-/// The same for a file without a config, whose header claims a length.
+/// Checks that a header does not announce far more data than all files have. Their length comes from the caller,
+/// and may be that of compressed files: up to twice as much is accepted.
 ///
-/// Errors: `missing-tensor`.
-fn check_header(header: &Header, total: Option<u64>) -> Result<()> {
-    let (parameters, most) = (header.data_bytes() / 2, total.unwrap_or(u64::MAX));
-    if parameters <= most { Ok(()) } else { Err(Error::TooShort { parameters, most }) }
+/// Errors: `truncated`.
+fn check_length(header: &Header, total: Option<u64>) -> Result<()> {
+    let (expected, received) = (header.data_bytes(), total.unwrap_or(u64::MAX));
+    if expected / 2 <= received { Ok(()) } else { Err(Error::Truncated { received, expected }) }
 }
 
 /// A share of some bytes, for progress.

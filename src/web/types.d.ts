@@ -111,7 +111,7 @@ export interface LoadOptions {
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */
   precision?: "f16" | "f32";
-  /** Bytes of all files, if known. A config with more than twice as many parameters is `missing-tensor`. */
+  /** Bytes of all files, if known. A header that announces more than twice as much is `truncated`. */
   total?: number;
   /**
    * Where to keep the model while it is received: a standard safetensors file in the stored precision, valid and verified
