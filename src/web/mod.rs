@@ -43,8 +43,8 @@ pub fn start() {
     }));
 }
 
-/// Panics, to test what happens after a panic.
-#[cfg(feature = "panic")]
+/// Panics, to test what happens after a panic; not in release builds.
+#[cfg(debug_assertions)]
 #[wasm_bindgen(skip_typescript)]
 pub fn panic_for_test() {
     let nothing: Option<u32> = None;

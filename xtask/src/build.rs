@@ -39,9 +39,10 @@ fn engine(out: &Path) -> Outcome {
     check_paths(&out.join("loupe_bg.wasm"))
 }
 
-/// An engine that panics when it is asked to, for the test of what a page does then: target/crash/loupe.
+/// The debug build of the engine, which panics when it is asked to, for the test of what a page does then:
+/// target/crash/loupe. The tests in browsers have compiled it already.
 pub fn crashing_engine() -> Outcome {
-    run("cargo", &["build", "--lib", "--target", TARGET, "--features", "panic"], &[])?;
+    run("cargo", &["build", "--lib", "--target", TARGET], &[])?;
     glue("debug", &root().join("target/crash/loupe"))
 }
 
