@@ -90,6 +90,8 @@ test("GPT-2's real shape from disk: loaded within 64 MiB of heap, kept, and read
 
   await page.goto(site);
   await waitForState(page, "ready");
+  // The model reads the text as soon as it is open, one token a byte: that takes a minute or two for the first text.
+  await readText(page, "A");
   const ask = await workersDebugger(page);
   // Before GPT-2's tokenizer is there, so what it takes is counted too.
   const before = await heapOf(page, ask);
