@@ -12,7 +12,7 @@ import { openFile } from "./transfer.js";
 /** @typedef {"f16" | "f32"} Precision */
 
 /**
- * What to open. A kept model that is unfinished is gone on with; its hub files come from the same commit.
+ * What to open. A kept model that is unfinished is resumed; its hub files come from the same commit.
  * @typedef {{ kind: "bundled" } | { kind: "kept", key: string } | { kind: "hub", id: string, revision: string } | { kind: "files", name: string, files: File[], wants_part?: boolean }} Source `wants_part`: whatever of it there is
  */
 
