@@ -47,7 +47,7 @@ pub fn start() {
 #[cfg(debug_assertions)]
 #[wasm_bindgen(skip_typescript)]
 pub fn panic_for_test() {
-    let nothing: Option<u32> = None;
+    let nothing: Option<u32> = std::hint::black_box(None);
     #[expect(clippy::unwrap_used, reason = "the panic is what is tested")]
     nothing.unwrap();
 }
