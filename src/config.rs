@@ -27,6 +27,48 @@ impl Family {
             Family::Ctrl => "ctrl",
         }
     }
+
+    /// How the names in `architectures` begin.
+    fn class(self) -> &'static str {
+        match self {
+            Family::Gpt2 => "GPT2",
+            Family::GptNeo => "GPTNeo",
+            Family::Ctrl => "CTRL",
+        }
+    }
+
+    /// The family by `model_type`; in old configs without it, by `architectures`; without either, by fields that
+    /// only one family has.
+    ///
+    /// Errors: `bad-config` if nothing tells it, `unsupported-model` for another family.
+    fn of(raw: &Raw) -> Result<Family> {
+        let names = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
+        if let Some(name) = raw.model_type.as_deref() {
+            let found = Family::ALL.into_iter().find(|f| f.name() == name);
+            return found.ok_or_else(|| {
+                Error::UnsupportedModel(format!("model_type: expected {names}, got \"{name}\""))
+            });
+        }
+        if let Some(class) = raw.architectures.as_deref().and_then(<[String]>::first) {
+            // "GPTNeoX…" is another family: what follows the name is the head, such as "LMHeadModel" or "ForCausalLM".
+            let head = |f: &Family| class.strip_prefix(f.class()).unwrap_or_default();
+            let is_it = |f: &Family| {
+                ["LMHead", "Model", "For", "DoubleHeads"].iter().any(|h| head(f).starts_with(h))
+            };
+            return Family::ALL.into_iter().find(is_it).ok_or_else(|| {
+                Error::UnsupportedModel(format!("architectures: \"{class}\" is none of {names}"))
+            });
+        }
+        match raw {
+            Raw { dff: Some(_), .. } => Ok(Family::Ctrl),
+            Raw { attention_types: Some(_), .. } | Raw { attention_layers: Some(_), .. } => {
+                Ok(Family::GptNeo)
+            }
+            // GPT-1 has the same sizes, and this field for its activation.
+            Raw { n_embd: Some(_), n_ctx: Some(_), afn: None, .. } => Ok(Family::Gpt2),
+            _ => Err(Error::config("model_type", &names, "nothing")),
+        }
+    }
 }
 
 /// The function between the two matrices of an MLP.
@@ -75,6 +117,8 @@ pub struct Config {
 #[derive(Deserialize)]
 struct Raw {
     model_type: Option<String>,
+    architectures: Option<Vec<String>>,
+    afn: Option<serde::de::IgnoredAny>,
     n_layer: Option<u64>,
     num_layers: Option<u64>,
     n_head: Option<u64>,
@@ -101,6 +145,8 @@ struct Raw {
 
 /// Largest accepted dimension, except for the vocabulary: far above any model, far below overflow.
 pub(crate) const MAX_DIM: u64 = 1 << 16;
+/// Largest number of positions of a CTRL that are used; it was trained on 256 and 512.
+const MAX_CTRL_POSITIONS: u64 = 1024;
 /// Largest accepted number of blocks.
 pub(crate) const MAX_LAYERS: u64 = 1024;
 /// Token ids travel as f32 through the lens kernels: exact up to 2²⁴.
@@ -116,12 +162,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Config> {
         let raw: Raw = serde_json::from_str(text)
             .map_err(|e| Error::config("the file", "a JSON object with a model's sizes", e))?;
-        let known = Family::ALL.map(|f| format!("\"{}\"", f.name())).join(", ");
-        let name = raw.model_type.as_deref();
-        let name = name.ok_or_else(|| Error::config("model_type", &known, "nothing"))?;
-        let family = Family::ALL.into_iter().find(|f| f.name() == name).ok_or_else(|| {
-            Error::UnsupportedModel(format!("model_type: expected {known}, got \"{name}\""))
-        })?;
+        let family = Family::of(&raw)?;
         let n_layer = size("n_layer", raw.n_layer.or(raw.num_layers), MAX_LAYERS)?;
         let n_embd = size("n_embd", raw.n_embd.or(raw.hidden_size), MAX_DIM)?;
         let n_head = size("n_head", raw.n_head.or(raw.num_heads), MAX_DIM)?;
@@ -129,7 +170,12 @@ impl Config {
             let expected = format!("a multiple of n_head ({n_head})");
             return Err(Error::config("n_embd", expected, n_embd));
         }
-        let positions = raw.n_positions.or(raw.max_position_embeddings).or(raw.n_ctx);
+        let positions = match (family, raw.n_positions) {
+            // Its positions are computed, not learned, and the published config has far more of them than the text
+            // that the model was trained to read at once.
+            (Family::Ctrl, Some(n)) => Some(n.min(raw.n_ctx.unwrap_or(n)).min(MAX_CTRL_POSITIONS)),
+            (_, n) => n.or(raw.max_position_embeddings).or(raw.n_ctx),
+        };
         let n_inner = match raw.n_inner.or(raw.intermediate_size).or(raw.dff) {
             Some(n) => size("n_inner", Some(n), 4 * MAX_DIM)?,
             None => 4 * n_embd,

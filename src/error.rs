@@ -38,8 +38,8 @@ pub enum Error {
     /// A model, or an option of one, that Loupe does not read.
     #[error("This model is not supported: {0}.")]
     UnsupportedModel(String),
-    /// The file is not a safetensors file, or its header contradicts itself.
-    #[error("Not a valid safetensors file: {0}.")]
+    /// The file is neither a safetensors file nor one of PyTorch, or it contradicts itself.
+    #[error("Not a valid file of weights: {0}.")]
     BadHeader(String),
     /// The model needs a tensor that the files do not have.
     #[error(
@@ -87,6 +87,9 @@ pub enum Error {
         /// Bytes that the header promises, or that the header itself needs.
         expected: u64,
     },
+    /// The file ended too early, and nobody knows how long it should be.
+    #[error("The file ends too early: it lacks {0}. Download it again.")]
+    NoEnd(&'static str),
     /// A tokenizer file cannot be used.
     #[error("{file}: {name}: expected {expected}, got {got}.")]
     BadTokenizer {
@@ -191,7 +194,7 @@ impl Error {
             Error::MissingTensor(_) | Error::TooShort { .. } | Error::Absent(_) => "missing-tensor",
             Error::BadShape { .. } => "bad-shape",
             Error::BadDtype { .. } => "bad-dtype",
-            Error::Truncated { .. } => "truncated",
+            Error::Truncated { .. } | Error::NoEnd(_) => "truncated",
             Error::BadTokenizer { .. } => "bad-tokenizer",
             Error::NoTokenizer => "no-tokenizer",
             Error::Empty => "empty",

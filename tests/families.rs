@@ -77,6 +77,52 @@ fn configs_of_every_family_are_read_or_rejected_by_name() {
 }
 
 #[test]
+fn old_configs_tell_their_family_by_their_class_or_their_fields() {
+    let sizes = json!({"n_layer": 1, "n_head": 1, "n_embd": 4, "n_positions": 9, "vocab_size": 5});
+    let with = |more: serde_json::Value| {
+        let mut json = sizes.clone();
+        let fields = json.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        let config = Config::parse(&json.to_string());
+        config.map(|config| (config.family, config.n_ctx)).map_err(|error| error.code())
+    };
+    let class = |name: &str| {
+        let window = json!({"architectures": [name], "attention_types": [[["global"], 1]]});
+        with(window).map(|(family, _)| family)
+    };
+    assert_eq!(class("GPT2LMHeadModel"), Ok(Family::Gpt2));
+    assert_eq!(class("GPT2DoubleHeadsModel"), Ok(Family::Gpt2));
+    assert_eq!(class("GPT2Model"), Ok(Family::Gpt2));
+    assert_eq!(class("GPTNeoForCausalLM"), Ok(Family::GptNeo));
+    assert_eq!(class("CTRLLMHeadModel"), Ok(Family::Ctrl));
+    for other in ["GPTNeoXForCausalLM", "OpenAIGPTLMHeadModel", "GPTJForCausalLM", "GPT2", ""] {
+        assert_eq!(class(other), Err("unsupported-model"), "{other}");
+    }
+    // Without a class.
+    assert_eq!(with(json!({"dff": 8})), Ok((Family::Ctrl, 9)));
+    let neo = with(json!({"attention_layers": ["local"]}));
+    assert_eq!(neo, Ok((Family::GptNeo, 9)));
+    assert_eq!(with(json!({"n_ctx": 9})), Ok((Family::Gpt2, 9)));
+    assert_eq!(with(json!({"n_ctx": 9, "afn": "gelu"})), Err("bad-config"), "GPT-1");
+    assert_eq!(with(json!({})), Err("bad-config"));
+    assert_eq!(
+        with(json!({"model_type": "gpt2", "architectures": ["Other"]})),
+        Ok((Family::Gpt2, 9))
+    );
+
+    // CTRL's positions are computed: a config states more than fit a table, or than it was trained on.
+    let positions = |n: u64, n_ctx: Option<u64>| {
+        let config = json!({"dff": 8, "n_positions": n, "n_ctx": n_ctx});
+        with(config).expect("CTRL").1
+    };
+    assert_eq!(positions(50_000, Some(512)), 512);
+    assert_eq!(positions(256, Some(512)), 256);
+    assert_eq!(positions(50_000, None), 1024);
+    let gpt2 = with(json!({"model_type": "gpt2", "n_positions": 50_000, "n_ctx": 512}));
+    assert_eq!(gpt2, Ok((Family::Gpt2, 50_000)), "learned positions are all there");
+}
+
+#[test]
 fn a_missing_tensor_of_each_family_is_named_and_extra_ones_are_listed() {
     block_on(async {
         let (neo, ctrl) = (Golden::neo(), Golden::ctrl());

@@ -252,6 +252,66 @@ fn a_load_resumes_after_an_interruption_anywhere() {
     });
 }
 
+macro_rules! torch {
+    ($name:literal) => {
+        include_bytes!(concat!("golden/torch/", $name)).to_vec()
+    };
+}
+
+/// The tensors of a copy: name, element type and bytes.
+fn tensors(copy: &Memory) -> Vec<(String, Dtype, Vec<u8>)> {
+    let bytes = copy.bytes();
+    let file = SafeTensors::deserialize(&bytes).expect("a standard file");
+    let mut tensors: Vec<_> =
+        file.iter().map(|(name, t)| (name.to_string(), t.dtype(), t.data().to_vec())).collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    tensors
+}
+
+/// What torch.save wrote is the same model as the safetensors file beside it, bit by bit, and resumes like it.
+#[test]
+fn files_of_pytorch_give_the_same_bits_and_resume_after_an_interruption_anywhere() {
+    block_on(async {
+        let session = Session::open().await.expect("a WebGPU adapter");
+        let shards = vec![torch!("neo-00001-of-00002.bin"), torch!("neo-00002-of-00002.bin")];
+        for (golden, files) in [
+            (Golden::ctrl(), vec![torch!("ctrl.bin")]),
+            (Golden::ctrl(), vec![torch!("ctrl_zip.bin")]),
+            (Golden::untied(), vec![torch!("untied.bin")]),
+            (Golden::untied(), vec![torch!("untied_old.bin")]),
+            (Golden::neo(), shards),
+            (Golden::bare(), vec![torch!("bare_half.bin")]),
+            (Golden::bare(), vec![torch!("bare_nested.bin")]),
+        ] {
+            let total: usize = files.iter().map(Vec::len).sum();
+            for precision in [Precision::F16, Precision::F32] {
+                let request = request(&golden, precision);
+                let (original, whole) = (Memory::new(), Memory::new());
+                let source = [golden.weights.to_vec()];
+                let loaded = load(&session, &request, &source, true, &original, usize::MAX).await;
+                loaded.1.expect("it loads");
+                let expected = bits(&session, &golden.ids()).await;
+                let loaded = load(&session, &request, &files, true, &whole, usize::MAX).await;
+                assert!(loaded.1.expect("it loads").kept.is_some());
+                assert_eq!(bits(&session, &golden.ids()).await, expected, "{}", golden.name);
+                assert!(tensors(&whole) == tensors(&original), "{}: the copies", golden.name);
+                for third in 0..3 {
+                    let (cut, store) = (total * third / 3 + total / 10, Memory::new());
+                    let digests = third != 1;
+                    let (_, result) = load(&session, &request, &files, digests, &store, cut).await;
+                    assert_eq!(result.map_err(|e| e.code()), Err("network"));
+                    let again = load(&session, &request, &files, digests, &store, usize::MAX);
+                    let (asked, outcome) = again.await;
+                    assert!(outcome.expect("it loads").kept.is_some());
+                    assert!(tensors(&store) == tensors(&original), "stopped after {cut}");
+                    assert_eq!(bits(&session, &golden.ids()).await, expected);
+                    assert!(asked <= total, "{asked} of {total} bytes after {cut}");
+                }
+            }
+        }
+    });
+}
+
 /// A tab may close after the last byte and before the page has recorded it.
 #[test]
 fn a_finished_copy_that_was_not_recorded_is_used_as_it_is() {

@@ -37,7 +37,7 @@ async fn file(name: &str) -> JsValue {
 /// A source of `bytes` that records in `opened` the offsets at which it is opened, and fails at `cut`.
 fn source(bytes: &[u8], cut: usize) -> JsValue {
     let make = "{
-        opened: [], sha256: it.sha256, bytes: it.bytes,
+        opened: [], sha256: it.sha256, bytes: it.bytes.length,
         open(from) {
             this.opened.push(from);
             let at = from;

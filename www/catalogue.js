@@ -7,6 +7,7 @@ import { addressText } from "./address.js";
  * @property {string} name
  * @property {string} id on the hub
  * @property {string} config what the engine needs of config.json to say what the model costs
+ * @property {string} [format] of its weights on the hub, if that is not safetensors
  */
 
 /** @param {number} n_layer @param {number} n_head @param {number} n_embd */
@@ -34,7 +35,7 @@ export const CATALOGUE = [
   { name: "GPT-Neo 125M", id: "EleutherAI/gpt-neo-125m", config: neo(12, 12, 768) },
   { name: "GPT-Neo 1.3B", id: "EleutherAI/gpt-neo-1.3B", config: neo(24, 16, 2048) },
   { name: "GPT-Neo 2.7B", id: "EleutherAI/gpt-neo-2.7B", config: neo(32, 20, 2560) },
-  { name: "CTRL 1.6B", id: "Salesforce/ctrl", config: CTRL },
+  { name: "CTRL 1.6B", id: "Salesforce/ctrl", config: CTRL, format: "PyTorch" },
 ];
 
 /** @param {import("./address.js").Address} address */

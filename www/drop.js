@@ -1,6 +1,7 @@
 // @ts-check
 /** Files and folders from this computer: chosen in a picker, or dropped anywhere on the page. */
 import { byId } from "./dom.js";
+import { formatOf } from "./weights.js";
 
 /** Folders may hold anything; a model lies flat or one folder down. */
 const MAX_DEPTH = 2;
@@ -25,7 +26,7 @@ async function filesIn(entry, depth) {
 
 /** A file of weights that comes without a config has only its own name. @param {File[]} files */
 function loneName(files) {
-  const weights = files.filter(({ name }) => name.endsWith(".safetensors"));
+  const weights = files.filter(({ name }) => formatOf(name) !== null);
   return weights.length === 1 && files.every(({ name }) => name !== "config.json") ? weights[0].name : "";
 }
 

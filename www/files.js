@@ -1,20 +1,10 @@
 // @ts-check
 /** Files that a person chose ─▶ the parts of one model, or a clear word on what is missing. */
-import { shardsOf } from "./hub.js";
 import { LoupeError } from "./outcome.js";
-
-const INDEX = "model.safetensors.index.json";
-const NUMBERED = /^(.*)-(\d{5})-of-(\d{5})\.safetensors$/;
+import { FORMATS, formatOf, numbered, shardsOf } from "./weights.js";
 
 /** @param {File} file */
 const depth = ({ webkitRelativePath }) => webkitRelativePath.split("/").length;
-
-/** Every shard that the numbers in these names speak of. @param {string[]} names */
-function numbered(names) {
-  const [, stem, , count] = NUMBERED.exec(names[0]) ?? [];
-  if (stem === undefined) return names;
-  return Array.from({ length: Number(count) }, (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${count}.safetensors`);
-}
 
 /**
  * Without a config they are a partial model, for the atlas; so are those of a whole one if that is asked for.
@@ -27,17 +17,19 @@ export async function sortFiles(files, wants_part = false) {
   const by_name = new Map();
   for (const file of files.toSorted((a, b) => depth(b) - depth(a))) by_name.set(file.name, file);
 
-  const index = by_name.get(INDEX);
-  const found = [...by_name.keys()].filter((name) => name.endsWith(".safetensors")).sort();
-  const wanted = by_name.has("model.safetensors") ? ["model.safetensors"]
-    : index ? shardsOf(await index.text(), INDEX)
-    : found.length > 0 ? numbered(found) : ["model.safetensors"];
+  const names_of = (/** @type {import("./weights.js").Format} */ format) => [...by_name.keys()].filter((name) => formatOf(name) === format).sort();
+  const format = FORMATS.find((each) => by_name.has(each.index) || names_of(each).length > 0) ?? FORMATS[0];
+  const index = by_name.get(format.index);
+  const found = names_of(format);
+  const wanted = by_name.has(format.whole) ? [format.whole]
+    : index ? shardsOf(await index.text(), format.index, format)
+    : found.length > 0 ? numbered(found) : [format.whole];
   const is_older = !by_name.has("tokenizer.json") && by_name.has("vocab.json") && by_name.has("merges.txt");
   const is_part = wants_part || (!by_name.has("config.json") && found.length > 0);
   const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
   const tokenizerText = async () => (is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : text("tokenizer.json"));
   if (is_part) {
-    const there = (index || by_name.has("model.safetensors") ? wanted : found).filter((name) => by_name.has(name));
+    const there = (index || by_name.has(format.whole) ? wanted : found).filter((name) => by_name.has(name));
     return {
       config: by_name.has("config.json") ? await text("config.json") : null,
       tokenizer: is_older || by_name.has("tokenizer.json") ? await tokenizerText() : null,
@@ -48,7 +40,7 @@ export async function sortFiles(files, wants_part = false) {
   const missing = ["config.json", ...(is_older ? [] : ["tokenizer.json"]), ...wanted].filter((name) => !by_name.has(name));
   if (missing.length > 0) {
     const names = missing.length === 1 ? missing[0] : `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}`;
-    throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors, or its shards with their index.`);
+    throw new LoupeError("not-found", `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors or pytorch_model.bin, or its shards with their index.`);
   }
   const weights = wanted.map((name) => /** @type {File} */ (by_name.get(name)));
   return { config: await text("config.json"), tokenizer: await tokenizerText(), weights, is_part };

@@ -6,6 +6,7 @@
 import { checkedAddress } from "./address.js";
 import { LoupeError, codeOf } from "./outcome.js";
 import { fetchText, peek } from "./transfer.js";
+import { FORMATS, shardsOf } from "./weights.js";
 
 /** @typedef {import("./request.js").Hub} Hub */
 /** @typedef {import("./request.js").HubFile} HubFile */
@@ -21,13 +22,9 @@ import { fetchText, peek } from "./transfer.js";
  * @property {string} config text of config.json
  * @property {{ whole: HubFile, vocab: HubFile, merges: HubFile }} tokenizer where there is no tokenizer.json, the two older files
  * @property {HubFile[]} weights
+ * @property {string} format of the weights
  * @property {number | null} bytes of the weights, null while unknown
  */
-
-const WHOLE = "model.safetensors";
-const INDEX = "model.safetensors.index.json";
-const PICKLED = /^pytorch_model.*\.bin$/;
-const SHARD = /^[\w.-]+\.safetensors$/;
 
 /** @param {unknown} value */
 const countOrNull = (value) => (Number.isSafeInteger(value) && Number(value) >= 0 ? Number(value) : null);
@@ -48,21 +45,8 @@ function parseListing(text) {
   }
 }
 
-/** The distinct files that an index of shards names, in the order of their names. @param {string} text @param {string} what */
-export function shardsOf(text, what) {
-  /** @type {string[]} */
-  let names = [];
-  try {
-    names = [...new Set(Object.values(JSON.parse(text).weight_map).map(String))].sort();
-  } catch { /* said below */ }
-  if (names.length === 0 || !names.every((name) => SHARD.test(name))) {
-    throw new LoupeError("bad-header", `${what} is not an index of safetensors files.`);
-  }
-  return names;
-}
-
 /**
- * Errors: `bad-option`, `denied`, `not-found`, `unsupported-model`, `network`, `aborted`.
+ * Errors: `bad-option`, `denied`, `not-found`, `bad-header`, `network`, `aborted`.
  * @param {Hub} hub @param {import("./address.js").Address} address @param {Watch} watch
  * @returns {Promise<Found>}
  */
@@ -97,30 +81,28 @@ export async function lookUp(hub, address, watch) {
     return wanted;
   };
 
-  /** The files of the weights, and what they are long. */
+  /** The files of the weights in the first format that is there, and their lengths. */
   const findWeights = async () => {
-    const [whole, index] = [file(WHOLE), file(INDEX)];
-    const size = await look(whole);
-    if (size) return { weights: [whole], sizes: [size] };
-    if (await look(index)) {
-      const weights = shardsOf(await fetchText(hub, index, watch), index.what).map(required);
-      return { weights, sizes: await Promise.all(weights.map(look)) };
+    for (const format of FORMATS) {
+      const [whole, index] = [file(format.whole), file(format.index)];
+      const size = await look(whole);
+      if (size) return { weights: [whole], sizes: [size], format };
+      if (await look(index)) {
+        const weights = shardsOf(await fetchText(hub, index, watch), index.what, format).map(required);
+        return { weights, sizes: await Promise.all(weights.map(look)), format };
+      }
     }
-    if ([...(listing?.sizes.keys() ?? [])].some((name) => PICKLED.test(name))) {
-      throw new LoupeError("unsupported-model",
-        `${named} has its weights only as pytorch_model.bin, which Loupe does not read. Convert it in Python: ` +
-        `AutoModelForCausalLM.from_pretrained("${id}").save_pretrained("folder", safe_serialization=True); then open the folder from this computer.`);
-    }
-    throw new LoupeError("not-found", `The hub has no ${whole.what}, and no index of shards.`);
+    const names = FORMATS.map(({ whole }) => whole).join(" and no ");
+    throw new LoupeError("not-found", `The hub has no ${names} of ${named}, and no index of shards.`);
   };
 
   const config = await fetchText(hub, required("config.json"), watch);
   const older = { vocab: file("vocab.json"), merges: file("merges.txt") };
   const has_older = listing?.sizes.has(older.vocab.name) && listing.sizes.has(older.merges.name);
   const tokenizer = { whole: has_older ? file("tokenizer.json") : required("tokenizer.json"), ...older };
-  const { weights, sizes } = await findWeights();
+  const { weights, sizes, format } = await findWeights();
   const bytes = sizes.reduce((sum, size) => (sum === null || !size?.bytes ? null : sum + size.bytes), /** @type {number | null} */ (0));
-  return { id, revision, commit, config, tokenizer, weights, bytes };
+  return { id, revision, commit, config, tokenizer, weights, format: format.name, bytes };
 }
 
 /**

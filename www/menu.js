@@ -17,6 +17,7 @@ import { BUNDLED, CATALOGUE, modelName } from "./catalogue.js";
  * @property {boolean} is_bundled
  * @property {boolean} is_in_use
  * @property {number | null} download_bytes where the hub has said so
+ * @property {string} format of its weights on the hub
  */
 
 /** @param {Kept} kept @returns {Address | null} */
@@ -43,11 +44,12 @@ export const hubRow = (address, config, kept, in_use) => ({
   is_bundled: false,
   is_in_use: isSame(in_use?.address ?? null, address),
   download_bytes: null,
+  format: CATALOGUE.find(({ id }) => id === address.id)?.format ?? "safetensors",
 });
 
 /** @param {Kept[]} kept @param {import("./opening.js").InUse | null} in_use @returns {Row[]} */
 export function menuOf(kept, in_use) {
-  const nothing = { address: null, kept: null, is_bundled: false, is_in_use: false, download_bytes: null };
+  const nothing = { address: null, kept: null, is_bundled: false, is_in_use: false, download_bytes: null, format: "" };
   const bundled = { ...nothing, key: "bundled", ...BUNDLED, precision: /** @type {const} */ ("f16"), is_bundled: true, is_in_use: in_use?.source.kind === "bundled" };
   const known = CATALOGUE.map(({ id, config }) => {
     const address = { id, revision: "main" };

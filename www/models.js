@@ -31,7 +31,7 @@ export function createModels(page) {
   let in_use = null;
   /** @type {import("./store.js").Kept[]} */
   let kept = [];
-  /** What the hub said of a model that was looked up. @type {{ address: import("./address.js").Address, config: string, bytes: number | null } | null} */
+  /** What the hub said of a model that was looked up. @type {{ address: import("./address.js").Address, config: string, bytes: number | null, format: string } | null} */
   let found = null;
   /** @type {string | null} */
   let chosen = null;
@@ -99,10 +99,10 @@ export function createModels(page) {
     const now = in_use?.in_use ?? null;
     const listed = menuOf(kept, now);
     if (!found) return { listed, other: [] };
-    const { address, config, bytes } = found;
-    const row = { ...hubRow(address, config, keptOf(kept, address), now), download_bytes: bytes };
+    const { address, config, bytes, format } = found;
+    const row = { ...hubRow(address, config, keptOf(kept, address), now), download_bytes: bytes, format };
     const same = listed.find((each) => isSame(each.address, address));
-    if (same) same.download_bytes = bytes;
+    if (same) Object.assign(same, { download_bytes: bytes, format });
     return { listed, other: same ? [] : [row] };
   }
 
@@ -153,15 +153,15 @@ export function createModels(page) {
       const address = parseAddress(field("hub-id"), field("hub-revision"));
       say("Looking it up …");
       const onStep = (/** @type {any} */ step) => void (step.step === "wait" && say(`Waiting ${Math.max(1, Math.round(step.ms / 1000))} s to try again: ${step.reason}`));
-      const { id, revision, config, bytes, n_files } = await page.engine().lookUp(address, { signal: mine.signal, onStep });
+      const { id, revision, config, bytes, n_files, format } = await page.engine().lookUp(address, { signal: mine.signal, onStep });
       kept = await page.engine().list().catch(() => kept);
       if (mine.signal.aborted) return;
-      found = { address: { id, revision }, config, bytes };
+      found = { address: { id, revision }, config, bytes, format };
       const { listed, other } = rowsNow();
       const row = other[0] ?? listed.find((each) => isSame(each.address, { id, revision }));
       chosen = row.key;
-      const shards = n_files > 1 ? ` in ${n_files} shards` : "";
-      say(other[0] ? `Found${shards}.` : `Found${shards}: it is in the list above.`);
+      const files = n_files > 1 ? `${n_files} ${format} files` : `one ${format} file`;
+      say(other[0] ? `Found: ${files}.` : `Found: ${files}. It is in the list above.`);
       await plan(row, !page.isOpening() && !row.is_in_use);
       dialog.querySelector(".row.chosen")?.scrollIntoView({ block: "nearest" });
     } catch (error) {

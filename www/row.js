@@ -108,6 +108,7 @@ function details(row, plan) {
     parts.push(`${millions(plan.parameters)} parameters`);
     parts.push(`${plan.n_layer} blocks, n_embd ${plan.n_embd}, ${integer(plan.n_ctx)} tokens`);
   }
+  if (row.format && !row.kept) parts.push(`weights on the hub: ${row.format}`);
   parts.push(`stored as ${row.precision}`);
   return element("p", "details muted", parts.filter(Boolean).join(" · "));
 }

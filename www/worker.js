@@ -174,11 +174,11 @@ const api = {
    * @param {(step: import("./opening.js").Step) => void} onStep
    */
   lookUp: (job, address, onStep) => cancellable(job, async (signal) => {
-    const { id, revision, config, bytes, weights } = await lookUp(settings.hub, address, {
+    const { id, revision, config, bytes, weights, format } = await lookUp(settings.hub, address, {
       signal,
       onWait: (wait) => onStep({ step: "wait", ...wait }),
     });
-    return { id, revision, config, bytes, n_files: weights.length };
+    return { id, revision, config, bytes, n_files: weights.length, format };
   }),
 
   /** What is kept in this browser. */

@@ -3,6 +3,8 @@
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256};
 
+use crate::error::{Error, Result};
+
 /// A running SHA-256.
 #[derive(Clone, Default)]
 pub struct Digest(Sha256);
@@ -22,6 +24,19 @@ impl Digest {
     /// The digest of the bytes so far, as 64 hexadecimal digits.
     pub fn hex(&self) -> String {
         hex(&self.0.clone().finalize())
+    }
+
+    /// Compares the digest of the bytes so far with its expected value.
+    ///
+    /// Errors: `corrupt`.
+    pub(super) fn check(&self, expected: &str) -> Result<()> {
+        let found = self.hex();
+        match found == expected {
+            true => Ok(()),
+            false => Err(Error::Corrupt(format!(
+                "SHA-256: expected {expected}, got {found}; download it again"
+            ))),
+        }
     }
 
     /// The inner state as text, for [`Digest::resume`].

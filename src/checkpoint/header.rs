@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// Longest accepted header. GPT-2 XL's has 60 kB.
 pub(super) const MAX_HEADER: u64 = 2 << 20;
 /// Largest accepted number of dimensions.
-const MAX_RANK: usize = 8;
+pub(super) const MAX_RANK: usize = 8;
 /// Largest accepted offset: JavaScript numbers are exact up to it, and the sum of two cannot overflow.
 pub(super) const MAX_OFFSET: u64 = 1 << 53;
 /// Name of the entry that is not a tensor.

@@ -1,17 +1,16 @@
-//! Bytes in pieces of any size ─▶ (tensor, bytes).
+//! Bytes in pieces of any size ─▶ (tensor, bytes), whatever the format of the file.
 
 use crate::error::{Error, Result};
 
 use super::digest::Digest;
-use super::header::{Header, MAX_HEADER, TensorInfo};
+use super::header::{Header, TensorInfo};
+use super::safetensors::Safetensors;
 use super::source::SourceId;
+use super::torch::{Index, Torch};
 
-/// Metadata key of the SHA-256 of the data section, in files that Loupe wrote.
-pub(super) const DATA_DIGEST: &str = "loupe.sha256";
-
-/// What the reader returns, in file order.
+/// What the reader returns.
 #[derive(Debug)]
-pub enum Event<'r, 'b> {
+pub enum Event<'r> {
     /// The header is complete.
     Header(&'r Header),
     /// The next bytes of a tensor. The pieces of one tensor come in order and without gaps.
@@ -21,28 +20,43 @@ pub enum Event<'r, 'b> {
         /// The tensor that they belong to.
         tensor: &'r TensorInfo,
         /// The bytes.
-        bytes: &'b [u8],
+        bytes: &'r [u8],
     },
 }
 
-/// Reads one safetensors file from pieces of any size. It buffers nothing but the header.
+/// Bytes that tell the format of a file.
+const MAGIC_BYTES: usize = 4;
+
+/// The format of a file, once its first bytes are known.
+#[derive(Debug)]
+enum Format {
+    Safetensors(Box<Safetensors>),
+    Torch(Box<Torch>),
+}
+
+impl Format {
+    /// A safetensors file begins with the length of its header, which is so short that its fourth byte is zero.
+    ///
+    /// Source: the first bytes of a zip file, and of a pickle of protocol 2 or later.
+    fn of(start: &[u8]) -> Format {
+        match start {
+            [0x80, 2..=5, ..] => Format::Torch(Box::new(Torch::new(false))),
+            _ if Index::exists_in(start) => Format::Torch(Box::new(Torch::new(true))),
+            _ => Format::Safetensors(Box::default()),
+        }
+    }
+}
+
+/// Reads one file of weights from pieces of any size: a safetensors file, or what `torch.save` writes. It
+/// buffers headers, and elements of PyTorch's tensors only where they are in another order.
 #[derive(Debug, Default)]
 pub struct Reader {
-    /// Length prefix and header, until the header is parsed.
-    head: Vec<u8>,
-    head_bytes: u64,
-    header: Option<Header>,
-    /// What identifies the file, once the header is parsed.
-    id: Option<SourceId>,
-    /// Index of the tensor that the next byte belongs to.
-    current: usize,
-    /// Bytes of the data section that have been read.
-    position: u64,
+    /// The first bytes, until the format is known.
+    start: Vec<u8>,
+    format: Option<Format>,
     received: u64,
     /// Digest of the whole file, and its expected value.
     file: Option<(Digest, String)>,
-    /// Digest of the data section, and the value in the header.
-    data: Option<(Digest, String)>,
 }
 
 impl Reader {
@@ -52,51 +66,94 @@ impl Reader {
         Reader { file, ..Reader::default() }
     }
 
-    /// Removes bytes from the front of `bytes` up to the next event; `None` once all are removed.
+    /// Before the first byte: uses the directory of a zip file, so that it can be read in whatever order its
+    /// entries are. Without it, `data.pkl` must come first, as `torch.save` writes it.
     ///
-    /// Errors: `bad-header`.
-    /// Source: the safetensors format: u64 little-endian length, JSON header, contiguous data.
-    pub fn next<'r, 'b>(&'r mut self, bytes: &mut &'b [u8]) -> Result<Option<Event<'r, 'b>>> {
-        if self.header.is_none() {
-            return match self.take_head(bytes)? {
-                true => Ok(self.header.as_ref().map(Event::Header)),
-                false => Ok(None),
-            };
-        }
-        let Some(header) = &self.header else { return Ok(None) };
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        while header.tensors.get(self.current).is_some_and(|t| t.end == self.position) {
-            self.current += 1;
-        }
-        let index = self.current;
-        let Some(tensor) = header.tensors.get(index) else {
-            return Err(Error::BadHeader(format!(
-                "{} bytes follow after the last tensor",
-                bytes.len()
-            )));
-        };
-        let rest = usize::try_from(tensor.end - self.position).unwrap_or(usize::MAX);
-        let n = rest.min(bytes.len());
-        let (piece, rest) = bytes.split_at(n);
-        *bytes = rest;
-        self.position += n as u64;
-        self.received += n as u64;
-        for (digest, _) in [&mut self.file, &mut self.data].into_iter().flatten() {
-            digest.update(piece);
-        }
-        Ok(Some(Event::Data { index, tensor, bytes: piece }))
+    /// Errors: `bad-header`, `unsupported-model`.
+    pub fn set_index(&mut self, index: Index) -> Result<()> {
+        let mut torch = Torch::new(true);
+        torch.set_index(index)?;
+        self.format = Some(Format::Torch(Box::new(torch)));
+        Ok(())
     }
 
-    /// Length of the whole file, once its header is known. Units: bytes.
+    /// After the header: chooses the tensors that are wanted, by name. What is not wanted may be left out.
+    ///
+    /// Errors: `unsupported-model` for tensors that cannot be put in order within the memory for it.
+    pub fn choose(&mut self, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        match &mut self.format {
+            Some(Format::Torch(torch)) => torch.choose(is_wanted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes bytes from the front of `bytes` up to the next event; `None` once all are removed.
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    pub fn next<'r, 'b: 'r>(&'r mut self, bytes: &mut &'b [u8]) -> Result<Option<Event<'r>>> {
+        let before = *bytes;
+        if self.format.is_none() {
+            let missing = MAGIC_BYTES - self.start.len();
+            let (front, rest) = bytes.split_at(missing.min(bytes.len()));
+            self.start.extend_from_slice(front);
+            *bytes = rest;
+            if self.start.len() == MAGIC_BYTES {
+                let mut format = Format::of(&self.start);
+                let mut start = &self.start[..];
+                match &mut format {
+                    Format::Safetensors(file) => file.next(&mut start).map(|_| ())?,
+                    Format::Torch(file) => file.next(&mut start).map(|_| ())?,
+                }
+                self.format = Some(format);
+            }
+        }
+        let event = match &mut self.format {
+            Some(Format::Safetensors(file)) => file.next(bytes),
+            Some(Format::Torch(file)) => file.next(bytes),
+            None => Ok(None),
+        };
+        let n = before.len() - bytes.len();
+        self.received += n as u64;
+        if let (Some((digest, _)), Some(taken)) = (&mut self.file, before.get(..n)) {
+            digest.update(taken);
+        }
+        event
+    }
+
+    fn header(&self) -> Option<&Header> {
+        match self.format.as_ref()? {
+            Format::Safetensors(file) => file.header(),
+            Format::Torch(file) => file.header(),
+        }
+    }
+
+    /// Length of the whole file, once its header is known; that of a zip file without the headers of its
+    /// entries. Units: bytes.
     pub fn file_bytes(&self) -> Option<u64> {
-        self.header.as_ref().map(|header| self.head_bytes + header.data_bytes())
+        self.id().map(|id| id.bytes)
     }
 
     /// Offset of the next expected byte in the file.
     pub fn offset(&self) -> u64 {
         self.received
+    }
+
+    /// Whether a reader can continue at this offset: no tensor is received in part.
+    pub fn is_between(&self) -> bool {
+        match &self.format {
+            Some(Format::Safetensors(file)) => file.is_between(),
+            Some(Format::Torch(file)) => file.is_between(),
+            None => false,
+        }
+    }
+
+    /// Whether nothing of the file that a model could need is missing.
+    pub fn is_complete(&self) -> bool {
+        match &self.format {
+            Some(Format::Safetensors(file)) => file.is_complete(),
+            Some(Format::Torch(file)) => file.is_complete(),
+            None => false,
+        }
     }
 
     /// The running digest of the whole file, if its value is verified.
@@ -106,12 +163,21 @@ impl Reader {
 
     /// The running digest of the data section, if the header has its value.
     pub fn data_digest(&self) -> Option<&Digest> {
-        self.data.as_ref().map(|(digest, _)| digest)
+        match self.format.as_ref()? {
+            Format::Safetensors(file) => file.data_digest(),
+            Format::Torch(_) => None,
+        }
     }
 
     /// What identifies the file, once its header is known.
-    pub fn id(&self) -> Option<&SourceId> {
-        self.id.as_ref()
+    pub fn id(&self) -> Option<SourceId> {
+        self.header()?;
+        let (header_sha256, bytes) = match self.format.as_ref()? {
+            Format::Safetensors(file) => file.identity(),
+            Format::Torch(file) => file.identity(),
+        };
+        let sha256 = self.file.as_ref().map(|(_, expected)| expected.clone());
+        Some(SourceId { bytes, header_sha256, sha256 })
     }
 
     /// After the header: continues at byte `offset` of the file, where a tensor begins or the file
@@ -120,19 +186,20 @@ impl Reader {
     ///
     /// Errors: `corrupt` if no tensor begins at `offset`.
     pub fn seek(&mut self, offset: u64, digest: Option<Digest>) -> Result<()> {
-        let changed =
-            || Error::Corrupt("it changed since the download began; download it again".into());
-        let header = self.header.as_ref().ok_or_else(changed)?;
-        let position = offset.checked_sub(self.head_bytes).ok_or_else(changed)?;
-        let begins = header.tensors.iter().position(|t| t.start == position);
-        let ends = (position == header.data_bytes()).then_some(header.tensors.len());
-        self.current = begins.or(ends).ok_or_else(changed)?;
-        (self.position, self.received) = (position, offset);
+        let is_found = match &mut self.format {
+            Some(Format::Safetensors(file)) => file.seek(offset),
+            Some(Format::Torch(file)) => file.seek(offset),
+            None => false,
+        };
+        if !is_found {
+            let changed = "it changed since the download began; download it again";
+            return Err(Error::Corrupt(changed.into()));
+        }
+        self.received = offset;
         self.file = match (self.file.take(), digest) {
             (Some((_, expected)), Some(digest)) => Some((digest, expected)),
             _ => None,
         };
-        self.data = None;
         Ok(())
     }
 
@@ -140,61 +207,21 @@ impl Reader {
     ///
     /// Errors: `truncated`, `corrupt`.
     pub fn finish(self) -> Result<()> {
-        let expected = match self.file_bytes() {
-            Some(bytes) => bytes,
-            None => self.head_length()?.unwrap_or(8),
-        };
-        if self.received < expected {
-            return Err(Error::Truncated { received: self.received, expected });
+        if !self.is_complete() {
+            let received = self.received;
+            let expected = match &self.format {
+                Some(Format::Safetensors(file)) => file.expected()?,
+                Some(Format::Torch(_)) => self.file_bytes().unwrap_or(0),
+                None => 8,
+            };
+            return Err(match expected > received {
+                true => Error::Truncated { received, expected },
+                false => Error::NoEnd("the rest of its pickles or the directory of a zip file"),
+            });
         }
-        for (digest, expected) in [self.file, self.data].into_iter().flatten() {
-            let found = digest.hex();
-            if found != expected {
-                return Err(Error::Corrupt(format!(
-                    "SHA-256: expected {expected}, got {found}; download it again"
-                )));
-            }
+        if let Some(Format::Safetensors(file)) = &self.format {
+            file.check_data()?;
         }
-        Ok(())
-    }
-
-    /// Moves bytes of the length prefix and the header into `head`; true once the header is complete.
-    fn take_head(&mut self, bytes: &mut &[u8]) -> Result<bool> {
-        for _ in 0..2 {
-            let want = self.head_length()?.unwrap_or(8) - self.head.len() as u64;
-            let n = usize::try_from(want).unwrap_or(usize::MAX).min(bytes.len());
-            let (piece, rest) = bytes.split_at(n);
-            self.head.extend_from_slice(piece);
-            self.received += n as u64;
-            *bytes = rest;
-        }
-        if self.head_length()? != Some(self.head.len() as u64) {
-            return Ok(false);
-        }
-        let header = Header::parse(self.head.get(8..).unwrap_or_default())?;
-        let data = header.metadata.get(DATA_DIGEST);
-        self.data = data.map(|hex| (Digest::default(), hex.clone()));
-        if let Some((digest, _)) = &mut self.file {
-            digest.update(&self.head);
-        }
-        self.head_bytes = self.head.len() as u64;
-        let sha256 = self.file.as_ref().map(|(_, expected)| expected.clone());
-        let bytes = self.head_bytes + header.data_bytes();
-        self.id = Some(SourceId::new(bytes, &self.head, sha256));
-        self.head = Vec::new();
-        self.header = Some(header);
-        Ok(true)
-    }
-
-    /// Bytes of the length prefix and the header together, once the prefix is known.
-    fn head_length(&self) -> Result<Option<u64>> {
-        let Some(prefix) = self.head.first_chunk::<8>() else { return Ok(None) };
-        let n = u64::from_le_bytes(*prefix);
-        if !(2..=MAX_HEADER).contains(&n) {
-            return Err(Error::BadHeader(format!(
-                "header length: expected 2 to {MAX_HEADER} bytes, got {n}"
-            )));
-        }
-        Ok(Some(8 + n))
+        self.file.map_or(Ok(()), |(digest, expected)| digest.check(&expected))
     }
 }

@@ -1,26 +1,17 @@
 //! What identifies a source file, so that a kept copy is resumed only from the files it was made of.
 
-use super::digest::Digest;
-
 /// The identity of a source file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceId {
-    /// Length of the file. Units: bytes.
+    /// Length of the file; of a zip file without the headers of its entries. Units: bytes.
     pub bytes: u64,
-    /// SHA-256 of its length prefix and header.
+    /// SHA-256 of what describes its tensors: length prefix and header, or pickles.
     pub header_sha256: String,
     /// SHA-256 of the whole file, where it is known.
     pub sha256: Option<String>,
 }
 
 impl SourceId {
-    /// The identity of a file of `bytes` bytes that begins with `head`.
-    pub(super) fn new(bytes: u64, head: &[u8], sha256: Option<String>) -> SourceId {
-        let mut digest = Digest::default();
-        digest.update(head);
-        SourceId { bytes, header_sha256: digest.hex(), sha256 }
-    }
-
     /// Whether the whole file's digest alone decides if this is the file with digest `sha256`;
     /// `None` where one of the two is unknown and the headers have to be compared.
     pub fn has_digest(&self, sha256: Option<&str>) -> Option<bool> {

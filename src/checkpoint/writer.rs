@@ -5,7 +5,7 @@
 
 use super::digest::Digest;
 use super::header::{Element, Header, MAX_HEADER, MAX_OFFSET, TensorInfo};
-use super::reader::DATA_DIGEST;
+use super::safetensors::DATA_DIGEST;
 use super::source::SourceId;
 
 /// Metadata key of the position at which the sources are resumed.
@@ -308,7 +308,12 @@ impl Writer {
     /// the end of its sources, so a crash before its owner records it loses nothing.
     pub fn finish(&mut self) -> Result<Kept, StoreError> {
         self.write_staged()?;
-        let mark = Mark { position: Position::end(), ..self.mark.clone() };
+        let mark = Mark {
+            n_tensors: self.tensors.len(),
+            data_bytes: self.data_bytes,
+            digest: self.digest.clone(),
+            position: Position::end(),
+        };
         self.write_header(&mark)?;
         let bytes = self.head + mark.data_bytes;
         self.store.truncate(bytes)?;

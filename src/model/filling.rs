@@ -131,6 +131,11 @@ impl Filling {
         self.extra.clear();
     }
 
+    /// Whether the model needs the tensor that a file calls `name`.
+    pub(super) fn needs(&self, name: &str) -> bool {
+        self.expected.contains_key(short_name(name))
+    }
+
     /// Checks a header, before any data.
     ///
     /// Errors: `bad-header`, `bad-shape`, `bad-dtype`.
@@ -183,14 +188,14 @@ impl Filling {
     /// Takes an event of the reader; true if it completes a tensor that the model needs.
     ///
     /// Errors: those of [`Filling::announce`], `bad-dtype`, `corrupt`.
-    pub(super) fn take(&mut self, gpu: &Gpu, event: &Event<'_, '_>) -> Result<bool> {
+    pub(super) fn take(&mut self, gpu: &Gpu, event: &Event<'_>) -> Result<bool> {
         let (index, tensor, bytes) = match *event {
             Event::Header(header) => return self.announce(header).map(|()| false),
             Event::Data { index, tensor, bytes } => (index, tensor, bytes),
         };
         if self.current.as_ref().is_none_or(|(i, _)| *i != index) {
             self.label.clone_from(&tensor.name);
-            self.current = self.start(tensor).map(|c| (index, c));
+            self.current = self.start(tensor)?.map(|c| (index, c));
         }
         let Some((_, current)) = &mut self.current else { return Ok(false) };
         let Some(expected) = self.expected.get(&current.name) else { return Ok(false) };
@@ -202,7 +207,16 @@ impl Filling {
     }
 
     /// Prepares to receive `tensor`; `None` if the model does not need it.
-    fn start(&mut self, tensor: &TensorInfo) -> Option<Current> {
+    ///
+    /// Errors: `bad-header` for a tensor that was received before.
+    fn start(&mut self, tensor: &TensorInfo) -> Result<Option<Current>> {
+        match self.complete.contains(short_name(&tensor.name)) {
+            true => Err(Error::BadHeader(format!("tensor {} is there twice", tensor.name))),
+            false => Ok(self.prepare(tensor)),
+        }
+    }
+
+    fn prepare(&mut self, tensor: &TensorInfo) -> Option<Current> {
         let name = short_name(&tensor.name);
         let expected = self.expected.get(name)?;
         let row_length = usize::try_from(*expected.shape.last()?).ok()?;

@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use crate::checkpoint::{
-    Digest, Event, Header, Kept, PartialCopy, Position, Reader, SourceId, Store, StoreError, Writer,
+    Digest, Event, Header, Index, Kept, PartialCopy, Position, Reader, SourceId, Store, StoreError,
+    Writer,
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -62,7 +63,7 @@ enum Goal {
     Partial(PartialPlan),
 }
 
-/// Takes the bytes of one or more safetensors files, in pieces of any size.
+/// Takes the bytes of one or more files of weights, in pieces of any size.
 pub struct Loader {
     goal: Goal,
     kernels: Rc<Kernels>,
@@ -241,17 +242,25 @@ impl Loader {
         self.reader = Reader::new(sha256);
     }
 
+    /// Before the first byte of the current file: uses the directory of a zip file; see [`Reader::set_index`].
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    pub fn set_index(&mut self, index: Index) -> Result<()> {
+        self.reader.set_index(index)
+    }
+
     /// After the header of the current file: true if the file continues at `position` with
     /// bytes from there, false if nothing of it is needed any more.
     ///
     /// Errors: `corrupt` if the file is not the one that the copy was made of.
     pub fn resume_at(&mut self, position: &Position) -> Result<bool> {
-        let same = |known: &SourceId| self.reader.id().is_some_and(|id| id.is_same(known));
+        let id = self.reader.id();
+        let same = |known: &SourceId| id.as_ref().is_some_and(|id| id.is_same(known));
         if !self.restored.get(self.file).is_none_or(same) {
             return Err(Error::Corrupt("the source is another file than before".into()));
         }
         self.reader.seek(position.offset, position.digest.clone())?;
-        Ok(Some(position.offset) != self.reader.file_bytes())
+        Ok(!self.reader.is_complete())
     }
 
     /// Removes bytes of the current file from `bytes` up to the end of its header; true once the header is complete.
@@ -294,14 +303,15 @@ impl Loader {
         let Some(event) = reader.next(bytes)? else { return Ok(false) };
         if let Event::Header(header) = &event {
             let header = (*header).clone();
-            check_length(&header, self.total_bytes)?;
-            let id = reader.id().cloned();
+            let id = reader.id();
+            check_length(reader.file_bytes(), self.total_bytes)?;
             let single = id.as_ref().filter(|_| self.n_files == 1).map(|id| id.bytes);
             self.allocate(gpu, &header, single, memory).await?;
             self.filling.announce(&header)?;
             if let Some(name) = self.filling.unannounced().filter(|_| self.n_files == 1) {
                 return Err(Error::MissingTensor(name.clone()));
             }
+            reader.choose(|name| self.filling.needs(name))?;
             if let Some(id) = id {
                 self.filling.copy.source(id);
             }
@@ -309,7 +319,7 @@ impl Loader {
         }
         let (is_complete, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
         self.verdicts.push(verdict);
-        if is_complete? {
+        if is_complete? && reader.is_between() {
             self.filling.copy.end(Position {
                 file: self.file,
                 offset: reader.offset(),
@@ -479,8 +489,8 @@ fn check_parameters(config: &Config, bytes: Option<u64>) -> Result<()> {
 /// and may be that of compressed files: up to twice as much is accepted.
 ///
 /// Errors: `truncated`.
-fn check_length(header: &Header, total: Option<u64>) -> Result<()> {
-    let (expected, received) = (header.data_bytes(), total.unwrap_or(u64::MAX));
+fn check_length(expected: Option<u64>, total: Option<u64>) -> Result<()> {
+    let (expected, received) = (expected.unwrap_or(0), total.unwrap_or(u64::MAX));
     if expected / 2 <= received { Ok(()) } else { Err(Error::Truncated { received, expected }) }
 }
 

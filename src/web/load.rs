@@ -6,7 +6,7 @@ use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
-use crate::checkpoint::{Event, PartialCopy, Position, Reader};
+use crate::checkpoint::{Index, IndexReader, PartialCopy, Position, Reader};
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
@@ -21,9 +21,18 @@ use super::results::{object, set};
 use super::source::{Pieces, Source};
 
 /// Largest piece that is given to the loader. Units: bytes.
-const PIECE: u32 = 16 << 20;
+const PIECE: u32 = 8 << 20;
 /// Bytes of a source that are searched at once for the end of its header.
 const HEAD_PIECE: u32 = 64 << 10;
+
+/// The beginning of a source.
+#[derive(Default)]
+struct Head {
+    /// Its bytes up to the end of the header, approximately.
+    bytes: Vec<u8>,
+    /// The directory of a zip file.
+    index: Option<Index>,
+}
 
 /// The result of a step that may call back.
 type Outcome<V> = std::result::Result<V, Failure>;
@@ -158,7 +167,7 @@ impl LoadOptions {
                 }
             }
             let pieces = source.open(if resumes { start.offset } else { 0 }, signal).await?;
-            let pumped = self.pump(session, loading, source, &pieces).await;
+            let pumped = self.pump(session, loading, source, &pieces, resumes).await;
             pieces.close();
             pumped?;
             loading.loader.end_file()?;
@@ -168,7 +177,7 @@ impl LoadOptions {
 
     /// Whether a copy was made of these sources and can be resumed from them: then the beginnings of the
     /// sources that had to be opened to find out.
-    async fn heads_of(&self, copy: &PartialCopy) -> Outcome<Option<HashMap<usize, Vec<u8>>>> {
+    async fn heads_of(&self, copy: &PartialCopy) -> Outcome<Option<HashMap<usize, Head>>> {
         let digests: Vec<_> = self.weights.iter().map(Source::sha256).collect();
         let can_seek = self.weights.iter().all(Source::can_seek);
         let Some(undecided) = copy.compare(&digests).filter(|_| can_seek) else { return Ok(None) };
@@ -178,40 +187,75 @@ impl LoadOptions {
             else {
                 return Ok(None);
             };
-            let head = self.read_head(source).await?;
-            let mut reader = Reader::new(None);
             // A file without a valid header is another one.
-            let has_header = matches!(reader.next(&mut &head[..]), Ok(Some(Event::Header(_))));
-            if !has_header || !reader.id().is_some_and(|id| id.is_same(known)) {
-                return Ok(None);
+            match self.read_head(source).await {
+                Ok((head, reader)) if reader.id().is_some_and(|id| id.is_same(known)) => {
+                    heads.insert(index, head);
+                }
+                Err(failure) if !failure.is_permanent() => return Err(failure),
+                _ => return Ok(None),
             }
-            heads.insert(index, head);
         }
         Ok(Some(heads))
     }
 
-    /// The bytes of a source up to the end of its header, approximately.
-    async fn read_head(&self, source: &Source) -> Outcome<Vec<u8>> {
+    /// The beginning of a source, and a reader that has read it.
+    async fn read_head(&self, source: &Source) -> Outcome<(Head, Reader)> {
         let pieces = source.open(0, self.signal.as_ref()).await?;
-        let (mut head, mut reader) = (Vec::new(), Reader::new(None));
-        let read = 'read: loop {
-            let bytes = match pieces.next(self.signal.as_ref()).await {
-                Ok(None) => break Ok(()),
-                Err(failure) => break Err(failure),
-                Ok(Some(bytes)) => bytes,
-            };
+        let read = self.read_head_from(source, &pieces).await;
+        pieces.close();
+        read
+    }
+
+    async fn read_head_from(&self, source: &Source, pieces: &Pieces) -> Outcome<(Head, Reader)> {
+        let (mut head, mut reader) = (Head::default(), Reader::new(None));
+        while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
             // In steps, because a source may give a whole file at once.
             for start in (0..bytes.length()).step_by(HEAD_PIECE as usize) {
                 let end = start.saturating_add(HEAD_PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
-                head.extend_from_slice(&piece);
-                if !matches!(reader.next(&mut &piece[..]), Ok(None)) {
-                    break 'read Ok(());
+                if reader.offset() == 0
+                    && let Some(index) = self.index_of(source, &piece).await?
+                {
+                    reader.set_index(index.clone())?;
+                    head.index = Some(index);
+                }
+                head.bytes.extend_from_slice(&piece);
+                if reader.next(&mut &piece[..])?.is_some() {
+                    return Ok((head, reader));
                 }
             }
+        }
+        Ok((head, reader))
+    }
+
+    /// The directory of a source that begins with `start`, if it is a zip file whose length is known: it is at
+    /// the end of the file.
+    async fn index_of(&self, source: &Source, start: &[u8]) -> Outcome<Option<Index>> {
+        let Some(bytes) = source.bytes().filter(|_| Index::exists_in(start)) else {
+            return Ok(None);
         };
-        pieces.close();
-        read.map(|()| head)
+        let mut reader = IndexReader::new(bytes);
+        loop {
+            let (from, n) = reader.wants();
+            let pieces = source.open(from, self.signal.as_ref()).await?;
+            let read = self.read_up_to(n, &pieces).await;
+            pieces.close();
+            if let Some(index) = reader.take(read?)? {
+                return Ok(Some(index));
+            }
+        }
+    }
+
+    /// At most `n` bytes of an open source.
+    async fn read_up_to(&self, n: u64, pieces: &Pieces) -> Outcome<Vec<u8>> {
+        let mut read = Vec::new();
+        while (read.len() as u64) < n {
+            let Some(bytes) = pieces.next(self.signal.as_ref()).await? else { break };
+            let missing = u32::try_from(n - read.len() as u64).unwrap_or(u32::MAX);
+            read.extend(bytes.subarray(0, missing.min(bytes.length())).to_vec());
+        }
+        Ok(read)
     }
 
     /// Takes the header of a source that is resumed; `head` is its beginning, if it is known.
@@ -220,31 +264,41 @@ impl LoadOptions {
         session: &Session,
         loading: &mut Loading,
         source: &Source,
-        head: Option<Vec<u8>>,
+        head: Option<Head>,
     ) -> Outcome<()> {
         let head = match head {
             Some(head) => head,
-            None => self.read_head(source).await?,
+            None => self.read_head(source).await?.0,
         };
-        match session.push_header(loading, &mut &head[..]).await? {
+        if let Some(index) = head.index {
+            loading.loader.set_index(index)?;
+        }
+        match session.push_header(loading, &mut &head.bytes[..]).await? {
             true => Ok(()),
             // The file ended in its header.
             false => Ok(loading.loader.end_file()?),
         }
     }
 
-    /// Moves the bytes of one file into the loader.
+    /// Moves the bytes of one file into the loader. If the file is not resumed, its first bytes tell its format.
     async fn pump(
         &self,
         session: &Session,
         loading: &mut Loading,
         source: &Source,
         pieces: &Pieces,
+        resumes: bool,
     ) -> Outcome<()> {
+        let mut is_start = !resumes;
         while let Some(bytes) = pieces.next(self.signal.as_ref()).await? {
             for start in (0..bytes.length()).step_by(PIECE as usize) {
                 let end = start.saturating_add(PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
+                if std::mem::take(&mut is_start)
+                    && let Some(index) = self.index_of(source, &piece).await?
+                {
+                    loading.loader.set_index(index)?;
+                }
                 session.push(loading, &piece).await?;
                 self.report(&loading.loader.progress());
             }

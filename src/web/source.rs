@@ -9,6 +9,7 @@ use crate::checkpoint::is_sha256;
 use crate::error::{Error, Result};
 
 use super::Failure;
+use super::keep;
 use super::options::{self, bad};
 use super::results::message_of;
 
@@ -16,14 +17,14 @@ use super::results::message_of;
 pub(super) enum Source {
     /// From its first byte, once.
     Stream(ReadableStream),
-    /// `{ open(from), sha256 }`.
-    Opener { object: JsValue, open: Function, sha256: Option<String> },
+    /// `{ open(from), sha256, bytes }`.
+    Opener { object: JsValue, open: Function, sha256: Option<String>, bytes: Option<u64> },
 }
 
 impl Source {
     /// Errors: `bad-option`.
     pub(super) fn parse(value: JsValue) -> Result<Source> {
-        let expected = "a ReadableStream, { open(from), sha256 }, or an array of them";
+        let expected = "a ReadableStream, { open(from), sha256, bytes }, or an array of them";
         if let Some(stream) = value.dyn_ref::<ReadableStream>() {
             return match stream.locked() {
                 false => Ok(Source::Stream(stream.clone())),
@@ -37,7 +38,8 @@ impl Source {
         if let Some(other) = sha256.as_ref().filter(|sha256| !is_sha256(sha256)) {
             return Err(bad("sha256", "64 hexadecimal digits", &other.into()));
         }
-        Ok(Source::Opener { object: value, open, sha256 })
+        let bytes = options::optional_bytes("bytes", &get("bytes"))?.map(keep::bytes);
+        Ok(Source::Opener { object: value, open, sha256, bytes })
     }
 
     /// The file's digest, if it is known.
@@ -45,6 +47,14 @@ impl Source {
         match self {
             Source::Stream(_) => None,
             Source::Opener { sha256, .. } => sha256.as_deref(),
+        }
+    }
+
+    /// Its length, if it can be opened at any byte and the length is known. Units: bytes.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        match self {
+            Source::Stream(_) => None,
+            Source::Opener { bytes, .. } => *bytes,
         }
     }
 

@@ -8,7 +8,7 @@
  * - `gpu-refused`: the device or its driver refused a shader or a command of this call.
  * - `out-of-memory`: the GPU has too little memory, or the results of a reading would exceed 512 MiB.
  * - `bad-config`, `bad-tokenizer`, `bad-option`: a value is not what was expected. `unsupported-model`: Loupe does not run such a model.
- * - `bad-header`: not a valid safetensors file. `missing-tensor`: the files, or the partial model, lack a tensor, or the files are too
+ * - `bad-header`: not a valid file of weights. `missing-tensor`: the files, or the partial model, lack a tensor, or the files are too
  *   short for the config. `bad-shape`: a tensor has another shape than the config says. `bad-dtype`: an element type other than F32,
  *   F16 or BF16, or a value beyond f16. `truncated`: a file ended early. `corrupt`: a digest differs, or a weight is not finite.
  * - `no-tokenizer`: a text was given without a tokenizer. `empty`: no tokens. `bad-text`: a lone surrogate. `too-long`: more tokens than
@@ -79,15 +79,20 @@ export interface Progress {
   tensor: string;
 }
 
-/** A file of weights that can be opened at any byte, and that is verified against its digest. */
+/** A file of weights that can be opened at any byte, and that is verified against its digest if that is known. */
 export interface WeightsSource {
   /**
-   * The bytes from `from` to the end. Called with 0, and again with the byte at which an earlier load is resumed. The
-   * buffers of the pieces are detached once they have been read.
+   * The bytes from `from` to the end. Called with 0, with the byte at which an earlier load is resumed, and with those of the
+   * directory of a zip file, if `bytes` is known. The buffers of the pieces are detached once they have been read.
    */
   open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
   /** SHA-256 of the whole file, 64 hexadecimal digits; a file with another digest is `corrupt`. */
   sha256?: string | null;
+  /**
+   * Length of the whole file. With it, the directory at the end of a PyTorch file is read first: a file that is cut is
+   * `truncated` at once, and its entries may have any order.
+   */
+  bytes?: number | null;
 }
 
 /** A place that keeps bytes, such as a `FileSystemSyncAccessHandle`. */
@@ -107,7 +112,11 @@ export interface LoadOptions {
    * takes ids only.
    */
   tokenizer?: string | { vocab: string; merges: string } | null;
-  /** One model.safetensors, or its shards. */
+  /**
+   * One model.safetensors or pytorch_model.bin, or its shards. The content tells the format, not the name. Of a PyTorch file,
+   * only what tensors need is interpreted; anything else in its pickles is `unsupported-model`, and nothing is run. Tensors that
+   * are not contiguous are put in order in memory, up to 48 MiB; larger ones are `unsupported-model`.
+   */
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */
   precision?: "f16" | "f32";

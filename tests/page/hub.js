@@ -26,6 +26,9 @@ import { createServer } from "node:http";
  */
 /** @typedef {{ method: string, id: string, file: string, range: string | null, at: number }} Asked `file`: "listing" for that */
 
+/** @param {string} file */
+const isWeights = (file) => /\.(safetensors|bin)$/.test(file);
+
 const EXPOSED = "ETag, Content-Range, Accept-Ranges, Retry-After";
 const sha256 = (/** @type {Buffer} */ bytes) => createHash("sha256").update(bytes).digest("hex");
 
@@ -74,7 +77,7 @@ export async function startHub(models) {
     asked.push({ method: request.method ?? "", id, file, range, at: performance.now() });
     if (!fault.no_cors) response.setHeader("Access-Control-Allow-Origin", "*");
     response.setHeader("Access-Control-Expose-Headers", EXPOSED);
-    const is_weights = file.endsWith(".safetensors");
+    const is_weights = isWeights(file);
     const busy = is_weights && request.method === "GET" ? fault.busy?.shift() : undefined;
     if (busy?.retry_after) response.setHeader("Retry-After", busy.retry_after);
     if (busy) return response.writeHead(busy.status).end();
@@ -115,7 +118,7 @@ export async function startHub(models) {
     }
     if (fault.no_listing || url.searchParams.get("blobs") !== "true") return not_found();
     const siblings = Object.entries(model).map(([rfilename, bytes]) => {
-      if (!/\.(safetensors|bin)$/.test(rfilename)) return { rfilename, size: bytes.length, blobId: "0" };
+      if (!isWeights(rfilename)) return { rfilename, size: bytes.length, blobId: "0" };
       const size = fault.announce ?? bytes.length;
       return { rfilename, size, blobId: "0", lfs: { sha256: sha256(bytes), size } };
     });
@@ -146,7 +149,7 @@ export async function startHub(models) {
     /** Requests for the weights' bytes, in order: the byte each began at. @param {string} id */
     starts: (id) =>
       asked
-        .filter((each) => each.id === id && each.method === "GET" && each.file.endsWith(".safetensors"))
+        .filter((each) => each.id === id && each.method === "GET" && isWeights(each.file))
         .map(({ range }) => Number(/\d+/.exec(range ?? "0")?.[0])),
     async close() {
       await Promise.all([stop(front.server), stop(files.server)]);

@@ -2,49 +2,28 @@
 /** Models from a hub that misbehaves, from the store and from files: what a person sees, and what was asked of the hub. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { tales, talesBeyondF16, talesInShards, talesOfOld, wide } from "./checkpoints.js";
-import { startHub } from "./hub.js";
-import { expect, readText, serveSite, test as base, waitForState } from "./site.js";
+import { download, expectNotice, lookUp, numbers, stored, waitForModel, withHub, withModels } from "./hubpage.js";
+import { expect, readText, serveSite, waitForState } from "./site.js";
 
 /** @typedef {import("@playwright/test").Page} Page */
-/** @typedef {Awaited<ReturnType<typeof startHub>>} Hub */
 
-const RETRY_MS = 40;
-const STALL_MS = 1500;
 const TEXT = "The old king went home to the castle by the sea.";
 
-/** The page, told of this hub instead of huggingface.co. @param {Hub} hub */
-const withHub = (hub) => (/** @type {string} */ html) => html
-  .replace(/connect-src [^;]+/, `connect-src 'self' ${hub.origins.join(" ")}`)
-  .replace(/<meta name="loupe-hub"[^>]*>/, `<meta name="loupe-hub" content="${hub.base}" data-retry-ms="${RETRY_MS}" data-stall-ms="${STALL_MS}">`);
+const models = () => {
+  const { "tokenizer.json": _, ...without_tokenizer } = tales();
+  return {
+    "loupe/tales": tales(),
+    "loupe/shards": talesInShards(3),
+    "loupe/wide": wide(),
+    "loupe/beyond-f16": talesBeyondF16(),
+    "loupe/no-weights": { "config.json": without_tokenizer["config.json"], "tokenizer.json": tales()["tokenizer.json"] },
+    "loupe/no-tokenizer": without_tokenizer,
+    "loupe/of-old": talesOfOld(),
+  };
+};
 
-/** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { hub: Hub, undisturbed: string, server: Awaited<ReturnType<typeof serveSite>> }>} */
-const test = /** @type {any} */ (base).extend({
-  hub: [
-    async (/** @type {{}} */ {}, /** @type {(hub: Hub) => Promise<void>} */ use) => {
-      const { "model.safetensors": weights, ...texts } = tales();
-      const { "tokenizer.json": _, ...without_tokenizer } = tales();
-      const hub = await startHub({
-        "loupe/tales": tales(),
-        "loupe/shards": talesInShards(3),
-        "loupe/wide": wide(),
-        "loupe/beyond-f16": talesBeyondF16(),
-        "loupe/pickled": { ...texts, "pytorch_model.bin": weights },
-        "loupe/no-tokenizer": without_tokenizer,
-        "loupe/of-old": talesOfOld(),
-      });
-      await use(hub);
-      await hub.close();
-    },
-    { scope: "worker" },
-  ],
-  server: [
-    async (/** @type {{ hub: Hub }} */ { hub }, /** @type {any} */ use) => {
-      const server = await serveSite({ html: withHub(hub) }, hub.origins);
-      await use(server);
-      server.close();
-    },
-    { scope: "worker" },
-  ],
+/** @type {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { hub: import("./hubpage.js").Hub, undisturbed: string }>} */
+const test = /** @type {any} */ (withModels(models)).extend({
   /** The digest of the data of Tales as an undisturbed download keeps it; every other way must come to the same. */
   undisturbed: [
     async (/** @type {any} */ { browser, server }, /** @type {any} */ use) => {
@@ -66,63 +45,6 @@ test.use({ serviceWorkers: "block" });
 
 // `undisturbed` is asked for here, so that what it downloads is forgotten too.
 test.beforeEach(({ hub, undisturbed }) => void (undisturbed && hub.reset()));
-
-/** Opens the panel and asks the hub for a model. @param {Page} page @param {string} id */
-async function lookUp(page, id) {
-  if (!(await page.locator("#models").isVisible())) await page.locator("#model-chip").click();
-  await page.locator("#hub-id").fill(id);
-  await page.getByRole("button", { name: "Look up" }).click();
-}
-
-/** Looks up and downloads; the bar or the picture says how it goes. @param {Page} page @param {string} id */
-async function download(page, id) {
-  await lookUp(page, id);
-  await page.locator("#hub-rows").getByRole("button", { name: /^Download/ }).click();
-}
-
-/** @param {Page} page @param {string} name */
-const waitForModel = async (page, name) => {
-  await expect(page.locator("#model-chip")).toContainText(name);
-  await waitForState(page, "ready");
-};
-
-/** The reading on the page, as numbers to compare. @param {Page} page */
-const numbers = (page) =>
-  page.evaluate(() => {
-    const { top_ids, stats } = /** @type {any} */ (window).loupePage.reading();
-    return { top_ids: [...top_ids], stats: Object.fromEntries(Object.entries(stats).map(([name, values]) => [name, [.../** @type {any} */ (values)].map(String)])) };
-  });
-
-/** What the store holds: about.json of each model, and the digest of its weights as they lie there. @param {Page} page */
-const stored = (page) =>
-  page.evaluate(async () => {
-    const root = await navigator.storage.getDirectory();
-    const found = [];
-    const models = await root.getDirectoryHandle("loupe").then((folder) => folder.getDirectoryHandle("models")).catch(() => null);
-    for await (const [key, folder] of /** @type {any} */ (models ?? new Map()).entries()) {
-      const get = async (/** @type {string} */ name) => (await folder.getFileHandle(name)).getFile();
-      const weights = await get("model.safetensors");
-      // Of the data: the header also records the sources, whose digests are not always known.
-      const all = await weights.arrayBuffer();
-      const start = 8 + Number(new DataView(all).getBigUint64(0, true));
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", all.slice(start)));
-      found.push({
-        key,
-        about: JSON.parse(await (await get("about.json")).text()),
-        bytes: weights.size,
-        sha256: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
-      });
-    }
-    return found;
-  });
-
-/** Waits for a notice with this code. @param {Page} page @param {string} code */
-async function expectNotice(page, code) {
-  const notice = page.locator("#notice");
-  await expect(notice).toBeVisible();
-  await expect(notice).toHaveAttribute("data-code", code);
-  return notice;
-}
 
 test("a model of the hub is downloaded, kept, opened without the hub, and deleted", async ({ page, site, hub, undisturbed }) => {
   await page.goto(site);
@@ -185,7 +107,7 @@ test("shards come to the same model", async ({ page, site, hub }) => {
   await waitForState(page, "ready");
   const bundled = await numbers(page);
   await lookUp(page, `${hub.base}/loupe/shards/tree/main`);
-  await expect(page.locator("#hub-status")).toHaveText("Found in 3 shards.");
+  await expect(page.locator("#hub-status")).toHaveText("Found: 3 safetensors files.");
   await page.locator("#hub-rows").getByRole("button", { name: /^Download/ }).click();
   await waitForModel(page, "loupe/shards");
   expect(await numbers(page)).toEqual(bundled);
@@ -274,7 +196,7 @@ test("what the hub does not have or does not give is said, and by its name", asy
     ["loupe/nothing", "no config.json of loupe/nothing at revision main"],
     ["loupe/tales@v9", "loupe/tales at revision v9"],
     ["loupe/shards", "(401)", "licence", "never signs in"],
-    ["loupe/pickled", "pytorch_model.bin", "safe_serialization=True"],
+    ["loupe/no-weights", "no model.safetensors and no pytorch_model.bin of loupe/no-weights", "no index of shards"],
     ["loupe/no-tokenizer", "no tokenizer.json of loupe/no-tokenizer"],
     ["loupe/tales", "does not allow other pages to read", "CORS"],
     ["not a name", "not the name of a model"],
@@ -369,7 +291,7 @@ test("a second tab that stores the same model opens it without keeping it", asyn
   await waitForState(second, "ready");
   hub.set("loupe/tales");
   await lookUp(second, "loupe/tales");
-  await expect(second.locator("#hub-status")).toHaveText("Found: it is in the list above.");
+  await expect(second.locator("#hub-status")).toHaveText("Found: one safetensors file. It is in the list above.");
   await second.locator(".row.chosen").getByRole("button", { name: "Resume" }).click();
   await waitForModel(second, "loupe/tales");
   await expect(await expectNotice(second, "NoModificationAllowedError")).toContainText("Another tab");

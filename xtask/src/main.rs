@@ -16,7 +16,7 @@ cargo xtask bench [what]  measure: kernels (this machine's Vulkan), page (headle
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
 cargo xtask bench load NAME       its load in headless Chromium
-cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy
+cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
 
 fn main() -> ExitCode {

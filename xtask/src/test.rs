@@ -93,11 +93,12 @@ fn rust(count: &mut Count) -> Outcome {
 
 /// The targets in fuzz/fuzz_targets, the number of inputs that each gets besides its committed ones, and the largest
 /// length of an input. Units: bytes. The seed is fixed, so the inputs are the same in every run.
-const FUZZ: [(&str, u32, u32); 4] = [
+const FUZZ: [(&str, u32, u32); 5] = [
     ("checkpoint", 300_000, 4096),
     ("tokenizer", 20_000, 1024),
     ("config", 300_000, 1024),
     ("copy", 300_000, 2048),
+    ("torch", 300_000, 2048),
 ];
 
 /// Mutates untrusted files. libFuzzer without a sanitizer needs no nightly compiler.

@@ -2,8 +2,8 @@
 /** What the page reads of strangers' files, mutated: it is read or refused with a code, and never anything else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { shardsOf } from "../../../www/hub.js";
 import { codeOf } from "../../../www/outcome.js";
+import { FORMATS, formatOf, numbered, shardsOf } from "../../../www/weights.js";
 
 const INDEX = JSON.stringify({
   metadata: { total_size: 548105171 },
@@ -21,8 +21,24 @@ function noise(seed) {
   };
 }
 
+const [SAFETENSORS, PYTORCH] = FORMATS;
+
+test("a file's name tells its format, and its number how many there are", () => {
+  for (const [name, format] of /** @type {const} */ ([
+    ["model.safetensors", SAFETENSORS], ["pytorch_model.bin", PYTORCH], ["x.pt", PYTORCH], ["x.pth", PYTORCH], ["training_args.bin", null],
+    ["optimizer.pt", null], ["rng_state_0.pth", null], ["tokenizer.json", null], ["../x.bin", null], ["x.bin.txt", null],
+  ])) assert.equal(formatOf(name), format, name);
+  const both = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
+  assert.deepEqual(numbered([both[1]]), both);
+  assert.deepEqual(numbered(["a.bin", both[0]]), both);
+  assert.deepEqual(numbered(["a.bin", "b.bin"]), ["a.bin", "b.bin"]);
+  const index = JSON.stringify({ weight_map: { a: both[1], b: both[0] } });
+  assert.deepEqual(shardsOf(index, "the index", PYTORCH), both);
+  assert.throws(() => shardsOf(index, "the index", SAFETENSORS), /not an index of safetensors files/);
+});
+
 test("an index of shards names plain files beside it, or is refused", () => {
-  assert.deepEqual(shardsOf(INDEX, "the index"), ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
+  assert.deepEqual(shardsOf(INDEX, "the index", SAFETENSORS), ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
   const next = noise(1);
   let n_read = 0;
   for (let i = 0; i < N_MUTATIONS; i++) {
@@ -32,7 +48,7 @@ test("an index of shards names plain files beside it, or is refused", () => {
       text = text.slice(0, at) + PIECES[next(PIECES.length)] + text.slice(at + length);
     }
     try {
-      const names = shardsOf(text, "the index");
+      const names = shardsOf(text, "the index", SAFETENSORS);
       n_read++;
       assert.ok(names.length > 0 && new Set(names).size === names.length);
       for (const name of names) assert.match(name, /^[^/\\%\0]+\.safetensors$/, text);

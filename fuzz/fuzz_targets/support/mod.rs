@@ -1,0 +1,91 @@
+//! Shared by the targets that read files of weights: memory is counted, and a file is read in any pieces.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use super::checkpoint::{Event, Header, Index, Reader};
+
+/// Counts the allocated bytes.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is forwarded to the system's allocator; only numbers are kept in addition.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(now, Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Memory that any reader may take. Units: bytes.
+const BASE: usize = 64 << 10;
+
+/// The result of reading a file: its header, the bytes of every tensor, and the error, if any.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outcome {
+    pub header: Option<Header>,
+    pub data: Vec<(usize, Vec<u8>)>,
+    pub error: Option<&'static str>,
+}
+
+fn read_in(bytes: &[u8], index: Option<&Index>, mut cut: impl FnMut() -> usize) -> Outcome {
+    let mut out = Outcome::default();
+    let mut reader = Reader::new(None);
+    if let Some(error) = index.and_then(|index| reader.set_index(index.clone()).err()) {
+        out.error = Some(error.code());
+        return out;
+    }
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (mut piece, after) = rest.split_at(cut().clamp(1, rest.len()));
+        rest = after;
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(Event::Header(header))) => out.header = Some(header.clone()),
+                Ok(Some(Event::Data { index, bytes, .. })) => match out.data.last_mut() {
+                    Some((i, all)) if *i == index => all.extend_from_slice(bytes),
+                    _ => out.data.push((index, bytes.to_vec())),
+                },
+                Ok(None) => break,
+                Err(error) => {
+                    out.error = Some(error.code());
+                    return out;
+                }
+            }
+        }
+    }
+    out.error = reader.finish().err().map(|e| e.code());
+    out
+}
+
+/// Reads a file whole, byte by byte, and cut by the input itself: each gives the same, and the first takes at
+/// most `per_byte` bytes of memory for every byte of the file, and a constant.
+pub fn read_in_all_ways(
+    file: &[u8],
+    index: Option<&Index>,
+    input: &[u8],
+    per_byte: usize,
+) -> Outcome {
+    let before = NOW.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let whole = read_in(file, index, || usize::MAX);
+    let taken = PEAK.load(Relaxed) - before;
+    assert!(taken <= BASE + per_byte * file.len(), "{taken} bytes for {}", file.len());
+
+    assert_eq!(read_in(file, index, || 1), whole, "byte by byte");
+    let mut cuts = input.iter().cycle();
+    let next = || usize::from(*cuts.next().unwrap_or(&1));
+    assert_eq!(read_in(file, index, next), whole, "cut by the input itself");
+    whole
+}

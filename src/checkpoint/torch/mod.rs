@@ -1,0 +1,588 @@
+//! A file that `torch.save` wrote: a zip file, or the stream that PyTorch wrote before version 1.6. A pickle
+//! says which tensors there are; their elements follow in storages, which tensors may share.
+//!
+//! Source: `torch/serialization.py` of PyTorch.
+
+mod pickle;
+mod views;
+mod zip;
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+
+use super::digest::Digest;
+use super::header::{Header, MAX_HEADER, TensorInfo};
+use super::reader::Event;
+use pickle::{Contents, Machine, Storage, Value, View};
+use views::{Held, Layout};
+use zip::{Entry, bad};
+
+pub use zip::{Index, IndexReader, Range};
+
+/// Places or lengths by name.
+type Numbers = HashMap<String, u64>;
+
+/// Bytes of a pickle that are interpreted at once.
+const STEP: usize = 4096;
+/// Longest entry of unknown length that is passed over: version, byte order, serialization id.
+const MAX_SMALL: usize = 4096;
+/// The number that begins the old format, lowest byte first.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+/// Its version.
+const PROTOCOL: i64 = 1001;
+
+/// What the next byte belongs to.
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// A pickle of the old format: its place among the five.
+    Pickle(usize),
+    /// The number of elements in front of a storage of the old format: its place in the list of keys.
+    Count(usize),
+    /// The sizes after an entry of this length, if that is known, or the header of the next entry.
+    Entry(Option<u64>),
+    /// `data.pkl`: its length, if that is known, and the bytes taken.
+    Contents { size: Option<u64>, taken: u64 },
+    /// An entry that is passed over: the bytes that are left, and its length.
+    Skip { left: u64, size: u64 },
+    /// A small entry, such as the byte order: its length, if that is known.
+    Small { size: Option<u64>, is_byte_order: bool },
+    /// A storage, and the bytes of it that were taken.
+    Storage { storage: usize, taken: u64 },
+    /// The tensors of a storage that is held.
+    Held { storage: usize },
+    /// What follows the last storage.
+    End,
+}
+
+/// Reads one file from pieces of any size.
+#[derive(Debug, Default)]
+pub(super) struct Torch {
+    is_zip: bool,
+    state: Option<State>,
+    /// Bytes of headers and pickles that are not complete.
+    buffer: Vec<u8>,
+    machine: Machine,
+    /// Bytes of the pickles so far.
+    pickled: u64,
+    /// Digest of the pickles, which identifies the file.
+    digest: Digest,
+    /// The value of the pickle with the tensors, in the old format.
+    root: usize,
+    storages: Vec<Storage>,
+    /// Place of a storage by its key.
+    by_key: Numbers,
+    /// The order of the storages in the old format.
+    order: Vec<usize>,
+    /// Place of the current storage in it.
+    place: usize,
+    is_read: Vec<bool>,
+    tensors: Vec<(String, View)>,
+    header: Option<Header>,
+    /// Whether the header was returned.
+    is_announced: bool,
+    /// One for each storage, once it is known which tensors are wanted.
+    layouts: Vec<Layout>,
+    held: Held,
+    index: Option<Index>,
+}
+
+impl Torch {
+    /// A reader of a zip file, or of the stream of the old format.
+    pub(super) fn new(is_zip: bool) -> Torch {
+        Torch { is_zip, ..Torch::default() }
+    }
+
+    fn state(&self) -> State {
+        let first = if self.is_zip { State::Entry(None) } else { State::Pickle(0) };
+        self.state.unwrap_or(first)
+    }
+
+    /// Uses the directory of a zip file of which nothing was read yet.
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    pub(super) fn set_index(&mut self, mut index: Index) -> Result<()> {
+        let bytes = std::mem::take(&mut index.pickle);
+        self.index = Some(index);
+        let mut rest = &bytes[..];
+        while self.header.is_none() && !rest.is_empty() {
+            self.step(&mut rest)?;
+        }
+        self.state = None;
+        self.buffer.clear();
+        match self.header {
+            Some(_) => Ok(()),
+            None => Err(bad("data.pkl is cut")),
+        }
+    }
+
+    /// The header, once it is known.
+    pub(super) fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Digest of the pickles, and the length of the file: of a zip file without the headers of its entries.
+    pub(super) fn identity(&self) -> (String, u64) {
+        let counts = 8 * self.order.len() as u64;
+        let storages = self.storages.iter().map(Storage::bytes).fold(0, u64::saturating_add);
+        (self.digest.hex(), (self.pickled + counts).saturating_add(storages))
+    }
+
+    /// Chooses the tensors that are wanted; all are until then.
+    ///
+    /// Errors: `unsupported-model`.
+    pub(super) fn choose(&mut self, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let mut of_storage = vec![Vec::new(); self.storages.len()];
+        for (index, (name, view)) in self.tensors.iter().enumerate() {
+            if let Some(wanted) = of_storage.get_mut(view.storage)
+                && is_wanted(name)
+            {
+                wanted.push(index);
+            }
+        }
+        let layouts = self.storages.iter().zip(of_storage);
+        let layouts = layouts.map(|(storage, wanted)| Layout::of(storage, wanted, &self.tensors));
+        self.layouts = layouts.collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    /// Whether the last byte taken ended a storage, and all its tensors were returned.
+    pub(super) fn is_between(&self) -> bool {
+        let is_between = matches!(self.state(), State::Count(_) | State::Entry(_) | State::End);
+        is_between && self.buffer.is_empty()
+    }
+
+    /// Whether every storage was passed.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.state(), State::End)
+    }
+
+    /// Continues at byte `offset` of the file; false if no storage can end there.
+    pub(super) fn seek(&mut self, offset: u64) -> bool {
+        self.buffer.clear();
+        if self.is_zip {
+            // If an entry does not end there, its header is not found, which is an error.
+            self.state = None;
+            return self.header.is_some();
+        }
+        let mut at = self.pickled;
+        for place in 0..=self.order.len() {
+            if at == offset {
+                self.begin_place(place);
+                return true;
+            }
+            let storage = self.order.get(place).and_then(|&index| self.storages.get(index));
+            at = at.saturating_add(8).saturating_add(storage.map_or(0, Storage::bytes));
+        }
+        false
+    }
+
+    /// As [`super::Reader::next`].
+    pub(super) fn next<'r, 'b: 'r>(
+        &'r mut self,
+        bytes: &mut &'b [u8],
+    ) -> Result<Option<Event<'r>>> {
+        loop {
+            if self.header.is_some() && !self.is_announced {
+                self.is_announced = true;
+                return Ok(self.header.as_ref().map(Event::Header));
+            }
+            match self.state() {
+                State::Held { storage } => {
+                    if let Some(index) = self.put_in_order(storage) {
+                        return Ok(event(self.header.as_ref(), index, self.held.piece()));
+                    }
+                }
+                _ if bytes.is_empty() => return Ok(None),
+                State::Storage { storage, taken } => {
+                    if let Some((index, piece)) = self.take_storage(storage, taken, bytes) {
+                        return Ok(event(self.header.as_ref(), index, piece));
+                    }
+                }
+                _ => self.step(bytes)?,
+            }
+        }
+    }
+
+    /// Takes bytes that are not those of a storage.
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    fn step(&mut self, bytes: &mut &[u8]) -> Result<()> {
+        match self.state() {
+            State::Pickle(place) => {
+                if let Some(root) = self.interpret(bytes, usize::MAX)? {
+                    self.end_pickle(place, root)?;
+                }
+            }
+            State::Count(place) => {
+                if self.fill(8, bytes) {
+                    self.check_count(place)?;
+                }
+            }
+            State::Entry(size) => self.next_entry(size, bytes)?,
+            State::Contents { size, taken } => {
+                let before = self.pickled;
+                let most = size.map_or(usize::MAX, |size| to_usize(size - taken));
+                let root = self.interpret(bytes, most)?;
+                let taken = taken + (self.pickled - before);
+                match root {
+                    Some(_) if size.is_some_and(|size| size != taken) => {
+                        return Err(bad("bytes follow after the pickle in data.pkl"));
+                    }
+                    Some(root) => {
+                        let contents = std::mem::take(&mut self.machine).contents(root)?;
+                        self.set_contents(contents);
+                        self.state = Some(State::Entry(Some(taken)));
+                    }
+                    None if size == Some(taken) => return Err(bad("data.pkl is cut")),
+                    None => self.state = Some(State::Contents { size, taken }),
+                }
+            }
+            State::Skip { left, size } => {
+                let left = left - advance(bytes, left).len() as u64;
+                self.state = Some(match left {
+                    0 => State::Entry(Some(size)),
+                    _ => State::Skip { left, size },
+                });
+            }
+            State::Small { size, is_byte_order } => self.take_small(size, is_byte_order, bytes)?,
+            State::End if self.is_zip => *bytes = &[],
+            State::End => {
+                let n = bytes.len();
+                return Err(bad_stream(&format!("{n} bytes follow after the last storage")));
+            }
+            State::Storage { .. } | State::Held { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Moves bytes into the buffer until it has `n`; true once it has.
+    fn fill(&mut self, n: usize, bytes: &mut &[u8]) -> bool {
+        let missing = n.saturating_sub(self.buffer.len());
+        self.buffer.extend_from_slice(advance(bytes, missing as u64));
+        self.buffer.len() >= n
+    }
+
+    /// Interprets at most `most` bytes of a pickle; its value once it ends.
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    fn interpret(&mut self, bytes: &mut &[u8], most: usize) -> Result<Option<usize>> {
+        let mut rest = *bytes;
+        let before = self.buffer.len();
+        let piece = advance(&mut rest, most.min(STEP) as u64);
+        self.buffer.extend_from_slice(piece);
+        let (used, root) = self.machine.run(&self.buffer)?;
+        let taken = match root {
+            Some(_) => used.saturating_sub(before),
+            None => piece.len(),
+        };
+        let piece = advance(bytes, taken as u64);
+        self.digest.update(piece);
+        self.pickled += piece.len() as u64;
+        self.buffer.drain(..used.min(self.buffer.len()));
+        if root.is_some() {
+            self.buffer.clear();
+        }
+        match self.pickled > MAX_HEADER {
+            true => {
+                let most = format!("its pickles: expected at most {MAX_HEADER} bytes, got more");
+                Err(Error::BadHeader(most))
+            }
+            false => Ok(root),
+        }
+    }
+
+    fn set_contents(&mut self, contents: Contents) {
+        let Contents { storages, by_key, tensors } = contents;
+        self.by_key = by_key;
+        self.is_read = vec![false; storages.len()];
+        let mut end = 0;
+        let infos = tensors.iter().map(|(name, view)| {
+            let kind = storages.get(view.storage).map(|storage| storage.kind);
+            let size = kind.map_or(0, |kind| kind.size);
+            let start = end;
+            end = view.shape.iter().fold(size, |n, &d| n.saturating_mul(d)).saturating_add(start);
+            TensorInfo {
+                name: name.clone(),
+                element: kind.map_or_else(|| Err(String::new()), |kind| kind.element()),
+                shape: view.shape.clone(),
+                start,
+                end,
+            }
+        });
+        self.header = Some(Header { tensors: infos.collect(), ..Header::default() });
+        (self.storages, self.tensors) = (storages, tensors);
+    }
+
+    /// Ends a pickle of the old format.
+    ///
+    /// Errors: `bad-header`, `unsupported-model`.
+    fn end_pickle(&mut self, place: usize, root: usize) -> Result<()> {
+        match (place, self.machine.value(root)) {
+            (0, Value::Long(magic)) if *magic == MAGIC => {}
+            (0, _) => return Err(bad_stream("it is a pickle that torch.save did not write")),
+            (1, Value::Int(PROTOCOL)) => {}
+            (1, _) => return Err(bad_stream(&format!("expected version {PROTOCOL}"))),
+            (2, _) => {
+                let order = self.machine.entry(root, "little_endian");
+                match order.map(|index| self.machine.value(index)) {
+                    Some(Value::Bool(true)) => {}
+                    Some(Value::Bool(false)) => return Err(big_endian()),
+                    _ => return Err(bad_stream("it does not state its byte order")),
+                }
+            }
+            (3, _) => self.root = root,
+            _ => return self.end_keys(root),
+        }
+        self.state = Some(State::Pickle(place + 1));
+        Ok(())
+    }
+
+    /// The last pickle of the old format lists the keys of the storages in the order of the file.
+    fn end_keys(&mut self, root: usize) -> Result<()> {
+        let machine = std::mem::take(&mut self.machine);
+        let keys = machine.texts(root).map(|keys| keys.into_iter().map(String::from).collect());
+        let keys: Vec<String> = keys.ok_or_else(|| bad_stream("no list of storages"))?;
+        self.set_contents(machine.contents(self.root)?);
+        let mut is_listed = vec![false; self.storages.len()];
+        for key in keys {
+            let index = self.by_key.get(&key).map_or(usize::MAX, |&index| to_usize(index));
+            match is_listed.get_mut(index) {
+                Some(is_listed) if !*is_listed => *is_listed = true,
+                _ => return Err(bad_stream("its list of storages is not that of its tensors")),
+            }
+            self.order.push(index);
+        }
+        if is_listed.contains(&false) {
+            return Err(bad_stream("its list of storages is not that of its tensors"));
+        }
+        self.begin_place(0);
+        Ok(())
+    }
+
+    fn begin_place(&mut self, place: usize) {
+        self.place = place;
+        self.state = Some(match place < self.order.len() {
+            true => State::Count(place),
+            false => State::End,
+        });
+    }
+
+    /// Compares the number of elements in front of a storage with that of its tensors.
+    fn check_count(&mut self, place: usize) -> Result<()> {
+        let index = self.order.get(place).copied().unwrap_or(usize::MAX);
+        let expected = self.storages.get(index).map_or(0, |storage| storage.n);
+        let got = self.buffer.first_chunk().map_or(0, |&count| u64::from_le_bytes(count));
+        self.buffer.clear();
+        if got != expected {
+            return Err(bad_stream(&format!("a storage: expected {expected} elements, got {got}")));
+        }
+        self.begin_storage(index)
+    }
+
+    /// Takes the header of the next entry of a zip file, or the sizes after the last one.
+    fn next_entry(&mut self, size: Option<u64>, bytes: &mut &[u8]) -> Result<()> {
+        if !self.fill(zip::DESCRIPTOR.len(), bytes) {
+            return Ok(());
+        }
+        if self.buffer.starts_with(&zip::DESCRIPTOR) {
+            if self.fill(zip::MAX_DESCRIPTOR, bytes) {
+                let n = zip::descriptor_length(&self.buffer, size)?;
+                self.buffer.drain(..n);
+                self.state = Some(State::Entry(None));
+            }
+            return Ok(());
+        }
+        if zip::is_directory(&self.buffer) {
+            self.state = Some(State::End);
+            return if self.header.is_some() { Ok(()) } else { Err(zip::no_pickle()) };
+        }
+        if !self.buffer.starts_with(&zip::LOCAL) {
+            return Err(bad("what follows an entry is not the next one"));
+        }
+        if self.fill(zip::LOCAL_BYTES, bytes) && self.fill(zip::local_length(&self.buffer), bytes) {
+            let entry = Entry::parse(&self.buffer)?;
+            self.buffer.clear();
+            self.begin_entry(entry)?;
+        }
+        Ok(())
+    }
+
+    /// Errors: `bad-header`.
+    fn begin_entry(&mut self, Entry { name, size }: Entry) -> Result<()> {
+        let shown = pickle::shown(&name);
+        let size = match (&self.index, size) {
+            (None, size) => size,
+            (Some(index), size) => match index.size(&name) {
+                Some(known) if size.is_none_or(|size| size == known) => Some(known),
+                _ => return Err(bad(&format!("entry {shown} is another one in the directory"))),
+            },
+        };
+        if let Some(key) = name.strip_prefix("data/")
+            && let Some(&storage) = self.by_key.get(key)
+        {
+            let storage = to_usize(storage);
+            let expected = self.storages.get(storage).map_or(0, Storage::bytes);
+            if let Some(size) = size.filter(|&size| size != expected) {
+                let got = format!("entry {shown}: expected {expected} bytes, got {size}");
+                return Err(bad(&got));
+            }
+            return self.begin_storage(storage);
+        }
+        self.state = Some(match (name.as_str(), size) {
+            ("data.pkl", size) if self.header.is_none() => State::Contents { size, taken: 0 },
+            ("data.pkl", None) => return Err(bad("it has two data.pkl")),
+            ("byteorder", size) => State::Small { size, is_byte_order: true },
+            (_, Some(0)) => State::Entry(Some(0)),
+            (name, Some(size)) if self.header.is_some() || !name.starts_with("data/") => {
+                State::Skip { left: size, size }
+            }
+            (name, _) if name.starts_with("data/") => {
+                return Err(bad(&format!(
+                    "entry {shown} is not one that data.pkl before it names"
+                )));
+            }
+            (_, size) => State::Small { size, is_byte_order: false },
+        });
+        Ok(())
+    }
+
+    /// Takes a small entry, whose end is known from its length or from the sizes after it.
+    fn take_small(
+        &mut self,
+        size: Option<u64>,
+        is_byte_order: bool,
+        bytes: &mut &[u8],
+    ) -> Result<()> {
+        let n = match size {
+            Some(size) if size > MAX_SMALL as u64 => return Err(bad("a small entry is too long")),
+            Some(size) => self.fill(to_usize(size), bytes).then_some(to_usize(size)),
+            None => loop {
+                let n = self.buffer.len();
+                if let Some(start) = n.checked_sub(zip::SMALL_DESCRIPTOR)
+                    && zip::is_descriptor_of(&self.buffer, start)
+                {
+                    break Some(start);
+                }
+                if n > MAX_SMALL {
+                    return Err(bad("an entry without a length is too long"));
+                }
+                if !self.fill(n + 1, bytes) {
+                    break None;
+                }
+            },
+        };
+        let Some(n) = n else { return Ok(()) };
+        let content = self.buffer.get(..n).unwrap_or_default();
+        if is_byte_order && content != b"little" {
+            return Err(big_endian());
+        }
+        self.buffer.drain(..n);
+        self.state = Some(State::Entry(Some(n as u64)));
+        Ok(())
+    }
+
+    /// Errors: `bad-header` for a storage that was read already, `unsupported-model`.
+    fn begin_storage(&mut self, storage: usize) -> Result<()> {
+        if self.layouts.is_empty() {
+            self.choose(|_| true)?;
+        }
+        match self.is_read.get_mut(storage) {
+            Some(is_read) if !*is_read => *is_read = true,
+            _ => return Err(Error::BadHeader("a storage is there twice".into())),
+        }
+        self.go_on(storage, 0);
+        Ok(())
+    }
+
+    /// Continues behind `taken` bytes of a storage.
+    fn go_on(&mut self, storage: usize, taken: u64) {
+        let bytes = self.storages.get(storage).map_or(0, Storage::bytes);
+        let is_held = matches!(self.layouts.get(storage), Some(Layout::Held(_)));
+        match (taken < bytes, is_held) {
+            (true, _) => self.state = Some(State::Storage { storage, taken }),
+            (false, true) => self.state = Some(State::Held { storage }),
+            (false, false) => self.end_storage(bytes),
+        }
+    }
+
+    fn end_storage(&mut self, bytes: u64) {
+        match self.is_zip {
+            true => self.state = Some(State::Entry(Some(bytes))),
+            false => self.begin_place(self.place + 1),
+        }
+    }
+
+    /// Takes the next bytes of a storage; some of them, if they are those of a tensor as they are.
+    fn take_storage<'b>(
+        &mut self,
+        storage: usize,
+        taken: u64,
+        bytes: &mut &'b [u8],
+    ) -> Option<(usize, &'b [u8])> {
+        let all = self.storages.get(storage).map_or(0, Storage::bytes);
+        let (index, piece) = match self.layouts.get(storage) {
+            Some(Layout::Held(_)) => {
+                let piece = advance(bytes, all - taken);
+                self.held.push(piece);
+                (None, piece)
+            }
+            Some(Layout::InOrder(spans)) => {
+                // The first that has not ended.
+                let next = spans.get(spans.partition_point(|&(_, _, end)| end <= taken));
+                match next {
+                    Some(&(index, start, end)) if start <= taken => {
+                        (Some(index), advance(bytes, end - taken))
+                    }
+                    Some(&(_, start, _)) => (None, advance(bytes, start - taken)),
+                    None => (None, advance(bytes, all - taken)),
+                }
+            }
+            None => (None, advance(bytes, all - taken)),
+        };
+        self.go_on(storage, taken + piece.len() as u64);
+        index.map(|index| (index, piece))
+    }
+
+    /// Puts the next bytes of a storage that is held in order: the tensor that they belong to, or none
+    /// between two tensors.
+    fn put_in_order(&mut self, storage: usize) -> Option<usize> {
+        let kind = self.storages.get(storage).map(|storage| storage.kind);
+        let wanted = match self.layouts.get(storage) {
+            Some(Layout::Held(wanted)) => wanted.get(self.held.tensor()),
+            _ => None,
+        };
+        let view = wanted.and_then(|&index| self.tensors.get(index));
+        let (Some(&index), Some((_, view)), Some(kind)) = (wanted, view, kind) else {
+            self.held = Held::default();
+            self.end_storage(self.storages.get(storage).map_or(0, Storage::bytes));
+            return None;
+        };
+        self.held.next(view, kind.size).then_some(index)
+    }
+}
+
+/// Bytes of a tensor.
+fn event<'r>(header: Option<&'r Header>, index: usize, bytes: &'r [u8]) -> Option<Event<'r>> {
+    let tensor = header?.tensors.get(index)?;
+    Some(Event::Data { index, tensor, bytes })
+}
+
+/// Removes at most `n` bytes from the front.
+fn advance<'b>(bytes: &mut &'b [u8], n: u64) -> &'b [u8] {
+    let (front, rest) = bytes.split_at(to_usize(n).min(bytes.len()));
+    *bytes = rest;
+    front
+}
+
+fn to_usize(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+fn big_endian() -> Error {
+    Error::UnsupportedModel("the file's byte order is not little-endian".into())
+}
+
+fn bad_stream(reason: &str) -> Error {
+    Error::BadHeader(format!("PyTorch's old format: {reason}"))
+}

@@ -1,0 +1,96 @@
+// @ts-check
+/** The page beside a hub of its own: what a person does with models, and what the store and the hub then say. */
+import { startHub } from "./hub.js";
+import { expect, serveSite, test as base, waitForState } from "./site.js";
+
+/** @typedef {import("@playwright/test").Page} Page */
+/** @typedef {Awaited<ReturnType<typeof startHub>>} Hub */
+
+const RETRY_MS = 40;
+const STALL_MS = 1500;
+
+/** The page, told of this hub instead of huggingface.co. @param {Hub} hub */
+export const withHub = (hub) => (/** @type {string} */ html) => html
+  .replace(/connect-src [^;]+/, `connect-src 'self' ${hub.origins.join(" ")}`)
+  .replace(/<meta name="loupe-hub"[^>]*>/, `<meta name="loupe-hub" content="${hub.base}" data-retry-ms="${RETRY_MS}" data-stall-ms="${STALL_MS}">`);
+
+/**
+ * Tests beside a hub that has these models.
+ * @param {() => Record<string, import("./checkpoints.js").Folder>} models by id
+ * @returns {import("@playwright/test").TestType<import("@playwright/test").PlaywrightTestArgs & { site: string }, { hub: Hub, server: Awaited<ReturnType<typeof serveSite>> }>}
+ */
+export const withModels = (models) => /** @type {any} */ (base).extend({
+  hub: [
+    async (/** @type {{}} */ {}, /** @type {(hub: Hub) => Promise<void>} */ use) => {
+      const hub = await startHub(models());
+      await use(hub);
+      await hub.close();
+    },
+    { scope: "worker" },
+  ],
+  server: [
+    async (/** @type {{ hub: Hub }} */ { hub }, /** @type {any} */ use) => {
+      const server = await serveSite({ html: withHub(hub) }, hub.origins);
+      await use(server);
+      server.close();
+    },
+    { scope: "worker" },
+  ],
+});
+
+/** Opens the panel and asks the hub for a model. @param {Page} page @param {string} id */
+export async function lookUp(page, id) {
+  if (!(await page.locator("#models").isVisible())) await page.locator("#model-chip").click();
+  await page.locator("#hub-id").fill(id);
+  await page.getByRole("button", { name: "Look up" }).click();
+}
+
+/** Looks up and downloads; the bar or the picture says how it goes. @param {Page} page @param {string} id */
+export async function download(page, id) {
+  await lookUp(page, id);
+  await page.locator("#hub-rows").getByRole("button", { name: /^Download/ }).click();
+}
+
+/** @param {Page} page @param {string} name */
+export const waitForModel = async (page, name) => {
+  await expect(page.locator("#model-chip")).toContainText(name);
+  await waitForState(page, "ready");
+};
+
+/** The reading on the page, as numbers to compare. @param {Page} page */
+export const numbers = (page) =>
+  page.evaluate(() => {
+    const { top_ids, stats } = /** @type {any} */ (window).loupePage.reading();
+    return { top_ids: [...top_ids], stats: Object.fromEntries(Object.entries(stats).map(([name, values]) => [name, [.../** @type {any} */ (values)].map(String)])) };
+  });
+
+/** What the store holds: about.json of each model, and the digest of its weights as they lie there. @param {Page} page */
+export const stored = (page) =>
+  page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    const found = [];
+    const models = await root.getDirectoryHandle("loupe").then((folder) => folder.getDirectoryHandle("models")).catch(() => null);
+    for await (const [key, folder] of /** @type {any} */ (models ?? new Map()).entries()) {
+      const get = async (/** @type {string} */ name) => (await folder.getFileHandle(name)).getFile();
+      const weights = await get("model.safetensors");
+      // Of the data: the header also records the sources, whose digests are not always known.
+      const all = await weights.arrayBuffer();
+      const start = 8 + Number(new DataView(all).getBigUint64(0, true));
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", all.slice(start)));
+      found.push({
+        key,
+        about: JSON.parse(await (await get("about.json")).text()),
+        bytes: weights.size,
+        sha256: Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join(""),
+      });
+    }
+    return found;
+  });
+
+/** Waits for a notice with this code. @param {Page} page @param {string} code */
+export async function expectNotice(page, code) {
+  const notice = page.locator("#notice");
+  await expect(notice).toBeVisible();
+  await expect(notice).toHaveAttribute("data-code", code);
+  return notice;
+}

@@ -1,0 +1,44 @@
+// @ts-check
+/** The names that files of weights have, by format, in the order in which the formats are looked for. */
+import { LoupeError } from "./outcome.js";
+
+/**
+ * @typedef {object} Format
+ * @property {string} name
+ * @property {string} whole the file that has everything
+ * @property {string} index of the shards
+ * @property {RegExp} file a name that such a file may have
+ */
+
+/** @type {Format[]} */
+export const FORMATS = [
+  { name: "safetensors", whole: "model.safetensors", index: "model.safetensors.index.json", file: /^[\w.-]+\.safetensors$/ },
+  { name: "PyTorch", whole: "pytorch_model.bin", index: "pytorch_model.bin.index.json", file: /^[\w.-]+\.(bin|pt|pth)$/ },
+];
+
+/** What trainers put beside the weights. */
+const NO_WEIGHTS = /^(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)$/;
+const NUMBERED = /^(.*)-(\d{5})-of-(\d{5})(\.[a-z]+)$/;
+
+/** The format of a file of weights, by its name. @param {string} name */
+export const formatOf = (name) => FORMATS.find(({ file }) => file.test(name) && !NO_WEIGHTS.test(name)) ?? null;
+
+/** The distinct files that an index of shards names, in the order of their names. @param {string} text @param {string} what @param {Format} format */
+export function shardsOf(text, what, format) {
+  /** @type {string[]} */
+  let names = [];
+  try {
+    names = [...new Set(Object.values(JSON.parse(text).weight_map).map(String))].sort();
+  } catch { /* reported below */ }
+  if (names.length === 0 || !names.every((name) => format.file.test(name))) {
+    throw new LoupeError("bad-header", `${what} is not an index of ${format.name} files.`);
+  }
+  return names;
+}
+
+/** Every shard that the numbers in these names speak of; all of the names if there are none. @param {string[]} names */
+export function numbered(names) {
+  const [, stem, , count, extension] = names.map((name) => NUMBERED.exec(name)).find(Boolean) ?? [];
+  if (stem === undefined) return names;
+  return Array.from({ length: Number(count) }, (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${count}${extension}`);
+}
