@@ -8,7 +8,7 @@ mod support;
 use js_sys::{Array, Function, Promise, Uint8Array};
 use loupe::web::{Loupe, Reading};
 use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
-use support::script::{code, error_code, get, load, options, script, tales};
+use support::script::{code, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -147,6 +147,55 @@ async fn sources_are_checked_and_their_own_errors_are_passed_on() {
     let gone = script(gone, &JsValue::UNDEFINED);
     let error = load(&loupe, &[("weights", gone)]).await.expect_err("rejected");
     assert_eq!(error_code(&error), "not-found");
+}
+
+const CTRL_CONFIG: &str = include_str!("golden/ctrl/config.json");
+const CTRL: &[u8] = include_bytes!("golden/ctrl/model.safetensors");
+const CTRL_ZIP: &[u8] = include_bytes!("golden/torch/ctrl_zip.bin");
+
+/// What the small CTRL predicts.
+async fn ctrl_ids(loupe: &Loupe) -> Vec<u32> {
+    let ids = script("[3, 1, 4, 1, 5]", &JsValue::UNDEFINED);
+    let value = JsFuture::from(loupe.read(ids, JsValue::UNDEFINED)).await.expect("a reading");
+    Reading::try_from_js_value(value).expect("a Reading").top_ids()
+}
+
+#[wasm_bindgen_test]
+async fn a_file_of_pytorch_is_followed_as_a_stream_or_read_by_its_directory_and_resumed() {
+    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let load_ctrl = async |weights: JsValue, keep: JsValue| {
+        let none = ("tokenizer", JsValue::NULL);
+        let all = [("config", CTRL_CONFIG.into()), none, ("weights", weights), ("keep", keep)];
+        load(&loupe, &all).await
+    };
+    load_ctrl(stream(CTRL), JsValue::NULL).await.expect("it loads");
+    let expected = ctrl_ids(&loupe).await;
+    load_ctrl(stream(CTRL_ZIP), JsValue::NULL).await.expect("a stream is followed");
+    assert_eq!(ctrl_ids(&loupe).await, expected);
+
+    let opened = |source: &JsValue| -> Vec<f64> {
+        let opened: Array = get(source, "opened").unchecked_into();
+        opened.iter().filter_map(|at| at.as_f64()).collect()
+    };
+    let handle = open_file("pytorch-test.safetensors").await;
+    script("it.truncate(0)", &handle);
+    let cut = source(CTRL_ZIP, 60_000);
+    let failed = load_ctrl(cut.clone(), handle.clone()).await.expect_err("a lost connection");
+    assert_eq!(error_code(&failed), "network", "the directory lies behind the cut");
+    // Without its length the file is followed.
+    let cut = source(CTRL_ZIP, 60_000);
+    script("delete it.bytes", &cut);
+    let failed = load_ctrl(cut.clone(), handle.clone()).await.expect_err("a lost connection");
+    assert_eq!((error_code(&failed).as_str(), opened(&cut)), ("network", vec![0.0]));
+    let rest = source(CTRL_ZIP, usize::MAX);
+    load_ctrl(rest.clone(), handle.clone()).await.expect("it resumes, now by its directory");
+    let opened = opened(&rest);
+    let tail = CTRL_ZIP.len() as f64 - 65_664.0;
+    assert_eq!(opened[..2], [0.0, tail], "the first bytes, then the end of the file");
+    assert_eq!(opened.len(), 5, "then the directory, the pickle and the rest: {opened:?}");
+    assert!(opened[4] > 30_000.0 && opened[4] <= 60_000.0, "{opened:?}");
+    assert_eq!(ctrl_ids(&loupe).await, expected);
+    script("it.close()", &handle);
 }
 
 #[wasm_bindgen_test]

@@ -284,17 +284,18 @@ fn pickles_that_would_exhaust_memory_or_the_stack_are_refused() {
     }
 }
 
-/// A pickle of one tensor `a` of 6 numbers, of which everything is written as given.
-fn tensor(kind: &str, n: u8, offset: u8, shape: [u8; 2], strides: [u8; 2]) -> Vec<u8> {
+/// A pickle of one tensor `a`, of which every number is written as given.
+fn tensor(kind: &str, n: i32, offset: i32, shape: [i32; 2], strides: [i32; 2]) -> Vec<u8> {
+    let number = |n: i32| [&b"J"[..], &n.to_le_bytes()].concat();
     let mut out = b"}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(".to_vec();
     out.extend_from_slice(b"(X\x07\x00\x00\x00storage");
     out.extend_from_slice(format!("ctorch\n{kind}\n").as_bytes());
-    out.extend_from_slice(b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK");
-    out.extend_from_slice(&[n]);
-    out.extend_from_slice(b"NtQK");
-    out.extend_from_slice(&[offset]);
-    for [a, b] in [shape, strides] {
-        out.extend_from_slice(&[b'K', a, b'K', b, 0x86]);
+    out.extend_from_slice(b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu");
+    out.extend(number(n));
+    out.extend_from_slice(b"NtQ");
+    out.extend(number(offset));
+    for [first, second] in [shape, strides] {
+        out.extend([number(first), number(second), vec![0x86]].concat());
     }
     out.extend_from_slice(b"\x89ccollections\nOrderedDict\n)RtRs.");
     out
@@ -349,6 +350,43 @@ fn sizes_that_contradict_each_other_are_refused() {
     let mut swapped = swapped;
     swapped[at + 13] = 0x89;
     assert_eq!(refusal(&swapped).0, "unsupported-model");
+}
+
+/// What is in order streams through, whatever its size; what is not is held in memory, up to a limit.
+#[test]
+fn a_storage_that_would_have_to_be_held_in_memory_is_limited() {
+    let size = 48 << 20;
+    for (n, strides, is_read) in [
+        (size, [2, 1], true),
+        (size, [1, size / 2], true),
+        (size + 2, [2, 1], true),
+        (size + 2, [1, size / 2 + 1], false),
+    ] {
+        let shape = [n / 2, 2];
+        let mut reader = Reader::new(None);
+        let start = stream_of(&tensor("ByteStorage", n, 0, shape, strides), n as u64, 0);
+        let mut rest = &start[..];
+        let result = (|| {
+            let mut received = 0;
+            while reader.next(&mut rest)?.is_some() {}
+            for piece in vec![7u8; n as usize].chunks(1 << 20) {
+                let mut rest = piece;
+                while let Some(event) = reader.next(&mut rest)? {
+                    if let Event::Data { bytes, .. } = event {
+                        received += bytes.len();
+                    }
+                }
+            }
+            Ok::<_, Error>(received)
+        })();
+        match result {
+            Ok(received) => assert!(is_read && received == n as usize, "{received} of {n}"),
+            Err(error) => {
+                assert_eq!(error.code(), "unsupported-model");
+                assert!(!is_read && error.to_string().contains(".contiguous()"), "{error}");
+            }
+        }
+    }
 }
 
 #[test]
