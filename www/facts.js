@@ -17,7 +17,8 @@ export function partWords({ has_wte, has_wpe, n_norms }) {
 }
 
 /** The view of the atlas that shows most of a partial model. @param {Facts} model */
-export const viewOfPart = ({ has_wte, n_norms }) => (Number(n_norms) > 0 ? "gains" : has_wte === true ? "matrix" : "channels");
+export const viewOfPart = ({ has_wte, has_wpe, n_norms }) =>
+  Number(n_norms) > 0 && has_wpe === true ? "gains" : has_wte === true ? "matrix" : "channels";
 
 /** Why a partial model cannot read a text. @param {Facts} model */
 export function lackWords(model) {

@@ -216,7 +216,7 @@ test("what the hub does not have or does not give is said, and by its name", asy
 test("a slow download shows rate and time left, can be cancelled, and is resumed", async ({ page, site, hub, undisturbed }) => {
   await page.goto(site);
   await waitForState(page, "ready");
-  hub.set("loupe/tales", { drip: 40_000 });
+  hub.set("loupe/tales", { drip: 15_000 });
   await download(page, "loupe/tales");
   await expect(page.locator("#models")).toBeHidden();
   await expect(page.locator("#transfer-title")).toHaveText("Downloading loupe/tales");

@@ -114,14 +114,16 @@ test("files of this computer: beside a config a model, by itself a part of one; 
   await waitForModel(page, "Files of this computer");
   const old = await numbers(page);
   await give(smallCtrl({ "anything.pt": golden("torch/ctrl_zip.bin") }));
-  await expect.poll(async () => (await stored(page)).map(({ about }) => about.state)).toEqual(["whole", "whole"]);
+  const states = () => page.evaluate(async () => (await /** @type {any} */ (window).loupePage.engine.list()).map((/** @type {any} */ { about }) => about.state));
+  await expect.poll(states).toEqual(["whole", "whole"]);
   await expect(page.locator("#transfer")).toBeHidden();
   await waitForState(page, "ready");
   expect(await numbers(page), "both formats hold the same model").toEqual(old);
 
   await give({ "ctrl.bin": golden("torch/ctrl.bin") });
   await expect(page.locator("#model-chip")).toHaveText("ctrl.bin · wte and LayerNorms only");
-  await expect(page).toHaveURL(/atlas=/);
+  await expect(page, "the gains need wpe, which CTRL computes").toHaveURL(/atlas=matrix/);
+  await expect(page.locator(".atlas-stand canvas").first()).toBeVisible();
 
   await give({ "hostile.bin": golden("torch/hostile_system.bin") });
   const notice = await expectNotice(page, "unsupported-model");
