@@ -37,8 +37,8 @@ impl Family {
         }
     }
 
-    /// The family by `model_type`; in old configs without it, by `architectures`; without either, by fields that
-    /// only one family has.
+    /// The family by `model_type`; in old configs without it, by `architectures`; without either, by the fields
+    /// that each family writes.
     ///
     /// Errors: `bad-config` if nothing tells it, `unsupported-model` for another family.
     fn of(raw: &Raw) -> Result<Family> {
@@ -49,14 +49,18 @@ impl Family {
                 Error::UnsupportedModel(format!("model_type: expected {names}, got \"{name}\""))
             });
         }
-        if let Some(class) = raw.architectures.as_deref().and_then(<[String]>::first) {
+        let class = raw.architectures.as_ref().and_then(|classes| classes.get(0)?.as_str());
+        if let Some(class) = class {
             // "GPTNeoX…" is another family: what follows the name is the head, such as "LMHeadModel" or "ForCausalLM".
             let head = |f: &Family| class.strip_prefix(f.class()).unwrap_or_default();
             let is_it = |f: &Family| {
                 ["LMHead", "Model", "For", "DoubleHeads"].iter().any(|h| head(f).starts_with(h))
             };
             return Family::ALL.into_iter().find(is_it).ok_or_else(|| {
-                Error::UnsupportedModel(format!("architectures: \"{class}\" is none of {names}"))
+                let classes = Family::ALL.map(|f| format!("{}…", f.class())).join(", ");
+                Error::UnsupportedModel(format!(
+                    "architectures: expected {classes}, got \"{class}\""
+                ))
             });
         }
         match raw {
@@ -117,7 +121,7 @@ pub struct Config {
 #[derive(Deserialize)]
 struct Raw {
     model_type: Option<String>,
-    architectures: Option<Vec<String>>,
+    architectures: Option<serde_json::Value>,
     afn: Option<serde::de::IgnoredAny>,
     n_layer: Option<u64>,
     num_layers: Option<u64>,
@@ -170,11 +174,14 @@ impl Config {
             let expected = format!("a multiple of n_head ({n_head})");
             return Err(Error::config("n_embd", expected, n_embd));
         }
-        let positions = match (family, raw.n_positions) {
-            // Its positions are computed, not learned, and the published config has far more of them than the text
-            // that the model was trained to read at once.
-            (Family::Ctrl, Some(n)) => Some(n.min(raw.n_ctx.unwrap_or(n)).min(MAX_CTRL_POSITIONS)),
-            (_, n) => n.or(raw.max_position_embeddings).or(raw.n_ctx),
+        let positions = raw.n_positions.or(raw.max_position_embeddings).or(raw.n_ctx);
+        let positions = match family {
+            // They are computed, not learned, and a config may state far more of them than the text that the
+            // model was trained to read at once.
+            Family::Ctrl => {
+                positions.map(|n| n.min(raw.n_ctx.unwrap_or(n)).min(MAX_CTRL_POSITIONS))
+            }
+            Family::Gpt2 | Family::GptNeo => positions,
         };
         let n_inner = match raw.n_inner.or(raw.intermediate_size).or(raw.dff) {
             Some(n) => size("n_inner", Some(n), 4 * MAX_DIM)?,

@@ -87,7 +87,7 @@ pub enum Error {
         /// Bytes that the header promises, or that the header itself needs.
         expected: u64,
     },
-    /// The file ended too early, and nobody knows how long it should be.
+    /// The file ended too early; how long it has to be is not known.
     #[error("The file ends too early: it lacks {0}. Download it again.")]
     NoEnd(&'static str),
     /// A tokenizer file cannot be used.

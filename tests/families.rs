@@ -118,6 +118,8 @@ fn old_configs_tell_their_family_by_their_class_or_their_fields() {
     assert_eq!(positions(50_000, Some(512)), 512);
     assert_eq!(positions(256, Some(512)), 256);
     assert_eq!(positions(50_000, None), 1024);
+    let other = json!({"dff": 8, "n_positions": null, "n_ctx": 50_000});
+    assert_eq!(with(other), Ok((Family::Ctrl, 1024)));
     let gpt2 = with(json!({"model_type": "gpt2", "n_positions": 50_000, "n_ctx": 512}));
     assert_eq!(gpt2, Ok((Family::Gpt2, 50_000)), "learned positions are all there");
 }

@@ -305,7 +305,7 @@ fn files_of_pytorch_give_the_same_bits_and_resume_after_an_interruption_anywhere
                     assert!(outcome.expect("it loads").kept.is_some());
                     assert!(tensors(&store) == tensors(&original), "stopped after {cut}");
                     assert_eq!(bits(&session, &golden.ids()).await, expected);
-                    assert!(asked <= total, "{asked} of {total} bytes after {cut}");
+                    assert!(asked + cut <= total + total / 3, "{asked} requested after {cut}");
                 }
             }
         }

@@ -8,7 +8,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use loupe::checkpoint::{Event, Index, IndexReader, Reader};
+use loupe::checkpoint::{Directory, DirectoryReader, Event, Reader};
 use loupe::error::{Error, Result};
 use proptest::prelude::*;
 
@@ -26,23 +26,23 @@ const BARE: &[u8] = include_bytes!("golden/bare/model.safetensors");
 /// Shape, element type and bytes of every tensor.
 type Tensors = BTreeMap<String, (Vec<u64>, String, Vec<u8>)>;
 
-/// The index of a zip file, read as the page reads it.
-fn index_of(file: &[u8]) -> Result<Index> {
-    let mut reader = IndexReader::new(file.len() as u64);
+/// The directory of a zip file, read as the page reads it.
+fn directory_of(file: &[u8]) -> Result<Directory> {
+    let mut reader = DirectoryReader::new(file.len() as u64);
     loop {
         let (from, n) = reader.wants();
         let rest = &file[from as usize..];
-        if let Some(index) = reader.take(rest[..rest.len().min(n as usize)].to_vec())? {
-            return Ok(index);
+        if let Some(directory) = reader.take(rest[..rest.len().min(n as usize)].to_vec())? {
+            return Ok(directory);
         }
     }
 }
 
 /// Reads a file in pieces of these lengths.
-fn read_as(file: &[u8], index: Option<Index>, cuts: &[usize]) -> Result<Tensors> {
+fn read_as(file: &[u8], directory: Option<Directory>, cuts: &[usize]) -> Result<Tensors> {
     let mut reader = Reader::new(None);
-    if let Some(index) = index {
-        reader.set_index(index)?;
+    if let Some(directory) = directory {
+        reader.set_directory(directory)?;
     }
     let mut tensors = Tensors::new();
     let (mut rest, mut cuts) = (file, cuts.iter().cycle());
@@ -124,13 +124,13 @@ fn shards_of_both_formats_make_one_model() {
 #[test]
 fn the_directory_is_read_first_where_that_is_possible() {
     for (name, file) in [("ctrl", &saved!("ctrl_zip.bin")[..]), ("half", saved!("bare_half.bin"))] {
-        let index = index_of(file).expect("a directory");
-        assert_eq!(read_as(file, Some(index), &[997]).expect(name), read_fine(file), "{name}");
+        let directory = directory_of(file).expect("a directory");
+        assert_eq!(read_as(file, Some(directory), &[997]).expect(name), read_fine(file), "{name}");
     }
     // With the pickle behind the data, only the directory says what the data is.
     let file = saved!("bare_pickle_last.bin");
-    let index = index_of(file).expect("a directory");
-    let got = floats(read_as(file, Some(index), &[13]).expect("it is read by its directory"));
+    let directory = directory_of(file).expect("a directory");
+    let got = floats(read_as(file, Some(directory), &[13]).expect("it is read by its directory"));
     assert_eq!(got, read_fine(BARE));
     let error = read(file).expect_err("a stream cannot wait for the pickle");
     assert_eq!(error.code(), "bad-header", "{error}");
@@ -166,8 +166,8 @@ proptest! {
             prop_assert_eq!(read_as(file, None, &cuts).expect("a valid file"), read_fine(file));
         }
         let file = saved!("bare_pickle_last.bin");
-        let index = index_of(file).expect("a directory");
-        let got = floats(read_as(file, Some(index), &cuts).expect("a valid file"));
+        let directory = directory_of(file).expect("a directory");
+        let got = floats(read_as(file, Some(directory), &cuts).expect("a valid file"));
         prop_assert_eq!(got, read_fine(BARE));
     }
 }
@@ -183,6 +183,7 @@ fn a_later_reader_continues_at_the_end_of_any_storage() {
             }
         }
         assert!(offsets.len() > 2, "{offsets:?}");
+        let mut seen = Vec::new();
         for offset in offsets {
             let mut reader = Reader::new(None);
             reader.next(&mut &file[..]).expect("a header");
@@ -196,7 +197,11 @@ fn a_later_reader_continues_at_the_end_of_any_storage() {
             }
             reader.finish().expect("complete");
             assert!(later.iter().all(|(name, bytes)| whole[name].2 == *bytes), "from {offset}");
+            seen.push(later.len());
         }
+        // Behind the header all tensors are left, behind each storage fewer, and none at the end.
+        assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+        assert_eq!((seen.first(), seen.last()), (Some(&whole.len()), Some(&0)), "{seen:?}");
         let mut reader = Reader::new(None);
         reader.next(&mut &file[..]).expect("a header");
         let mut wrong = |offset: usize| match reader.seek(offset as u64, None) {
@@ -227,8 +232,9 @@ fn a_pickle_that_asks_for_more_than_tensors_is_refused_by_name() {
         let (code, message) = refusal(file);
         assert_eq!(code, "unsupported-model", "{message}");
         assert!(message.contains(found) && message.contains("runs nothing"), "{message}");
-        if let Ok(index) = index_of(file) {
-            let error = Reader::new(None).set_index(index).expect_err("the same by the directory");
+        if let Ok(directory) = directory_of(file) {
+            let error =
+                Reader::new(None).set_directory(directory).expect_err("the same by the directory");
             assert_eq!(error.to_string(), message);
         }
     }
@@ -273,10 +279,11 @@ fn pickles_that_would_exhaust_memory_or_the_stack_are_refused() {
         (b"ctorch\nFloatStorage\n)R.".to_vec(), "a call"),
         (b"cos\nsystem\n.".to_vec(), "os.system"),
         (b"c__builtin__\neval\n.".to_vec(), "__builtin__.eval"),
-        (b"K\x01.".to_vec(), ""),
+        (b"K\x01.".to_vec(), "found none"),
+        (b"]K\x01r\xff\xff\xff\x7f.".to_vec(), "more values"),
     ] {
         let file = old(&pickle);
-        // The last pickle lists no storages.
+        // The last pickle names no storages.
         let file = [&file[..], b"\x80\x02]."].concat();
         let (code, message) = refusal(&file);
         assert!(["bad-header", "unsupported-model"].contains(&code), "{code}: {message}");
@@ -305,6 +312,41 @@ fn stream_of(pickle: &[u8], count: u64, bytes: usize) -> Vec<u8> {
     let data: Vec<u8> = (0..bytes).map(|i| i as u8).collect();
     let keys = b"\x80\x02]X\x01\x00\x00\x000a.";
     [&old(pickle)[..], keys, &count.to_le_bytes(), &data].concat()
+}
+
+/// The list of storages: a long text that is named again and again.
+#[test]
+fn a_list_of_storages_cannot_exhaust_memory() {
+    let long = [&b"X\x00\x00\x01\x00"[..], &b"a".repeat(1 << 16)].concat();
+    let keys = [&b"\x80\x02]"[..], &long, b"q\x00a", &b"h\x00a".repeat(100_000), b"."].concat();
+    let good = tensor("FloatStorage", 6, 0, [2, 3], [3, 1]);
+    let (code, message) = refusal(&[old(&good), keys].concat());
+    assert_eq!(code, "bad-header", "{message}");
+    assert!(message.contains("its list of storages"), "{message}");
+    // A storage with such a name is none.
+    let mut pickle = b"}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n(".to_vec();
+    pickle.extend_from_slice(b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n");
+    pickle.extend_from_slice(&[&long[..], b"X\x03\x00\x00\x00cpuK\x06tQ"].concat());
+    assert_eq!(refusal(&old(&pickle)).0, "unsupported-model");
+}
+
+/// Python 2 numbers what it remembers from 1 on, and writes dictionaries as lists of pairs.
+#[test]
+fn a_pickle_of_python_2_is_read() {
+    let good = tensor("FloatStorage", 6, 0, [2, 3], [3, 1]);
+    let inner = good.strip_prefix(b"}X\x01\x00\x00\x00a").expect("the key");
+    let inner = inner.strip_suffix(b"s.").expect("the end");
+    let pickle =
+        [&b"ccollections\nOrderedDict\nq\x01]q\x02]q\x03(U\x01a"[..], inner, b"ea\x85Rq\x04."];
+    assert_eq!(read_fine(&stream_of(&pickle.concat(), 6, 24)), read_fine(&stream_of(&good, 6, 24)));
+    // Before version 0.4 tensors had no hooks.
+    let early = String::from_utf8_lossy(&good).into_owned();
+    assert!(early.contains("_rebuild_tensor_v2\n"));
+    let at = good.windows(3).position(|w| w == b"_v2").expect("the version");
+    let hooks = b"\x89ccollections\nOrderedDict\n)RtRs.";
+    let body = good.strip_suffix(hooks).expect("the hooks");
+    let early = [&body[..at], &body[at + 3..], b"tRs."].concat();
+    assert_eq!(read_fine(&stream_of(&early, 6, 24)), read_fine(&stream_of(&good, 6, 24)));
 }
 
 #[test]
@@ -396,15 +438,15 @@ fn a_zip_file_that_is_cut_or_compressed_is_refused() {
     for cut in [1, 3, 4, 29, 200, 1000, directory - 1, directory] {
         let (code, message) = refusal(&whole[..cut]);
         assert_eq!(code, "truncated", "after {cut} bytes: {message}");
-        let error = index_of(&whole[..cut]).expect_err("no directory");
+        let error = directory_of(&whole[..cut]).expect_err("no directory");
         assert!(["truncated", "bad-header"].contains(&error.code()), "after {cut} bytes: {error}");
     }
     for cut in directory..whole.len() {
-        let error = index_of(&whole[..cut]).expect_err("a directory that is cut");
+        let error = directory_of(&whole[..cut]).expect_err("a directory that is cut");
         assert_eq!(error.code(), "truncated", "after {cut} bytes: {error}");
     }
     let deflated = saved!("bare_deflated.bin");
-    for error in [index_of(deflated).map(|_| ()), read(deflated).map(|_| ())] {
+    for error in [directory_of(deflated).map(|_| ()), read(deflated).map(|_| ())] {
         let error = error.expect_err("a compressed file");
         assert_eq!(error.code(), "unsupported-model", "{error}");
         assert!(error.to_string().contains("compressed (method 8)"), "{error}");
@@ -413,22 +455,47 @@ fn a_zip_file_that_is_cut_or_compressed_is_refused() {
     let mut wrong = saved!("bare_pickle_last.bin").to_vec();
     let name = wrong.windows(6).position(|w| w == b"data/0").expect("the first storage");
     let header = wrong[..name].windows(4).rposition(|w| w == b"PK\x03\x04").expect("its header");
-    let index = index_of(&wrong).expect("a directory");
+    let listed = directory_of(&wrong).expect("a directory");
     wrong[header + 18] ^= 1;
     wrong[header + 22] ^= 1;
-    let error = read_as(&wrong, Some(index), &[1 << 20]).expect_err("two lengths");
+    let error = read_as(&wrong, Some(listed), &[1 << 20]).expect_err("two lengths");
     assert_eq!(error.code(), "bad-header", "{error}");
     assert_eq!(read(b"PK\x03\x04").expect_err("no header").code(), "truncated");
+    // A second pickle.
+    let (_, rest) = whole.split_at(directory);
+    let first = &whole[..whole
+        .windows(4)
+        .skip(4)
+        .position(|w| w == b"PK\x03\x04")
+        .expect("the second entry")
+        + 4];
+    let twice = [first, &whole[..directory], rest].concat();
+    let (code, message) = refusal(&twice);
+    assert_eq!((code, message.contains("two data.pkl")), ("bad-header", true), "{message}");
+}
+
+/// Behind 4 GiB, the sizes after every entry have 64 bits.
+#[test]
+fn sizes_of_64_bits_after_an_entry_without_a_length_are_read() {
+    let whole = saved!("bare_half.bin");
+    let name = whole.windows(8).position(|w| w == b"/version").expect("the entry");
+    let at = name + whole[name..].windows(4).position(|w| w == b"PK\x07\x08").expect("its sizes");
+    let sizes = [2u64.to_le_bytes(), 2u64.to_le_bytes()].concat();
+    assert_eq!(whole[at + 8..at + 16], [2, 0, 0, 0, 2, 0, 0, 0]);
+    let wide = [&whole[..at + 8], &sizes, &whole[at + 16..]].concat();
+    assert_eq!(read_fine(&wide), read_fine(whole));
 }
 
 #[test]
 fn a_file_that_is_neither_is_told_from_one_by_its_first_bytes() {
-    // The length of this header begins with "PK".
+    // The lengths of these headers begin with "PK", and with the bytes of a pickle's protocol.
     let json = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#;
-    let header = format!("{json:width$}", width = usize::from(u16::from_le_bytes(*b"PK")));
-    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[7]].concat();
-    assert!(file.starts_with(b"PK\0\0"));
-    assert_eq!(read_fine(&file)["a"].2, [7]);
+    for start in [*b"PK", [0x80, 2], [0x80, 3], [0x80, 4], [0x80, 5]] {
+        let header = format!("{json:width$}", width = usize::from(u16::from_le_bytes(start)));
+        let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[7]].concat();
+        assert!(file.starts_with(&start));
+        assert_eq!(read_fine(&file)["a"].2, [7], "a header of {} bytes", header.len());
+    }
     let error: Error = read(b"\x80\x03}q\x00.").expect_err("some pickle");
     assert_eq!(error.code(), "bad-header");
     assert!(error.to_string().contains("torch.save did not write"), "{error}");

@@ -3,6 +3,8 @@
 import { LoupeError } from "./outcome.js";
 import { FORMATS, formatOf, numbered, shardsOf } from "./weights.js";
 
+/** @typedef {import("./weights.js").Format} Format */
+
 /** @param {File} file */
 const depth = ({ webkitRelativePath }) => webkitRelativePath.split("/").length;
 
@@ -17,19 +19,25 @@ export async function sortFiles(files, wants_part = false) {
   const by_name = new Map();
   for (const file of files.toSorted((a, b) => depth(b) - depth(a))) by_name.set(file.name, file);
 
-  const names_of = (/** @type {import("./weights.js").Format} */ format) => [...by_name.keys()].filter((name) => formatOf(name) === format).sort();
-  const format = FORMATS.find((each) => by_name.has(each.index) || names_of(each).length > 0) ?? FORMATS[0];
-  const index = by_name.get(format.index);
-  const found = names_of(format);
-  const wanted = by_name.has(format.whole) ? [format.whole]
-    : index ? shardsOf(await index.text(), format.index, format)
-    : found.length > 0 ? numbered(found) : [format.whole];
+  const namesOf = (/** @type {Format} */ format) => [...by_name.keys()].filter((name) => formatOf(name) === format).sort();
+  /** The files of a format, if all of them may be there: the whole one, or those of its index. */
+  const complete = await Promise.all(FORMATS.map(async (format) => {
+    if (by_name.has(format.whole)) return { format, wanted: [format.whole] };
+    const index = by_name.get(format.index);
+    if (!index) return null;
+    return { format, wanted: shardsOf(await index.text(), format.index, format) };
+  }));
+  const isThere = (/** @type {{ wanted: string[] } | null} */ each) => each?.wanted.every((name) => by_name.has(name));
+  const by_index = complete.find(isThere) ?? complete.find((each) => each !== null);
+  const format = by_index?.format ?? FORMATS.find((each) => namesOf(each).length > 0) ?? FORMATS[0];
+  const found = namesOf(format);
+  const wanted = by_index?.wanted ?? (found.length > 0 ? numbered(found) : [format.whole]);
   const is_older = !by_name.has("tokenizer.json") && by_name.has("vocab.json") && by_name.has("merges.txt");
   const is_part = wants_part || (!by_name.has("config.json") && found.length > 0);
   const text = (/** @type {string} */ name) => /** @type {File} */ (by_name.get(name)).text();
   const tokenizerText = async () => (is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : text("tokenizer.json"));
   if (is_part) {
-    const there = (index || by_name.has(format.whole) ? wanted : found).filter((name) => by_name.has(name));
+    const there = (by_index ? wanted : found).filter((name) => by_name.has(name));
     return {
       config: by_name.has("config.json") ? await text("config.json") : null,
       tokenizer: is_older || by_name.has("tokenizer.json") ? await tokenizerText() : null,

@@ -34,7 +34,7 @@ import { openFile } from "./transfer.js";
 /** @typedef {{ bundled_url: string, hub: import("./request.js").Hub }} Places */
 
 /** @param {File} file */
-const opener = (file) => ({ open: (/** @type {number} */ from) => file.slice(from).stream(), bytes: file.size });
+const opener = (file) => ({ open: (/** @type {number} */ from) => file.slice(from).stream(), bytes: file.size || null });
 
 /** @param {Places} places @param {Precision} precision @param {Watch} watch @returns {Promise<Parts>} */
 async function fromBundle({ bundled_url }, precision, watch) {
@@ -52,7 +52,7 @@ async function fromHub({ hub }, { id, revision, commit }, precision, watch) {
     name: modelName(address),
     config: found.config,
     tokenizer,
-    weights: weights.map((file) => ({ open: (/** @type {number} */ from) => openFile(hub, file, watch, from), sha256: file.sha256, bytes: file.bytes })),
+    weights: weights.map((file) => ({ open: (/** @type {number} */ from) => openFile(hub, file, watch, from), sha256: file.sha256, bytes: file.bytes || null })),
     total: found.bytes ?? undefined,
     precision,
     verb: "Downloading",

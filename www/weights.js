@@ -7,21 +7,23 @@ import { LoupeError } from "./outcome.js";
  * @property {string} name
  * @property {string} whole the file that has everything
  * @property {string} index of the shards
- * @property {RegExp} file a name that such a file may have
+ * @property {RegExp} extension
  */
 
 /** @type {Format[]} */
 export const FORMATS = [
-  { name: "safetensors", whole: "model.safetensors", index: "model.safetensors.index.json", file: /^[\w.-]+\.safetensors$/ },
-  { name: "PyTorch", whole: "pytorch_model.bin", index: "pytorch_model.bin.index.json", file: /^[\w.-]+\.(bin|pt|pth)$/ },
+  { name: "safetensors", whole: "model.safetensors", index: "model.safetensors.index.json", extension: /\.safetensors$/ },
+  { name: "PyTorch", whole: "pytorch_model.bin", index: "pytorch_model.bin.index.json", extension: /\.(bin|pt|pth)$/ },
 ];
 
+/** A name that an index may state: a file beside it. */
+const PLAIN = /^[\w.-]+$/;
 /** What trainers put beside the weights. */
 const NO_WEIGHTS = /^(training_args|optimizer|scheduler|scaler|rng_state.*)\.(bin|pt|pth)$/;
 const NUMBERED = /^(.*)-(\d{5})-of-(\d{5})(\.[a-z]+)$/;
 
 /** The format of a file of weights, by its name. @param {string} name */
-export const formatOf = (name) => FORMATS.find(({ file }) => file.test(name) && !NO_WEIGHTS.test(name)) ?? null;
+export const formatOf = (name) => FORMATS.find(({ extension }) => extension.test(name) && !NO_WEIGHTS.test(name)) ?? null;
 
 /** The distinct files that an index of shards names, in the order of their names. @param {string} text @param {string} what @param {Format} format */
 export function shardsOf(text, what, format) {
@@ -30,13 +32,13 @@ export function shardsOf(text, what, format) {
   try {
     names = [...new Set(Object.values(JSON.parse(text).weight_map).map(String))].sort();
   } catch { /* reported below */ }
-  if (names.length === 0 || !names.every((name) => format.file.test(name))) {
+  if (names.length === 0 || !names.every((name) => PLAIN.test(name) && format.extension.test(name))) {
     throw new LoupeError("bad-header", `${what} is not an index of ${format.name} files.`);
   }
   return names;
 }
 
-/** Every shard that the numbers in these names speak of; all of the names if there are none. @param {string[]} names */
+/** All shards of the numbered file among these; the names themselves if none is numbered. @param {string[]} names */
 export function numbered(names) {
   const [, stem, , count, extension] = names.map((name) => NUMBERED.exec(name)).find(Boolean) ?? [];
   if (stem === undefined) return names;

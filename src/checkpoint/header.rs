@@ -70,7 +70,7 @@ pub struct TensorInfo {
     pub element: std::result::Result<Element, String>,
     /// Dimensions, outermost first.
     pub shape: Vec<u64>,
-    /// First byte, counted from the end of the header.
+    /// First byte, counted from the end of the header; of a PyTorch file, as if its tensors followed one another.
     pub start: u64,
     /// One past the last byte.
     pub end: u64,
@@ -79,7 +79,7 @@ pub struct TensorInfo {
 /// The whole header.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Header {
-    /// Every tensor, in the order of the data.
+    /// Every tensor, in the order of the data; of a PyTorch file, in that of its pickle.
     pub tensors: Vec<TensorInfo>,
     /// The strings of its metadata.
     pub metadata: BTreeMap<String, String>,

@@ -16,5 +16,5 @@ pub use digest::Digest;
 pub use header::{Element, Header, TensorInfo};
 pub use reader::{Event, Reader};
 pub use source::{SourceId, is_sha256};
-pub use torch::{Index, IndexReader, Range};
+pub use torch::{Directory, DirectoryReader, Range};
 pub use writer::{Kept, PartialCopy, Position, Store, StoreError, Writer};

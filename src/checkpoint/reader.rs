@@ -6,7 +6,7 @@ use super::digest::Digest;
 use super::header::{Header, TensorInfo};
 use super::safetensors::Safetensors;
 use super::source::SourceId;
-use super::torch::{Index, Torch};
+use super::torch::{Directory, Torch};
 
 /// What the reader returns.
 #[derive(Debug)]
@@ -35,13 +35,12 @@ enum Format {
 }
 
 impl Format {
-    /// A safetensors file begins with the length of its header, which is so short that its fourth byte is zero.
-    ///
-    /// Source: the first bytes of a zip file, and of a pickle of protocol 2 or later.
+    /// A safetensors file begins with the length of its header, which is so short that its fourth byte is
+    /// zero. That of a zip file and that of a pickle of protocol 2 or later are not.
     fn of(start: &[u8]) -> Format {
         match start {
-            [0x80, 2..=5, ..] => Format::Torch(Box::new(Torch::new(false))),
-            _ if Index::exists_in(start) => Format::Torch(Box::new(Torch::new(true))),
+            [0x80, 2..=5, _, 1..=255] => Format::Torch(Box::new(Torch::new(false))),
+            _ if Directory::is_zip(start) => Format::Torch(Box::new(Torch::new(true))),
             _ => Format::Safetensors(Box::default()),
         }
     }
@@ -70,9 +69,9 @@ impl Reader {
     /// entries are. Without it, `data.pkl` must come first, as `torch.save` writes it.
     ///
     /// Errors: `bad-header`, `unsupported-model`.
-    pub fn set_index(&mut self, index: Index) -> Result<()> {
+    pub fn set_directory(&mut self, directory: Directory) -> Result<()> {
         let mut torch = Torch::new(true);
-        torch.set_index(index)?;
+        torch.set_directory(directory)?;
         self.format = Some(Format::Torch(Box::new(torch)));
         Ok(())
     }
@@ -120,17 +119,13 @@ impl Reader {
         event
     }
 
-    fn header(&self) -> Option<&Header> {
-        match self.format.as_ref()? {
-            Format::Safetensors(file) => file.header(),
-            Format::Torch(file) => file.header(),
-        }
-    }
-
     /// Length of the whole file, once its header is known; that of a zip file without the headers of its
     /// entries. Units: bytes.
     pub fn file_bytes(&self) -> Option<u64> {
-        self.id().map(|id| id.bytes)
+        match self.format.as_ref()? {
+            Format::Safetensors(file) => file.file_bytes(),
+            Format::Torch(file) => file.file_bytes(),
+        }
     }
 
     /// Offset of the next expected byte in the file.
@@ -171,10 +166,10 @@ impl Reader {
 
     /// What identifies the file, once its header is known.
     pub fn id(&self) -> Option<SourceId> {
-        self.header()?;
-        let (header_sha256, bytes) = match self.format.as_ref()? {
-            Format::Safetensors(file) => file.identity(),
-            Format::Torch(file) => file.identity(),
+        let bytes = self.file_bytes()?;
+        let header_sha256 = match self.format.as_ref()? {
+            Format::Safetensors(file) => file.header_sha256(),
+            Format::Torch(file) => file.header_sha256(),
         };
         let sha256 = self.file.as_ref().map(|(_, expected)| expected.clone());
         Some(SourceId { bytes, header_sha256, sha256 })

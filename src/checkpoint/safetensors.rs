@@ -27,14 +27,14 @@ pub(super) struct Safetensors {
 }
 
 impl Safetensors {
-    /// The header, once it is known.
-    pub(super) fn header(&self) -> Option<&Header> {
-        self.header.as_ref()
+    /// SHA-256 of length prefix and header.
+    pub(super) fn header_sha256(&self) -> String {
+        self.head_sha256.clone()
     }
 
-    /// SHA-256 of length prefix and header, and the length of the file.
-    pub(super) fn identity(&self) -> (String, u64) {
-        (self.head_sha256.clone(), self.file_bytes())
+    /// Length of the file, once its header is known. Units: bytes.
+    pub(super) fn file_bytes(&self) -> Option<u64> {
+        self.header.as_ref().map(|header| self.head_bytes + header.data_bytes())
     }
 
     /// The running digest of the data section, if the header has its value.
@@ -58,14 +58,10 @@ impl Safetensors {
     ///
     /// Errors: `bad-header`.
     pub(super) fn expected(&self) -> Result<u64> {
-        match self.header {
-            Some(_) => Ok(self.file_bytes()),
+        match self.file_bytes() {
+            Some(bytes) => Ok(bytes),
             None => Ok(self.head_length()?.unwrap_or(8)),
         }
-    }
-
-    fn file_bytes(&self) -> u64 {
-        self.head_bytes + self.header.as_ref().map_or(0, Header::data_bytes)
     }
 
     /// Continues at byte `offset` of the file; false if no tensor begins there.

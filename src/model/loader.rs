@@ -1,10 +1,11 @@
-//! Checkpoint bytes ─▶ weights on the device. No tensor is ever whole in memory.
+//! Checkpoint bytes ─▶ weights on the device. No tensor is whole in memory, unless a file of PyTorch stores its
+//! elements in another order.
 
 use std::rc::Rc;
 
 use crate::checkpoint::{
-    Digest, Event, Header, Index, Kept, PartialCopy, Position, Reader, SourceId, Store, StoreError,
-    Writer,
+    Digest, Directory, Event, Header, Kept, PartialCopy, Position, Reader, SourceId, Store,
+    StoreError, Writer,
 };
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -242,11 +243,11 @@ impl Loader {
         self.reader = Reader::new(sha256);
     }
 
-    /// Before the first byte of the current file: uses the directory of a zip file; see [`Reader::set_index`].
+    /// Before the first byte of the current file: uses the directory of a zip file; see [`Reader::set_directory`].
     ///
     /// Errors: `bad-header`, `unsupported-model`.
-    pub fn set_index(&mut self, index: Index) -> Result<()> {
-        self.reader.set_index(index)
+    pub fn set_directory(&mut self, directory: Directory) -> Result<()> {
+        self.reader.set_directory(directory)
     }
 
     /// After the header of the current file: true if the file continues at `position` with

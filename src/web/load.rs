@@ -6,7 +6,7 @@ use js_sys::{Array, Function};
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
-use crate::checkpoint::{Index, IndexReader, PartialCopy, Position, Reader};
+use crate::checkpoint::{Directory, DirectoryReader, PartialCopy, Position, Reader};
 use crate::error::{Error, Result};
 use crate::gpu::Cancel;
 use crate::kernels::Precision;
@@ -31,7 +31,7 @@ struct Head {
     /// Its bytes up to the end of the header, approximately.
     bytes: Vec<u8>,
     /// The directory of a zip file.
-    index: Option<Index>,
+    directory: Option<Directory>,
 }
 
 /// The result of a step that may call back.
@@ -215,10 +215,10 @@ impl LoadOptions {
                 let end = start.saturating_add(HEAD_PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
                 if reader.offset() == 0
-                    && let Some(index) = self.index_of(source, &piece).await?
+                    && let Some(directory) = self.directory_of(source, &piece).await?
                 {
-                    reader.set_index(index.clone())?;
-                    head.index = Some(index);
+                    reader.set_directory(directory.clone())?;
+                    head.directory = Some(directory);
                 }
                 head.bytes.extend_from_slice(&piece);
                 if reader.next(&mut &piece[..])?.is_some() {
@@ -231,18 +231,18 @@ impl LoadOptions {
 
     /// The directory of a source that begins with `start`, if it is a zip file whose length is known: it is at
     /// the end of the file.
-    async fn index_of(&self, source: &Source, start: &[u8]) -> Outcome<Option<Index>> {
-        let Some(bytes) = source.bytes().filter(|_| Index::exists_in(start)) else {
+    async fn directory_of(&self, source: &Source, start: &[u8]) -> Outcome<Option<Directory>> {
+        let Some(bytes) = source.bytes().filter(|_| Directory::is_zip(start)) else {
             return Ok(None);
         };
-        let mut reader = IndexReader::new(bytes);
+        let mut reader = DirectoryReader::new(bytes);
         loop {
             let (from, n) = reader.wants();
             let pieces = source.open(from, self.signal.as_ref()).await?;
             let read = self.read_up_to(n, &pieces).await;
             pieces.close();
-            if let Some(index) = reader.take(read?)? {
-                return Ok(Some(index));
+            if let Some(directory) = reader.take(read?)? {
+                return Ok(Some(directory));
             }
         }
     }
@@ -270,8 +270,8 @@ impl LoadOptions {
             Some(head) => head,
             None => self.read_head(source).await?.0,
         };
-        if let Some(index) = head.index {
-            loading.loader.set_index(index)?;
+        if let Some(directory) = head.directory {
+            loading.loader.set_directory(directory)?;
         }
         match session.push_header(loading, &mut &head.bytes[..]).await? {
             true => Ok(()),
@@ -295,9 +295,9 @@ impl LoadOptions {
                 let end = start.saturating_add(PIECE).min(bytes.length());
                 let piece = bytes.subarray(start, end).to_vec();
                 if std::mem::take(&mut is_start)
-                    && let Some(index) = self.index_of(source, &piece).await?
+                    && let Some(directory) = self.directory_of(source, &piece).await?
                 {
-                    loading.loader.set_index(index)?;
+                    loading.loader.set_directory(directory)?;
                 }
                 session.push(loading, &piece).await?;
                 self.report(&loading.loader.progress());
@@ -309,7 +309,11 @@ impl LoadOptions {
 
     fn report(&self, progress: &Progress) {
         let Some(callback) = &self.on_progress else { return };
-        let of_file = progress.file_bytes.filter(|_| self.weights.len() == 1);
+        let of_file = match &self.weights[..] {
+            // What the header of a zip file says lacks those of its entries.
+            [source] => source.bytes().or(progress.file_bytes.map(|b| b.max(progress.received))),
+            _ => None,
+        };
         let total = self.total.or(of_file.map(|b| b as f64));
         let event = object();
         set(&event, "received", progress.received as f64);

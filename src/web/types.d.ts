@@ -82,8 +82,9 @@ export interface Progress {
 /** A file of weights that can be opened at any byte, and that is verified against its digest if that is known. */
 export interface WeightsSource {
   /**
-   * The bytes from `from` to the end. Called with 0, with the byte at which an earlier load is resumed, and with those of the
-   * directory of a zip file, if `bytes` is known. The buffers of the pieces are detached once they have been read.
+   * The bytes from `from` to the end. Called with 0, and again with the byte at which an earlier load is resumed. Of a PyTorch file
+   * whose `bytes` are known, the end, the directory and the pickle are opened as well, while the first stream is still open; each of
+   * these streams is cancelled once its part has been read. The buffers of the pieces are detached once they have been read.
    */
   open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;
   /** SHA-256 of the whole file, 64 hexadecimal digits; a file with another digest is `corrupt`. */
@@ -114,8 +115,9 @@ export interface LoadOptions {
   tokenizer?: string | { vocab: string; merges: string } | null;
   /**
    * One model.safetensors or pytorch_model.bin, or its shards. The content tells the format, not the name. Of a PyTorch file,
-   * only what tensors need is interpreted; anything else in its pickles is `unsupported-model`, and nothing is run. Tensors that
-   * are not contiguous are put in order in memory, up to 48 MiB; larger ones are `unsupported-model`.
+   * only what tensors need is interpreted; anything else in its pickles is `unsupported-model`, and nothing is run. Where
+   * tensors are not contiguous, or overlap, their storage is put in order in memory, up to 48 MiB; a larger one is
+   * `unsupported-model`.
    */
   weights: ReadableStream<Uint8Array> | WeightsSource | (ReadableStream<Uint8Array> | WeightsSource)[];
   /** How 2-D weights are stored on the GPU; "f16" by default. */

@@ -50,7 +50,7 @@ def packed(state):
 
 
 def ctrl():
-    """As the published file probably is: Linear weights transposed, the head tied to the embedding."""
+    """As a conversion from TensorFlow leaves it: Linear weights transposed, the head tied to the embedding."""
     state = state_of("ctrl")
     for name, tensor in state.items():
         if tensor.dim() == 2 and ".h." in name:

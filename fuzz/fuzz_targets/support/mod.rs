@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::checkpoint::{Event, Header, Index, Reader};
+use super::checkpoint::{Directory, Event, Header, Reader};
 
 /// Counts the allocated bytes.
 struct Counting;
@@ -39,10 +39,12 @@ pub struct Outcome {
     pub error: Option<&'static str>,
 }
 
-fn read_in(bytes: &[u8], index: Option<&Index>, mut cut: impl FnMut() -> usize) -> Outcome {
+fn read_in(bytes: &[u8], directory: Option<&Directory>, mut cut: impl FnMut() -> usize) -> Outcome {
     let mut out = Outcome::default();
     let mut reader = Reader::new(None);
-    if let Some(error) = index.and_then(|index| reader.set_index(index.clone()).err()) {
+    if let Some(error) =
+        directory.and_then(|directory| reader.set_directory(directory.clone()).err())
+    {
         out.error = Some(error.code());
         return out;
     }
@@ -73,19 +75,19 @@ fn read_in(bytes: &[u8], index: Option<&Index>, mut cut: impl FnMut() -> usize) 
 /// most `per_byte` bytes of memory for every byte of the file, and a constant.
 pub fn read_in_all_ways(
     file: &[u8],
-    index: Option<&Index>,
+    directory: Option<&Directory>,
     input: &[u8],
     per_byte: usize,
 ) -> Outcome {
     let before = NOW.load(Relaxed);
     PEAK.store(before, Relaxed);
-    let whole = read_in(file, index, || usize::MAX);
+    let whole = read_in(file, directory, || usize::MAX);
     let taken = PEAK.load(Relaxed) - before;
     assert!(taken <= BASE + per_byte * file.len(), "{taken} bytes for {}", file.len());
 
-    assert_eq!(read_in(file, index, || 1), whole, "byte by byte");
+    assert_eq!(read_in(file, directory, || 1), whole, "byte by byte");
     let mut cuts = input.iter().cycle();
     let next = || usize::from(*cuts.next().unwrap_or(&1));
-    assert_eq!(read_in(file, index, next), whole, "cut by the input itself");
+    assert_eq!(read_in(file, directory, next), whole, "cut by the input itself");
     whole
 }

@@ -18,7 +18,7 @@ use pickle::{Contents, Machine, Storage, Value, View};
 use views::{Held, Layout};
 use zip::{Entry, bad};
 
-pub use zip::{Index, IndexReader, Range};
+pub use zip::{Directory, DirectoryReader, Range};
 
 /// Places or lengths by name.
 type Numbers = HashMap<String, u64>;
@@ -84,7 +84,7 @@ pub(super) struct Torch {
     /// One for each storage, once it is known which tensors are wanted.
     layouts: Vec<Layout>,
     held: Held,
-    index: Option<Index>,
+    directory: Option<Directory>,
 }
 
 impl Torch {
@@ -101,9 +101,9 @@ impl Torch {
     /// Uses the directory of a zip file of which nothing was read yet.
     ///
     /// Errors: `bad-header`, `unsupported-model`.
-    pub(super) fn set_index(&mut self, mut index: Index) -> Result<()> {
-        let bytes = std::mem::take(&mut index.pickle);
-        self.index = Some(index);
+    pub(super) fn set_directory(&mut self, mut directory: Directory) -> Result<()> {
+        let bytes = std::mem::take(&mut directory.pickle);
+        self.directory = Some(directory);
         let mut rest = &bytes[..];
         while self.header.is_none() && !rest.is_empty() {
             self.step(&mut rest)?;
@@ -116,16 +116,18 @@ impl Torch {
         }
     }
 
-    /// The header, once it is known.
-    pub(super) fn header(&self) -> Option<&Header> {
-        self.header.as_ref()
+    /// Digest of the pickles.
+    pub(super) fn header_sha256(&self) -> String {
+        self.digest.hex()
     }
 
-    /// Digest of the pickles, and the length of the file: of a zip file without the headers of its entries.
-    pub(super) fn identity(&self) -> (String, u64) {
+    /// Length of the file, once its header is known; of a zip file without the headers of its entries.
+    /// Units: bytes.
+    pub(super) fn file_bytes(&self) -> Option<u64> {
+        self.header.as_ref()?;
         let counts = 8 * self.order.len() as u64;
-        let storages = self.storages.iter().map(Storage::bytes).fold(0, u64::saturating_add);
-        (self.digest.hex(), (self.pickled + counts).saturating_add(storages))
+        let storages = self.storages.iter().map(Storage::bytes);
+        Some(storages.fold(self.pickled + counts, u64::saturating_add))
     }
 
     /// Chooses the tensors that are wanted; all are until then.
@@ -148,8 +150,17 @@ impl Torch {
 
     /// Whether the last byte taken ended a storage, and all its tensors were returned.
     pub(super) fn is_between(&self) -> bool {
-        let is_between = matches!(self.state(), State::Count(_) | State::Entry(_) | State::End);
-        is_between && self.buffer.is_empty()
+        match self.state() {
+            State::Count(_) | State::Entry(_) | State::End => self.buffer.is_empty(),
+            State::Held { storage } => match self.layouts.get(storage) {
+                Some(Layout::Held(wanted)) => {
+                    let last = wanted.last().and_then(|&index| self.tensors.get(index));
+                    last.is_some_and(|(_, view)| self.held.has_ended(wanted.len(), view))
+                }
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// Whether every storage was passed.
@@ -340,21 +351,19 @@ impl Torch {
 
     /// The last pickle of the old format lists the keys of the storages in the order of the file.
     fn end_keys(&mut self, root: usize) -> Result<()> {
+        let wrong = || bad_stream("its list of storages is not that of its tensors");
         let machine = std::mem::take(&mut self.machine);
-        let keys = machine.texts(root).map(|keys| keys.into_iter().map(String::from).collect());
-        let keys: Vec<String> = keys.ok_or_else(|| bad_stream("no list of storages"))?;
+        self.order = machine.storages_of(root).ok_or_else(wrong)?;
         self.set_contents(machine.contents(self.root)?);
         let mut is_listed = vec![false; self.storages.len()];
-        for key in keys {
-            let index = self.by_key.get(&key).map_or(usize::MAX, |&index| to_usize(index));
+        for &index in &self.order {
             match is_listed.get_mut(index) {
                 Some(is_listed) if !*is_listed => *is_listed = true,
-                _ => return Err(bad_stream("its list of storages is not that of its tensors")),
+                _ => return Err(wrong()),
             }
-            self.order.push(index);
         }
         if is_listed.contains(&false) {
-            return Err(bad_stream("its list of storages is not that of its tensors"));
+            return Err(wrong());
         }
         self.begin_place(0);
         Ok(())
@@ -411,9 +420,9 @@ impl Torch {
     /// Errors: `bad-header`.
     fn begin_entry(&mut self, Entry { name, size }: Entry) -> Result<()> {
         let shown = pickle::shown(&name);
-        let size = match (&self.index, size) {
-            (None, size) => size,
-            (Some(index), size) => match index.size(&name) {
+        let size = match &self.directory {
+            None => size,
+            Some(directory) => match directory.size(&name) {
                 Some(known) if size.is_none_or(|size| size == known) => Some(known),
                 _ => return Err(bad(&format!("entry {shown} is another one in the directory"))),
             },
@@ -431,7 +440,10 @@ impl Torch {
         }
         self.state = Some(match (name.as_str(), size) {
             ("data.pkl", size) if self.header.is_none() => State::Contents { size, taken: 0 },
-            ("data.pkl", None) => return Err(bad("it has two data.pkl")),
+            // The directory has named each entry once.
+            ("data.pkl", _) if self.directory.is_none() => {
+                return Err(bad("it has two data.pkl"));
+            }
             ("byteorder", size) => State::Small { size, is_byte_order: true },
             (_, Some(0)) => State::Entry(Some(0)),
             (name, Some(size)) if self.header.is_some() || !name.starts_with("data/") => {
@@ -459,10 +471,8 @@ impl Torch {
             Some(size) => self.fill(to_usize(size), bytes).then_some(to_usize(size)),
             None => loop {
                 let n = self.buffer.len();
-                if let Some(start) = n.checked_sub(zip::SMALL_DESCRIPTOR)
-                    && zip::is_descriptor_of(&self.buffer, start)
-                {
-                    break Some(start);
+                if let Some(size) = zip::size_before_descriptor(&self.buffer) {
+                    break Some(size);
                 }
                 if n > MAX_SMALL {
                     return Err(bad("an entry without a length is too long"));

@@ -11,7 +11,9 @@ use super::{Numbers, to_usize};
 /// Largest accepted number of values, and of values on the stack. The pickle of CTRL
 /// makes about 15,000.
 const MAX_VALUES: usize = 1 << 17;
-/// Longest accepted name of a module or an attribute. Units: bytes.
+/// Largest accepted number of tensors. GPT-2 XL has 581.
+const MAX_TENSORS: usize = 1 << 14;
+/// Longest accepted name of a module, an attribute or a storage. Units: bytes.
 const MAX_LINE: usize = 256;
 /// Longest accepted text. Units: bytes.
 const MAX_TEXT: usize = 64 << 10;
@@ -96,7 +98,9 @@ impl Global {
     fn of(module: &str, name: &str) -> Option<Global> {
         match (module, name) {
             ("collections", "OrderedDict") => Some(Global::OrderedDict),
-            ("torch._utils", "_rebuild_tensor_v2") => Some(Global::RebuildTensor),
+            ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor") => {
+                Some(Global::RebuildTensor)
+            }
             ("torch._utils", "_rebuild_parameter") => Some(Global::RebuildParameter),
             ("torch", _) => STORAGE_TYPES.into_iter().find(|t| t.name == name).map(Global::Storage),
             _ => None,
@@ -131,8 +135,8 @@ pub(super) struct Machine {
     stack: Vec<usize>,
     /// Heights of the stack at which marks lie.
     marks: Vec<usize>,
-    /// Picklers number what they remember from 0 on.
-    memo: Vec<usize>,
+    /// By the pickler's numbers, which begin at 0, or at 1 in Python 2.
+    memo: Vec<Option<usize>>,
     storages: Vec<Storage>,
     by_key: Numbers,
     tensors: Vec<View>,
@@ -179,14 +183,14 @@ impl Machine {
         entries.iter().rev().find(|(key, _)| is_it(*key)).map(|&(_, value)| value)
     }
 
-    /// The texts of a list; `None` if it is not a list of texts.
-    pub(super) fn texts(&self, list: usize) -> Option<Vec<&str>> {
+    /// The storages that a list names; `None` if it is not a list of their names.
+    pub(super) fn storages_of(&self, list: usize) -> Option<Vec<usize>> {
         let V::List(parts) = self.value(list) else { return None };
-        let text = |&part: &usize| match self.value(part) {
-            V::Text(text) => Some(text.as_str()),
+        let storage = |&part: &usize| match self.value(part) {
+            V::Text(key) if key.len() <= MAX_LINE => self.by_key.get(key).map(|&i| to_usize(i)),
             _ => None,
         };
-        parts.iter().map(text).collect()
+        parts.iter().map(storage).collect()
     }
 
     /// The tensors of a dictionary, or of the dictionary that it has as `state_dict`.
@@ -211,6 +215,9 @@ impl Machine {
             let (V::Text(name), V::Tensor(index)) = (self.value(key), self.value(value)) else {
                 continue;
             };
+            if names.len() >= MAX_TENSORS {
+                return Err(too_many());
+            }
             if !names.insert(name.clone()) {
                 return Err(bad(&format!("tensor {} is listed twice", shown(name))));
             }
@@ -269,7 +276,7 @@ impl Machine {
                 let name = take!(operand.line()?);
                 let global = Global::of(module, name).ok_or_else(|| {
                     let found = shown(&format!("{module}.{name}"));
-                    unknown(&format!("{found}, which is no part of a tensor"))
+                    unknown(&format!("{found}, which is not part of a tensor that it reads"))
                 })?;
                 Some(V::Global(global))
             }
@@ -417,31 +424,49 @@ impl Machine {
 
     fn remember(&mut self, key: u32) -> Result<()> {
         let index = *self.stack.last().ok_or_else(empty)?;
-        let (place, n) = (to_usize(key.into()), self.memo.len());
-        match self.memo.get_mut(place) {
-            Some(known) => *known = index,
-            None if place == n => self.memo.push(index),
-            None => return Err(bad("a value is remembered out of order")),
+        let place = to_usize(key.into());
+        if place >= MAX_VALUES {
+            return Err(too_many());
+        }
+        if place >= self.memo.len() {
+            self.memo.resize(place + 1, None);
+        }
+        if let Some(known) = self.memo.get_mut(place) {
+            *known = Some(index);
         }
         Ok(())
     }
 
     fn recall(&mut self, key: u32) -> Result<()> {
-        let index = self.memo.get(to_usize(key.into()));
-        let index = *index.ok_or_else(|| bad("a value is used before it is made"))?;
+        let index = self.memo.get(to_usize(key.into())).copied().flatten();
+        let index = index.ok_or_else(|| bad("a value is used before it is made"))?;
         self.push_index(index)
     }
 
-    fn tuple(&self, index: usize) -> &[usize] {
+    fn tuple(&self, index: usize) -> Option<&[usize]> {
         match self.value(index) {
-            V::Tuple(parts) => parts,
-            _ => &[],
+            V::Tuple(parts) => Some(parts),
+            _ => None,
         }
+    }
+
+    /// The entries of a list of pairs, which are lists or tuples.
+    fn pairs(&self, list: usize) -> Option<Vec<(usize, usize)>> {
+        let V::List(pairs) = self.value(list) else { return None };
+        let pair = |&pair: &usize| match self.value(pair) {
+            V::List(parts) | V::Tuple(parts) => match parts[..] {
+                [key, value] => Some((key, value)),
+                _ => None,
+            },
+            _ => None,
+        };
+        pairs.iter().map(pair).collect()
     }
 
     /// `("storage", type, key, location, n)`, and a view of it in old files.
     fn storage(&mut self, id: usize) -> Result<usize> {
-        let parts: Vec<&Value> = self.tuple(id).iter().map(|&part| self.value(part)).collect();
+        let parts = self.tuple(id).unwrap_or_default();
+        let parts: Vec<&Value> = parts.iter().take(7).map(|&part| self.value(part)).collect();
         let (kind, key, n) = match parts[..] {
             [
                 V::Text(tag),
@@ -457,7 +482,7 @@ impl Machine {
                 V::Text(_),
                 V::Int(n),
                 V::None,
-            ] if tag == "storage" => (*kind, key.clone(), *n),
+            ] if tag == "storage" && key.len() <= MAX_LINE => (*kind, key.clone(), *n),
             _ => return Err(unknown("a persistent object that is not a storage")),
         };
         let n = u64::try_from(n).ok().filter(|n| n.saturating_mul(kind.size) <= MAX_OFFSET);
@@ -479,14 +504,22 @@ impl Machine {
         let V::Global(global) = *self.value(callable) else {
             return Err(unknown("a call of something that is not a function"));
         };
-        let parts = self.tuple(arguments);
+        let parts = self.tuple(arguments).unwrap_or_default();
         match (global, parts) {
             (Global::OrderedDict, []) => Ok(V::Dict(Vec::new())),
+            // As Python 2 writes it.
+            (Global::OrderedDict, &[list]) => {
+                let pairs = self.pairs(list);
+                pairs.map(V::Dict).ok_or_else(|| bad("a dictionary of what is not pairs"))
+            }
             (Global::RebuildParameter, &[tensor, _, _]) => match self.value(tensor) {
                 V::Tensor(index) => Ok(V::Tensor(*index)),
                 _ => Err(bad("a parameter that is not a tensor")),
             },
-            (Global::RebuildTensor, &[storage, offset, shape, strides, _, _, ..]) => {
+            (Global::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
+                if self.tensors.len() >= MAX_TENSORS {
+                    return Err(too_many());
+                }
                 let view = self.view(storage, offset, shape, strides)?;
                 self.tensors.push(view);
                 Ok(V::Tensor(self.tensors.len() - 1))
@@ -504,12 +537,16 @@ impl Machine {
             V::Int(i) => u64::try_from(i).ok().filter(|&i| i <= MAX_OFFSET).ok_or_else(wrong),
             _ => Err(wrong()),
         };
-        let numbers = |index: usize| self.tuple(index).iter().map(|&part| number(part)).collect();
-        let (shape, strides): (Result<Vec<u64>>, Result<Vec<u64>>) =
-            (numbers(shape), numbers(strides));
-        let (offset, shape, strides) = (number(offset)?, shape?, strides?);
-        if shape.len() != strides.len() || shape.len() > MAX_RANK {
-            return Err(bad(&format!("a tensor of shape {shape:?} with strides {strides:?}")));
+        let numbers = |index: usize| match self.tuple(index) {
+            Some(parts) if parts.len() <= MAX_RANK => {
+                parts.iter().map(|&part| number(part)).collect::<Result<Vec<u64>>>()
+            }
+            Some(parts) => Err(bad(&format!("a tensor of {} dimensions", parts.len()))),
+            None => Err(wrong()),
+        };
+        let (offset, shape, strides) = (number(offset)?, numbers(shape)?, numbers(strides)?);
+        if shape.len() != strides.len() {
+            return Err(bad("a tensor whose shape and strides differ in length"));
         }
         // Its last element, if it has any.
         let step = |at: u64, (&size, &stride): (&u64, &u64)| {
@@ -623,7 +660,7 @@ fn operation(code: u8) -> String {
 #[inline(never)]
 fn unknown(found: &str) -> Error {
     Error::UnsupportedModel(format!(
-        "its pickle asks for {found}; Loupe reads only tensors and runs nothing"
+        "its pickle names {found}; Loupe reads only tensors and runs nothing"
     ))
 }
 

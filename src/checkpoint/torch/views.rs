@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use super::pickle::{Storage, View};
 use super::to_usize;
 
-/// Longest storage that is held in memory, because its tensors are not in order in it. The largest matrix of
-/// CTRL or GPT-2 XL has 42 MB. Units: bytes.
+/// Largest storage that is held in memory, because its tensors are not in order in it. The largest matrix of a
+/// block of CTRL or GPT-2 XL has 42 MB. Units: bytes.
 pub(super) const MAX_HELD: u64 = 48 << 20;
 /// Length of the blocks in which it is held. A whole number of elements of any type. Units: bytes.
 const BLOCK: usize = 1 << 20;
@@ -73,9 +73,10 @@ impl Layout {
     }
 }
 
-/// Number of elements.
+/// Number of elements. The product is at most [`MAX_OFFSET`](super::super::header::MAX_OFFSET) unless one
+/// dimension is 0.
 fn count(view: &View) -> u64 {
-    view.shape.iter().product()
+    if view.shape.contains(&0) { 0 } else { view.shape.iter().product() }
 }
 
 /// Whether the elements lie in row-major order without gaps.
@@ -103,7 +104,7 @@ impl Held {
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
-                self.blocks.push(Vec::new());
+                self.blocks.push(Vec::with_capacity(BLOCK));
             }
             let Some(block) = self.blocks.last_mut() else { return };
             let (now, rest) = bytes.split_at((BLOCK - block.len()).min(bytes.len()));
@@ -115,6 +116,11 @@ impl Held {
     /// The place of the current tensor.
     pub(super) fn tensor(&self) -> usize {
         self.tensor
+    }
+
+    /// Whether all bytes of the last of `n` tensors, `view`, were found.
+    pub(super) fn has_ended(&self, n: usize, view: &View) -> bool {
+        self.tensor + 1 == n && self.next == count(view)
     }
 
     /// The bytes that [`Held::next`] found.

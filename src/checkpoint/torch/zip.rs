@@ -151,27 +151,29 @@ pub(super) fn descriptor_length(bytes: &[u8], size: Option<u64>) -> Result<usize
 
 /// Bytes of the sizes after an entry and of the signature behind them.
 pub(super) const MAX_DESCRIPTOR: usize = 28;
-/// Bytes of the sizes after a small entry.
-pub(super) const SMALL_DESCRIPTOR: usize = 16;
-
-/// Whether the sizes after an entry of `at` bytes begin at byte `at`.
-pub(super) fn is_descriptor_of(bytes: &[u8], at: usize) -> bool {
-    let is_size = |place: usize| u32_at(bytes, at + place) == at as u64;
-    is_at(bytes, at, DESCRIPTOR) && is_size(8) && is_size(12)
+/// The length of an entry, if `bytes` end with the sizes after it: with those of 32 bits, or of 64 bits, which
+/// entries behind 4 GiB have.
+pub(super) fn size_before_descriptor(bytes: &[u8]) -> Option<usize> {
+    let is_end = |length: usize, get: fn(&[u8], usize) -> u64, width: usize| {
+        let at = bytes.len().checked_sub(length)?;
+        let fits = get(bytes, at + 8) == at as u64 && get(bytes, at + 8 + width) == at as u64;
+        (is_at(bytes, at, DESCRIPTOR) && fits).then_some(at)
+    };
+    is_end(16, u32_at, 4).or_else(|| is_end(24, u64_at, 8))
 }
 
-/// Where the entries of a file are, by its directory.
+/// What the directory at the end of a zip file says of its entries, and the pickle that one of them is.
 #[derive(Debug, Clone, Default)]
-pub struct Index {
+pub struct Directory {
     /// By name, without the first folder. Units: bytes.
     sizes: Numbers,
     /// The bytes from the header of `data.pkl` on, up to the next entry or further.
     pub(super) pickle: Vec<u8>,
 }
 
-impl Index {
+impl Directory {
     /// Whether these are the first bytes of a zip file. Shapes: 4 bytes or more.
-    pub fn exists_in(start: &[u8]) -> bool {
+    pub fn is_zip(start: &[u8]) -> bool {
         start.starts_with(&LOCAL)
     }
 
@@ -184,9 +186,9 @@ impl Index {
 /// Bytes of a file: the first, and how many.
 pub type Range = (u64, u64);
 
-/// Reads the [`Index`] of a zip file of which any bytes can be read.
+/// Reads the [`Directory`] of a zip file of which any bytes can be read.
 #[derive(Debug)]
-pub struct IndexReader {
+pub struct DirectoryReader {
     bytes: u64,
     step: Step,
 }
@@ -195,16 +197,16 @@ pub struct IndexReader {
 enum Step {
     Tail,
     Directory(Range),
-    Pickle(Range, Index),
+    Pickle(Range, Directory),
 }
 
-impl IndexReader {
+impl DirectoryReader {
     /// For a file of `bytes` bytes.
-    pub fn new(bytes: u64) -> IndexReader {
-        IndexReader { bytes, step: Step::Tail }
+    pub fn new(bytes: u64) -> DirectoryReader {
+        DirectoryReader { bytes, step: Step::Tail }
     }
 
-    /// The bytes that [`IndexReader::take`] takes next.
+    /// The bytes that [`DirectoryReader::take`] takes next.
     pub fn wants(&self) -> Range {
         match &self.step {
             Step::Tail => {
@@ -215,10 +217,10 @@ impl IndexReader {
         }
     }
 
-    /// Takes the bytes that it wants; the index, once it is complete.
+    /// Takes the bytes that it wants; the directory, once it is complete.
     ///
     /// Errors: `truncated`, `bad-header`, `unsupported-model`.
-    pub fn take(&mut self, bytes: Vec<u8>) -> Result<Option<Index>> {
+    pub fn take(&mut self, bytes: Vec<u8>) -> Result<Option<Directory>> {
         let (start, n) = self.wants();
         if (bytes.len() as u64) < n {
             let received = start.saturating_add(bytes.len() as u64);
@@ -234,9 +236,11 @@ impl IndexReader {
             }
             Step::Directory(range) => {
                 let (sizes, pickle) = entries_of(&bytes, range.0)?;
-                Step::Pickle(pickle, Index { sizes, pickle: Vec::new() })
+                Step::Pickle(pickle, Directory { sizes, pickle: Vec::new() })
             }
-            Step::Pickle(_, index) => return Ok(Some(Index { pickle: bytes, ..index })),
+            Step::Pickle(_, directory) => {
+                return Ok(Some(Directory { pickle: bytes, ..directory }));
+            }
         };
         Ok(None)
     }

@@ -26,7 +26,9 @@ const [SAFETENSORS, PYTORCH] = FORMATS;
 test("a file's name tells its format, and its number how many there are", () => {
   for (const [name, format] of /** @type {const} */ ([
     ["model.safetensors", SAFETENSORS], ["pytorch_model.bin", PYTORCH], ["x.pt", PYTORCH], ["x.pth", PYTORCH], ["training_args.bin", null],
-    ["optimizer.pt", null], ["rng_state_0.pth", null], ["tokenizer.json", null], ["../x.bin", null], ["x.bin.txt", null],
+    ["optimizer.pt", null], ["rng_state_0.pth", null], ["tokenizer.json", null], ["x.bin.txt", null],
+    // As browsers name a second download, and as people name files.
+    ["model (1).safetensors", SAFETENSORS], ["größe.safetensors", SAFETENSORS], ["my model.bin", PYTORCH],
   ])) assert.equal(formatOf(name), format, name);
   const both = ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"];
   assert.deepEqual(numbered([both[1]]), both);
@@ -34,6 +36,9 @@ test("a file's name tells its format, and its number how many there are", () => 
   assert.deepEqual(numbered(["a.bin", "b.bin"]), ["a.bin", "b.bin"]);
   const index = JSON.stringify({ weight_map: { a: both[1], b: both[0] } });
   assert.deepEqual(shardsOf(index, "the index", PYTORCH), both);
+  for (const name of ["../a.bin", "a/b.bin", "a b.bin", "a.safetensors"]) {
+    assert.throws(() => shardsOf(JSON.stringify({ weight_map: { a: name } }), "the index", PYTORCH), /not an index of PyTorch files/, name);
+  }
   assert.throws(() => shardsOf(index, "the index", SAFETENSORS), /not an index of safetensors files/);
 });
 

@@ -1,0 +1,118 @@
+//! Tests how much memory the reader of a file of PyTorch takes at its limits. Every allocation of this process is
+//! counted, so all of it is one test.
+#![cfg(not(target_arch = "wasm32"))]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
+#![allow(unsafe_code, reason = "an allocator is unsafe")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use loupe::checkpoint::Reader;
+
+/// Counts the allocated bytes.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is forwarded to the system's allocator; only numbers are kept in addition.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(now, Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const MIB: usize = 1 << 20;
+const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n(";
+const HOOKS: &[u8] = b"\x89ccollections\nOrderedDict\n)RtR";
+
+/// The start of the old format, then this pickle.
+fn old(pickle: &[u8]) -> Vec<u8> {
+    let start = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
+    let order = b"\x80\x02}X\x0d\x00\x00\x00little_endian\x88s.\x80\x02";
+    [&start[..], order, pickle].concat()
+}
+
+/// A storage of `n` bytes.
+fn storage(n: usize) -> Vec<u8> {
+    let number = (n as u32).to_le_bytes();
+    let text =
+        b"(X\x07\x00\x00\x00storagectorch\nByteStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ";
+    [&text[..], &number, b"NtQ"].concat()
+}
+
+/// A file of one tensor \[2, n / 2\] with these strides; then `n` bytes.
+fn matrix(n: usize, strides: [usize; 2]) -> Vec<u8> {
+    let number = |n: usize| [&b"J"[..], &(n as u32).to_le_bytes()].concat();
+    let pair = |[a, b]: [usize; 2]| [number(a), number(b), vec![0x86]].concat();
+    let view = [storage(n), number(0), pair([2, n / 2]), pair(strides), HOOKS.to_vec()].concat();
+    let pickle = [&b"}X\x01\x00\x00\x00a"[..], TENSOR, &view, b"s."].concat();
+    let keys = b"\x80\x02]X\x01\x00\x00\x000a.";
+    [&old(&pickle)[..], keys, &(n as u64).to_le_bytes(), &vec![7; n]].concat()
+}
+
+/// Reads a file in pieces of 64 KiB, the first of which is shorter; the peak of memory besides the file's own.
+fn peak(file: &[u8]) -> (usize, Option<&'static str>) {
+    let before = NOW.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let mut reader = Reader::new(None);
+    let (first, rest) = file.split_at(file.len().min(64_999));
+    for mut piece in std::iter::once(first).chain(rest.chunks(64 << 10)) {
+        loop {
+            match reader.next(&mut piece) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => return (PEAK.load(Relaxed) - before, Some(error.code())),
+            }
+        }
+    }
+    (PEAK.load(Relaxed) - before, reader.finish().err().map(|error| error.code()))
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_file_says() {
+    // Tensors in order stream through; what has to be put in order is held, and no more than that.
+    let (taken, error) = peak(&matrix(48 * MIB, [24 * MIB, 1]));
+    assert!(taken < MIB && error.is_none(), "in order: {taken} bytes, {error:?}");
+    let (taken, error) = peak(&matrix(48 * MIB, [1, 2]));
+    assert!((48 * MIB..49 * MIB).contains(&taken), "transposed: {taken} bytes");
+    assert_eq!(error, None);
+
+    // Pickles at the limits of length, values, tensors and dimensions.
+    let ones = [&b"("[..], &b"K\x01".repeat(8), b"t"].concat();
+    let tensor = [TENSOR, &storage(8), b"K\x00", &ones, &ones, HOOKS, b"q\x01"].concat();
+    let named = |n: usize| {
+        let name = |i: usize| format!("X\x04\0\0\0{i:04x}").into_bytes();
+        let more = (1..n).flat_map(|i| [name(i), b"h\x01".to_vec()].concat());
+        [b"}(".to_vec(), name(0), tensor.clone(), more.collect(), b"u.".to_vec()].concat()
+    };
+    let with_keys = |pickle: &[u8]| [pickle, b"\x80\x02]X\x01\x00\x00\x000a."].concat();
+    assert_eq!(peak(&old(&with_keys(&named(16_384)))).1, Some("truncated"), "as many as fit");
+    for (name, pickle) in [
+        ("lists", b"]".repeat(2 * MIB)),
+        ("marks", b"(".repeat(2 * MIB)),
+        ("texts", [&b"X\0\0\x01\0"[..], &b"a".repeat(1 << 16)].concat().repeat(31)),
+        ("entries", [&b"K\x01q\x00}"[..], &b"h\x00h\x00s".repeat(400_000)].concat()),
+        ("elements", [&b"K\x01q\x00]"[..], &b"(h\x00h\x00h\x00h\x00e".repeat(200_000)].concat()),
+        ("remembered", [&b"K\x01"[..], &b"r\xff\xff\x01\x00".repeat(400_000)].concat()),
+        ("tensors", with_keys(&named(16_384))),
+        ("too many tensors", with_keys(&named(16_385))),
+    ] {
+        let (taken, error) = peak(&old(&pickle));
+        assert!(taken < 40 * MIB, "{name}: {taken} bytes, {error:?}");
+        assert!(error.is_some(), "{name}");
+    }
+}
