@@ -281,6 +281,7 @@ fn pickles_that_would_exhaust_memory_or_the_stack_are_refused() {
         (b"c__builtin__\neval\n.".to_vec(), "__builtin__.eval"),
         (b"K\x01.".to_vec(), "found none"),
         (b"]K\x01r\xff\xff\xff\x7f.".to_vec(), "more values"),
+        (b"]K\x01r\x02\x00\x00\x00.".to_vec(), "out of order"),
     ] {
         let file = old(&pickle);
         // The last pickle names no storages.

@@ -11,6 +11,8 @@ const THEME_NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
 
 /** Grows the box with its text; the style sheet says how far. @param {HTMLTextAreaElement} box */
 export function fitHeight(box) {
+  // Where it is not displayed, it has no height to measure.
+  if (box.offsetParent === null) return;
   box.style.height = "auto";
   box.style.height = `${box.scrollHeight + 2}px`;
 }
@@ -113,6 +115,8 @@ export function createControls(on) {
       }
       fitHeight(box);
     },
+    /** Fits the box to its text again, once it is displayed. */
+    fit: () => fitHeight(box),
     /** Whether text is being added at its end. */
     caretIsAtEnd: () => document.activeElement === box && box.selectionEnd === box.value.length,
   };

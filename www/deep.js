@@ -3,7 +3,7 @@
 import { button, byId, element } from "./dom.js";
 import { decimal, integer, percent } from "./format.js";
 import { defaultIds, linesFrom, measured, rankChange } from "./paths.js";
-import { candidates, finalTap, tokenById } from "./reading.js";
+import { candidates, finalTap, textOf, tokenById } from "./reading.js";
 import { viewNamed } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
@@ -37,7 +37,7 @@ export function createDeep(page) {
   /** @type {Cell} */
   let cell = { tap: 0, position: 0 };
   let is_pinned = false;
-  /** Tokens that are in no top-k of the reading, by id. @type {Map<number, Token>} */
+  /** Tokens of the model in use that are in no top-k of the reading, by id. @type {Map<number, Token>} */
   const others = new Map();
   let tracing = new AbortController();
   const measure = /** @type {HTMLSelectElement} */ (byId("paths-measure"));
@@ -78,15 +78,18 @@ export function createDeep(page) {
 
   /** Gets to know tokens that the reading does not name. @param {number[]} ids */
   async function learn(ids) {
-    const unknown = ids.filter((id) => !others.has(id));
-    if (unknown.length > 0) for (const token of await page.engine().tokens(unknown)) others.set(token.id, token);
+    const [unknown, of] = [ids.filter((id) => !others.has(id)), reading];
+    if (unknown.length === 0) return;
+    const tokens = await page.engine().tokens(unknown);
+    // Those of a model that is no longer in use are not told apart from others by their ids.
+    if (reading?.model === of?.model) for (const token of tokens) others.set(token.id, token);
   }
 
   /** @param {PlainReading} of @param {Cell} at */
   function showHead(of, at) {
     const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
     byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "The last guess: "}${row}, position ${at.position}`;
-    const before = of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1).map(({ text }) => text).join("");
+    const before = textOf(of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1));
     const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
     byId("cell-context").textContent = is_pinned ? context : `${context} · click a cell to pin it here`;
   }
@@ -204,6 +207,13 @@ export function createDeep(page) {
   }).observe(byId("paths-chart"));
 
   return {
+    /** There is no reading, and the next one may be of a model with another vocabulary. */
+    clear() {
+      tracing.abort();
+      reading = null;
+      others.clear();
+    },
+
     /** @param {PlainReading} fresh */
     reading(fresh) {
       reading = fresh;

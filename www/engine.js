@@ -61,6 +61,7 @@ export function startEngine(onCrash = () => {}) {
 
   /** @template T @param {AbortSignal} signal @param {(job: number) => Promise<import("./outcome.js").Outcome<T>>} start @returns {Promise<T>} */
   async function cancellable(signal, start) {
+    if (signal.aborted) throw new LoupeError("aborted", "Cancelled.");
     const job = n_jobs++;
     const cancel = () => void remote.cancel(job);
     signal.addEventListener("abort", cancel);
@@ -146,6 +147,10 @@ export function startEngine(onCrash = () => {}) {
     /** @param {string} text @param {number} n @param {"first" | "last"} which @returns {Promise<{ ids: Uint32Array, text: string }>} */
     keep: (text, n, which) => answer(remote.keep(text, n, which)),
 
-    close: () => worker.terminate(),
+    /** Ends the worker; whatever is still asked of it fails. */
+    close() {
+      worker.terminate();
+      die(new LoupeError("aborted", "The engine was closed."));
+    },
   };
 }

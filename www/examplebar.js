@@ -33,19 +33,25 @@ export function createExamples(page) {
   const buttons = EXAMPLES.map((example) => button("chip small", example.name, () => void open(example)));
   byId("examples").replaceChildren(element("span", "muted", "Try"), ...buttons, page.beside);
 
+  /** @type {PlainReading | null} */
+  let shown_for = null;
+
   return {
     /** Says what to look for, if the text is an example. @param {string} text @param {PlainReading | null} reading */
     async show(text, reading) {
       const example = cut?.text === text ? cut.example : EXAMPLES.find((each) => each.text === text);
       EXAMPLES.forEach((each, i) => buttons[i].setAttribute("aria-pressed", String(each === example)));
       byId("example").hidden = !example || !reading;
+      shown_for = reading;
+      byId("example-finding").textContent = "";
       if (!example || !reading) return;
       const { name, n_ctx } = page.model();
       byId("example-look").textContent = example.look + (cut?.text === text ? ` Cut to the first ${n_ctx} of ${cut.n_tokens} tokens: more do not fit ${name}.` : "");
       const abort = new AbortController();
       const trace = (/** @type {number[]} */ ids, /** @type {number} */ position) => page.engine().trace(reading.serial, ids, { position }, abort.signal);
       const finding = await findingOf(example, reading, trace).catch(() => null);
-      if (finding !== null) byId("example-finding").textContent = finding && `${name} here: ${finding}`;
+      // Another text or model may have come meanwhile.
+      if (finding !== null && reading === shown_for) byId("example-finding").textContent = finding && `${name} here: ${finding}`;
     },
   };
 }

@@ -16,7 +16,7 @@ const MAX_SIDE = 16_384;
  * @param {object} page
  * @param {() => import("./frame.js").Shown | null} page.shown
  * @param {() => number} page.width of the picture
- * @param {() => { state: import("./state.js").PageState, group: number[], facts: import("./engine.js").InUseFacts | null }} page.now
+ * @param {() => { state: import("./state.js").PageState, group: number[] }} page.now
  * @param {() => Promise<import("./store.js").Kept[]>} page.kept
  */
 export function createExports(page) {
@@ -24,7 +24,9 @@ export function createExports(page) {
   const say = (/** @type {string} */ words) => void (byId("export-words").textContent = words);
   const ruler = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(1, 1).getContext("2d"));
 
-  const nameOf = () => page.now().facts?.in_use.name ?? "";
+  /** The model that the picture was made with. */
+  const madeWith = () => page.shown()?.reading.model ?? null;
+  const nameOf = () => madeWith()?.in_use.name ?? "";
   const fileName = (/** @type {string} */ end) => `loupe ${nameOf()} ${page.now().state.view.name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
 
   function poster() {
@@ -40,9 +42,9 @@ export function createExports(page) {
   }
 
   async function origin() {
-    const { facts } = page.now();
-    if (!facts) throw new Error("no model is open");
-    const { in_use, model, adapter } = facts;
+    const made_with = madeWith();
+    if (!made_with) throw new Error("no model is open");
+    const { in_use, model, adapter } = made_with;
     const kept = in_use.source.kind === "kept" ? (await page.kept()).find(({ key }) => in_use.source.kind === "kept" && key === in_use.source.key) : null;
     return {
       made_by: "Loupe, the logit lens in a web page",
@@ -89,17 +91,17 @@ export function createExports(page) {
       say("Saved.");
     },
     link: async () => {
-      const { facts } = page.now();
+      const in_use = madeWith()?.in_use;
       await navigator.clipboard.writeText(location.href);
-      const is_files = facts?.in_use.source.kind === "files" || (facts?.in_use.source.kind === "kept" && !facts.in_use.address);
+      const is_files = in_use?.source.kind === "files" || (in_use?.source.kind === "kept" && !in_use.address);
       say(is_files ? "Copied. A model from files cannot be in a link: the other person opens the same files." : "Copied: text, model, view, pins and window are in it.");
     },
     python: async () => {
       const shown = page.shown();
       if (!shown) return;
-      const { state, group, facts } = page.now();
-      const source = facts?.in_use.address?.id ?? "path/to/the/model";
-      byId("python-code").textContent = pythonOf(shown.reading, state.view.name, group, { family: String(facts?.model.family), source });
+      const { state, group } = page.now();
+      const source = madeWith()?.in_use.address?.id ?? "path/to/the/model";
+      byId("python-code").textContent = pythonOf(shown.reading, state.view.name, group, { family: String(madeWith()?.model.family), source });
       /** @type {HTMLDialogElement} */ (byId("python")).showModal();
     },
   };

@@ -7,6 +7,7 @@ import { createCodes } from "./codes.js";
 import { createControls } from "./controls.js";
 import { createDeep } from "./deep.js";
 import { createDrop } from "./drop.js";
+import { startEngine } from "./engine.js";
 import { createExamples } from "./examplebar.js";
 import { createExports } from "./exports.js";
 import { lackWords, viewOfPart } from "./facts.js";
@@ -24,7 +25,7 @@ import { createSecond } from "./second.js";
 import { createSession } from "./session.js";
 import { createShow } from "./show.js";
 import { setState, showLoading, showPicture } from "./stage.js";
-import { MAX_PICKED, addressChanged, parseHash, saveState } from "./state.js";
+import { MAX_PICKED, addressChanged, parseHash, saveState, unreadableParts } from "./state.js";
 import { wantsKeeping } from "./storage.js";
 import { readOptions } from "./switches.js";
 import { createTabs } from "./tabs.js";
@@ -38,13 +39,14 @@ const MAX_TITLE_CHARS = 48;
 const ADVICE = / Open a new one in a fresh worker, or reload the page\.$/;
 
 let state = await parseHash(location.hash);
+const unreadable = await unreadableParts(location.hash);
 /** What the address asks of its model, until that is there: another one may have to stand in. @type {PageState | null} */
 let link = state;
 /** @type {import("./engine.js").InUseFacts | null} */
 let facts = null;
 /** The state of the page when the engine last crashed. */
 let crashed_at = "";
-/** @type {PlainReading | null} the newest reading, kept while a problem hides it */
+/** @type {PlainReading | null} the newest reading of the text and the model in use */
 let reading = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
@@ -89,7 +91,7 @@ const passage = createPassage(() => state, (ids) => session.engine().norms(ids))
 createExports({
   shown: () => show.picture.shown(),
   width: () => byId("scroller").clientWidth,
-  now: () => ({ state, group: trackedGroup(), facts }),
+  now: () => ({ state, group: trackedGroup() }),
   kept: () => session.engine().list(),
 });
 
@@ -99,7 +101,11 @@ const tabs = createTabs({
   change,
   engine: () => session.engine(),
   selection,
-  lens: () => redraw(false),
+  lens: () => {
+    controls.fit();
+    second.show();
+    redraw(false);
+  },
   restart: () => openings.again(),
 });
 const models = createModels({ engine: () => session.engine(), isOpening: () => session.isOpening(), coming: openings.coming, open: openings.open });
@@ -107,7 +113,7 @@ const models = createModels({ engine: () => session.engine(), isOpening: () => s
 /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. @returns {number[]} */
 const trackedGroup = () => state.groups[state.tracked] ?? show.defaultGroup(reading);
 
-const session = createSession({
+const session = createSession(startEngine, {
   text: () => state.text,
   options: () => ({ asked: readOptions(state.switches, n_layer()), track: state.view.is_tracked ? [...new Set(trackedGroup())] : [] }),
   opening: (source, is_first) => {
@@ -125,7 +131,13 @@ const session = createSession({
     openings.opened(now, refusal, source);
     models.show(now);
     if (is_other) {
-      show.release();
+      // What the old model said is not what this one says.
+      dropReading();
+      setState("loading");
+      byId("loading-title").textContent = `Reading with ${now.in_use.name}`;
+      byId("loading-text").textContent = "";
+      byId("loading-cancel").hidden = true;
+      showLoading();
       // Another model has other channels and tokens, unless it is the one that the link was made with.
       const asked = link && isOf(link, now, source) ? link : null;
       link = asked ? null : link;
@@ -149,6 +161,8 @@ const session = createSession({
   },
   reading: (fresh) => {
     reading = fresh;
+    // First, so that a second reading with other options is not drawn beside this one.
+    second.first(fresh);
     // Drawing selects a cell, and what is selected becomes the state's pin.
     const { pin } = state;
     showPicture();
@@ -160,7 +174,6 @@ const session = createSession({
     passage.reading(fresh);
     void examples.show(state.text, fresh);
     codes.show(String(facts?.model.family));
-    second.first(fresh);
     setState("ready");
     byId("status").textContent =
       `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
@@ -180,7 +193,8 @@ const session = createSession({
 
 const controls = createControls({
   text: (text) => {
-    state = { ...state, text };
+    // Into the address now: a reload in the middle of a long reading must not lose it.
+    change({ text });
     void examples.show(text, null);
     session.readSoon(text);
   },
@@ -197,10 +211,7 @@ const showFailure = createFailure({
   n_ctx,
   again: () => openings.again(),
   setText,
-  clear: () => {
-    show.clear();
-    if (facts?.model.partial === true) void examples.show(state.text, null);
-  },
+  clear: dropReading,
   remember,
   part: () => (facts?.model.partial === true ? lackWords(facts.model) : null),
   atlas: () => tabs.open(facts ? viewOfPart(facts.model) : "gains"),
@@ -220,6 +231,18 @@ const examples = createExamples({
   beside: second.toggle,
 });
 
+/** Takes everything away that a reading said: there is none of the text and the model in use. */
+function dropReading() {
+  reading = null;
+  show.release();
+  show.clear();
+  deep.clear();
+  passage.clear();
+  second.first(null);
+  byId("side").hidden = true;
+  void examples.show(state.text, null);
+}
+
 /** @param {Partial<PageState>} part @param {boolean} [adds] whether it is a step that can be gone back */
 function change(part, adds = false) {
   state = { ...state, ...part };
@@ -235,15 +258,12 @@ function setView(view) {
 
 /** Shows the view; where it follows a token that was not asked for yet, reads again for it, from the kept stream. */
 async function followTracked() {
-  if (reading && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id])) await session.readNow(idsOf(reading));
+  if (reading && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id])) await session.readAgain();
   else redraw(false);
 }
 
 /** @param {PlainReading} of */
 const notFiniteWords = ({ not_finite: { length } }) => (length === 0 ? "" : `${length} ${length === 1 ? "cell is" : "cells are"} not finite · `);
-
-/** @param {PlainReading} of */
-const idsOf = (of) => Uint32Array.from(of.tokens, ({ id }) => id);
 
 /** @param {import("./switches.js").Switches} switches */
 function changeSwitches(switches) {
@@ -253,7 +273,7 @@ function changeSwitches(switches) {
   showSwitches();
   if (is_other_window) passage.again();
   if (JSON.stringify(readOptions(switches, n_layer())) === before) redraw(false);
-  else if (reading) void session.readNow(idsOf(reading));
+  else void session.readAgain();
 }
 
 const showSwitches = () => panel.show(state.switches, { n_layer: n_layer(), n_tokens: reading?.n_tokens ?? 1 });
@@ -283,6 +303,13 @@ async function nameTracked(of) {
   if (name !== null && state.view === view && reading === of) show.nameTracked(name);
 }
 
+/** @param {string[]} parts of the address */
+function showUnreadable(parts) {
+  if (parts.length === 0) return;
+  const words = new Intl.ListFormat("en").format(parts);
+  showNotice({ title: "This link is incomplete or damaged", text: `It could not be read in full: ${words} ${parts.length === 1 ? "is" : "are"} missing. Ask for the link again, or copy all of it.` });
+}
+
 function showTheme() {
   applyTheme(state.theme);
   redraw(false);
@@ -308,7 +335,9 @@ function setText(text, text_or_ids) {
 
 addEventListener("hashchange", async () => {
   addressChanged();
-  const [before, wanted] = [state, await parseHash(location.hash)];
+  const hash = location.hash;
+  const [before, wanted] = [state, await parseHash(hash)];
+  showUnreadable(await unreadableParts(hash));
   state = link = wanted;
   controls.setView(state.view);
   controls.setTheme(state.theme);
@@ -319,7 +348,7 @@ addEventListener("hashchange", async () => {
   if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(wanted.picked)) selection.set_tokens(known(wanted.picked));
   void tabs.show();
   if (wanted.text !== before.text) setText(state.text, state.text);
-  else if (reading) void session.readNow(idsOf(reading));
+  else void session.readAgain();
   // What was set above may have changed what the state says of the model.
   if (wanted.model !== before.model) void openings.follow(wanted.model);
 });
@@ -350,6 +379,8 @@ showSwitches();
 void tabs.show();
 void openings.begin(state.model, state.file);
 
+showUnreadable(unreadable);
+
 installHook({
   show,
   second,
@@ -357,7 +388,7 @@ installHook({
   engine: () => session.engine(),
   atlas: tabs.atlas,
   put: (other) => {
-    reading = other;
+    reading = { ...other, model: facts };
     showPicture();
     redraw(false);
   },

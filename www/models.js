@@ -7,6 +7,7 @@ import { parseAddress } from "./address.js";
 import { byId } from "./dom.js";
 import { showFacts } from "./facts.js";
 import { hubRow, isSame, keptOf, menuOf } from "./menu.js";
+import { codeOf } from "./outcome.js";
 import { rowElement } from "./row.js";
 import { createStorage, wantsKeeping } from "./storage.js";
 
@@ -14,6 +15,9 @@ import { createStorage, wantsKeeping } from "./storage.js";
 /** @typedef {import("./engine.js").Plan} Plan */
 /** @typedef {import("./gather.js").Source} Source */
 /** @typedef {import("./session.js").How} How */
+
+/** Codes of an engine that does not answer, whatever it is asked. */
+const ENGINE_GONE = ["aborted", "crashed", "unexpected", "device-lost"];
 
 /**
  * @param {object} page
@@ -55,7 +59,8 @@ export function createModels(page) {
       if (trial) trials.set(key, await ask(true));
     } catch (error) {
       trials.delete(key);
-      plans.set(key, /** @type {Error} */ (error).message);
+      // What is wrong with a config stays wrong; another engine is asked again when the panel is opened.
+      if (!ENGINE_GONE.includes(codeOf(error))) plans.set(key, /** @type {Error} */ (error).message);
     }
     draw();
   }
@@ -179,6 +184,7 @@ export function createModels(page) {
     byId("models-problem").textContent = "";
     byId("hub-status").textContent = "";
     trials.clear();
+    asked.clear();
     draw();
     void refresh();
   });

@@ -46,11 +46,13 @@ export function createPanel(onChange) {
   }
 
   /** What depends on another switch. @param {Switches} switches */
-  function follow({ limits, borrowed, part }) {
+  function follow({ limits, borrowed, part, row_kind }) {
+    const are_contributions = row_kind === "contributions";
     byId("limits-fixed").hidden = limits !== "fixed";
-    select("part").disabled = borrowed !== 1;
+    input("borrowed").disabled = are_contributions;
+    select("part").disabled = are_contributions || borrowed !== 1;
     byId("borrowed-words").textContent =
-      borrowed === 0 ? "no block" : borrowed > 1 ? `last ${borrowed} blocks` : part ? `${part} of the last block` : "last block";
+      are_contributions ? "no block: contributions have no decoder of blocks" : borrowed === 0 ? "no block" : borrowed > 1 ? `last ${borrowed} blocks` : part ? `${part} of the last block` : "last block";
   }
 
   form.addEventListener("submit", (event) => event.preventDefault());

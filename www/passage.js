@@ -110,6 +110,11 @@ export function createPassage(stateNow, norms) {
   }).observe(byId("passage"));
 
   return {
+    clear() {
+      reading = null;
+      byId("passage").hidden = true;
+    },
+
     /** @param {PlainReading} fresh */
     reading(fresh) {
       reading = fresh;

@@ -40,6 +40,7 @@ export function plainReading(reading, { asked, track, serial, read_ms }) {
     asked,
     serial,
     read_ms,
+    model: null,
   };
 }
 

@@ -22,12 +22,24 @@
  * @property {Asked} asked
  * @property {number} serial the worker's number for it, for tracing
  * @property {number} read_ms what the engine took, in milliseconds
+ * @property {import("./engine.js").InUseFacts | null} model the model that it was made with; null for one that no engine of the page made
  */
 
 /** @typedef {{ id: number, logit: Float32Array, logprob: Float32Array, rank: Float32Array }} Track */
 /** What the engine was asked for. @typedef {{ norm: "affine" | "plain" | "none", subblocks: boolean, contributions: boolean, decoder: string[] }} Asked */
 /** @typedef {{ tap: number, position: number }} Cell */
 /** @typedef {{ token: Token, logit: number, probability: number }} Candidate */
+
+/** The text of neighbouring tokens. A character may be spread over several of them, so their bytes are decoded together. @param {Token[]} tokens */
+export function textOf(tokens) {
+  const bytes = tokens.flatMap((token) => [...token.bytes]);
+  // The first token may begin in the middle of a character.
+  const start = bytes.findIndex((byte) => (byte & 0xc0) !== 0x80);
+  return new TextDecoder().decode(Uint8Array.from(bytes.slice(Math.max(0, start))), { stream: true });
+}
+
+/** Whether two readings can be compared: they were made with the same model and options. @param {PlainReading} a @param {PlainReading} b */
+export const areAlike = (a, b) => a.model === b.model && JSON.stringify(a.asked) === JSON.stringify(b.asked);
 
 /** The statistics of the engine: all of them, which for the longest text is less than its top-k. */
 export const STATS = /** @type {const} */ ([

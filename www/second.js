@@ -3,6 +3,7 @@
 import { fitHeight } from "./controls.js";
 import { button, byId } from "./dom.js";
 import { sharedPrefix } from "./quantities.js";
+import { areAlike } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 
@@ -51,7 +52,7 @@ export function createSecond(page) {
     }
     try {
       const fresh = await page.read(text);
-      if (!fresh || !first) return;
+      if (!fresh || !first || !areAlike(first, fresh)) return;
       second = fresh;
       const n = sharedPrefix(first, fresh);
       const is_same = n === first.n_tokens && n === fresh.n_tokens;
@@ -77,10 +78,12 @@ export function createSecond(page) {
   return {
     toggle,
     show,
-    /** The first text was read: the second one follows, under the same options. @param {PlainReading} fresh */
+    /** The first text was read: the second one follows, under the same options. Without a first one there is none to compare with. @param {PlainReading | null} fresh */
     first(fresh) {
       first = fresh;
-      if (page.state().second !== null) void read();
+      // Until it is read again, a second reading of another model or with other options is not shown.
+      if (!first || (second && !areAlike(first, second))) second = null;
+      if (first && page.state().second !== null) void read();
     },
     reading: () => (page.state().second === null ? null : second),
   };

@@ -3,7 +3,6 @@
  * Opening and reading, in time. One model is opened at once, beside the one in use, which can be read meanwhile. The
  * newest text wins: it cancels the older reading, whose answer is then ignored, whatever it is.
  */
-import { startEngine } from "./engine.js";
 import { codeOf } from "./outcome.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
@@ -18,6 +17,7 @@ const DEBOUNCE_MS = 150;
 const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "gpu-refused", "unexpected"];
 
 /**
+ * @param {(onCrash: (message: string) => void) => Engine} startEngine
  * @param {object} on
  * @param {() => string} on.text the text to read once a model is there
  * @param {() => { asked: import("./reading.js").Asked, track: number[] }} on.options how to read
@@ -31,12 +31,17 @@ const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "gpu-refused", "une
  * @param {(code: string, message: string, loading: boolean) => void} on.failure nothing can be read
  * @param {(message: string) => void} on.crashed the engine is gone, and the model in use with it
  */
-export function createSession(on) {
+export function createSession(startEngine, on) {
   /** @type {Engine | null} */
   let engine = null;
   let is_fresh = false;
   let loaded = false;
-  let asked_again = 0;
+  /** The model that readings are made with. @type {InUseFacts | null} */
+  let model = null;
+  /** What is to be read: the newest text, or the ids of one. @type {string | Uint32Array | null} */
+  let wanted = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let pause;
   let reading = new AbortController();
   /** @type {AbortController | null} */
   let opening = null;
@@ -66,7 +71,8 @@ export function createSession(on) {
 
   /** @param {string | Uint32Array} text_or_ids */
   async function readNow(text_or_ids) {
-    clearTimeout(asked_again);
+    wanted = text_or_ids;
+    clearTimeout(pause);
     reading.abort();
     if (!loaded) return;
     const mine = (reading = new AbortController());
@@ -77,7 +83,7 @@ export function createSession(on) {
       const engine = theEngine();
       const onBlock = (/** @type {number} */ end) => signal.aborted || on.block(end);
       const fresh = await engine.read(text_or_ids, { ...on.options(), is_second: false, signal, onBlock: (end) => void onBlock(end) });
-      if (!signal.aborted) on.reading(fresh);
+      if (!signal.aborted) on.reading({ ...fresh, model });
     } catch (error) {
       const { code, message } = failureOf(error);
       if (signal.aborted || code === "aborted") return;
@@ -100,7 +106,9 @@ export function createSession(on) {
       const onStep = (/** @type {import("./engine.js").Step} */ step) => void (isCurrent() && on.step(step));
       const { refusal, ...facts } = await started.load(source, { ...how, signal: mine.signal, onStep });
       if (!isCurrent()) return null;
-      [opening, loaded, missed] = [null, true, false];
+      [opening, loaded, missed, model] = [null, true, false, facts];
+      // What is still being read is read with the old model.
+      reading.abort();
       on.opened(facts, refusal, source);
       await readNow(on.text());
       return null;
@@ -129,7 +137,7 @@ export function createSession(on) {
       const { signal } = (second = new AbortController());
       try {
         const fresh = await theEngine().read(text, { ...on.options(), is_second: true, signal, onBlock: () => {} });
-        return signal.aborted ? null : fresh;
+        return signal.aborted ? null : { ...fresh, model };
       } catch (error) {
         if (signal.aborted || codeOf(error) === "aborted") return null;
         throw error;
@@ -175,9 +183,13 @@ export function createSession(on) {
 
     /** Reads once typing pauses. @param {string} text */
     readSoon(text) {
-      clearTimeout(asked_again);
-      asked_again = window.setTimeout(readNow, DEBOUNCE_MS, text);
+      wanted = text;
+      clearTimeout(pause);
+      pause = setTimeout(readNow, DEBOUNCE_MS, text);
     },
+
+    /** Reads what is wanted once more, because the options have changed: the newest text, even if it still waits. */
+    readAgain: async () => (wanted === null ? undefined : readNow(wanted)),
 
     engine: theEngine,
   };

@@ -136,6 +136,11 @@ export function createShow(page) {
     beside,
     pin: picture.pin,
     release: picture.release,
-    clear: picture.clear,
+    /** Takes the picture away, with what says the same in words. */
+    clear() {
+      picture.clear();
+      beside.clear();
+      table.clear();
+    },
   };
 }

@@ -7,7 +7,7 @@ import { addressOf, addressText } from "./address.js";
 import { DEFAULT_TEXT } from "./examples.js";
 import { pack, unpack } from "./packing.js";
 import { parseSwitches, writeSwitches } from "./switches.js";
-import { viewNamed } from "./views.js";
+import { VIEWS, viewNamed } from "./views.js";
 
 export const THEMES = /** @type {const} */ (["auto", "light", "dark"]);
 
@@ -38,6 +38,8 @@ const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|
 const MAX_OPTION_CHARS = 2000;
 const MAX_NAME_CHARS = 100;
 
+/** position@row */
+const PIN = /^(\d{1,6})@([\w.]{1,20})$/;
 /** Longer ones are packed. */
 const MAX_PLAIN_CHARS = 400;
 
@@ -57,7 +59,7 @@ export async function parseHash(hash) {
     const squeezed = fields.get(packed);
     return fields.get(plain) ?? (squeezed === null ? null : await unpack(squeezed));
   };
-  const [, position, tap] = /^(\d{1,6})@([\w.]{1,20})$/.exec(fields.get("pin") ?? "") ?? [];
+  const [, position, tap] = PIN.exec(fields.get("pin") ?? "") ?? [];
   const groups = parseGroups(fields.get("tokens"));
   return {
     model: model && addressText(model),
@@ -76,6 +78,21 @@ export async function parseHash(hash) {
     channel: /^\d{1,6}$/.test(fields.get("channel") ?? "") ? Number(fields.get("channel")) : null,
     picked: (parseGroups(fields.get("picked"))[0] ?? []).slice(0, MAX_PICKED),
   };
+}
+
+/** The parts of an address that cannot be read, such as a text of which the end is missing. @param {string} hash @returns {Promise<string[]>} */
+export async function unreadableParts(hash) {
+  const fields = new URLSearchParams(hash.replace(/^#/, ""));
+  const is_cut = async (/** @type {string} */ packed) => fields.has(packed) && (await unpack(fields.get(packed) ?? "")) === null;
+  const view = fields.get("view");
+  const checks = /** @type {[string, boolean][]} */ ([
+    ["the text", await is_cut("packed")],
+    ["the second text", await is_cut("packed2")],
+    ["the view", view !== null && !VIEWS.some(({ name }) => name === view)],
+    ["the pinned cell", fields.has("pin") && !PIN.test(fields.get("pin") ?? "")],
+    ["the model", fields.has("model") && addressOf(fields.get("model")) === null],
+  ]);
+  return checks.filter(([, is_unreadable]) => is_unreadable).map(([name]) => name);
 }
 
 /** @param {PageState} state */
@@ -130,8 +147,13 @@ export async function saveState(state, adds = false) {
   // The address has changed meanwhile, and the page will hear of it.
   if (mine !== n_saves || (known !== null && location.hash !== known)) return;
   const address = location.pathname + location.search + hash;
-  if (is_step && hash !== location.hash) history.pushState(null, "", address);
-  else history.replaceState(null, "", address);
+  try {
+    if (is_step && hash !== location.hash) history.pushState(null, "", address);
+    else history.replaceState(null, "", address);
+  } catch {
+    // Browsers allow only so many changes in a short time. The next one writes all of the state.
+    return;
+  }
   is_step = false;
   known = location.hash;
 }

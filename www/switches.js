@@ -48,7 +48,8 @@ export const readOptions = ({ norm, row_kind, borrowed, part }, n_layer) => ({
   norm,
   subblocks: row_kind === "subblocks",
   contributions: row_kind === "contributions",
-  decoder: decoderOf(borrowed, part, n_layer),
+  // Contributions are decoded by norm and unembedding only.
+  decoder: row_kind === "contributions" ? [] : decoderOf(borrowed, part, n_layer),
 });
 
 /** The names of the last blocks, or of a part of the last one. @param {number} borrowed @param {Switches["part"]} part @param {number} n_layer */

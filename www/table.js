@@ -58,5 +58,11 @@ export function createTable() {
       byId("row-sentences").replaceChildren(...now.rows.map((tap) => element("li", "", sentenceOf(now, tap))));
       fill();
     },
+
+    clear() {
+      shown = null;
+      byId("row-sentences").replaceChildren();
+      byId("table").replaceChildren();
+    },
   };
 }

@@ -428,6 +428,9 @@ impl Machine {
         if place >= MAX_VALUES {
             return Err(too_many());
         }
+        if place > self.memo.len() + 1 {
+            return Err(bad("a value is remembered out of order"));
+        }
         if place >= self.memo.len() {
             self.memo.resize(place + 1, None);
         }

@@ -104,10 +104,15 @@ impl Held {
     pub(super) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
-                self.blocks.push(Vec::with_capacity(BLOCK));
+                self.blocks.push(Vec::new());
             }
             let Some(block) = self.blocks.last_mut() else { return };
             let (now, rest) = bytes.split_at((BLOCK - block.len()).min(bytes.len()));
+            // A block doubles as it grows, but never beyond its length.
+            let (capacity, needed) = (block.capacity(), block.len() + now.len());
+            if capacity < needed {
+                block.reserve_exact((2 * capacity).clamp(needed, BLOCK) - block.len());
+            }
             block.extend_from_slice(now);
             bytes = rest;
         }

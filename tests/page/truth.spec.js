@@ -1,0 +1,167 @@
+// @ts-check
+/** What is shown is what was read: after any order of actions, the picture, the words and the exports are of one text, model and options. */
+import { readFileSync } from "node:fs";
+import { expect, readText, test, waitForState } from "./site.js";
+
+/** @typedef {import("@playwright/test").Page} Page */
+
+const reading = (/** @type {Page} */ page) => page.evaluate(() => {
+  const now = /** @type {any} */ (window).loupePage.reading();
+  return now && { text: now.tokens.map((/** @type {any} */ token) => token.text).join(""), norm: now.asked.norm, decoder: now.asked.decoder, taps: now.taps, model: now.model?.in_use.name };
+});
+const asFile = (/** @type {string} */ name, /** @type {Buffer} */ buffer) => ({ name, mimeType: "application/octet-stream", buffer });
+/** Opens the display options, if they are not open. @param {Page} page */
+async function openSwitches(page) {
+  if (!(await page.locator("#switches").isVisible())) await page.locator("#switches-toggle").click();
+}
+
+test("a switch that changes while a text is typed: the new text is shown, under the new switch", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await openSwitches(page);
+  await page.evaluate(() => {
+    const box = /** @type {HTMLTextAreaElement} */ (document.getElementById("text"));
+    box.value = "The king said";
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    const norm = /** @type {HTMLSelectElement} */ (document.querySelector('#switches [name="norm"]'));
+    norm.value = "plain";
+    norm.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  await expect.poll(() => reading(page)).toMatchObject({ text: "The king said", norm: "plain", model: "Tales" });
+
+  await page.locator("#text").fill("");
+  await expect(page.locator("#problem-title")).toHaveText("Nothing to read yet");
+  await page.locator('#switches [name="norm"]').selectOption("affine");
+  await page.waitForTimeout(400);
+  await expect(page.locator("#problem-title")).toHaveText("Nothing to read yet");
+  await expect(page.locator("#picture")).toBeHidden();
+});
+
+test("what a text said goes with it: table, sentences, charts and findings", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.locator("#table-toggle").click();
+  await expect(page.locator("#table tbody tr").first()).toBeVisible();
+  await expect(page.locator("#example")).toBeVisible();
+  for (const [text, title] of [["", "Nothing to read yet"], ["a b c ".repeat(200), "The text is too long for this model"]]) {
+    await page.locator("#text").fill(text);
+    await expect(page.locator("#problem-title")).toHaveText(title);
+    await expect(page.locator("#table tr")).toHaveCount(0);
+    await expect(page.locator("#row-sentences li")).toHaveCount(0);
+    for (const part of ["#side", "#passage", "#example", "#strip"]) await expect(page.locator(part), part).toBeHidden();
+    await readText(page, "The old king");
+    await expect(page.locator("#table tbody tr").first()).toBeVisible();
+    await expect(page.locator("#row-sentences li").first()).toBeAttached();
+    await expect(page.locator("#side")).toBeVisible();
+  }
+});
+
+test("another model: nothing of the old one's reading stays, not even if the new one cannot read the text", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.locator("#table-toggle").click();
+  // A small CTRL has 16 positions, and the text more tokens.
+  const golden = (/** @type {string} */ name) => asFile(name.replace(/.*\//, ""), readFileSync(`tests/golden/${name}`));
+  await page.locator("#files").setInputFiles(["ctrl/config.json", "ctrl/model.safetensors", "ctrl_tokens/vocab.json", "ctrl_tokens/merges.txt"].map(golden));
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer");
+  await expect(page.locator("#problem-title")).toHaveText("The text is too long for this model");
+  expect(await reading(page)).toBe(null);
+  await expect(page.locator("#picture")).toBeHidden();
+  await expect(page.locator("#table tr")).toHaveCount(0);
+  await expect(page.locator("#row-sentences li")).toHaveCount(0);
+  for (const part of ["#side", "#passage", "#example", "#strip"]) await expect(page.locator(part), part).toBeHidden();
+  // A text that fits is read with the new model, and leaves the page with its name.
+  await page.locator("#text").fill("a king");
+  await expect.poll(() => reading(page)).toMatchObject({ model: "Files of this computer" });
+  await page.locator("#export summary").click();
+  const [file] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="json"]').click()]);
+  expect(JSON.parse(readFileSync(await file.path(), "utf8")).model.name).toBe("Files of this computer");
+});
+
+test("contributions have no decoder of blocks: the switch says so, and an old link opens", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king&rows=contributions&decoder=1`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#picture")).toBeVisible();
+  expect((await reading(page))?.decoder).toEqual([]);
+  await openSwitches(page);
+  await expect(page.locator('#switches [name="borrowed"]')).toBeDisabled();
+  await expect(page.locator("#borrowed-words")).toContainText("contributions have no decoder of blocks");
+  await page.locator('#switches [name="row_kind"]').selectOption("blocks");
+  await expect.poll(async () => (await reading(page))?.decoder).toEqual(["h.7"]);
+  await expect(page.locator('#switches [name="borrowed"]')).toBeEnabled();
+});
+
+test("the text box keeps its height when the window changes while it is not displayed", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.getByRole("link", { name: "Atlas", exact: true }).click();
+  await page.setViewportSize({ width: 1000, height: 900 });
+  await page.getByRole("link", { name: "Lens", exact: true }).click();
+  await expect.poll(async () => (await page.locator("#text").boundingBox())?.height ?? 0).toBeGreaterThan(20);
+  await page.getByRole("link", { name: "Atlas", exact: true }).click();
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.getByRole("link", { name: "Lens", exact: true }).click();
+  const heights = () => page.locator("#text").evaluate((box) => [box.clientHeight, box.scrollHeight]);
+  await expect.poll(async () => {
+    const [shown, needed] = await heights();
+    return shown >= needed - 2;
+  }).toBe(true);
+});
+
+test("a reload in the middle of a reading keeps the text that was typed", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const text = "the king and the queen went home and ".repeat(12);
+  await page.locator("#text").fill(text);
+  await expect(page).not.toHaveURL(site);
+  await page.reload();
+  await expect(page.locator("#text")).toHaveValue(text);
+});
+
+test("a character that is spread over tokens is whole in the words before a cell", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.locator("#text").fill("Gr\u00fc\u00dfe \u732b");
+  await expect(page.locator("#cell-context")).toContainText("r\u00fc\u00dfe \u732b");
+  await expect(page.locator("#cell-context")).not.toContainText("\ufffd");
+});
+
+test("a link that is cut says so", async ({ page, site }) => {
+  await page.goto(`${site}#packed=7cvBDYMwEACwVW6AqpOwBA`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#notice-title")).toHaveText("This link is incomplete or damaged");
+  await expect(page.locator("#notice-text")).toContainText("the text is missing");
+  await page.goto("about:blank");
+  await page.goto(`${site}#text=The+old+king&view=nothing&pin=x`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#notice-text")).toContainText("the view and the pinned cell are missing");
+  await page.goto("about:blank");
+  await page.goto(`${site}#text=The+old+king&view=rank`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#notice")).toBeHidden();
+});
+
+test("a second text that was read under other options is not subtracted", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king&second=The+old+queen`);
+  await waitForState(page, "ready");
+  const both = () => page.evaluate(() => {
+    const { reading, second } = /** @type {any} */ (window).loupePage;
+    return { first: reading().asked.norm, second: second().reading?.asked.norm ?? null };
+  });
+  await expect.poll(async () => (await both()).second).toBe("affine");
+  // Whenever a picture is drawn, the second reading in it is like the first.
+  await page.evaluate(() => {
+    const seen = /** @type {any} */ (window).seen = [];
+    const look = () => {
+      const { reading, second } = /** @type {any} */ (window).loupePage;
+      const pair = [reading()?.asked.norm, second().reading?.asked.norm ?? null];
+      if (pair[1] !== null && pair[0] !== pair[1]) seen.push(pair);
+      requestAnimationFrame(look);
+    };
+    look();
+  });
+  await openSwitches(page);
+  await page.locator('#switches [name="norm"]').selectOption("none");
+  await expect.poll(async () => (await both()).second).toBe("none");
+  expect(await page.evaluate(() => /** @type {any} */ (window).seen)).toEqual([]);
+});

@@ -1,0 +1,221 @@
+// @ts-check
+/** What a session does when actions interleave, with an engine whose answers come when the test says so. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { LoupeError } from "../../../www/outcome.js";
+import { createSession } from "../../../www/session.js";
+
+/** @typedef {{ input: string, asked: any, signal: AbortSignal, answer: (reading?: any) => void, fail: (code: string) => void, is_second: boolean }} Read */
+/** @typedef {{ source: any, answer: (facts?: any) => void, fail: (code: string) => void }} Load */
+
+const facts = (/** @type {string} */ name) => ({ in_use: { name, address: null, source: { kind: "bundled" } }, model: {}, adapter: {}, refusal: null });
+const settle = () => new Promise((done) => setImmediate(done));
+
+/** A session, what was asked of its engine, and what it told the page. */
+function bench() {
+  /** @type {Read[]} */
+  const reads = [];
+  /** @type {Load[]} */
+  const loads = [];
+  /** @type {any[]} */
+  const events = [];
+  const page = { text: "first", norm: "affine" };
+  /** @type {((message: string) => void)[]} */
+  const crashes = [];
+  let in_use = /** @type {any} */ (null);
+  const call = (/** @type {any} */ list, /** @type {any} */ what, /** @type {AbortSignal | undefined} */ signal) => new Promise((answer, reject) => {
+    const fail = (/** @type {string} */ code) => reject(new LoupeError(code, code));
+    signal?.addEventListener("abort", () => fail("aborted"));
+    list.push({ ...what, signal, fail, answer });
+  });
+  const start = (/** @type {(message: string) => void} */ onCrash) => {
+    crashes.push(onCrash);
+    return /** @type {any} */ ({
+      load: async (/** @type {any} */ source, /** @type {any} */ { signal }) => (in_use = await call(loads, { source }, signal)),
+      read: (/** @type {any} */ input, /** @type {any} */ { asked, is_second, signal }) =>
+        call(reads, { input: typeof input === "string" ? input : [...input].join(), asked, is_second }, signal),
+      current: async () => in_use,
+      close: () => events.push("closed"),
+    });
+  };
+  const note = (/** @type {string} */ name) => (/** @type {any} */ first) => void events.push([name, first?.input ?? first?.in_use?.name ?? first]);
+  const session = createSession(start, {
+    text: () => page.text,
+    options: () => ({ asked: { norm: page.norm }, track: [] }),
+    opening: note("opening"),
+    step: () => {},
+    opened: note("opened"),
+    notOpened: note("not opened"),
+    busy: () => {},
+    block: () => {},
+    reading: (reading) => void events.push(["reading", /** @type {any} */ (reading).input, reading.model?.in_use.name, reading.asked.norm]),
+    failure: note("failure"),
+    crashed: note("crashed"),
+  });
+  const last = () => reads[reads.length - 1];
+  /** The engine answers what was asked last. */
+  const answer = async (read = last()) => {
+    read.answer({ input: read.input, asked: read.asked, model: null });
+    await settle();
+  };
+  const open = async (/** @type {string} */ name) => {
+    void session.open({ kind: "files", name, files: [] }, { precision: "f16", keep: false });
+    await settle();
+    loads[loads.length - 1].answer(facts(name));
+    await settle();
+  };
+  const begin = async () => {
+    void session.start({ kind: "bundled" }, { precision: "f16", keep: false });
+    await settle();
+    loads[0].answer(facts("Tales"));
+    await settle();
+  };
+  const readings = () => events.filter(([name]) => name === "reading").map(([, ...rest]) => rest);
+  return { session, page, reads, loads, events, crashes, last, answer, open, begin, readings };
+}
+
+const type = (/** @type {ReturnType<typeof bench>} */ { session, page }, /** @type {string} */ text) => {
+  page.text = text;
+  session.readSoon(text);
+};
+const pause = () => new Promise((done) => setTimeout(done, 200));
+
+test("options that change while a new text waits: the new text is read, once, with the new options", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  type(it, "second");
+  it.page.norm = "plain";
+  void it.session.readAgain();
+  await pause();
+  assert.equal(it.reads.length, 2);
+  await it.answer();
+  assert.deepEqual(it.readings(), [["first", "Tales", "affine"], ["second", "Tales", "plain"]]);
+});
+
+test("options that change while a new text is read: it is read again, not the one before it", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  type(it, "second");
+  await pause();
+  it.page.norm = "none";
+  void it.session.readAgain();
+  await settle();
+  assert.equal(it.reads[1].signal.aborted, true);
+  await it.answer();
+  assert.deepEqual(it.readings().at(-1), ["second", "Tales", "none"]);
+});
+
+test("options that change over an empty box leave it empty", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  type(it, "");
+  await pause();
+  it.page.norm = "none";
+  void it.session.readAgain();
+  assert.equal(it.reads.length, 1, "nothing is read");
+  assert.deepEqual(it.events.at(-1), ["failure", "empty"]);
+});
+
+test("ids that were read are read again as ids", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  void it.session.readNow(Uint32Array.of(3, 5));
+  void it.session.readAgain();
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings().at(-1), ["3,5", "Tales", "affine"]);
+});
+
+test("a reading that ends after another model was opened is not shown; the text is read with that model", async () => {
+  const it = bench();
+  await it.begin();
+  const old = it.last();
+  void it.session.open({ kind: "files", name: "Other", files: [] }, { precision: "f16", keep: false });
+  await settle();
+  it.loads[1].answer(facts("Other"));
+  old.answer({ input: "first", asked: {}, model: null });
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings().map(([text, model]) => [text, model]).at(-1), ["first", "Other"]);
+  assert.equal(it.readings().filter(([, model]) => model === "Other").length, 1);
+});
+
+test("options that change while another model is opened do not send the old ids to it", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  await it.open("Other");
+  it.page.norm = "plain";
+  void it.session.readAgain();
+  await settle();
+  assert.equal(it.last().input, "first", "the text, not the ids of another vocabulary");
+  await it.answer();
+  assert.deepEqual(it.readings().at(-1), ["first", "Other", "plain"]);
+});
+
+test("a text that is typed while a model is opened is read by whichever model is in use", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  void it.session.open({ kind: "files", name: "Other", files: [] }, { precision: "f16", keep: false });
+  await settle();
+  type(it, "typed");
+  await pause();
+  assert.equal(it.last().input, "typed");
+  it.last().fail("not-found");
+  await settle();
+  assert.equal(it.events.some(([name]) => name === "failure"), false, "the old model has made way, which is no failure");
+  it.loads[1].answer(facts("Other"));
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings().at(-1), ["typed", "Other", "affine"]);
+});
+
+test("a second text carries the model that it was read with, and an older one is overtaken", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  const older = it.session.readSecond("one");
+  const newer = it.session.readSecond("two");
+  await settle();
+  await it.answer(it.last());
+  assert.equal(await older, null);
+  const reading = /** @type {any} */ (await newer);
+  assert.deepEqual([reading.input, reading.model.in_use.name], ["two", "Tales"]);
+});
+
+test("an engine that crashes while a text is read: the page is told once, and the next start reads the text", async () => {
+  const it = bench();
+  await it.begin();
+  it.crashes[0]("a panic");
+  it.last().fail("crashed");
+  await settle();
+  assert.deepEqual(it.events.filter(([name]) => name === "crashed"), [["crashed", "a panic"]]);
+  assert.equal(it.events.some(([name]) => name === "failure"), false);
+  void it.session.start({ kind: "bundled" }, { precision: "f16", keep: false });
+  await settle();
+  it.loads[1].answer(facts("Tales"));
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings(), [["first", "Tales", "affine"]]);
+});
+
+test("a model that is not opened leaves the one in use, and its text", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  void it.session.open({ kind: "files", name: "Broken", files: [] }, { precision: "f16", keep: false });
+  await settle();
+  it.loads[1].fail("bad-header");
+  await settle();
+  assert.equal(it.events.some(([name]) => name === "not opened"), true);
+  it.page.norm = "plain";
+  void it.session.readAgain();
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings().at(-1), ["first", "Tales", "plain"]);
+});
