@@ -79,7 +79,7 @@ impl Reader {
     /// After the header: chooses the tensors that are wanted, by name. What is not wanted may be left out.
     ///
     /// Errors: `unsupported-model` for tensors that cannot be put in order within the memory for it.
-    pub fn choose(&mut self, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+    pub fn choose(&mut self, is_wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         match &mut self.format {
             Some(Format::Torch(torch)) => torch.choose(is_wanted),
             _ => Ok(()),

@@ -312,7 +312,7 @@ impl Loader {
             if let Some(name) = self.filling.unannounced().filter(|_| self.n_files == 1) {
                 return Err(Error::MissingTensor(name.clone()));
             }
-            reader.choose(|name| self.filling.needs(name))?;
+            reader.choose(&|name| self.filling.needs(name))?;
             if let Some(id) = id {
                 self.filling.copy.source(id);
             }

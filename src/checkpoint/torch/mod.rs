@@ -133,7 +133,7 @@ impl Torch {
     /// Chooses the tensors that are wanted; all are until then.
     ///
     /// Errors: `unsupported-model`.
-    pub(super) fn choose(&mut self, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+    pub(super) fn choose(&mut self, is_wanted: &dyn Fn(&str) -> bool) -> Result<()> {
         let mut of_storage = vec![Vec::new(); self.storages.len()];
         for (index, (name, view)) in self.tensors.iter().enumerate() {
             if let Some(wanted) = of_storage.get_mut(view.storage)
@@ -495,7 +495,7 @@ impl Torch {
     /// Errors: `bad-header` for a storage that was read already, `unsupported-model`.
     fn begin_storage(&mut self, storage: usize) -> Result<()> {
         if self.layouts.is_empty() {
-            self.choose(|_| true)?;
+            self.choose(&|_| true)?;
         }
         match self.is_read.get_mut(storage) {
             Some(is_read) if !*is_read => *is_read = true,

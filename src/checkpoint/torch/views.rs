@@ -41,14 +41,13 @@ impl Layout {
                 )));
             }
         }
-        let mut spans: Vec<_> = wanted
-            .iter()
-            .filter_map(|&index| {
-                let view = view(&index)?;
-                Some((index, view.offset * size, (view.offset + count(view)) * size))
-            })
-            .collect();
-        spans.sort_by_key(|&(_, start, end)| (start, end));
+        // In the order of their bytes. Nearly always there is one.
+        let mut spans: Vec<(usize, u64, u64)> = Vec::new();
+        for (&index, view) in wanted.iter().filter_map(|index| Some((index, view(index)?))) {
+            let (start, end) = (view.offset * size, (view.offset + count(view)) * size);
+            let place = spans.partition_point(|&(_, s, e)| (s, e) <= (start, end));
+            spans.insert(place, (index, start, end));
+        }
         let is_apart = spans.windows(2).all(|pair| match pair {
             [(_, _, end), (_, start, _)] => end <= start,
             _ => true,
@@ -58,14 +57,10 @@ impl Layout {
             return Ok(Layout::InOrder(spans));
         }
         if storage.bytes() > MAX_HELD {
-            let names: Vec<&str> = wanted
-                .iter()
-                .filter_map(|&index| tensors.get(index).map(|(name, _)| name.as_str()))
-                .take(2)
-                .collect();
+            let name = wanted.first().and_then(|&index| tensors.get(index));
+            let name = name.map_or("a tensor", |(name, _)| name.as_str());
             return Err(Error::UnsupportedModel(format!(
-                "{} would need {} bytes in memory to be put in order, at most {MAX_HELD} are held; save the .contiguous() form of each tensor",
-                names.join(" and "),
+                "the storage of {name} would have to be put in order in memory: it has {} bytes, at most {MAX_HELD} are held; save the .contiguous() form of each tensor",
                 storage.bytes()
             )));
         }
