@@ -3,37 +3,12 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-#![allow(unsafe_code, reason = "an allocator is unsafe")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "support/counting.rs"]
+mod counting;
 
+use counting::peak_of;
 use loupe::checkpoint::Reader;
-
-/// Counts the allocated bytes.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is forwarded to the system's allocator; only numbers are kept in addition.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const MIB: usize = 1 << 20;
 const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n(";
@@ -64,10 +39,8 @@ fn matrix(n: usize, strides: [usize; 2]) -> Vec<u8> {
     [&old(&pickle)[..], keys, &(n as u64).to_le_bytes(), &vec![7; n]].concat()
 }
 
-/// Reads a file in pieces of 64 KiB, the first of which is shorter; the peak of memory besides the file's own.
-fn peak(file: &[u8]) -> (usize, Option<&'static str>) {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
+/// Reads a file in pieces of 64 KiB, the first of which is shorter: the code of the error, if any.
+fn read(file: &[u8]) -> Option<&'static str> {
     let mut reader = Reader::new(None);
     let (first, rest) = file.split_at(file.len().min(64_999));
     for mut piece in std::iter::once(first).chain(rest.chunks(64 << 10)) {
@@ -75,11 +48,16 @@ fn peak(file: &[u8]) -> (usize, Option<&'static str>) {
             match reader.next(&mut piece) {
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(error) => return (PEAK.load(Relaxed) - before, Some(error.code())),
+                Err(error) => return Some(error.code()),
             }
         }
     }
-    (PEAK.load(Relaxed) - before, reader.finish().err().map(|error| error.code()))
+    reader.finish().err().map(|error| error.code())
+}
+
+/// The memory that this takes besides the file itself.
+fn peak(file: &[u8]) -> (usize, Option<&'static str>) {
+    peak_of(|| read(file))
 }
 
 #[test]
@@ -108,6 +86,12 @@ fn memory_is_bounded_whatever_the_file_says() {
         ("texts", [&b"X\0\0\x01\0"[..], &b"a".repeat(1 << 16)].concat().repeat(31)),
         ("entries", [&b"K\x01q\x00}"[..], &b"h\x00h\x00s".repeat(400_000)].concat()),
         ("elements", [&b"K\x01q\x00]"[..], &b"(h\x00h\x00h\x00h\x00e".repeat(200_000)].concat()),
+        ("dictionaries", {
+            let pair = b"]q\x00(K\x01K\x01eK\x01\x86".to_vec();
+            let list = [&b"]q\x01("[..], &b"h\x00".repeat(100_000), b"e\x85q\x02"].concat();
+            let class = b"ccollections\nOrderedDict\nq\x03".to_vec();
+            [pair, list, class, b"h\x03h\x02R".repeat(5000)].concat()
+        }),
         ("remembered", [b"K\x01".to_vec(), (0..400_000).flat_map(put).collect()].concat()),
         ("tensors", with_keys(&named(16_384))),
         ("too many tensors", with_keys(&named(16_385))),

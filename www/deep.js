@@ -119,7 +119,7 @@ export function createDeep(page) {
         element("td", "", percent(probability)),
         element("td", "muted", decimal(Math.log(probability))),
         element("td", "muted", decimal(logit)),
-        track ? changeCell(rankChange(track, at.tap)) : element("td", "", ""));
+        track && !of.asked.contributions ? changeCell(rankChange(track, at.tap)) : element("td", "", ""));
     });
     byId("cell-table").replaceChildren(element("thead", "", head), element("tbody", "", ...rows));
   }
@@ -229,10 +229,5 @@ export function createDeep(page) {
       void update();
     },
     redraw: () => void update(),
-    /** Tokens as one writes them, also those that the reading does not list. @param {PlainReading} of @param {number[]} group */
-    async nameOf(of, group) {
-      await learn(group.filter((id) => !of.top_tokens.some((token) => token.id === id)));
-      return nameOf(of, group);
-    },
   };
 }

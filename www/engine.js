@@ -31,11 +31,16 @@ export function startEngine(onCrash = () => {}) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
   /** @type {Comlink.Remote<import("./worker.js").EngineApi>} */
   const remote = Comlink.wrap(worker);
-  /** @type {(error: LoupeError) => void} */
-  let die = () => {};
-  /** Rejected once the worker answers no more. @type {Promise<never>} */
-  const died = new Promise((_, reject) => (die = reject));
-  died.catch(() => {});
+  /** How every call that waits for an answer is rejected. @type {Set<(error: LoupeError) => void>} */
+  const waiting = new Set();
+  /** Why the worker answers no more. @type {LoupeError | null} */
+  let dead = null;
+  /** @param {LoupeError} error */
+  function die(error) {
+    dead ??= error;
+    for (const reject of waiting) reject(error);
+    waiting.clear();
+  }
   let has_crashed = false;
   /** @param {string} message */
   function crash(message) {
@@ -53,7 +58,13 @@ export function startEngine(onCrash = () => {}) {
 
   /** @template T @param {Promise<import("./outcome.js").Outcome<T>>} call @returns {Promise<T>} */
   async function answer(call) {
-    const outcome = await /** @type {typeof call} */ (Promise.race([call, died]));
+    // A promise of its own for each call: one that is raced with all of them would keep every answer.
+    const outcome = await /** @type {typeof call} */ (new Promise((resolve, reject) => {
+      if (dead) return reject(dead);
+      const settled = () => waiting.delete(reject);
+      waiting.add(reject);
+      call.then(resolve, reject).finally(settled);
+    }));
     if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
     return valueOf(outcome);
   }

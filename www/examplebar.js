@@ -25,7 +25,10 @@ export function createExamples(page) {
     // Without a model, or if it cannot say, the whole text is tried.
     const n_tokens = n_ctx > 0 ? await page.engine().count(example.text).catch(() => 0) : 0;
     if (n_tokens <= n_ctx) return page.open(example, example.text, null);
-    const { text, ids } = await page.engine().keep(example.text, n_ctx, "first");
+    // An engine that is closed meanwhile answers no more.
+    const kept = await page.engine().keep(example.text, n_ctx, "first").catch(() => null);
+    if (!kept) return;
+    const { text, ids } = kept;
     cut = { example, text, n_tokens };
     page.open(example, text, ids);
   }

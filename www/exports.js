@@ -1,13 +1,19 @@
 // @ts-check
 /** What leaves the page as a file or over the clipboard. Nothing is sent anywhere. */
+import { addressText } from "./address.js";
 import { button, byId } from "./dom.js";
 import { cut, fontOf, paint } from "./paint.js";
 import { posterOf } from "./poster.js";
 import { pythonOf } from "./python.js";
+import { textOf } from "./reading.js";
 import { save } from "./saving.js";
 import { svgOf } from "./svg.js";
+import { CHOICES } from "./switches.js";
 import { csvOf, jsonOf } from "./tables.js";
 
+/** Characters of the text that a picture states. */
+const TEXT_CHARS = 60;
+const textStart = (/** @type {string} */ text) => (text.length > TEXT_CHARS ? `${text.slice(0, TEXT_CHARS)}…` : text).replace(/\s+/g, " ");
 const PNG_SCALE = 2;
 /** What browsers can hold in one canvas, in pixels along a side. */
 const MAX_SIDE = 16_384;
@@ -16,7 +22,7 @@ const MAX_SIDE = 16_384;
  * @param {object} page
  * @param {() => import("./frame.js").Shown | null} page.shown
  * @param {() => number} page.width of the picture
- * @param {() => { state: import("./state.js").PageState, group: number[] }} page.now
+ * @param {() => { state: import("./state.js").PageState, group: number[], facts: import("./engine.js").InUseFacts | null }} page.now
  * @param {() => Promise<import("./store.js").Kept[]>} page.kept
  */
 export function createExports(page) {
@@ -27,6 +33,10 @@ export function createExports(page) {
   /** The model that the picture was made with. */
   const madeWith = () => page.shown()?.reading.model ?? null;
   const nameOf = () => madeWith()?.in_use.name ?? "";
+  const revisionOf = () => {
+    const address = madeWith()?.in_use.address;
+    return address ? ` (${addressText(address)})` : "";
+  };
   const fileName = (/** @type {string} */ end) => `loupe ${nameOf()} ${page.now().state.view.name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
 
   function poster() {
@@ -35,7 +45,8 @@ export function createExports(page) {
     const { asked, final_is_model, n_tokens } = shown.reading;
     const { start, end } = shown.span;
     const words = [
-      `${nameOf()} · norm ${asked.norm}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
+      `${nameOf()}${revisionOf()} · norm: ${CHOICES.norm[asked.norm]}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
+      `“${textStart(textOf(shown.reading.tokens))}”`,
       end - start < n_tokens ? `positions ${start} to ${end - 1} of ${n_tokens}; the model read them all` : `${n_tokens} tokens`,
     ];
     return { shown, ...posterOf(shown, { frame_width: page.width(), words }) };
@@ -91,7 +102,8 @@ export function createExports(page) {
       say("Saved.");
     },
     link: async () => {
-      const in_use = madeWith()?.in_use;
+      // A link is of what the page is set to, with or without a picture.
+      const in_use = page.now().facts?.in_use;
       await navigator.clipboard.writeText(location.href);
       const is_files = in_use?.source.kind === "files" || (in_use?.source.kind === "kept" && !in_use.address);
       say(is_files ? "Copied. A model from files cannot be in a link: the other person opens the same files." : "Copied: text, model, view, pins and window are in it.");

@@ -57,3 +57,6 @@ export const millions = (value) => (value >= 1e6 ? `${(value / 1e6).toFixed(valu
 
 /** @param {number} ms */
 export const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
+/** A number of things: 1 row, 2 rows. @param {number} n @param {string} thing */
+export const counted = (n, thing) => `${integer(n)} ${thing}${n === 1 ? "" : "s"}`;

@@ -53,6 +53,8 @@ const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
 /** Whether that is the model that an address was made with. @param {PageState} address @param {import("./engine.js").InUseFacts} now @param {import("./gather.js").Source} source */
 const isOf = ({ model, file }, { in_use }, source) =>
   (model !== null && in_use.address !== null && addressText(in_use.address) === model) || (file !== null && source.kind === "files" && source.name === file);
+/** Whether an engine that was started again opened the same model. Files may have changed. @param {import("./engine.js").InUseFacts} a @param {import("./engine.js").InUseFacts} b */
+const isSameModel = (a, b) => a.in_use.source.kind !== "files" && JSON.stringify(a.in_use) === JSON.stringify(b.in_use);
 /** Those of the ids that the model has. @param {number[]} ids */
 const known = (ids) => ids.filter((id) => id < Number(facts?.model.vocab_size ?? Infinity));
 const n_layer = () => Number(facts?.model.n_layer ?? 1);
@@ -91,7 +93,7 @@ const passage = createPassage(() => state, (ids) => session.engine().norms(ids))
 createExports({
   shown: () => show.picture.shown(),
   width: () => byId("scroller").clientWidth,
-  now: () => ({ state, group: trackedGroup() }),
+  now: () => ({ state, group: trackedGroup(), facts }),
   kept: () => session.engine().list(),
 });
 
@@ -126,7 +128,7 @@ const session = createSession(startEngine, {
   },
   step: openings.step,
   opened: (now, refusal, source) => {
-    const is_other = facts !== null;
+    const is_other = facts !== null && !isSameModel(facts, now);
     facts = now;
     openings.opened(now, refusal, source);
     models.show(now);
@@ -137,6 +139,8 @@ const session = createSession(startEngine, {
       byId("loading-title").textContent = `Reading with ${now.in_use.name}`;
       byId("loading-text").textContent = "";
       byId("loading-cancel").hidden = true;
+      byId("progress").removeAttribute("value");
+      byId("status").textContent = "";
       showLoading();
       // Another model has other channels and tokens, unless it is the one that the link was made with.
       const asked = link && isOf(link, now, source) ? link : null;
@@ -147,6 +151,7 @@ const session = createSession(startEngine, {
     } else {
       selection.set_tokens(known([...selection.tokens]));
     }
+    codes.show(String(now.model.family));
     tabs.model(now);
     if (now.model.partial === true && state.atlas === null) tabs.open(viewOfPart(now.model));
     remember();
@@ -173,12 +178,13 @@ const session = createSession(startEngine, {
     deep.reading(fresh);
     passage.reading(fresh);
     void examples.show(state.text, fresh);
-    codes.show(String(facts?.model.family));
     setState("ready");
     byId("status").textContent =
       `${fresh.n_tokens} of ${n_ctx()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
     remember();
     if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
+    // What a tracked view shows by default is known only once the text has been read.
+    if (isTrackMissing()) void session.readAgain();
   },
   failure: (code, message, loading) => showFailure(code, message, loading),
   crashed: (message) => {
@@ -231,6 +237,9 @@ const examples = createExamples({
   beside: second.toggle,
 });
 
+/** Whether the view needs a token that the reading was not asked for. */
+const isTrackMissing = () => reading !== null && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id]);
+
 /** Takes everything away that a reading said: there is none of the text and the model in use. */
 function dropReading() {
   reading = null;
@@ -258,7 +267,7 @@ function setView(view) {
 
 /** Shows the view; where it follows a token that was not asked for yet, reads again for it, from the kept stream. */
 async function followTracked() {
-  if (reading && state.view.is_tracked && trackedGroup().some((id) => !reading?.tracked[id])) await session.readAgain();
+  if (isTrackMissing()) await session.readAgain();
   else redraw(false);
 }
 
@@ -276,7 +285,7 @@ function changeSwitches(switches) {
   else void session.readAgain();
 }
 
-const showSwitches = () => panel.show(state.switches, { n_layer: n_layer(), n_tokens: reading?.n_tokens ?? 1 });
+const showSwitches = () => panel.show(state.switches, { n_layer: n_layer(), n_tokens: reading?.n_tokens ?? null });
 
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
@@ -292,22 +301,17 @@ function afterFirstPicture() {
 function redraw(follow_end) {
   if (!reading || byId("picture").hidden) return;
   show.reading(reading, second.reading(), trackedGroup(), follow_end);
-  if (state.view.is_tracked) void nameTracked(reading);
   showSwitches();
-}
-
-/** @param {PlainReading} of */
-async function nameTracked(of) {
-  const { view } = state;
-  const name = await deep.nameOf(of, trackedGroup()).catch(() => null);
-  if (name !== null && state.view === view && reading === of) show.nameTracked(name);
 }
 
 /** @param {string[]} parts of the address */
 function showUnreadable(parts) {
   if (parts.length === 0) return;
-  const words = new Intl.ListFormat("en").format(parts);
-  showNotice({ title: "This link is incomplete or damaged", text: `It could not be read in full: ${words} ${parts.length === 1 ? "is" : "are"} missing. Ask for the link again, or copy all of it.` });
+  const names = new Intl.ListFormat("en").format(parts);
+  const words = `The link could not be read in full: ${names} ${parts.length === 1 ? "is" : "are"} missing. Ask for the link again, or copy all of it.`;
+  // The other notice of a link asks for its model.
+  if (byId("notice").hidden) showNotice({ title: "This link is incomplete or damaged", text: words });
+  else byId("notice-text").append(` ${words}`);
 }
 
 function showTheme() {
@@ -336,8 +340,11 @@ function setText(text, text_or_ids) {
 addEventListener("hashchange", async () => {
   addressChanged();
   const hash = location.hash;
-  const [before, wanted] = [state, await parseHash(hash)];
-  showUnreadable(await unreadableParts(hash));
+  const [wanted, unreadable] = [await parseHash(hash), await unreadableParts(hash)];
+  // A newer address has its own event.
+  if (location.hash !== hash) return;
+  const before = state;
+  showUnreadable(unreadable);
   state = link = wanted;
   controls.setView(state.view);
   controls.setTheme(state.theme);
@@ -377,9 +384,7 @@ second.show();
 showTheme();
 showSwitches();
 void tabs.show();
-void openings.begin(state.model, state.file);
-
-showUnreadable(unreadable);
+void openings.begin(state.model, state.file).then(() => showUnreadable(unreadable));
 
 installHook({
   show,

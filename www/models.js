@@ -210,6 +210,7 @@ export function createModels(page) {
     /** @param {import("./engine.js").InUseFacts} facts */
     show(facts) {
       in_use = facts;
+      asked.clear();
       showFacts(facts);
       void refresh();
     },

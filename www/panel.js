@@ -71,9 +71,9 @@ export function createPanel(onChange) {
   });
 
   return {
-    /** @param {Switches} switches @param {{ n_layer: number, n_tokens: number }} size */
+    /** @param {Switches} switches @param {{ n_layer: number, n_tokens: number | null }} size `n_tokens` is null while there is no reading */
     show(switches, size) {
-      ({ n_layer, n_tokens } = size);
+      [n_layer, n_tokens] = [size.n_layer, size.n_tokens ?? n_tokens];
       for (const name of Object.keys(CHOICES)) select(name).value = String(switches[/** @type {keyof typeof CHOICES} */ (name)]);
       select("font").value = String(switches.font);
       for (const name of /** @type {const} */ (["transposed", "words_only", "hide_prompt"])) input(name).checked = switches[name];

@@ -31,24 +31,28 @@ export function createPassage(stateNow, norms) {
 
   async function draw() {
     if (!reading || !is_seen || !is_stale) return;
-    const charts = await import("./charts.js");
     const of = reading;
+    const charts = await import("./charts.js");
+    if (of !== reading) return;
     is_stale = false;
     const span = spanOf(stateNow().switches.span, of.n_tokens);
     const widthOf = (/** @type {string} */ id) => Math.max(260, byId(id).clientWidth);
     const axisOf = (/** @type {string} */ id) => ({ width: widthOf(id), xs: of.taps.map((_, tap) => tap), x_tick: (/** @type {number} */ x) => of.taps[x], x_label: "row" });
 
+    const are_contributions = of.asked.contributions;
     const counts = histogramOf(of, span).map((count, index) => ({ ...count, index }));
-    byId("decisions-chart").replaceChildren(charts.histogramChart(counts, axisOf("decisions-chart")));
+    byId("decisions-chart").replaceChildren(...(are_contributions ? [] : [charts.histogramChart(counts, axisOf("decisions-chart"))]));
     const settled = median(decisionsOf(of).slice(span.start, span.end), (decision) => decision.settled) ?? 0;
-    byId("decisions-words").textContent = `Half of the ${span.end - span.start} positions have settled by row ${of.taps[Math.round(settled)]}.`;
+    byId("decisions-words").textContent = are_contributions
+      ? "Contributions are not states of the stream, so no position settles at one of them."
+      : `Half of the ${span.end - span.start} positions have settled by row ${of.taps[Math.round(settled)]}.`;
 
     const losses = lossByDepth(of, span);
     const has_loss = losses[0].n > 0;
     byId("loss-chart").replaceChildren(...(has_loss ? [charts.lossChart(losses, axisOf("loss-chart"))] : []));
     const last = losses[losses.length - 1];
     byId("loss-words").textContent = has_loss
-      ? `Mean over ${last.n} true next tokens, with a 95 % interval. Stopping at ${losses[losses.length - 2]?.tap ?? last.tap} costs ${decimal((losses[losses.length - 2] ?? last).loss - last.loss)} nats over the final row’s ${decimal(last.loss)}.`
+      ? are_contributions ? `Mean over ${last.n} true next tokens, with a 95 % interval, each contribution decoded by itself.` : `Mean over ${last.n} true next tokens, with a 95 % interval. Stopping at ${losses[losses.length - 2]?.tap ?? last.tap} costs ${decimal((losses[losses.length - 2] ?? last).loss - last.loss)} nats over the final row’s ${decimal(last.loss)}.`
       : "One token has no true next token.";
     drawKept(charts, of, axisOf("kept-chart"));
 

@@ -21,10 +21,10 @@ export const plainTrack = ({ id, logit, logprob, rank }) => ({ id, logit: owned(
 
 /**
  * @param {any} reading the engine's Reading
- * @param {{ asked: import("./reading.js").Asked, track: number[], serial: number, read_ms: number }} about
+ * @param {{ asked: import("./reading.js").Asked, track: number[], tracked_tokens: import("./reading.js").Token[], serial: number, read_ms: number }} about
  * @returns {PlainReading}
  */
-export function plainReading(reading, { asked, track, serial, read_ms }) {
+export function plainReading(reading, { asked, track, tracked_tokens, serial, read_ms }) {
   return {
     tokens: reading.tokens.map(plainToken),
     taps: [...reading.taps],
@@ -36,6 +36,7 @@ export function plainReading(reading, { asked, track, serial, read_ms }) {
     top_tokens: reading.top_tokens.map(plainToken),
     final_is_model: reading.final_is_model,
     not_finite: reading.not_finite,
+    tracked_tokens: tracked_tokens.map(plainToken),
     tracked: Object.fromEntries(track.map((id) => [id, plainTrack(reading.tracked(id))])),
     asked,
     serial,

@@ -9,7 +9,7 @@ import { sceneOf } from "./scene.js";
 
 const MARGIN = 20;
 const HEAD = 34;
-const FOOT = 92;
+const FOOT = 108;
 const BAR = 300;
 
 /**

@@ -116,6 +116,6 @@ for name, logits in zip(names, all_logits):
     logp = logits.log_softmax(-1)
     value = ${VALUES[view]}
     below = logp
-    print(f"{name:>12}", " ".join(f"{v:9.3f}" for v in value.tolist()))
+    print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
 `;
 }

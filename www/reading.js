@@ -19,6 +19,7 @@
  * @property {boolean} final_is_model whether the final row is the model's own output
  * @property {{ tap: string, position: number }[]} not_finite cells with a logit that is not finite: they have no tokens and no numbers
  * @property {Record<number, Track>} tracked by token id: those that were asked for
+ * @property {Token[]} tracked_tokens these tokens
  * @property {Asked} asked
  * @property {number} serial the worker's number for it, for tracing
  * @property {number} read_ms what the engine took, in milliseconds
@@ -76,7 +77,7 @@ export function tokenById(reading, id) {
   if (id === NO_TOKEN) return NOT_FINITE;
   let known = tokens_by_id.get(reading);
   if (!known) {
-    known = new Map([...reading.top_tokens, ...reading.tokens].map((token) => [token.id, token]));
+    known = new Map([...reading.top_tokens, ...(reading.tracked_tokens ?? []), ...reading.tokens].map((token) => [token.id, token]));
     tokens_by_id.set(reading, known);
   }
   return known.get(id) ?? { id, text: "", bytes: new Uint8Array(), shown: `#${id}` };

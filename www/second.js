@@ -2,6 +2,7 @@
 /** The second text: its box, its reading under the same options, and how the two are compared. */
 import { fitHeight } from "./controls.js";
 import { button, byId } from "./dom.js";
+import { counted } from "./format.js";
 import { sharedPrefix } from "./quantities.js";
 import { areAlike } from "./reading.js";
 
@@ -52,11 +53,12 @@ export function createSecond(page) {
     }
     try {
       const fresh = await page.read(text);
-      if (!fresh || !first || !areAlike(first, fresh)) return;
+      // It may have been changed, emptied or closed meanwhile.
+      if (!fresh || !first || !areAlike(first, fresh) || page.state().second !== text) return;
       second = fresh;
       const n = sharedPrefix(first, fresh);
       const is_same = n === first.n_tokens && n === fresh.n_tokens;
-      say(is_same ? "The same text: change a word and see what follows from it." : `${fresh.n_tokens} tokens; the first ${n} are the same, where the difference is exactly 0.`);
+      say(is_same ? "The same text: change a word and see what follows from it." : `${counted(fresh.n_tokens, "token")}; ${n === 0 ? "the first differs." : `the first ${n === 1 ? "is" : `${n} are`} the same, where the difference is exactly 0.`}`);
     } catch (error) {
       second = null;
       say(/** @type {Error} */ (error).message);
@@ -82,7 +84,10 @@ export function createSecond(page) {
     first(fresh) {
       first = fresh;
       // Until it is read again, a second reading of another model or with other options is not shown.
-      if (!first || (second && !areAlike(first, second))) second = null;
+      if (!first || (second && !areAlike(first, second))) {
+        second = null;
+        say("");
+      }
       if (first && page.state().second !== null) void read();
     },
     reading: () => (page.state().second === null ? null : second),

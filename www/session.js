@@ -43,6 +43,7 @@ export function createSession(startEngine, on) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let pause;
   let reading = new AbortController();
+  let second = new AbortController();
   /** @type {AbortController | null} */
   let opening = null;
   /** Whether a text is still to be read by whatever model comes. */
@@ -77,13 +78,14 @@ export function createSession(startEngine, on) {
     if (!loaded) return;
     const mine = (reading = new AbortController());
     const { signal } = mine;
+    const made_with = model;
     if (text_or_ids.length === 0) return on.failure("empty", "", false);
     on.busy();
     try {
       const engine = theEngine();
       const onBlock = (/** @type {number} */ end) => signal.aborted || on.block(end);
       const fresh = await engine.read(text_or_ids, { ...on.options(), is_second: false, signal, onBlock: (end) => void onBlock(end) });
-      if (!signal.aborted) on.reading({ ...fresh, model });
+      if (!signal.aborted) on.reading({ ...fresh, model: made_with });
     } catch (error) {
       const { code, message } = failureOf(error);
       if (signal.aborted || code === "aborted") return;
@@ -109,6 +111,7 @@ export function createSession(startEngine, on) {
       [opening, loaded, missed, model] = [null, true, false, facts];
       // What is still being read is read with the old model.
       reading.abort();
+      second.abort();
       on.opened(facts, refusal, source);
       await readNow(on.text());
       return null;
@@ -127,17 +130,16 @@ export function createSession(startEngine, on) {
     }
   }
 
-  let second = new AbortController();
-
   return {
     /** A second text under the same options, beside the first one; null if it was overtaken. @param {string} text */
     async readSecond(text) {
       second.abort();
       if (!loaded) return null;
       const { signal } = (second = new AbortController());
+      const made_with = model;
       try {
         const fresh = await theEngine().read(text, { ...on.options(), is_second: true, signal, onBlock: () => {} });
-        return signal.aborted ? null : { ...fresh, model };
+        return signal.aborted ? null : { ...fresh, model: made_with };
       } catch (error) {
         if (signal.aborted || codeOf(error) === "aborted") return null;
         throw error;
@@ -150,6 +152,7 @@ export function createSession(startEngine, on) {
      */
     async start(source, how) {
       reading.abort();
+      second.abort();
       loaded = false;
       if (!is_fresh) {
         engine?.close();
@@ -159,8 +162,8 @@ export function createSession(startEngine, on) {
       if (!failure) return;
       if (source.kind === "bundled" || NO_DEVICE.includes(failure.code)) return on.failure(failure.code, failure.message, true);
       on.notOpened(failure, source, how);
-      const second = await load({ kind: "bundled" }, how);
-      if (second) on.failure(second.code, second.message, true);
+      const fallback = await load({ kind: "bundled" }, how);
+      if (fallback) on.failure(fallback.code, fallback.message, true);
     },
 
     /** Opens another model; should it fail, the one in use stays. @param {Source} source @param {How} how */

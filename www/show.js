@@ -1,12 +1,13 @@
 // @ts-check
 /** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
 import { byId } from "./dom.js";
+import { counted } from "./format.js";
 import { showLegend } from "./legend.js";
 import { pickedCells, pickedWords } from "./legendwords.js";
 import { createOverview } from "./overview.js";
 import { readPalette, resolveTheme } from "./palette.js";
 import { createPicture } from "./picture.js";
-import { NO_TOKEN, finalTap, topId } from "./reading.js";
+import { NO_TOKEN, finalTap, tokenById, topId } from "./reading.js";
 import { rowsOf, scaledValues } from "./rows.js";
 import { scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
@@ -44,7 +45,9 @@ export function limitingValues(reading, view, group, limits, rows, span) {
  * @returns {Shown}
  */
 export function shownOf(reading, { view: asked, switches, theme, picked }, group, minuend = null) {
-  const view = minuend ? differenceOf(asked) : asked;
+  const name = group.map((id) => tokenById(reading, id).shown).join(" | ");
+  const named = asked.is_tracked && name ? { ...asked, quantity: asked.quantity.replace("the tracked token", () => name) } : asked;
+  const view = minuend ? differenceOf(named) : named;
   // An absent rank is 0: no number to take from another.
   const present = (/** @type {Float32Array} */ values) => (asked.kind === "rank" ? values.map((value) => (value >= 1 ? value : NaN)) : values);
   const values = minuend ? difference(reading, minuend, (of) => present(asked.values(of, group))) : asked.values(reading, group);
@@ -123,12 +126,11 @@ export function createShow(page) {
       byId("picked-legend").hidden = state.picked.length === 0;
       byId("picked-words").textContent = pickedWords(state.picked.length, pickedCells(reading, rows, new Set(state.picked)));
       byId("not-model").hidden = reading.final_is_model;
+      // Contributions are no states of the stream, so none of them settles.
+      byId("legend-settles").hidden = reading.asked.contributions;
       const window = span.end - span.start < reading.n_tokens ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}` : "";
-      canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${rows.length} rows by ${span.end - span.start} positions${window}`);
+      canvas.setAttribute("aria-label", `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${counted(rows.length, "row")} by ${counted(span.end - span.start, "position")}${window}`);
     },
-
-    /** Says which token a tracked view follows. @param {string} name */
-    nameTracked: (name) => void (byId("legend-quantity").textContent = `${page.state().view.quantity.replace("the tracked token", name)}`),
 
     /** What is followed until somebody chooses: what the final row puts first at the end. @param {PlainReading | null} reading @returns {number[]} */
     defaultGroup: (reading) => (reading ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })].filter((id) => id !== NO_TOKEN) : []),
@@ -141,6 +143,7 @@ export function createShow(page) {
       picture.clear();
       beside.clear();
       table.clear();
+      byId("not-model").hidden = true;
     },
   };
 }

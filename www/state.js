@@ -124,6 +124,9 @@ export async function formatHash({ model, file, text, second, compare, view, swi
   return fields.size > 0 ? `#${fields}` : "";
 }
 
+/** Time after which an address that the browser refused is written again. */
+const RETRY_MS = 10_000;
+
 let n_saves = 0;
 let is_step = false;
 /** The address as this page knows it. @type {string | null} */
@@ -151,7 +154,8 @@ export async function saveState(state, adds = false) {
     if (is_step && hash !== location.hash) history.pushState(null, "", address);
     else history.replaceState(null, "", address);
   } catch {
-    // Browsers allow only so many changes in a short time. The next one writes all of the state.
+    // Browsers allow only so many changes in a short time.
+    setTimeout(() => mine === n_saves && void saveState(state), RETRY_MS);
     return;
   }
   is_step = false;

@@ -208,7 +208,8 @@ const api = {
         },
       });
       const serial = n_readings++;
-      const plain = plainReading(reading, { asked, track, serial, read_ms: performance.now() - start });
+      const tracked_tokens = track.map((/** @type {number} */ id) => loupe.token(id));
+      const plain = plainReading(reading, { asked, track, tracked_tokens, serial, read_ms: performance.now() - start });
       if (is_second) {
         reading.free();
       } else {

@@ -85,6 +85,22 @@ pub struct Header {
     pub metadata: BTreeMap<String, String>,
 }
 
+/// What a reader returns.
+#[derive(Debug)]
+pub enum Event<'r> {
+    /// The header is complete.
+    Header(&'r Header),
+    /// The next bytes of a tensor. The pieces of one tensor come in order and without gaps.
+    Data {
+        /// Index into the header's list.
+        index: usize,
+        /// The tensor that they belong to.
+        tensor: &'r TensorInfo,
+        /// The bytes.
+        bytes: &'r [u8],
+    },
+}
+
 impl Header {
     /// Reads and checks the JSON.
     ///

@@ -13,8 +13,8 @@ mod torch;
 mod writer;
 
 pub use digest::Digest;
-pub use header::{Element, Header, TensorInfo};
-pub use reader::{Event, Reader};
+pub use header::{Element, Event, Header, TensorInfo};
+pub use reader::Reader;
 pub use source::{SourceId, is_sha256};
 pub use torch::{Directory, DirectoryReader, Range};
 pub use writer::{Kept, PartialCopy, Position, Store, StoreError, Writer};

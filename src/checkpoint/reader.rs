@@ -3,26 +3,10 @@
 use crate::error::{Error, Result};
 
 use super::digest::Digest;
-use super::header::{Header, TensorInfo};
+use super::header::Event;
 use super::safetensors::Safetensors;
 use super::source::SourceId;
 use super::torch::{Directory, Torch};
-
-/// What the reader returns.
-#[derive(Debug)]
-pub enum Event<'r> {
-    /// The header is complete.
-    Header(&'r Header),
-    /// The next bytes of a tensor. The pieces of one tensor come in order and without gaps.
-    Data {
-        /// Index into the header's list.
-        index: usize,
-        /// The tensor that they belong to.
-        tensor: &'r TensorInfo,
-        /// The bytes.
-        bytes: &'r [u8],
-    },
-}
 
 /// Bytes that tell the format of a file.
 const MAGIC_BYTES: usize = 4;
@@ -36,7 +20,7 @@ enum Format {
 
 impl Format {
     /// A safetensors file begins with the length of its header, which is so short that its fourth byte is
-    /// zero. That of a zip file and that of a pickle of protocol 2 or later are not.
+    /// zero. That of a zip file is not, nor that of what `torch.save` wrote before version 1.6.
     fn of(start: &[u8]) -> Format {
         match start {
             [0x80, 2..=5, _, 1..=255] => Format::Torch(Box::new(Torch::new(false))),

@@ -3,8 +3,7 @@
 use crate::error::{Error, Result};
 
 use super::digest::Digest;
-use super::header::{Header, MAX_HEADER};
-use super::reader::Event;
+use super::header::{Event, Header, MAX_HEADER};
 
 /// Metadata key of the SHA-256 of the data section, in files that Loupe wrote.
 pub(super) const DATA_DIGEST: &str = "loupe.sha256";

@@ -1,5 +1,5 @@
 //! Checkpoint bytes ─▶ weights on the device. No tensor is whole in memory, unless a file of PyTorch stores its
-//! elements in another order.
+//! elements in another order, or several tensors share them.
 
 use std::rc::Rc;
 

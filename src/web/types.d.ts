@@ -83,7 +83,7 @@ export interface Progress {
 export interface WeightsSource {
   /**
    * The bytes from `from` to the end. Called with 0, and again with the byte at which an earlier load is resumed. Of a PyTorch file
-   * whose `bytes` are known, the end, the directory and the pickle are opened as well, while the first stream is still open; each of
+   * in the zip format whose `bytes` are known, the end, the directory and the pickle are opened as well, while the first stream is still open; each of
    * these streams is cancelled once its part has been read. The buffers of the pieces are detached once they have been read.
    */
   open(from: number): ReadableStream<Uint8Array> | Promise<ReadableStream<Uint8Array>>;

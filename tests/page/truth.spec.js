@@ -111,11 +111,44 @@ test("the text box keeps its height when the window changes while it is not disp
 test("a reload in the middle of a reading keeps the text that was typed", async ({ page, site }) => {
   await page.goto(site);
   await waitForState(page, "ready");
-  const text = "the king and the queen went home and ".repeat(12);
-  await page.locator("#text").fill(text);
-  await expect(page).not.toHaveURL(site);
+  const text = "the king and the queen went home and ".repeat(6);
+  // The address has it before the reading has begun, let alone ended.
+  const hash = await page.evaluate(async (typed) => {
+    const box = /** @type {HTMLTextAreaElement} */ (document.getElementById("text"));
+    box.value = typed;
+    box.dispatchEvent(new InputEvent("input", { bubbles: true }));
+    await new Promise((done) => setTimeout(done, 60));
+    return location.hash;
+  }, text);
+  expect(new URLSearchParams(hash.slice(1)).get("text")).toBe(text);
   await page.reload();
   await expect(page.locator("#text")).toHaveValue(text);
+});
+
+test("a tracked view without a chosen token has numbers again after the text was empty", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king&view=tracked_rank`);
+  await waitForState(page, "ready");
+  const numbers = () => page.evaluate(() => [.../** @type {any} */ (window).loupePage.shown()?.values ?? []].filter(Number.isFinite).length);
+  await expect.poll(numbers).toBeGreaterThan(0);
+  await page.locator("#text").fill("");
+  await expect(page.locator("#problem-title")).toHaveText("Nothing to read yet");
+  await page.locator("#text").fill("The young queen");
+  await waitForState(page, "ready");
+  await expect.poll(numbers).toBeGreaterThan(0);
+  await expect(page.locator("#legend-quantity")).not.toContainText("the tracked token");
+});
+
+test("a second text that is emptied while it is read does not come back", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king&second=The+old+queen`);
+  await waitForState(page, "ready");
+  const second = () => page.evaluate(() => /** @type {any} */ (window).loupePage.second().reading?.n_tokens ?? 0);
+  await expect.poll(second).toBeGreaterThan(0);
+  await page.locator("#second").fill("the king and the queen went home and ".repeat(6));
+  await page.waitForTimeout(300);
+  await page.locator("#second").fill("");
+  await page.waitForTimeout(3000);
+  expect(await second()).toBe(0);
+  await expect(page.locator("#second-status")).toHaveText("Type a second text.");
 });
 
 test("a character that is spread over tokens is whole in the words before a cell", async ({ page, site }) => {
@@ -164,4 +197,35 @@ test("a second text that was read under other options is not subtracted", async 
   await page.locator('#switches [name="norm"]').selectOption("none");
   await expect.poll(async () => (await both()).second).toBe("none");
   expect(await page.evaluate(() => /** @type {any} */ (window).seen)).toEqual([]);
+});
+
+test("a picture of a tracked token names the token, and a file says what it was made of", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const [{ id, shown }] = await page.evaluate(() => /** @type {any} */ (window).loupePage.engine.encode(" king"));
+  await page.goto("about:blank");
+  await page.goto(`${site}#text=The+old+queen&view=tracked_rank&tokens=${id}`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#legend-quantity")).toHaveText(`rank of ${shown}`);
+  await expect(page.locator("#heatmap")).toHaveAttribute("aria-label", new RegExp(`^rank of ${shown} .*: 8 rows by 3 positions$`));
+  await page.locator("#export summary").click();
+  const [file] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="svg"]').click()]);
+  const svg = readFileSync(await file.path(), "utf8");
+  for (const words of [`rank of ${shown}`, "Tales", "norm: ln_f", "“The old queen”"]) expect(svg).toContain(words);
+  expect(svg).not.toContain("the tracked token");
+});
+
+test("contributions are not described as states of the stream", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king+went+home&rows=contributions`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#legend-settles")).toBeHidden();
+  await page.locator("#passage").scrollIntoViewIfNeeded();
+  await expect(page.locator("#decisions-words")).toContainText("Contributions are not states of the stream");
+  await expect(page.locator("#decisions-chart svg")).toHaveCount(0);
+  await expect(page.locator("#loss-words")).toContainText("each contribution decoded by itself");
+  await openSwitches(page);
+  await page.locator('#switches [name="row_kind"]').selectOption("blocks");
+  await expect(page.locator("#legend-settles")).toBeVisible();
+  await expect(page.locator("#decisions-words")).toContainText("have settled by row");
+  await expect(page.locator("#loss-words")).toContainText("Stopping at");
 });

@@ -1,32 +1,10 @@
 //! Shared by the targets that read files of weights: memory is counted, and a file is read in any pieces.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "../../../tests/support/counting.rs"]
+mod counting;
 
 use super::checkpoint::{Directory, Event, Header, Reader};
-
-/// Counts the allocated bytes.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is forwarded to the system's allocator; only numbers are kept in addition.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.dealloc(at, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use counting::peak_of;
 
 /// Memory that any reader may take. Units: bytes.
 const BASE: usize = 64 << 10;
@@ -79,10 +57,7 @@ pub fn read_in_all_ways(
     input: &[u8],
     per_byte: usize,
 ) -> Outcome {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let whole = read_in(file, directory, || usize::MAX);
-    let taken = PEAK.load(Relaxed) - before;
+    let (taken, whole) = peak_of(|| read_in(file, directory, || usize::MAX));
     assert!(taken <= BASE + per_byte * file.len(), "{taken} bytes for {}", file.len());
 
     assert_eq!(read_in(file, directory, || 1), whole, "byte by byte");

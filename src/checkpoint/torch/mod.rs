@@ -3,7 +3,9 @@
 //!
 //! Source: `torch/serialization.py` of PyTorch.
 
+mod entries;
 mod pickle;
+mod stream;
 mod views;
 mod zip;
 
@@ -12,11 +14,11 @@ use std::collections::HashMap;
 use crate::error::{Error, Result};
 
 use super::digest::Digest;
-use super::header::{Header, MAX_HEADER, TensorInfo};
-use super::reader::Event;
-use pickle::{Contents, Machine, Storage, Value, View};
+use super::header::{Event, Header, MAX_HEADER, TensorInfo};
+use pickle::{Contents, Machine, Storage, View};
+use stream::bad_stream;
 use views::{Held, Layout};
-use zip::{Entry, bad};
+use zip::bad;
 
 pub use zip::{Directory, DirectoryReader, Range};
 
@@ -25,12 +27,6 @@ type Numbers = HashMap<String, u64>;
 
 /// Bytes of a pickle that are interpreted at once.
 const STEP: usize = 4096;
-/// Longest entry of unknown length that is passed over: version, byte order, serialization id.
-const MAX_SMALL: usize = 4096;
-/// The number that begins the old format, lowest byte first.
-const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-/// Its version.
-const PROTOCOL: i64 = 1001;
 
 /// What the next byte belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -325,173 +321,6 @@ impl Torch {
         (self.storages, self.tensors) = (storages, tensors);
     }
 
-    /// Ends a pickle of the old format.
-    ///
-    /// Errors: `bad-header`, `unsupported-model`.
-    fn end_pickle(&mut self, place: usize, root: usize) -> Result<()> {
-        match (place, self.machine.value(root)) {
-            (0, Value::Long(magic)) if *magic == MAGIC => {}
-            (0, _) => return Err(bad_stream("it is a pickle that torch.save did not write")),
-            (1, Value::Int(PROTOCOL)) => {}
-            (1, _) => return Err(bad_stream(&format!("expected version {PROTOCOL}"))),
-            (2, _) => {
-                let order = self.machine.entry(root, "little_endian");
-                match order.map(|index| self.machine.value(index)) {
-                    Some(Value::Bool(true)) => {}
-                    Some(Value::Bool(false)) => return Err(big_endian()),
-                    _ => return Err(bad_stream("it does not state its byte order")),
-                }
-            }
-            (3, _) => self.root = root,
-            _ => return self.end_keys(root),
-        }
-        self.state = Some(State::Pickle(place + 1));
-        Ok(())
-    }
-
-    /// The last pickle of the old format lists the keys of the storages in the order of the file.
-    fn end_keys(&mut self, root: usize) -> Result<()> {
-        let wrong = || bad_stream("its list of storages is not that of its tensors");
-        let machine = std::mem::take(&mut self.machine);
-        self.order = machine.storages_of(root).ok_or_else(wrong)?;
-        self.set_contents(machine.contents(self.root)?);
-        let mut is_listed = vec![false; self.storages.len()];
-        for &index in &self.order {
-            match is_listed.get_mut(index) {
-                Some(is_listed) if !*is_listed => *is_listed = true,
-                _ => return Err(wrong()),
-            }
-        }
-        if is_listed.contains(&false) {
-            return Err(wrong());
-        }
-        self.begin_place(0);
-        Ok(())
-    }
-
-    fn begin_place(&mut self, place: usize) {
-        self.place = place;
-        self.state = Some(match place < self.order.len() {
-            true => State::Count(place),
-            false => State::End,
-        });
-    }
-
-    /// Compares the number of elements in front of a storage with that of its tensors.
-    fn check_count(&mut self, place: usize) -> Result<()> {
-        let index = self.order.get(place).copied().unwrap_or(usize::MAX);
-        let expected = self.storages.get(index).map_or(0, |storage| storage.n);
-        let got = self.buffer.first_chunk().map_or(0, |&count| u64::from_le_bytes(count));
-        self.buffer.clear();
-        if got != expected {
-            return Err(bad_stream(&format!("a storage: expected {expected} elements, got {got}")));
-        }
-        self.begin_storage(index)
-    }
-
-    /// Takes the header of the next entry of a zip file, or the sizes after the last one.
-    fn next_entry(&mut self, size: Option<u64>, bytes: &mut &[u8]) -> Result<()> {
-        if !self.fill(zip::DESCRIPTOR.len(), bytes) {
-            return Ok(());
-        }
-        if self.buffer.starts_with(&zip::DESCRIPTOR) {
-            if self.fill(zip::MAX_DESCRIPTOR, bytes) {
-                let n = zip::descriptor_length(&self.buffer, size)?;
-                self.buffer.drain(..n);
-                self.state = Some(State::Entry(None));
-            }
-            return Ok(());
-        }
-        if zip::is_directory(&self.buffer) {
-            self.state = Some(State::End);
-            return if self.header.is_some() { Ok(()) } else { Err(zip::no_pickle()) };
-        }
-        if !self.buffer.starts_with(&zip::LOCAL) {
-            return Err(bad("what follows an entry is not the next one"));
-        }
-        if self.fill(zip::LOCAL_BYTES, bytes) && self.fill(zip::local_length(&self.buffer), bytes) {
-            let entry = Entry::parse(&self.buffer)?;
-            self.buffer.clear();
-            self.begin_entry(entry)?;
-        }
-        Ok(())
-    }
-
-    /// Errors: `bad-header`.
-    fn begin_entry(&mut self, Entry { name, size }: Entry) -> Result<()> {
-        let shown = pickle::shown(&name);
-        let size = match &self.directory {
-            None => size,
-            Some(directory) => match directory.size(&name) {
-                Some(known) if size.is_none_or(|size| size == known) => Some(known),
-                _ => return Err(bad(&format!("entry {shown} is another one in the directory"))),
-            },
-        };
-        if let Some(key) = name.strip_prefix("data/")
-            && let Some(&storage) = self.by_key.get(key)
-        {
-            let storage = to_usize(storage);
-            let expected = self.storages.get(storage).map_or(0, Storage::bytes);
-            if let Some(size) = size.filter(|&size| size != expected) {
-                let got = format!("entry {shown}: expected {expected} bytes, got {size}");
-                return Err(bad(&got));
-            }
-            return self.begin_storage(storage);
-        }
-        self.state = Some(match (name.as_str(), size) {
-            ("data.pkl", size) if self.header.is_none() => State::Contents { size, taken: 0 },
-            // The directory has named each entry once.
-            ("data.pkl", _) if self.directory.is_none() => {
-                return Err(bad("it has two data.pkl"));
-            }
-            ("byteorder", size) => State::Small { size, is_byte_order: true },
-            (_, Some(0)) => State::Entry(Some(0)),
-            (name, Some(size)) if self.header.is_some() || !name.starts_with("data/") => {
-                State::Skip { left: size, size }
-            }
-            (name, _) if name.starts_with("data/") => {
-                return Err(bad(&format!(
-                    "entry {shown} is not one that data.pkl before it names"
-                )));
-            }
-            (_, size) => State::Small { size, is_byte_order: false },
-        });
-        Ok(())
-    }
-
-    /// Takes a small entry, whose end is known from its length or from the sizes after it.
-    fn take_small(
-        &mut self,
-        size: Option<u64>,
-        is_byte_order: bool,
-        bytes: &mut &[u8],
-    ) -> Result<()> {
-        let n = match size {
-            Some(size) if size > MAX_SMALL as u64 => return Err(bad("a small entry is too long")),
-            Some(size) => self.fill(to_usize(size), bytes).then_some(to_usize(size)),
-            None => loop {
-                let n = self.buffer.len();
-                if let Some(size) = zip::size_before_descriptor(&self.buffer) {
-                    break Some(size);
-                }
-                if n > MAX_SMALL {
-                    return Err(bad("an entry without a length is too long"));
-                }
-                if !self.fill(n + 1, bytes) {
-                    break None;
-                }
-            },
-        };
-        let Some(n) = n else { return Ok(()) };
-        let content = self.buffer.get(..n).unwrap_or_default();
-        if is_byte_order && content != b"little" {
-            return Err(big_endian());
-        }
-        self.buffer.drain(..n);
-        self.state = Some(State::Entry(Some(n as u64)));
-        Ok(())
-    }
-
     /// Errors: `bad-header` for a storage that was read already, `unsupported-model`.
     fn begin_storage(&mut self, storage: usize) -> Result<()> {
         if self.layouts.is_empty() {
@@ -591,8 +420,4 @@ fn to_usize(n: u64) -> usize {
 
 fn big_endian() -> Error {
     Error::UnsupportedModel("the file's byte order is not little-endian".into())
-}
-
-fn bad_stream(reason: &str) -> Error {
-    Error::BadHeader(format!("PyTorch's old format: {reason}"))
 }
