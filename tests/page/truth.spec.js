@@ -226,6 +226,8 @@ test("contributions are not described as states of the stream", async ({ page, s
   await openSwitches(page);
   await page.locator('#switches [name="row_kind"]').selectOption("blocks");
   await expect(page.locator("#legend-settles")).toBeVisible();
+  // Charts are drawn where they can be seen.
+  await page.locator("#passage").scrollIntoViewIfNeeded();
   await expect(page.locator("#decisions-words")).toContainText("have settled by row");
   await expect(page.locator("#loss-words")).toContainText("Stopping at");
 });
