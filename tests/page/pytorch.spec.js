@@ -6,7 +6,7 @@ import { ctrlOfTheHub } from "./pickles.js";
 import { expect, waitForState } from "./site.js";
 
 const GOLDEN = "tests/golden";
-const TEXT = "a king and the old reading";
+const TEXT = "the king";
 const CTRL = "Salesforce/ctrl";
 
 const golden = (/** @type {string} */ name) => readFileSync(`${GOLDEN}/${name}`);
