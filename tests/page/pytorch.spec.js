@@ -25,10 +25,14 @@ const withText = (site) => `${site}#text=${encodeURIComponent(TEXT)}`;
 /** @param {import("./checkpoints.js").Folder} folder */
 const filesOf = (folder) => Object.entries(folder).map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer }));
 
+const SHARD = "pytorch_model-00001-of-00001.bin";
+const INDEX = JSON.stringify({ metadata: {}, weight_map: { "transformer.w.weight": SHARD, "lm_head.bias": SHARD } });
+
 const test = withModels(() => ({
   [CTRL]: ctrlOfTheHub(),
   "loupe/both": smallCtrl({ "model.safetensors": golden("ctrl/model.safetensors"), "pytorch_model.bin": golden("torch/hostile_system.bin") }),
   "loupe/zip": smallCtrl({ "pytorch_model.bin": golden("torch/ctrl_zip.bin") }),
+  "loupe/shards": smallCtrl({ "pytorch_model.bin.index.json": Buffer.from(INDEX), [SHARD]: golden("torch/ctrl.bin") }),
   "loupe/hostile": smallCtrl({ "pytorch_model.bin": golden("torch/hostile_system.bin") }),
 }));
 test.use({ serviceWorkers: "block" });
@@ -101,6 +105,11 @@ test("safetensors comes before PyTorch; a zip file is read by its directory, and
   expect(await numbers(page)).toEqual(expected);
   const copies = await stored(page);
   expect(copies.map((copy) => copy.sha256), "the copies hold the same bits").toEqual([sha256, sha256]);
+  await lookUp(page, "loupe/shards");
+  await expect(page.locator("#hub-status")).toHaveText("Found: one PyTorch file.");
+  await page.locator("#hub-rows").getByRole("button", { name: /^Download/ }).click();
+  await waitForModel(page, "loupe/shards");
+  expect(await numbers(page), "by the index of its shards").toEqual(expected);
   const bytes = golden("torch/ctrl_zip.bin").length;
   const [first, tail] = hub.starts("loupe/zip");
   expect([first, tail], "the end is read before the rest").toEqual([0, Math.max(0, bytes - (1 << 16) - 128)]);
