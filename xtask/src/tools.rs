@@ -44,15 +44,16 @@ pub fn wasm_bindgen() -> Outcome {
 
 /// Installs geckodriver, for the tests in Firefox.
 pub fn geckodriver() -> Outcome {
-    cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked"])
+    cargo_tool("geckodriver", "geckodriver", GECKODRIVER, &["--locked", "--debug"])
 }
 
 /// Installs cargo-fuzz, and the C++ compiler that builds libFuzzer.
 pub fn cargo_fuzz() -> Outcome {
     programs(&["/usr/bin/c++"], &["g++"])?;
-    cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, &["--locked"])
+    cargo_tool("cargo-fuzz", "cargo-fuzz", CARGO_FUZZ, &["--locked", "--debug"])
 }
 
+/// `--debug` among the extra arguments halves the time for what itself does little.
 fn cargo_tool(package: &str, program: &str, version: &str, extra: &[&str]) -> Outcome {
     let path = tool(program);
     let found = output(&path.to_string_lossy(), &["--version"]).unwrap_or_default();
