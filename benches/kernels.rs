@@ -10,9 +10,9 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Chunk, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold, LensMerge,
-    Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets, TopK,
-    TopKMerge, pad4,
+    Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
+    LensMerge, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets,
+    TopK, TopKMerge, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
@@ -246,6 +246,15 @@ async fn lens(
             best: None,
         };
         kernels.lens_merge(rec, &op).expect("lens_merge");
+    })
+    .await;
+    let pairs = rows / 2;
+    let sums = tensor(pairs * LANES * 3);
+    measure(gpu, "divergence", (pairs * v * 60) as f64, 2 * pairs * v * 4, |rec| {
+        let (stride, column, n_columns, n_rows) = (pad4(v), 0, v, pairs);
+        let (states, is_first, y) = (&states, true, &sums);
+        let op = Divergence { logits, stride, column, n_columns, n_rows, states, is_first, y };
+        kernels.divergence(rec, &op).expect("divergence");
     })
     .await;
     measure(gpu, "top_k", (rows * v) as f64, rows * v * 4, |rec| {

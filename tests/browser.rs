@@ -310,6 +310,31 @@ async fn an_error_thrown_by_a_callback_is_reported() {
 }
 
 #[wasm_bindgen_test]
+async fn two_readings_are_compared() {
+    let loupe = tales().await;
+    let read = async |text: &str| reading(loupe.read(text.into(), JsValue::UNDEFINED)).await;
+    let (a, b) = (read("The boy said").await, read("The girl said yes").await);
+    let (n, shared) = (a.taps().length() as usize, a.n_tokens().min(b.n_tokens()));
+    let numbers = |found: &JsValue, name: &str| Float32Array::from(get(found, name)).to_vec();
+    let pairs = |of: &str| options(&[("columns", script(of, &JsValue::UNDEFINED))]);
+    let found = JsFuture::from(loupe.compare(&a, &b, JsValue::UNDEFINED)).await.expect("numbers");
+    let js = numbers(&found, "js");
+    assert_eq!(js.len(), n * shared);
+    assert!(numbers(&found, "kl").iter().all(|&v| v >= 0.0), "no divergence is negative");
+    assert!(js.iter().all(|&v| v < 0.694), "at most ln 2");
+    assert!(js[0] == 0.0 && js[1] > 0.0, "the texts differ from the second token on");
+    let found = JsFuture::from(loupe.compare(&a, &b, pairs("[[1, 1]]"))).await;
+    assert_eq!(numbers(&found.expect("numbers"), "js")[0], js[1]);
+    for wrong in ["[[0]]", "[[0, 1.5]]", "[[0, -1]]", "3", "[0]", "[[0, 1, 2]]", "[[999, 0]]"] {
+        assert_eq!(code(loupe.compare(&a, &b, pairs(wrong))).await, "bad-option", "{wrong}");
+    }
+    let unknown = options(&[("column", JsValue::NULL)]);
+    assert_eq!(code(loupe.compare(&a, &b, unknown)).await, "bad-option");
+    let aborted = options(&[("signal", script("AbortSignal.abort()", &JsValue::UNDEFINED))]);
+    assert_eq!(code(loupe.compare(&a, &b, aborted)).await, "aborted");
+}
+
+#[wasm_bindgen_test]
 async fn sub_blocks_contributions_and_a_borrowed_block() {
     let loupe = tales().await;
     let taps = async |how: &str| {

@@ -22,6 +22,7 @@ gpu_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
     several_chunks_and_groups a_long_text_has_the_bits_of_its_prefix
     half_blocks_and_borrowed_halves gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
+    comparisons_of_two_readings what_cannot_be_compared
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
     editing_a_token_changes_nothing_to_its_left
     an_edit_is_read_from_its_position_on_with_the_same_bits
@@ -79,20 +80,24 @@ async fn check_views(golden: &Golden) {
     }
 }
 
-async fn check_view(golden: &Golden, session: &Session, key: &str) {
+/// The options that a key names: precision/rows/decoder/norm.
+fn options_of(key: &str) -> Options {
     let [_, rows, decoder, norm] = key.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
-    let parts = decoder.split('+').filter(|part| *part != "none").map(String::from).collect();
-    let options = Options {
+    Options {
         norm: Norm::from_name(norm).expect("a norm"),
         depth: match rows {
             "blocks" => Depth::Blocks,
             "halves" => Depth::Halves,
             _ => Depth::Contributions,
         },
-        decoder: parts,
-        top_k: golden.k(),
-        track: golden.track(),
-    };
+        decoder: decoder.split('+').filter(|part| *part != "none").map(String::from).collect(),
+        ..Options::default()
+    }
+}
+
+async fn check_view(golden: &Golden, session: &Session, key: &str) {
+    let [_, rows, decoder, norm] = key.split('/').collect::<Vec<_>>()[..] else { panic!("{key}") };
+    let options = Options { top_k: golden.k(), track: golden.track(), ..options_of(key) };
     let cancel = Cancel::default();
     let read = session.read(&golden.ids(), &options, &cancel, |_, _, _| Ok(())).await;
     let lensed = read.expect("a reading");
@@ -290,6 +295,87 @@ async fn trace_agrees_with_the_reading() {
         let error = session.trace(&lensed, &[1], bad, &Cancel::default()).await;
         assert_eq!(error.err().map(|e| e.code()), Some("bad-option"));
     }
+}
+
+/// Two readings compared by transformers in float64 (tests/golden/compare.py), with the embedding whole and in shards.
+async fn comparisons_of_two_readings() {
+    let cancel = Cancel::default();
+    for golden in Golden::comparisons() {
+        for name in golden.precisions() {
+            for shard_bytes in [64 << 20, 40_000] {
+                let session = load(&golden, precision(&name), shard_bytes).await;
+                let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
+                for key in golden.views().into_iter().filter(of_precision) {
+                    let read = async |ids: &[u32]| {
+                        let options = options_of(&key);
+                        let read = session.read(ids, &options, &cancel, |_, _, _| Ok(())).await;
+                        read.expect("a reading")
+                    };
+                    let (a, b) = (read(&golden.ids()).await, read(&golden.other_ids()).await);
+                    let columns = golden.columns();
+                    let got =
+                        session.compare(&a, &b, &columns, &cancel).await.expect("divergences");
+                    for (stat, got) in
+                        [("kl", &got.kl), ("kl_reverse", &got.kl_reverse), ("js", &got.js)]
+                    {
+                        let what = format!("{} {key} {stat}", golden.name);
+                        let tolerance = f64::max(1e-4, 5.0 * golden.off(&key, stat));
+                        let exact = golden.values(&format!("{key}/{stat}"));
+                        let error = compare_values(&what, got, &exact, tolerance);
+                        say(&format!("{what}: error {error:.1e} of {tolerance:.1e}"));
+                    }
+                    // A reading is at 0 from itself, and the other way round KL is the reverse.
+                    let own = session.compare(&a, &a, &columns[..1], &cancel).await.expect("0");
+                    assert!(own.kl.iter().chain(&own.kl_reverse).chain(&own.js).all(|&v| v == 0.0));
+                    let turned: Vec<_> = columns.iter().map(|&(i, j)| (j, i)).collect();
+                    let turned = session.compare(&b, &a, &turned, &cancel).await.expect("turned");
+                    assert_eq!(turned.kl, got.kl_reverse);
+                    assert_eq!(turned.js, got.js);
+                }
+            }
+        }
+    }
+}
+
+async fn what_cannot_be_compared() {
+    let golden = Golden::untied();
+    let session = load(&golden, Precision::F32, 64 << 20).await;
+    let cancel = Cancel::default();
+    let read_with = async |options: Options| {
+        session.read(&[1, 2, 3], &options, &cancel, |_, _, _| Ok(())).await.expect("a reading")
+    };
+    let reading = read_with(Options::default()).await;
+    let error = async |b: &Lensed, columns: &[(usize, usize)]| {
+        let result = session.compare(&reading, b, columns, &cancel).await;
+        result.err().map(|e| (e.code(), e.to_string()))
+    };
+    let is_option = |found: Option<(&str, String)>, text: &str| {
+        let (code, message) = found.expect("an error");
+        assert_eq!(code, "bad-option");
+        assert!(message.contains(text), "{message}");
+    };
+    is_option(
+        error(&reading, &[(0, 0), (2, 3)]).await,
+        "positions 0 to 2 of a and 0 to 2 of b, got [2, 3]",
+    );
+    let plain = read_with(Options { norm: Norm::Plain, ..Options::default() }).await;
+    is_option(error(&plain, &[(0, 0)]).await, "the norm of a");
+    let halves = read_with(Options { depth: Depth::Halves, ..Options::default() }).await;
+    is_option(error(&halves, &[(0, 0)]).await, "the rows of a");
+    let extended = read_with(Options { decoder: vec!["h.1".into()], ..Options::default() }).await;
+    is_option(error(&extended, &[(0, 0)]).await, "the decoder of a");
+    let none = session.compare(&reading, &reading, &[], &cancel).await.expect("nothing");
+    assert!(none.kl.is_empty() && none.js.is_empty());
+    let many = vec![(0, 0); 15 << 20];
+    assert_eq!(error(&reading, &many).await.map(|e| e.0), Some("out-of-memory"));
+    drop(many);
+
+    // A reading of another session, and one whose model has been replaced.
+    let other = load(&golden, Precision::F32, 64 << 20).await;
+    let foreign = read(&other, &[1, 2], Norm::Affine, &golden).await;
+    is_option(error(&foreign, &[(0, 0)]).await, "a reading of the model in use");
+    drop(other);
+    assert_eq!(error(&foreign, &[(0, 0)]).await.map(|e| e.0), Some("not-found"));
 }
 
 /// The bits of every value of a reading at its first `end` positions.

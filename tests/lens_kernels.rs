@@ -6,7 +6,8 @@ mod support;
 
 use loupe::gpu::Tensor;
 use loupe::kernels::{
-    Chunk, LANES, LensFold, LensMerge, N_SLOTS, Precision, References, Targets, TopK, TopKMerge,
+    Chunk, Divergence, LANES, LensFold, LensMerge, N_SLOTS, Precision, References, Targets, TopK,
+    TopKMerge,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 use support::{Lab, Noise};
@@ -14,7 +15,7 @@ use support::{Lab, Noise};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! { lens_fold_and_merge top_k }
+gpu_tests! { lens_fold_and_merge top_k divergence divergences_of_rows_that_are_close }
 
 /// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
 fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
@@ -187,4 +188,72 @@ async fn top_k() {
             assert_eq!(list, exact, "V={v} K={k} row {row}");
         }
     }
+}
+
+/// The divergences of pairs of rows by the kernel, in chunks of `step` columns. Shapes: p, q \[rows, v\] → \[rows, 3\].
+async fn diverge(lab: &Lab, p: &[f32], q: &[f32], v: usize, step: usize) -> Vec<[f64; 3]> {
+    let n_rows = p.len() / v;
+    let logits = lab.gpu.upload("logits", &[p, q].concat());
+    let states = lab.gpu.tensor("states", (4 * 2 * n_rows * N_SLOTS) as u64);
+    fold_and_merge(lab, &logits, 2 * n_rows, v, step, None, None, 2 * n_rows, &states, None).await;
+    let y = lab.gpu.tensor("y", (4 * n_rows * LANES * 3) as u64);
+    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    for column in (0..v).step_by(step) {
+        let op = Divergence {
+            logits: &logits,
+            stride: v,
+            column,
+            n_columns: step.min(v - column),
+            n_rows,
+            states: &states,
+            is_first: column == 0,
+            y: &y,
+        };
+        lab.kernels.divergence(&mut rec, &op).expect("divergence");
+    }
+    rec.finish().await.expect("the device");
+    let got = lab.gpu.read(&[(&y, (4 * n_rows * LANES * 3) as u64)]).await.expect("a readback");
+    let total = |lanes: &[f32], i: usize| lanes.chunks(3).map(|lane| f64::from(lane[i])).sum();
+    got[0].chunks(LANES * 3).map(|lanes| [0, 1, 2].map(|i| total(lanes, i))).collect()
+}
+
+async fn divergence() {
+    let lab = Lab::open(Precision::F32).await;
+    for (v, step) in [(1, 1), (5, 5), (63, 20), (64, 64), (65, 7), (131, 131), (1009, 300)] {
+        let n_rows = 3;
+        let mut noise = Noise::new(v as u64 + 7);
+        let (p, q) = (logits(&mut noise, n_rows, v), logits(&mut noise, n_rows, v));
+        for (row, got) in diverge(&lab, &p, &q, v, step).await.into_iter().enumerate() {
+            let row_of = |all: &[f32]| all[row * v..][..v].to_vec();
+            let exact = reference::divergence::<f64>(&row_of(&p), &row_of(&q));
+            let plain = reference::divergence::<f32>(&row_of(&p), &row_of(&q));
+            for i in 0..3 {
+                let off = (f64::from(plain[i]) - exact[i]).abs();
+                let error = (got[i] - exact[i]).abs();
+                let tolerance = off + 1e-5 * (1e-3 + exact[i]);
+                assert!(error <= tolerance, "V={v} row {row} sum {i}: {} {}", got[i], exact[i]);
+            }
+        }
+    }
+}
+
+/// Rows that differ little keep their digits, where the definition would lose them; equal rows are at 0; rows that
+/// exclude each other are at ln 2.
+async fn divergences_of_rows_that_are_close() {
+    let lab = Lab::open(Precision::F32).await;
+    let v = 257;
+    let p = logits(&mut Noise::new(1), 1, v);
+    assert_eq!(diverge(&lab, &p, &p, v, v).await, [[0.0; 3]]);
+    for size in [1e-1, 1e-2, 1e-3] {
+        let moved = Noise::new(2).values(v);
+        let q: Vec<f32> = p.iter().zip(moved).map(|(z, d)| z + size * d).collect();
+        let exact = reference::divergence::<f64>(&p, &q);
+        for (got, exact) in diverge(&lab, &p, &q, v, 100).await[0].iter().zip(exact) {
+            assert!((got - exact).abs() <= 3e-3 * exact, "{size}: {got} {exact}");
+        }
+    }
+    let one = |at: usize| (0..v).map(|i| if i == at { 80.0 } else { -80.0 }).collect::<Vec<f32>>();
+    let [kl, kl_reverse, js] = diverge(&lab, &one(3), &one(4), v, v).await[0];
+    assert!((kl - 160.0).abs() < 1e-3 && (kl_reverse - 160.0).abs() < 1e-3, "{kl} {kl_reverse}");
+    assert!((js - std::f64::consts::LN_2).abs() < 1e-6, "{js}");
 }

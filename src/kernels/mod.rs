@@ -1,6 +1,7 @@
 //! One file per WGSL kernel: its source, its `Params`, its shape checks, its dispatch size.
 
 mod attention;
+mod divergence;
 mod embed;
 mod gather_dot;
 mod gram;
@@ -17,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::gpu::{Gpu, Kernel, Source, Tensor};
 
 pub use attention::Attention;
+pub use divergence::Divergence;
 pub use embed::Embed;
 pub use gather_dot::GatherDot;
 pub use gram::Gram;
@@ -37,7 +39,7 @@ pub const N_SLOTS: usize = 11;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 15] = [
+pub static SOURCES: [&Source; 16] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -51,6 +53,7 @@ pub static SOURCES: [&Source; 15] = [
     &gather_dot::F16,
     &lens_fold::SOURCE,
     &lens_merge::SOURCE,
+    &divergence::SOURCE,
     &top_k::SOURCE,
     &top_k_merge::SOURCE,
 ];
@@ -119,6 +122,7 @@ pub struct Kernels {
     gram: Kernel,
     lens_fold: Kernel,
     lens_merge: Kernel,
+    divergence: Kernel,
     top_k: Kernel,
     top_k_merge: Kernel,
     /// Bound in place of an optional input that is not given.
@@ -148,6 +152,7 @@ impl Kernels {
                 gram: by_precision(&gram::F32, &gram::F16),
                 lens_fold: Kernel::new(gpu, &lens_fold::SOURCE),
                 lens_merge: Kernel::new(gpu, &lens_merge::SOURCE),
+                divergence: Kernel::new(gpu, &divergence::SOURCE),
                 top_k: Kernel::new(gpu, &top_k::SOURCE),
                 top_k_merge: Kernel::new(gpu, &top_k_merge::SOURCE),
                 no_input: gpu.tensor("no input", 16),

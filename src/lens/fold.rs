@@ -1,9 +1,10 @@
 //! Rows over the vocabulary: logits chunk by chunk, folded into running sums and lists, merged.
 
 use crate::error::Result;
-use crate::gpu::Recorder;
+use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    Chunk, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, TopK, TopKMerge,
+    Chunk, Divergence, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, TopK,
+    TopKMerge,
 };
 
 use super::Decoder;
@@ -97,9 +98,22 @@ impl<'a> Fold<'a> {
         n_taps: usize,
     ) -> Result<()> {
         let (workspace, n) = (self.workspace, self.period);
+        let best = Some((&workspace.targets, n, workspace.n_targets));
+        self.keep_logits(rec, [(n_taps - 1) * n, 0], best).await
+    }
+
+    /// Two runs of `period` rows over the whole vocabulary: logits kept one run after the other, their sums
+    /// merged. For `best` see [`LensMerge`].
+    async fn keep_logits(
+        &self,
+        rec: &mut Recorder<'_>,
+        first_rows: [usize; 2],
+        best: Option<(&Tensor, usize, usize)>,
+    ) -> Result<()> {
+        let (workspace, n) = (self.workspace, self.period);
         let kernels = &self.decoder.model.kernels;
         for span in spans(self.decoder.unembed) {
-            for (first_row, to_row) in [((n_taps - 1) * n, 0), (0, n)] {
+            for (first_row, to_row) in first_rows.into_iter().zip([0, n]) {
                 let y = Rows::new(&workspace.reference_logits, to_row, workspace.logit_columns);
                 let x = workspace.rows(first_row);
                 self.decoder.logits(rec, x, n, &span, y, span.logit_column() / 4)?;
@@ -125,9 +139,30 @@ impl<'a> Fold<'a> {
                 n_rows: 2 * n,
                 y: &workspace.reference_states,
                 y_row: 0,
-                best: Some((&workspace.targets, n, workspace.n_targets)),
+                best,
             },
         )
+    }
+
+    /// Divergences between the first `period` rows and the next ones, a lane each, by one pass over the
+    /// unembedding. Shapes: y \[period, LANES, 3\].
+    pub(super) async fn diverge(&self, rec: &mut Recorder<'_>, y: &Tensor) -> Result<()> {
+        let Fold { decoder, workspace, period, .. } = *self;
+        self.keep_logits(rec, [0, period], None).await?;
+        for span in spans(decoder.unembed) {
+            let op = Divergence {
+                logits: &workspace.reference_logits,
+                stride: workspace.logit_columns,
+                column: span.logit_column(),
+                n_columns: span.n_columns,
+                n_rows: period,
+                states: &workspace.reference_states,
+                is_first: span.first_id() == 0,
+                y,
+            };
+            decoder.model.kernels.divergence(rec, &op)?;
+        }
+        rec.yield_now().await
     }
 
     /// Folds one group over the vocabulary and merges it into `merged` and `top` of the workspace.

@@ -3,9 +3,11 @@
 //! Per block of positions: normalise every tap's rows, compute the logits of the final and the input row
 //! (the references), then the targets' logits, then fold every row over the vocabulary.
 
+mod comparison;
 mod decoder;
 mod extension;
 mod fold;
+mod kept;
 mod moments;
 mod options;
 mod ranked;
@@ -22,13 +24,15 @@ use crate::reading::Reading;
 
 use fold::{Fold, Group, Logits};
 
+pub use comparison::{Divergences, compare};
 pub use decoder::Decoder;
 pub use extension::Extension;
+pub use kept::Kept;
 pub use moments::Moments;
 pub use options::{MAX_TRACK, Norm, Options};
 pub use ranked::{Ranked, RankedRow};
 pub use rows::{BorrowedHalf, Depth, Row, RowSource, borrowed, completes, rows};
-pub use trace::{Line, Traced, trace};
+pub use trace::{Line, trace};
 pub use workspace::{Workspace, block_positions};
 
 /// Targets of every position before the tracked ones: the final top-1, the token at the position, the true

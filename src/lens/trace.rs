@@ -1,15 +1,14 @@
 //! Any tokens along a line of cells, from the kept residual stream, without a second pass.
 
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu, Tensor};
-use crate::kernels::{N_SLOTS, Rows};
-use crate::model::Stream;
+use crate::gpu::{Cancel, Gpu};
+use crate::kernels::N_SLOTS;
 use crate::reading::Track;
 
 use super::fold::Fold;
 use super::options::check_track;
 use super::summary::Scored;
-use super::{Decoder, Moments, Row, Workspace, row_of_stream};
+use super::{Kept, Moments, Workspace};
 
 /// A line of cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,24 +22,12 @@ pub enum Line {
 /// Rows that are traced together.
 const ROWS: usize = 256;
 
-/// What a reading keeps to trace from.
-pub struct Traced<'a> {
-    /// The decoder of the reading.
-    pub decoder: &'a Decoder<'a>,
-    /// The residual stream.
-    pub stream: &'a Stream,
-    /// The rows of the reading.
-    pub rows: &'a [Row],
-    /// Outputs of the borrowed halves, by row; empty if there are none.
-    pub ends: &'a [Tensor],
-}
-
 /// Logit, log-probability and rank of `ids` along a line; each track is as long as the line.
 ///
 /// Errors: `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
 pub async fn trace(
     gpu: &Gpu,
-    from: &Traced<'_>,
+    from: &Kept<'_>,
     ids: &[u32],
     line: Line,
     cancel: &Cancel,
@@ -76,13 +63,12 @@ fn outside(what: &str, index: usize, n: usize) -> Error {
 #[expect(clippy::cast_possible_truncation, reason = "statistics are stored in f32")]
 async fn trace_rows(
     gpu: &Gpu,
-    from: &Traced<'_>,
+    from: &Kept<'_>,
     runs: &[(usize, usize, usize)],
     tracks: &mut [Track],
     cancel: &Cancel,
 ) -> Result<()> {
-    let Traced { decoder, stream, .. } = *from;
-    let model = decoder.model;
+    let decoder = from.decoder;
     let (n, j) = (runs.iter().map(|run| run.2).sum(), tracks.len());
     let allocate = || Ok(Workspace::for_trace(gpu, decoder, n, j));
     let workspace = &gpu.allocate("this trace", allocate).await?;
@@ -91,14 +77,7 @@ async fn trace_rows(
     let mut rec = gpu.record("this trace", cancel);
     let mut row = 0;
     for &(tap, position, n_rows) in runs {
-        let x = match from.ends.get(tap) {
-            Some(end) => Rows::new(end, position, model.config.n_embd),
-            None => {
-                let (source, step) = (from.rows[tap].source, &workspace.step);
-                row_of_stream(&mut rec, model, stream, source, position, n_rows, step)?
-            }
-        };
-        decoder.normalise(&mut rec, x, workspace.rows(row), n_rows)?;
+        from.normalise(&mut rec, tap, position, n_rows, &workspace.step, workspace.rows(row))?;
         row += n_rows;
     }
     let fold = Fold { decoder, workspace, period: 1, references: false, top_k: 0 };

@@ -108,6 +108,13 @@ impl Workspace {
         Workspace::sized(gpu, decoder, sizes)
     }
 
+    /// For comparing `n_pairs` pairs of rows: logits of all rows are kept, there are no targets and no lists.
+    pub(super) fn for_pairs(gpu: &Gpu, decoder: &Decoder<'_>, n_pairs: usize) -> Workspace {
+        let (n_taps, n_positions, n_references, n_step) = (2, n_pairs, 2 * n_pairs, n_pairs);
+        let sizes = Sizes { n_taps, n_positions, n_references, n_step, ..Sizes::default() };
+        Workspace::sized(gpu, decoder, sizes)
+    }
+
     fn sized(gpu: &Gpu, decoder: &Decoder<'_>, sizes: Sizes) -> Workspace {
         let Sizes { n_taps, n_positions, n_targets, top_k, n_references, n_step } = sizes;
         let n_embd = decoder.model.config.n_embd;

@@ -4,6 +4,7 @@
 //! In f64 it is the oracle; in f32 it shows the rounding of a plain sum, which is a kernel's tolerance.
 
 mod attention;
+mod divergence;
 mod embed;
 mod gather_dot;
 mod gram;
@@ -15,6 +16,7 @@ mod subtract;
 mod top_k;
 
 pub use attention::attention;
+pub use divergence::divergence;
 pub use embed::embed;
 pub use gather_dot::gather_dot;
 pub use gram::gram;
@@ -46,6 +48,8 @@ pub trait Real:
     fn wide(self) -> f64;
     /// e^self.
     fn exp(self) -> Self;
+    /// ln self.
+    fn ln(self) -> Self;
     /// √self.
     fn sqrt(self) -> Self;
     /// tanh self.
@@ -82,6 +86,9 @@ macro_rules! real {
             }
             fn exp(self) -> $type {
                 self.exp()
+            }
+            fn ln(self) -> $type {
+                self.ln()
             }
             fn sqrt(self) -> $type {
                 self.sqrt()

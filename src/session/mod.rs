@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Decoder, Line, Traced};
+use crate::lens::{self, Decoder, Divergences, Line};
 use crate::model::{
     CopyOutcome, DEFAULT_SHARD_BYTES, Loader, Model, Reclaim, Requirements, RestoreWatch,
 };
@@ -23,6 +23,8 @@ use lock::FairLock;
 
 pub use lock::Guard;
 pub use read::Lensed;
+
+use read::check_results;
 
 /// The tokens of a model. Readings share it; it holds no memory of the device.
 pub struct Vocabulary {
@@ -335,9 +337,40 @@ impl Session {
         self.gpu.check()?;
         let loaded = in_use(&lensed.loaded)?;
         let decoder = Decoder::new(&loaded.model, lensed.options.norm)?;
-        let Lensed { stream, rows, ends, .. } = lensed;
-        lens::trace(&self.gpu, &Traced { decoder: &decoder, stream, rows, ends }, ids, line, cancel)
-            .await
+        lens::trace(&self.gpu, &lensed.kept(&decoder), ids, line, cancel).await
+    }
+
+    /// Divergences between the rows of two readings at pairs of positions, from their residual streams.
+    ///
+    /// Errors: `not-found` once their model has been replaced, `bad-option` for readings of another model, for
+    /// readings with different rows, norms or decoders and for positions that do not exist, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    pub async fn compare(
+        &self,
+        a: &Lensed,
+        b: &Lensed,
+        columns: &[(usize, usize)],
+        cancel: &Cancel,
+    ) -> Result<Divergences> {
+        self.gpu.check()?;
+        let loaded = self.loaded()?;
+        for (name, reading) in [("a", a), ("b", b)] {
+            if !Rc::ptr_eq(&in_use(&reading.loaded)?, &loaded) {
+                let expected = "a reading of the model in use";
+                return Err(Error::option(name, expected, "one of another model"));
+            }
+        }
+        let are_same = [
+            ("norm", a.options.norm == b.options.norm),
+            ("decoder", a.options.decoder == b.options.decoder),
+            ("rows", a.rows == b.rows),
+        ];
+        if let Some((what, _)) = are_same.into_iter().find(|(_, is_same)| !is_same) {
+            let expected = format!("a reading with the {what} of a");
+            return Err(Error::option("b", expected, "one with another"));
+        }
+        check_results(a.rows.len(), columns.len(), 3)?;
+        let decoder = Decoder::new(&loaded.model, a.options.norm)?;
+        lens::compare(&self.gpu, [a.kept(&decoder), b.kept(&decoder)], columns, cancel).await
     }
 }
 

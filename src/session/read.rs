@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Recorder, Tensor};
 use crate::lens::{
-    self, BorrowedHalf, Decoder, Depth, Extension, Lens, Norm, Options, Row, Workspace,
+    self, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
 };
 use crate::model::{Scratch, Stream, forward};
 use crate::reading::{Reading, Statistic};
@@ -29,6 +29,18 @@ pub struct Lensed {
     pub(super) ends: Vec<Tensor>,
     pub(super) options: Options,
     ids: Vec<u32>,
+}
+
+impl Lensed {
+    /// What is kept of it, under the decoder that it was read with.
+    pub(super) fn kept<'a>(&'a self, decoder: &'a Decoder<'a>) -> Kept<'a> {
+        Kept { decoder, stream: &self.stream, rows: &self.rows, ends: &self.ends }
+    }
+
+    /// Every position that both readings have, as pairs.
+    pub fn shared_positions(&self, other: &Lensed) -> Vec<(usize, usize)> {
+        (0..self.ids.len().min(other.ids.len())).map(|i| (i, i)).collect()
+    }
 }
 
 /// The tensors of one reading.
@@ -177,15 +189,19 @@ fn check_ids(loaded: &Loaded, ids: &[u32]) -> Result<()> {
 /// Largest size of the numbers of a reading, in the memory of the CPU. Units: bytes.
 const MAX_RESULTS: u64 = 512 << 20;
 
+/// Numbers of one cell of a reading.
+fn numbers(options: &Options) -> usize {
+    Statistic::ALL.len() + 2 * options.top_k + 3 * options.track.len()
+}
+
 /// Errors: `out-of-memory` for more numbers than fit [`MAX_RESULTS`].
-fn check_results(n_rows: usize, n_tokens: usize, options: &Options) -> Result<()> {
-    let columns = Statistic::ALL.len() + 2 * options.top_k + 3 * options.track.len();
-    let sizes = [n_rows, n_tokens, columns, 4].map(|n| n as u64);
+pub(super) fn check_results(n_rows: usize, n_columns: usize, numbers: usize) -> Result<()> {
+    let sizes = [n_rows, n_columns, numbers, 4].map(|n| n as u64);
     let bytes = sizes.into_iter().fold(1, u64::saturating_mul);
     match bytes <= MAX_RESULTS {
         true => Ok(()),
         false => Err(Error::OutOfMemory(format!(
-            "the results: {n_tokens} tokens × {n_rows} rows × {columns} numbers"
+            "the results: {n_columns} columns × {n_rows} rows × {numbers} numbers"
         ))),
     }
 }
@@ -201,7 +217,7 @@ fn empty_reading(
     let tokens = ids.iter().map(|&id| loaded.vocabulary.token(id)).collect::<Result<_>>()?;
     let names = rows.iter().map(|row| row.name.clone()).collect();
     let is_model = options.norm == Norm::Affine && lens::completes(config, rows, halves);
-    check_results(rows.len(), ids.len(), options)?;
+    check_results(rows.len(), ids.len(), numbers(options))?;
     Ok(Reading::empty(tokens, names, options.top_k, &options.track, is_model))
 }
 
@@ -233,12 +249,13 @@ mod tests {
     #[test]
     fn the_numbers_of_a_reading_are_bounded() {
         let options = Options { top_k: 20, track: vec![0; 64], ..Options::default() };
+        let numbers = numbers(&options);
         // GPT-2 XL with half-blocks and everything that one can ask for.
-        assert_eq!(check_results(97, 1024, &options), Ok(()));
+        assert_eq!(check_results(97, 1024, numbers), Ok(()));
         // The largest numbers of blocks and positions that a config may have.
-        let result = check_results(2049, 65_536, &options);
+        let result = check_results(2049, 65_536, numbers);
         assert_eq!(result.map_err(|e| e.code()), Err("out-of-memory"));
-        let result = check_results(usize::MAX, usize::MAX, &options);
+        let result = check_results(usize::MAX, usize::MAX, numbers);
         assert_eq!(result.map_err(|e| e.code()), Err("out-of-memory"));
     }
 }

@@ -75,9 +75,24 @@ function checked(owner) {
   }
 }
 
+/** Ends a call of `owner[name](a, b, …)` with an argument that is not a reading, or a freed one, before it reaches the wasm. */
+function comparing(owner, name) {
+  const method = owner[name];
+  owner[name] = function (a, b, ...rest) {
+    for (const [argument, value] of Object.entries({ a, b })) {
+      const is_reading = value instanceof Reading;
+      if (is_reading && value.__wbg_ptr !== 0) continue;
+      const message = `${argument}: expected a Reading, got ${is_reading ? "one that has been freed" : "another value"}.`;
+      throw Object.assign(new Error(message), { name: "LoupeError", code: "bad-option" });
+    }
+    return method.call(this, a, b, ...rest);
+  };
+}
+
 [Loupe, Reading, Atlas].forEach(checked);
+comparing(Loupe.prototype, "compare");
 settling(Loupe, ["open"]);
-settling(Loupe.prototype, ["load", "plan", "read"]);
+settling(Loupe.prototype, ["load", "plan", "read", "compare"]);
 settling(Reading.prototype, ["trace"]);
 settling(Atlas.prototype, [
   "channels", "gains", "norms", "channel", "rows", "positions", "spectrum", "correlations", "zero_layer", "neighbours",

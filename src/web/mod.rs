@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::session::Session;
 
 use load::{LoadOptions, PlanOptions};
-use options::{Input, ReadOptions};
+use options::{CompareOptions, Input, ReadOptions};
 use results::{js_error, object, set};
 
 pub use atlas::Atlas;
@@ -171,6 +171,22 @@ impl Loupe {
                 Ok(lensed) => Ok(Reading::whole(Rc::downgrade(&session), lensed).into()),
                 Err(e) => Err(block_error.map_or(Failure::Error(e), Failure::Thrown)),
             }
+        })
+    }
+
+    /// Divergences between the rows of two readings, once earlier calls are over. guard.js has checked that
+    /// neither has been freed.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn compare(&self, a: &Reading, b: &Reading, options: JsValue) -> Promise {
+        let session = self.session.clone();
+        let parsed = CompareOptions::parse(&options);
+        let readings = a.lensed("a").and_then(|a| Ok((a, b.lensed("b")?)));
+        let lock = session.lock();
+        promise(async move {
+            let (CompareOptions { columns, cancel }, (a, b)) = (parsed?, readings?);
+            let _guard = lock.await;
+            let columns = columns.unwrap_or_else(|| a.shared_positions(&b));
+            Ok(results::divergences(&session.compare(&a, &b, &columns, &cancel).await?))
         })
     }
 }

@@ -233,6 +233,32 @@ impl ReadOptions {
     }
 }
 
+/// Which cells of two readings to compare.
+pub(super) struct CompareOptions {
+    /// Pairs of positions; none if the option is left out.
+    pub(super) columns: Option<Vec<(usize, usize)>>,
+    pub(super) cancel: Cancel,
+}
+
+impl CompareOptions {
+    /// Errors: `bad-option`.
+    pub(super) fn parse(value: &JsValue) -> Result<CompareOptions> {
+        let get = options(value, &["columns", "signal"])?;
+        let wrong = |got: &JsValue| bad("columns", "an array of pairs of positions", got);
+        let pair = |value: JsValue| {
+            let pair = value.dyn_ref::<Array>().filter(|pair| pair.length() == 2);
+            let pair = pair.ok_or_else(|| wrong(&value))?;
+            Ok((index("columns", &pair.get(0))?, index("columns", &pair.get(1))?))
+        };
+        let pairs = |value: &JsValue| {
+            let list = value.dyn_ref::<Array>().ok_or_else(|| wrong(value))?;
+            list.iter().map(pair).collect::<Result<Vec<_>>>()
+        };
+        let columns = optional(&get("columns"), pairs)?;
+        Ok(CompareOptions { columns, cancel: cancel_by(signal(&get("signal"))?) })
+    }
+}
+
 /// Stops the work once the signal is aborted.
 pub(super) fn cancel_by(signal: Option<AbortSignal>) -> Cancel {
     signal.map_or_else(Cancel::default, |signal| Cancel::new(move || signal.aborted()))

@@ -45,6 +45,16 @@ impl Reading {
         }
     }
 
+    /// The reading with its residual stream.
+    ///
+    /// Errors: `bad-option` for one that was passed to `onBlock`.
+    pub(super) fn lensed(&self, name: &str) -> Result<Rc<Lensed>> {
+        match &self.source {
+            Source::Whole(_, lensed) => Ok(lensed.clone()),
+            Source::Block(..) => Err(not_whole(name)),
+        }
+    }
+
     fn token(&self, id: u32) -> Result<Token> {
         match &self.source {
             Source::Whole(_, lensed) => lensed.vocabulary.token(id),
@@ -141,9 +151,7 @@ impl Reading {
             Source::Whole(session, lensed) => {
                 session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
             }
-            Source::Block(..) => {
-                Err(Error::option("trace", "a complete reading", "one passed to onBlock"))
-            }
+            Source::Block(..) => Err(not_whole("trace")),
         };
         let parsed = trace_options(&ids, &options);
         promise(async move {
@@ -154,6 +162,10 @@ impl Reading {
             Ok(tracks.iter().map(track).collect::<Array>().into())
         })
     }
+}
+
+fn not_whole(name: &str) -> Error {
+    Error::option(name, "a complete reading", "one passed to onBlock")
 }
 
 /// Errors: `bad-option`.

@@ -1,10 +1,11 @@
 //! Rust types ─▶ JavaScript values.
 
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
+use crate::lens::Divergences;
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
 use crate::session::Loaded;
@@ -48,6 +49,15 @@ pub(super) fn not_finite(reading: &Reading) -> Array {
         out
     };
     reading.not_finite.iter().map(cell).collect()
+}
+
+/// `{ kl, kl_reverse, js }`.
+pub(super) fn divergences(divergences: &Divergences) -> JsValue {
+    let out = object();
+    set(&out, "kl", Float32Array::from(&divergences.kl[..]));
+    set(&out, "kl_reverse", Float32Array::from(&divergences.kl_reverse[..]));
+    set(&out, "js", Float32Array::from(&divergences.js[..]));
+    out.into()
 }
 
 /// `{ id, text, bytes, shown }`.

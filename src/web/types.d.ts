@@ -258,6 +258,22 @@ export class Reading {
   free(): void;
 }
 
+export interface CompareOptions {
+  /** Pairs of positions; by default each position that both readings have. */
+  columns?: [number, number][];
+  signal?: AbortSignal;
+}
+
+/** Divergences between the distributions of two readings, tap-major, in nats; NaN where a logit is not finite. [N·columns] each. */
+export interface Divergences {
+  /** KL(a ‖ b). */
+  kl: Float32Array;
+  /** KL(b ‖ a). */
+  kl_reverse: Float32Array;
+  /** Jensen–Shannon, at most ln 2. */
+  js: Float32Array;
+}
+
 /** How the caller follows and stops a long call. Queued readings run between its steps. */
 export interface Watch {
   signal?: AbortSignal;
@@ -333,5 +349,10 @@ export class Loupe {
   /** Throws `not-found` before the first load. */
   token(id: number): Token;
   read(textOrIds: string | number[] | Uint32Array, options?: ReadOptions): Promise<Reading>;
+  /**
+   * How far two readings of the model in use are apart, at position i of `a` and position j of `b` for each [i, j] of
+   * `columns`, from their kept residual streams. Both need the same rows, norm and decoder.
+   */
+  compare(a: Reading, b: Reading, options?: CompareOptions): Promise<Divergences>;
   free(): void;
 }

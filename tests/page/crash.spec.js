@@ -146,13 +146,22 @@ test("a call of what has been freed fails alone, and a second free() does nothin
     });
     const calls = [reading.trace([1], { tap: 0 }), atlas.norms(), other.read([1]), other.load({})];
     const settled = (await Promise.allSettled(calls)).map((each) => each.status === "rejected" && code(each.reason));
-    const { n_tokens } = await loupe.read([4, 5]);
-    return { sync, settled, n_tokens };
+    const whole = await loupe.read([4, 5]);
+    const compared = [loupe.compare(whole, reading), loupe.compare(/** @type {any} */ ({}), whole), other.compare(whole, whole)];
+    const comparisons = (await Promise.allSettled(compared)).map((each) => each.status === "rejected" && code(each.reason));
+    const { js } = await loupe.compare(whole, whole);
+    return { sync, settled, comparisons, n_tokens: whole.n_tokens, js: [...js] };
   }, site);
   const freed = (/** @type {string} */ name) => `LoupeError not-found: This ${name} has been freed.`;
   expect(found.sync).toEqual(["Reading", "Reading", "Loupe", "Loupe"].map(freed));
   expect(found.settled).toEqual(["Reading", "Atlas", "Loupe", "Loupe"].map(freed));
+  expect(found.comparisons).toEqual([
+    "LoupeError bad-option: b: expected a Reading, got one that has been freed.",
+    "LoupeError bad-option: a: expected a Reading, got another value.",
+    freed("Loupe"),
+  ]);
   expect(found.n_tokens).toBe(2);
+  expect(found.js).toEqual(Array(9 * 2).fill(0));
 });
 
 test.describe("a worker", () => {

@@ -96,6 +96,35 @@ impl Golden {
         [tales!("tales_story"), tales!("tales_copy"), tales!("tales_bytes")]
     }
 
+    /// The cases of tests/golden/compare.py.
+    pub fn comparisons() -> [Golden; 5] {
+        macro_rules! against {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/compare/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        let [tales, ..] = Golden::tales();
+        [
+            against!("tales", tales),
+            against!("massive", Golden::massive()),
+            against!("tall", Golden::tall()),
+            against!("gpt2_halves", Golden::gpt2_halves()),
+            against!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// The ids of the second text of a comparison.
+    pub fn other_ids(&self) -> Vec<u32> {
+        self.list("other")
+    }
+
+    /// The pairs of positions of a comparison.
+    pub fn columns(&self) -> Vec<(usize, usize)> {
+        serde_json::from_value(self.info["columns"].clone()).expect("columns")
+    }
+
     pub fn text(&self) -> Option<&str> {
         self.info["text"].as_str()
     }

@@ -1,0 +1,67 @@
+//! shaders/divergence.wgsl
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::error::Result;
+use crate::gpu::{Recorder, Source, Tensor};
+
+use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source};
+
+pub(super) static SOURCE: Source =
+    source!("divergence" + "lens", [64, 1, 1], [Read, Read, ReadWrite], LANES, N_SLOTS);
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+pub(crate) struct Params {
+    n_rows: u32,
+    n_columns: u32,
+    is_first: u32,
+    stride: u32,
+    column: u32,
+}
+
+/// Operands of [`Kernels::divergence`].
+pub struct Divergence<'a> {
+    /// Logits of the rows p, then of the rows q. Shapes: \[2·rows, stride\] f32.
+    pub logits: &'a Tensor,
+    /// Floats in a row of `logits`.
+    pub stride: usize,
+    /// First column of the chunk in a row of `logits`.
+    pub column: usize,
+    /// Columns of the chunk, without padding.
+    pub n_columns: usize,
+    /// Pairs of rows.
+    pub n_rows: usize,
+    /// Merged sums of all rows. Shapes: \[2·rows, N_SLOTS\].
+    pub states: &'a Tensor,
+    /// Whether the sums start with this chunk.
+    pub is_first: bool,
+    /// KL(p ‖ q), KL(q ‖ p) and the Jensen–Shannon divergence, a lane each. Shapes: \[rows, LANES, 3\].
+    pub y: &'a Tensor,
+}
+
+impl Kernels {
+    /// Folds one chunk into the divergences of pairs of rows.
+    ///
+    /// Errors: `bad-shape`.
+    pub fn divergence(&self, rec: &mut Recorder<'_>, op: &Divergence<'_>) -> Result<()> {
+        check_floats("divergence: logits", op.logits, &[2, op.n_rows, op.stride])?;
+        check_floats("divergence: states", op.states, &[2, op.n_rows, N_SLOTS])?;
+        check_floats("divergence: y", op.y, &[op.n_rows, LANES, 3])?;
+        let end = op.column + op.n_columns;
+        if end > op.stride {
+            return Err(bad_shape("divergence: logits", &[op.stride], &[end]));
+        }
+        let params = Params {
+            n_rows: dim(op.n_rows),
+            n_columns: dim(op.n_columns),
+            is_first: op.is_first.into(),
+            stride: dim(op.stride),
+            column: dim(op.column),
+        };
+        let tensors = [op.logits, op.states, op.y];
+        let flops = (60 * op.n_rows * op.n_columns) as f64;
+        rec.dispatch(&self.divergence, params, &tensors, [LANES, op.n_rows, 1], flops);
+        Ok(())
+    }
+}
