@@ -252,8 +252,18 @@ async fn lens(
     let sums = tensor(pairs * LANES * 3);
     measure(gpu, "divergence", (pairs * v * 60) as f64, 2 * pairs * v * 4, |rec| {
         let (stride, column, n_columns, n_rows) = (pad4(v), 0, v, pairs);
-        let (states, is_first, y) = (&states, true, &sums);
-        let op = Divergence { logits, stride, column, n_columns, n_rows, states, is_first, y };
+        let (states, n_targets, is_first, y) = (&states, 0, true, &sums);
+        let op = Divergence {
+            logits,
+            stride,
+            column,
+            n_columns,
+            n_rows,
+            states,
+            n_targets,
+            is_first,
+            y,
+        };
         kernels.divergence(rec, &op).expect("divergence");
     })
     .await;

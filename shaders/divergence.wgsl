@@ -10,10 +10,11 @@ struct Params {
   is_first: u32,   // 1: the sums start empty
   stride: u32,     // of a row of logits
   column: u32,     // first column of this chunk in a row of logits
+  width: u32,      // of a row of states
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;       // [2 * rows, V4] f32: of p, then of q
-@group(0) @binding(2) var<storage, read> states: array<f32>;       // [2 * rows, N_SLOTS] f32
+@group(0) @binding(2) var<storage, read> states: array<f32>;       // [2 * rows, width] f32
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;   // [rows, LANES, 3] f32
 
 // x - 1 + e^-x, times p; e^-x p is the other probability.
@@ -47,10 +48,10 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   let q_row = params.n_rows + row;
   let p0 = p_row * params.stride + params.column;
   let q0 = q_row * params.stride + params.column;
-  let p_max = states[p_row * N_SLOTS + SLOT_M];
-  let q_max = states[q_row * N_SLOTS + SLOT_M];
-  let p_log = log(states[p_row * N_SLOTS + SLOT_S]);
-  let q_log = log(states[q_row * N_SLOTS + SLOT_S]);
+  let p_max = states[p_row * params.width + SLOT_M];
+  let q_max = states[q_row * params.width + SLOT_M];
+  let p_log = log(states[p_row * params.width + SLOT_S]);
+  let q_log = log(states[q_row * params.width + SLOT_S]);
 
   var sum = vec3<f32>(0.0);
   for (var c = lane; c < params.n_columns; c += LANES) {

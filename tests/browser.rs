@@ -328,6 +328,17 @@ async fn two_readings_are_compared() {
     for wrong in ["[[0]]", "[[0, 1.5]]", "[[0, -1]]", "3", "[0]", "[[0, 1, 2]]", "[[999, 0]]"] {
         assert_eq!(code(loupe.compare(&a, &b, pairs(wrong))).await, "bad-option", "{wrong}");
     }
+    let both = script("({ columns: [[1, 1]], targets: [[5], [4294967295]] })", &JsValue::UNDEFINED);
+    let found = JsFuture::from(loupe.compare(&a, &b, both)).await.expect("numbers");
+    let targets = Array::from(&get(&found, "targets"));
+    assert_eq!(targets.length(), 2);
+    assert!(numbers(&get(&targets.get(0), "b"), "logprob").iter().all(|&v| v < 0.0));
+    assert_eq!(numbers(&get(&targets.get(1), "a"), "rank"), vec![0.0; n]);
+    for wrong in ["3", "[3]", "[[1.5]]", "[[1, 2]]"] {
+        let options = format!("({{ columns: [[1, 1]], targets: {wrong} }})");
+        let options = script(&options, &JsValue::UNDEFINED);
+        assert_eq!(code(loupe.compare(&a, &b, options)).await, "bad-option", "{wrong}");
+    }
     let unknown = options(&[("column", JsValue::NULL)]);
     assert_eq!(code(loupe.compare(&a, &b, unknown)).await, "bad-option");
     let aborted = options(&[("signal", script("AbortSignal.abort()", &JsValue::UNDEFINED))]);

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
-use loupe::lens::{Depth, Line, Norm, Options};
-use loupe::reading::{Reading, Statistic};
+use loupe::lens::{Depth, Line, Norm, Options, Pairs};
+use loupe::reading::{NO_TOKEN, Reading, Statistic};
 use loupe::session::{Lensed, LoadRequest, Session};
 use support::golden::Golden;
 use support::say;
@@ -307,14 +307,18 @@ async fn comparisons_of_two_readings() {
                 let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
                 for key in golden.views().into_iter().filter(of_precision) {
                     let read = async |ids: &[u32]| {
-                        let options = options_of(&key);
+                        let options = Options { track: vec![3, 7], ..options_of(&key) };
                         let read = session.read(ids, &options, &cancel, |_, _, _| Ok(())).await;
                         read.expect("a reading")
                     };
                     let (a, b) = (read(&golden.ids()).await, read(&golden.other_ids()).await);
                     let columns = golden.columns();
-                    let got =
-                        session.compare(&a, &b, &columns, &cancel).await.expect("divergences");
+                    let of = |columns: &[(usize, usize)]| Pairs {
+                        columns: columns.to_vec(),
+                        targets: vec![],
+                    };
+                    let pairs = of(&columns);
+                    let got = session.compare(&a, &b, &pairs, &cancel).await.expect("divergences");
                     for (stat, got) in
                         [("kl", &got.kl), ("kl_reverse", &got.kl_reverse), ("js", &got.js)]
                     {
@@ -325,12 +329,47 @@ async fn comparisons_of_two_readings() {
                         say(&format!("{what}: error {error:.1e} of {tolerance:.1e}"));
                     }
                     // A reading is at 0 from itself, and the other way round KL is the reverse.
-                    let own = session.compare(&a, &a, &columns[..1], &cancel).await.expect("0");
+                    let own = of(&columns[..1]);
+                    let own = session.compare(&a, &a, &own, &cancel).await.expect("0");
                     assert!(own.kl.iter().chain(&own.kl_reverse).chain(&own.js).all(|&v| v == 0.0));
                     let turned: Vec<_> = columns.iter().map(|&(i, j)| (j, i)).collect();
-                    let turned = session.compare(&b, &a, &turned, &cancel).await.expect("turned");
+                    let turned = session.compare(&b, &a, &of(&turned), &cancel).await;
+                    let turned = turned.expect("divergences");
                     assert_eq!(turned.kl, got.kl_reverse);
                     assert_eq!(turned.js, got.js);
+                    compare_targets(&session, &a, &b, &pairs).await;
+                }
+            }
+        }
+    }
+}
+
+/// Targets have the logits and ranks that the readings themselves have, which other tests compare with transformers;
+/// the divergences do not depend on them.
+async fn compare_targets(session: &Session, a: &Lensed, b: &Lensed, pairs: &Pairs) {
+    let cancel = Cancel::default();
+    // One list alternates between two tokens, and each third column of the other has none.
+    let list = |of: &dyn Fn(usize) -> u32| (0..pairs.columns.len()).map(of).collect::<Vec<_>>();
+    let targets = vec![list(&|c| [3, 7][c % 2]), list(&|c| if c % 3 == 0 { NO_TOKEN } else { 7 })];
+    let plain = session.compare(a, b, pairs, &cancel).await.expect("divergences");
+    let pairs = Pairs { targets, ..pairs.clone() };
+    let got = session.compare(a, b, &pairs, &cancel).await.expect("targets");
+    assert_eq!((&got.kl, &got.kl_reverse, &got.js), (&plain.kl, &plain.kl_reverse, &plain.js));
+    for (list, both) in pairs.targets.iter().zip(&got.targets) {
+        for (side, (scores, reading)) in both.iter().zip([&a.reading, &b.reading]).enumerate() {
+            for tap in 0..reading.taps.len() {
+                for (column, (&id, &(i, j))) in list.iter().zip(&pairs.columns).enumerate() {
+                    let at = tap * pairs.columns.len() + column;
+                    if id == NO_TOKEN {
+                        assert!(scores.logit[at].is_nan() && scores.logprob[at].is_nan());
+                        assert_eq!(scores.rank[at], 0.0);
+                        continue;
+                    }
+                    let cell = tap * reading.n_tokens() + [i, j][side];
+                    let track = reading.tracked.iter().find(|t| t.id == id).expect("a track");
+                    assert_eq!(scores.logit[at].to_bits(), track.logit[cell].to_bits());
+                    assert_eq!(scores.rank[at], track.rank[cell]);
+                    assert!((scores.logprob[at] - track.logprob[cell]).abs() < 1e-5);
                 }
             }
         }
@@ -346,7 +385,8 @@ async fn what_cannot_be_compared() {
     };
     let reading = read_with(Options::default()).await;
     let error = async |b: &Lensed, columns: &[(usize, usize)]| {
-        let result = session.compare(&reading, b, columns, &cancel).await;
+        let pairs = Pairs { columns: columns.to_vec(), targets: vec![] };
+        let result = session.compare(&reading, b, &pairs, &cancel).await;
         result.err().map(|e| (e.code(), e.to_string()))
     };
     let is_option = |found: Option<(&str, String)>, text: &str| {
@@ -364,8 +404,18 @@ async fn what_cannot_be_compared() {
     is_option(error(&halves, &[(0, 0)]).await, "the rows of a");
     let extended = read_with(Options { decoder: vec!["h.1".into()], ..Options::default() }).await;
     is_option(error(&extended, &[(0, 0)]).await, "the decoder of a");
-    let none = session.compare(&reading, &reading, &[], &cancel).await.expect("nothing");
+    let none = session.compare(&reading, &reading, &Pairs::default(), &cancel).await;
+    let none = none.expect("nothing");
     assert!(none.kl.is_empty() && none.js.is_empty());
+    for (targets, code) in [
+        (vec![vec![1, 2]], "bad-option"),
+        (vec![vec![1]; 65], "bad-option"),
+        (vec![vec![97]], "bad-token"),
+    ] {
+        let pairs = Pairs { columns: vec![(0, 0)], targets };
+        let result = session.compare(&reading, &reading, &pairs, &cancel).await;
+        assert_eq!(result.map_err(|e| e.code()), Err(code));
+    }
     let many = vec![(0, 0); 15 << 20];
     assert_eq!(error(&reading, &many).await.map(|e| e.0), Some("out-of-memory"));
     drop(many);

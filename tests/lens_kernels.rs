@@ -206,6 +206,7 @@ async fn diverge(lab: &Lab, p: &[f32], q: &[f32], v: usize, step: usize) -> Vec<
             n_columns: step.min(v - column),
             n_rows,
             states: &states,
+            n_targets: 0,
             is_first: column == 0,
             y: &y,
         };

@@ -18,6 +18,7 @@ pub(crate) struct Params {
     is_first: u32,
     stride: u32,
     column: u32,
+    width: u32,
 }
 
 /// Operands of [`Kernels::divergence`].
@@ -32,8 +33,10 @@ pub struct Divergence<'a> {
     pub n_columns: usize,
     /// Pairs of rows.
     pub n_rows: usize,
-    /// Merged sums of all rows. Shapes: \[2·rows, N_SLOTS\].
+    /// Merged sums of all rows. Shapes: \[2·rows, N_SLOTS + J\].
     pub states: &'a Tensor,
+    /// J.
+    pub n_targets: usize,
     /// Whether the sums start with this chunk.
     pub is_first: bool,
     /// KL(p ‖ q), KL(q ‖ p) and the Jensen–Shannon divergence, a lane each. Shapes: \[rows, LANES, 3\].
@@ -46,7 +49,8 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn divergence(&self, rec: &mut Recorder<'_>, op: &Divergence<'_>) -> Result<()> {
         check_floats("divergence: logits", op.logits, &[2, op.n_rows, op.stride])?;
-        check_floats("divergence: states", op.states, &[2, op.n_rows, N_SLOTS])?;
+        let width = N_SLOTS + op.n_targets;
+        check_floats("divergence: states", op.states, &[2, op.n_rows, width])?;
         check_floats("divergence: y", op.y, &[op.n_rows, LANES, 3])?;
         let end = op.column + op.n_columns;
         if end > op.stride {
@@ -58,6 +62,7 @@ impl Kernels {
             is_first: op.is_first.into(),
             stride: dim(op.stride),
             column: dim(op.column),
+            width: dim(width),
         };
         let tensors = [op.logits, op.states, op.y];
         let flops = (60 * op.n_rows * op.n_columns) as f64;

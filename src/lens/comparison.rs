@@ -1,71 +1,126 @@
-//! How far the distributions of two readings are apart, from their kept residual streams.
+//! How two readings differ, from their kept residual streams.
 
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{LANES, N_SLOTS};
+use crate::reading::NO_TOKEN;
 
 use super::fold::Fold;
+use super::options::check_track;
+use super::summary::Scored;
 use super::{Kept, Moments, Workspace, block_positions};
 
-/// Divergences between two readings a and b at every row and pair of positions; NaN where a logit is not finite.
+/// What to compare.
+#[derive(Debug, Clone, Default)]
+pub struct Pairs {
+    /// Positions of the first and of the second reading.
+    pub columns: Vec<(usize, usize)>,
+    /// Tokens to score in both readings: J lists of one token a column, [`NO_TOKEN`] for none.
+    pub targets: Vec<Vec<u32>>,
+}
+
+/// How two readings a and b differ at every row and pair of positions.
 ///
-/// Every array is tap-major. Shapes: \[N·columns\] each. Units: nats.
+/// Every array is tap-major. Shapes: \[N·columns\] each. Units: nats. NaN where a logit is not finite.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Divergences {
+pub struct Comparison {
     /// KL(a ‖ b).
     pub kl: Vec<f32>,
     /// KL(b ‖ a).
     pub kl_reverse: Vec<f32>,
     /// The Jensen–Shannon divergence, at most ln 2.
     pub js: Vec<f32>,
+    /// For each list of targets, their scores in a and in b.
+    pub targets: Vec<[Scores; 2]>,
 }
 
-/// One row at a position of either reading.
+/// One token at every row and column; NaN, and a rank of 0, where there is none.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scores {
+    /// Its logit. Shapes: \[N·columns\].
+    pub logit: Vec<f32>,
+    /// Its log-probability. Shapes: \[N·columns\]. Units: nats.
+    pub logprob: Vec<f32>,
+    /// Its rank; 1 is best. Shapes: \[N·columns\].
+    pub rank: Vec<f32>,
+}
+
+/// A row at one column.
 #[derive(Clone, Copy)]
-struct Pair {
+struct Cell {
     tap: usize,
+    column: usize,
+    /// The positions of the column in either reading.
     positions: [usize; 2],
 }
 
-/// The divergences between position i of the first reading and position j of the second, for each (i, j) in
-/// `columns`. Both readings have the same rows and decoder.
+impl Pairs {
+    /// Errors: `bad-option`, `bad-token`.
+    fn check(&self, [a, b]: &[Kept<'_>; 2]) -> Result<()> {
+        let (a_end, b_end) = (a.stream.n_tokens, b.stream.n_tokens);
+        if let Some((i, j)) = self.columns.iter().find(|&&(i, j)| i >= a_end || j >= b_end) {
+            let expected = format!("positions 0 to {} of a and 0 to {} of b", a_end - 1, b_end - 1);
+            return Err(Error::option("columns", expected, format!("[{i}, {j}]")));
+        }
+        if self.targets.len() > super::MAX_TRACK {
+            let got = format!("{} lists", self.targets.len());
+            return Err(Error::option(
+                "targets",
+                format!("at most {} lists", super::MAX_TRACK),
+                got,
+            ));
+        }
+        for list in &self.targets {
+            if list.len() != self.columns.len() {
+                let expected = format!("{} tokens in each list", self.columns.len());
+                return Err(Error::option("targets", expected, list.len()));
+            }
+            for &id in list.iter().filter(|&&id| id != NO_TOKEN) {
+                check_track("targets", &[id], &a.decoder.model.config)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The divergences between position i of the first reading and position j of the second, for each column (i, j), and
+/// the targets' scores. Both readings have the same rows and decoder.
 ///
-/// Errors: `bad-option` for a position that does not exist, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+/// Errors: `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
 pub async fn compare(
     gpu: &Gpu,
     readings: [Kept<'_>; 2],
-    columns: &[(usize, usize)],
+    pairs: &Pairs,
     cancel: &Cancel,
-) -> Result<Divergences> {
-    let lengths = readings.map(|reading| reading.stream.n_tokens);
-    if let Some(&(i, j)) = columns.iter().find(|&&(i, j)| i >= lengths[0] || j >= lengths[1]) {
-        let [a, b] = lengths.map(|n| n - 1);
-        let expected = format!("positions 0 to {a} of a and 0 to {b} of b");
-        return Err(Error::option("columns", expected, format!("[{i}, {j}]")));
-    }
+) -> Result<Comparison> {
+    pairs.check(&readings)?;
     let [Kept { decoder, rows, .. }, _] = readings;
-    let row = |tap| columns.iter().map(move |&(i, j)| Pair { tap, positions: [i, j] });
-    let pairs: Vec<Pair> = (0..rows.len()).flat_map(row).collect();
-    let mut all = Divergences { kl: vec![], kl_reverse: vec![], js: vec![] };
-    if pairs.is_empty() {
+    let row = |tap| {
+        let columns = pairs.columns.iter().enumerate();
+        columns.map(move |(column, &(i, j))| Cell { tap, column, positions: [i, j] })
+    };
+    let cells: Vec<Cell> = (0..rows.len()).flat_map(row).collect();
+    let n_targets = pairs.targets.len();
+    let mut all = Comparison::empty(n_targets);
+    if cells.is_empty() {
         return Ok(all);
     }
-    let at_once = block_positions(decoder).min(pairs.len());
+    let at_once = block_positions(decoder).min(cells.len());
     let allocate = || {
         let sums = gpu.tensor("divergences", (4 * at_once * LANES * 3) as u64);
-        Ok((Workspace::for_pairs(gpu, decoder, at_once), sums))
+        Ok((Workspace::for_pairs(gpu, decoder, at_once, n_targets), sums))
     };
     let (workspace, sums) = &gpu.allocate("this comparison", allocate).await?;
     let mut rec = gpu.record("this comparison", cancel);
-    for pairs in pairs.chunks(at_once) {
-        let n = pairs.len();
+    for cells in cells.chunks(at_once) {
+        let n = cells.len();
         for (side, reading) in readings.iter().enumerate() {
             let mut row = side * n;
             // Neighbouring positions of one row are normalised together.
             let follows =
-                |a: &Pair, b: &Pair| a.tap == b.tap && a.positions[side] + 1 == b.positions[side];
-            for run in pairs.chunk_by(follows) {
-                let (Pair { tap, positions }, to) = (run[0], workspace.rows(row));
+                |a: &Cell, b: &Cell| a.tap == b.tap && a.positions[side] + 1 == b.positions[side];
+            for run in cells.chunk_by(follows) {
+                let (Cell { tap, positions, .. }, to) = (run[0], workspace.rows(row));
                 reading.normalise(
                     &mut rec,
                     tap,
@@ -77,32 +132,76 @@ pub async fn compare(
                 row += run.len();
             }
         }
+        let ids: Vec<u32> = cells
+            .iter()
+            .flat_map(|cell| pairs.targets.iter().map(|list| list[cell.column]))
+            .collect();
+        if n_targets > 0 {
+            gpu.write(&workspace.targets, 0, &ids);
+        }
         let (period, top_k) = (n, 0);
         let fold = Fold { decoder, workspace, period, references: false, top_k };
         fold.diverge(&mut rec, sums).await?;
-        let states = (&workspace.reference_states, (4 * 2 * n * N_SLOTS) as u64);
-        let read = rec.read(&[states, (sums, (4 * n * LANES * 3) as u64)]).await?;
-        if let [states, sums] = &read[..] {
-            all.extend(states, sums, n);
+        let floats = |count: usize| 4 * count as u64;
+        let read = rec
+            .read(&[
+                (&workspace.merged, floats(2 * n * (N_SLOTS + n_targets))),
+                (&workspace.target_logits, floats(2 * n * n_targets)),
+                (sums, floats(n * LANES * 3)),
+            ])
+            .await?;
+        if let [merged, target_logits, sums] = &read[..] {
+            all.extend(merged, target_logits, sums, &ids, n);
         }
     }
     Ok(all)
 }
 
-impl Divergences {
-    /// Adds `n` pairs of rows. Shapes: states \[2·n, N_SLOTS\], sums \[n, LANES, 3\].
+impl Comparison {
+    fn empty(n_targets: usize) -> Comparison {
+        let targets = vec![Default::default(); n_targets];
+        Comparison { kl: vec![], kl_reverse: vec![], js: vec![], targets }
+    }
+
+    /// Adds `n` pairs of rows.
+    ///
+    /// Shapes: merged \[2·n, N_SLOTS + J\], target_logits \[2·n, J\], sums \[n, LANES, 3\], ids \[n, J\].
     #[expect(clippy::cast_possible_truncation, reason = "statistics are stored in f32")]
-    fn extend(&mut self, states: &[f32], sums: &[f32], n: usize) {
-        let is_finite = |row: usize| Moments::from_slots(&states[row * N_SLOTS..]).is_finite();
+    fn extend(
+        &mut self,
+        merged: &[f32],
+        target_logits: &[f32],
+        sums: &[f32],
+        ids: &[u32],
+        n: usize,
+    ) {
+        let j = self.targets.len();
+        let slots = |row: usize| &merged[row * (N_SLOTS + j)..][..N_SLOTS + j];
+        let moments = |row: usize| Moments::from_slots(slots(row));
         for (pair, lanes) in sums.chunks(LANES * 3).enumerate() {
-            let whole = is_finite(pair) && is_finite(n + pair);
+            let sides = [moments(pair), moments(n + pair)];
+            let is_finite = sides.iter().all(Moments::is_finite);
             let total = |i: usize| {
                 let sum: f64 = lanes.chunks(3).map(|lane| f64::from(lane[i])).sum();
-                if whole { sum as f32 } else { f32::NAN }
+                if is_finite { sum as f32 } else { f32::NAN }
             };
             self.kl.push(total(0));
             self.kl_reverse.push(total(1));
             self.js.push(total(2));
+            for (target, both) in self.targets.iter_mut().enumerate() {
+                let is_there = ids[pair * j + target] != NO_TOKEN;
+                for (side, scores) in both.iter_mut().enumerate() {
+                    let row = side * n + pair;
+                    let (logit, above) =
+                        (target_logits[row * j + target], slots(row)[N_SLOTS + target]);
+                    let scored = Scored::new(&sides[side], logit, above);
+                    let Scored { logit, logprob, rank } =
+                        if is_there { scored } else { Scored::NONE };
+                    scores.logit.push(logit);
+                    scores.logprob.push(logprob as f32);
+                    scores.rank.push(rank);
+                }
+            }
         }
     }
 }

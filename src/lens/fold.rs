@@ -3,8 +3,8 @@
 use crate::error::Result;
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    Chunk, Divergence, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, TopK,
-    TopKMerge,
+    Chunk, Divergence, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, Targets,
+    TopK, TopKMerge,
 };
 
 use super::Decoder;
@@ -98,17 +98,27 @@ impl<'a> Fold<'a> {
         n_taps: usize,
     ) -> Result<()> {
         let (workspace, n) = (self.workspace, self.period);
-        let best = Some((&workspace.targets, n, workspace.n_targets));
-        self.keep_logits(rec, [(n_taps - 1) * n, 0], best).await
+        self.keep_logits(rec, [(n_taps - 1) * n, 0], None).await?;
+        self.decoder.model.kernels.lens_merge(
+            rec,
+            &LensMerge {
+                state: &workspace.state,
+                n_targets: 0,
+                n_rows: 2 * n,
+                y: &workspace.reference_states,
+                y_row: 0,
+                best: Some((&workspace.targets, n, workspace.n_targets)),
+            },
+        )
     }
 
-    /// Two runs of `period` rows over the whole vocabulary: logits kept one run after the other, their sums
-    /// merged. For `best` see [`LensMerge`].
+    /// Two runs of `period` rows over the whole vocabulary, folded without references: logits are kept, one run
+    /// after the other.
     async fn keep_logits(
         &self,
         rec: &mut Recorder<'_>,
         first_rows: [usize; 2],
-        best: Option<(&Tensor, usize, usize)>,
+        targets: Option<Targets<'_>>,
     ) -> Result<()> {
         let (workspace, n) = (self.workspace, self.period);
         let kernels = &self.decoder.model.kernels;
@@ -123,7 +133,7 @@ impl<'a> Fold<'a> {
                 &LensFold {
                     chunk: self.kept_chunk(&span, 0, 2 * n),
                     references: None,
-                    targets: None,
+                    targets,
                     first_row: 0,
                     period: n,
                     state: &workspace.state,
@@ -131,24 +141,30 @@ impl<'a> Fold<'a> {
             )?;
             rec.yield_now().await?;
         }
+        Ok(())
+    }
+
+    /// Divergences between the first `period` rows and the next ones, a lane each, with the targets' logits and
+    /// the merged sums of all these rows, by one pass over the unembedding. Shapes: y \[period, LANES, 3\].
+    pub(super) async fn diverge(&self, rec: &mut Recorder<'_>, y: &Tensor) -> Result<()> {
+        let Fold { decoder, workspace, period, .. } = *self;
+        let (kernels, n_targets) = (&decoder.model.kernels, workspace.n_targets);
+        let has_targets = n_targets > 0;
+        if has_targets {
+            self.target_logits(rec, 2 * period)?;
+        }
+        self.keep_logits(rec, [0, period], has_targets.then(|| workspace.targets())).await?;
         kernels.lens_merge(
             rec,
             &LensMerge {
                 state: &workspace.state,
-                n_targets: 0,
-                n_rows: 2 * n,
-                y: &workspace.reference_states,
+                n_targets,
+                n_rows: 2 * period,
+                y: &workspace.merged,
                 y_row: 0,
-                best,
+                best: None,
             },
-        )
-    }
-
-    /// Divergences between the first `period` rows and the next ones, a lane each, by one pass over the
-    /// unembedding. Shapes: y \[period, LANES, 3\].
-    pub(super) async fn diverge(&self, rec: &mut Recorder<'_>, y: &Tensor) -> Result<()> {
-        let Fold { decoder, workspace, period, .. } = *self;
-        self.keep_logits(rec, [0, period], None).await?;
+        )?;
         for span in spans(decoder.unembed) {
             let op = Divergence {
                 logits: &workspace.reference_logits,
@@ -156,11 +172,12 @@ impl<'a> Fold<'a> {
                 column: span.logit_column(),
                 n_columns: span.n_columns,
                 n_rows: period,
-                states: &workspace.reference_states,
+                states: &workspace.merged,
+                n_targets,
                 is_first: span.first_id() == 0,
                 y,
             };
-            decoder.model.kernels.divergence(rec, &op)?;
+            kernels.divergence(rec, &op)?;
         }
         rec.yield_now().await
     }

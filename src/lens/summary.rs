@@ -15,7 +15,7 @@ pub(super) struct Scored {
 
 impl Scored {
     /// Of a token that does not exist, or of a row whose logits are not finite.
-    const NONE: Scored = Scored { logit: f32::NAN, logprob: f64::NAN, rank: 0.0 };
+    pub(super) const NONE: Scored = Scored { logit: f32::NAN, logprob: f64::NAN, rank: 0.0 };
 
     /// `above` is the number of logits above the target's.
     pub(super) fn new(sums: &Moments, logit: f32, above: f32) -> Scored {

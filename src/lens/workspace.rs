@@ -108,10 +108,16 @@ impl Workspace {
         Workspace::sized(gpu, decoder, sizes)
     }
 
-    /// For comparing `n_pairs` pairs of rows: logits of all rows are kept, there are no targets and no lists.
-    pub(super) fn for_pairs(gpu: &Gpu, decoder: &Decoder<'_>, n_pairs: usize) -> Workspace {
+    /// For comparing `n_pairs` pairs of rows, which have `n_targets` targets in common: the logits of all rows are
+    /// kept, and there are no lists.
+    pub(super) fn for_pairs(
+        gpu: &Gpu,
+        decoder: &Decoder<'_>,
+        n_pairs: usize,
+        n_targets: usize,
+    ) -> Workspace {
         let (n_taps, n_positions, n_references, n_step) = (2, n_pairs, 2 * n_pairs, n_pairs);
-        let sizes = Sizes { n_taps, n_positions, n_references, n_step, ..Sizes::default() };
+        let sizes = Sizes { n_taps, n_positions, n_targets, n_references, n_step, top_k: 0 };
         Workspace::sized(gpu, decoder, sizes)
     }
 

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Decoder, Divergences, Line};
+use crate::lens::{self, Comparison, Decoder, Line, Pairs};
 use crate::model::{
     CopyOutcome, DEFAULT_SHARD_BYTES, Loader, Model, Reclaim, Requirements, RestoreWatch,
 };
@@ -340,17 +340,17 @@ impl Session {
         lens::trace(&self.gpu, &lensed.kept(&decoder), ids, line, cancel).await
     }
 
-    /// Divergences between the rows of two readings at pairs of positions, from their residual streams.
+    /// How the rows of two readings differ at pairs of positions, from their residual streams.
     ///
     /// Errors: `not-found` once their model has been replaced, `bad-option` for readings of another model, for
-    /// readings with different rows, norms or decoders and for positions that do not exist, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    /// readings with different rows, norms or decoders and for wrong positions or targets, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
     pub async fn compare(
         &self,
         a: &Lensed,
         b: &Lensed,
-        columns: &[(usize, usize)],
+        pairs: &Pairs,
         cancel: &Cancel,
-    ) -> Result<Divergences> {
+    ) -> Result<Comparison> {
         self.gpu.check()?;
         let loaded = self.loaded()?;
         for (name, reading) in [("a", a), ("b", b)] {
@@ -368,9 +368,9 @@ impl Session {
             let expected = format!("a reading with the {what} of a");
             return Err(Error::option("b", expected, "one with another"));
         }
-        check_results(a.rows.len(), columns.len(), 3)?;
+        check_results(a.rows.len(), pairs.columns.len(), 3 + 6 * pairs.targets.len())?;
         let decoder = Decoder::new(&loaded.model, a.options.norm)?;
-        lens::compare(&self.gpu, [a.kept(&decoder), b.kept(&decoder)], columns, cancel).await
+        lens::compare(&self.gpu, [a.kept(&decoder), b.kept(&decoder)], pairs, cancel).await
     }
 }
 

@@ -20,6 +20,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 use crate::error::Error;
+use crate::lens::Pairs;
 use crate::session::Session;
 
 use load::{LoadOptions, PlanOptions};
@@ -174,8 +175,8 @@ impl Loupe {
         })
     }
 
-    /// Divergences between the rows of two readings, once earlier calls are over. guard.js has checked that
-    /// neither has been freed.
+    /// How the rows of two readings differ, once earlier calls are over. guard.js has checked that neither has
+    /// been freed.
     #[wasm_bindgen(skip_typescript)]
     pub fn compare(&self, a: &Reading, b: &Reading, options: JsValue) -> Promise {
         let session = self.session.clone();
@@ -183,10 +184,11 @@ impl Loupe {
         let readings = a.lensed("a").and_then(|a| Ok((a, b.lensed("b")?)));
         let lock = session.lock();
         promise(async move {
-            let (CompareOptions { columns, cancel }, (a, b)) = (parsed?, readings?);
+            let (CompareOptions { columns, targets, cancel }, (a, b)) = (parsed?, readings?);
             let _guard = lock.await;
             let columns = columns.unwrap_or_else(|| a.shared_positions(&b));
-            Ok(results::divergences(&session.compare(&a, &b, &columns, &cancel).await?))
+            let pairs = Pairs { columns, targets };
+            Ok(results::comparison(&session.compare(&a, &b, &pairs, &cancel).await?))
         })
     }
 }

@@ -237,13 +237,15 @@ impl ReadOptions {
 pub(super) struct CompareOptions {
     /// Pairs of positions; none if the option is left out.
     pub(super) columns: Option<Vec<(usize, usize)>>,
+    /// Lists of tokens, of which each has one for every column.
+    pub(super) targets: Vec<Vec<u32>>,
     pub(super) cancel: Cancel,
 }
 
 impl CompareOptions {
     /// Errors: `bad-option`.
     pub(super) fn parse(value: &JsValue) -> Result<CompareOptions> {
-        let get = options(value, &["columns", "signal"])?;
+        let get = options(value, &["columns", "targets", "signal"])?;
         let wrong = |got: &JsValue| bad("columns", "an array of pairs of positions", got);
         let pair = |value: JsValue| {
             let pair = value.dyn_ref::<Array>().filter(|pair| pair.length() == 2);
@@ -255,7 +257,13 @@ impl CompareOptions {
             list.iter().map(pair).collect::<Result<Vec<_>>>()
         };
         let columns = optional(&get("columns"), pairs)?;
-        Ok(CompareOptions { columns, cancel: cancel_by(signal(&get("signal"))?) })
+        let lists = |value: &JsValue| {
+            let wrong = || bad("targets", "an array of arrays of ids", value);
+            let lists = value.dyn_ref::<Array>().ok_or_else(wrong)?;
+            lists.iter().map(|list| ids("targets", &list)).collect::<Result<Vec<_>>>()
+        };
+        let targets = optional(&get("targets"), lists)?.unwrap_or_default();
+        Ok(CompareOptions { columns, targets, cancel: cancel_by(signal(&get("signal"))?) })
     }
 }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
-use crate::lens::Divergences;
+use crate::lens::{Comparison, Scores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
 use crate::session::Loaded;
@@ -51,13 +51,29 @@ pub(super) fn not_finite(reading: &Reading) -> Array {
     reading.not_finite.iter().map(cell).collect()
 }
 
-/// `{ kl, kl_reverse, js }`.
-pub(super) fn divergences(divergences: &Divergences) -> JsValue {
+/// `{ kl, kl_reverse, js, targets: [{ a, b }] }`.
+pub(super) fn comparison(comparison: &Comparison) -> JsValue {
     let out = object();
-    set(&out, "kl", Float32Array::from(&divergences.kl[..]));
-    set(&out, "kl_reverse", Float32Array::from(&divergences.kl_reverse[..]));
-    set(&out, "js", Float32Array::from(&divergences.js[..]));
+    set(&out, "kl", Float32Array::from(&comparison.kl[..]));
+    set(&out, "kl_reverse", Float32Array::from(&comparison.kl_reverse[..]));
+    set(&out, "js", Float32Array::from(&comparison.js[..]));
+    let both = |[a, b]: &[Scores; 2]| {
+        let both = object();
+        set(&both, "a", scores(a));
+        set(&both, "b", scores(b));
+        both
+    };
+    set(&out, "targets", comparison.targets.iter().map(both).collect::<Array>());
     out.into()
+}
+
+/// `{ logit, logprob, rank }`.
+fn scores(scores: &Scores) -> Object {
+    let out = object();
+    set(&out, "logit", Float32Array::from(&scores.logit[..]));
+    set(&out, "logprob", Float32Array::from(&scores.logprob[..]));
+    set(&out, "rank", Float32Array::from(&scores.rank[..]));
+    out
 }
 
 /// `{ id, text, bytes, shown }`.

@@ -261,17 +261,29 @@ export class Reading {
 export interface CompareOptions {
   /** Pairs of positions; by default each position that both readings have. */
   columns?: [number, number][];
+  /** Up to 64 lists of one token for each column, 4294967295 for none: each token is scored in both readings. */
+  targets?: (number[] | Uint32Array)[];
   signal?: AbortSignal;
 }
 
-/** Divergences between the distributions of two readings, tap-major, in nats; NaN where a logit is not finite. [N·columns] each. */
-export interface Divergences {
+/** A token at every row and column, tap-major; NaN and a rank of 0 where there is none. [N·columns] each. */
+export interface Scores {
+  logit: Float32Array;
+  /** Nats. */
+  logprob: Float32Array;
+  rank: Float32Array;
+}
+
+/** How two readings differ, tap-major; divergences are in nats, and NaN where a logit is not finite. [N·columns] each. */
+export interface Comparison {
   /** KL(a ‖ b). */
   kl: Float32Array;
   /** KL(b ‖ a). */
   kl_reverse: Float32Array;
   /** Jensen–Shannon, at most ln 2. */
   js: Float32Array;
+  /** For each list of targets, its tokens' scores in either reading. */
+  targets: { a: Scores; b: Scores }[];
 }
 
 /** How the caller follows and stops a long call. Queued readings run between its steps. */
@@ -353,6 +365,6 @@ export class Loupe {
    * How far two readings of the model in use are apart, at position i of `a` and position j of `b` for each [i, j] of
    * `columns`, from their kept residual streams. Both need the same rows, norm and decoder.
    */
-  compare(a: Reading, b: Reading, options?: CompareOptions): Promise<Divergences>;
+  compare(a: Reading, b: Reading, options?: CompareOptions): Promise<Comparison>;
   free(): void;
 }
