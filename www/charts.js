@@ -6,7 +6,7 @@
  */
 import { areaY, axisX, axisY, dot, gridY, line, plot, rectY, ruleX, ruleY } from "@observablehq/plot";
 
-/** @typedef {{ x: number, y: number, series: number, title: string }} Point */
+/** @typedef {{ x: number, y: number, series: number, title: string, dashed?: boolean }} Point `dashed`: of the second text */
 /** @typedef {{ width: number, x_label: string, x_tick: (x: number) => string, xs: number[] }} Axis */
 
 export const N_COLOURS = 8;
@@ -59,7 +59,8 @@ export function pathsChart(points, measure, axis, marked) {
       axisY({ label, labelArrow: "none", tickSize: 0, ...(is_rank ? { ticks: powers(largest), tickFormat: (/** @type {number} */ y) => y.toLocaleString("en") } : { ticks: 5 }) }),
       ...xAxis(axis, room),
       ...(marked === null ? [] : [ruleX([marked], { stroke: "var(--line)", strokeWidth: 6 })]),
-      line(points, { x: "x", y: "y", z: "series", stroke: (/** @type {Point} */ { series }) => colourOf(series), strokeWidth: 1.75 }),
+      ...[false, true].map((dashed) =>
+        line(points.filter((point) => (point.dashed ?? false) === dashed), { x: "x", y: "y", z: "series", stroke: (/** @type {Point} */ { series }) => colourOf(series), strokeWidth: 1.75, ...(dashed ? { strokeDasharray: "5 4" } : {}) })),
       dot(points, { x: "x", y: "y", fill: (/** @type {Point} */ { series }) => colourOf(series), r: 2.4, title: "title" }),
     ],
     color: { type: "identity" },

@@ -54,8 +54,12 @@ function createChooser(onView) {
   });
   more.replaceChildren(placeholder, ...groups);
   more.addEventListener("change", () => onView(viewNamed(more.value)));
+  const between = groups.filter((group) => others.some((view) => view.between && view.group === group.label));
 
-  return (/** @type {View} */ view) => {
+  /** Offers what is between two texts where there are two. @param {boolean} has_second */
+  const showBetween = (has_second) => between.forEach((group) => (group.hidden = group.disabled = !has_second));
+
+  const setView = (/** @type {View} */ view) => {
     const is_favourite = favourites.includes(view);
     segments.forEach((segment, i) => {
       segment.setAttribute("aria-checked", String(favourites[i] === view));
@@ -65,6 +69,7 @@ function createChooser(onView) {
     more.classList.toggle("chosen", !is_favourite);
     byId("explain").textContent = view.explain;
   };
+  return { setView, showBetween };
 }
 
 /**
@@ -78,7 +83,7 @@ export function createControls(on) {
   const theme_button = byId("theme");
   /** @type {ThemeChoice} */
   let theme = "auto";
-  const setView = createChooser(on.view);
+  const { setView, showBetween } = createChooser(on.view);
 
   box.addEventListener("input", () => {
     fitHeight(box);
@@ -99,8 +104,11 @@ export function createControls(on) {
     theme_button.title = "Theme: auto, light, dark";
   }
 
+  showBetween(false);
+
   return {
     setView,
+    showBetween,
     setTheme,
     /** Replaces the text as typing would, so that undo brings the old one back. @param {string} text */
     setText(text) {

@@ -1,8 +1,10 @@
 // @ts-check
 /** Reading deeper into one cell: its twenty likeliest tokens, and trajectories through it. */
+import { counterpart } from "./comparison.js";
 import { button, byId, element } from "./dom.js";
 import { decimal, integer, percent } from "./format.js";
 import { defaultIds, linesFrom, measured, rankChange } from "./paths.js";
+import { joined } from "./quantities.js";
 import { candidates, finalTap, textOf, tokenById } from "./reading.js";
 import { viewNamed } from "./views.js";
 
@@ -10,6 +12,7 @@ import { viewNamed } from "./views.js";
 /** @typedef {import("./reading.js").Cell} Cell */
 /** @typedef {import("./reading.js").Token} Token */
 /** @typedef {import("./reading.js").Track} Track */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
 
 const CONTEXT_TOKENS = 9;
 
@@ -25,10 +28,23 @@ function changeCell(change) {
   return cell;
 }
 
+/** Tracks along the second text's positions, placed at those of the first text that they are compared with. @param {Comparison} comparison @param {Map<number, Track>} tracks */
+function onFirst({ first, columns }, tracks) {
+  return new Map([...tracks].map(([id, track]) => {
+    const placed = (/** @type {Float32Array} */ values) => {
+      const out = new Float32Array(first.n_tokens).fill(NaN);
+      for (const [i, j] of columns) out[i] = values[j];
+      return out;
+    };
+    return [id, { id, logit: placed(track.logit), logprob: placed(track.logprob), rank: placed(track.rank) }];
+  }));
+}
+
 /**
  * @param {object} page
  * @param {() => import("./state.js").PageState} page.state
  * @param {() => import("./engine.js").Engine} page.engine
+ * @param {() => Comparison | null} page.comparison with the second text
  * @param {(part: Partial<import("./state.js").PageState>) => void} page.change
  */
 export function createDeep(page) {
@@ -52,8 +68,10 @@ export function createDeep(page) {
     tracing.abort();
     const { signal } = (tracing = new AbortController());
     const [of, at] = [reading, cell];
-    showHead(of, at);
-    showTable(of, at, null);
+    const comparison = page.comparison();
+    const other = comparison?.first === of ? counterpart(comparison, at) : null;
+    showHead(of, at, comparison, other);
+    showTable(of, at, null, null);
     showFollowed(of);
     const { groups } = page.state();
     const way = /** @type {import("./paths.js").Along} */ (along.value);
@@ -61,15 +79,19 @@ export function createDeep(page) {
     const listed = candidates(of, at).map(({ token }) => token.id);
     try {
       await learn(groups.flat());
-      const trace = async (/** @type {number[]} */ ids, /** @type {{ position: number } | { tap: number }} */ line) =>
-        new Map((await page.engine().trace(of.serial, [...new Set(ids)], line, signal)).map((track) => [track.id, track]));
-      const column = await trace([...listed, ...(way === "taps" ? [...mine, ...groups.flat()] : [])], { position: at.position });
+      const trace = async (/** @type {PlainReading} */ from, /** @type {number[]} */ ids, /** @type {{ position: number } | { tap: number }} */ line) =>
+        new Map((await page.engine().trace(from.serial, [...new Set(ids)], line, signal)).map((track) => [track.id, track]));
+      const followed = [...groups.flat(), ...mine];
+      const in_column = [...listed, ...(way === "taps" ? followed : [])];
+      const column = await trace(of, in_column, { position: at.position });
+      const other_column = comparison && other ? await trace(comparison.second, in_column, { position: other.position }) : null;
       if (signal.aborted) return;
-      showTable(of, at, column);
-      const tracks = way === "taps" ? column : await trace([...groups.flat(), ...mine], { tap: at.tap });
+      showTable(of, at, column, other_column);
+      const tracks = way === "taps" ? column : await trace(of, followed, { tap: at.tap });
+      const second = way === "taps" ? other_column : comparison ? onFirst(comparison, await trace(comparison.second, followed, { tap: at.tap })) : null;
       if (signal.aborted) return;
       showFollowed(of);
-      await showPaths(of, at, way, tracks, mine, signal);
+      await showPaths(of, at, way, { tracks, second }, mine, signal);
     } catch (error) {
       const { code, message } = /** @type {any} */ (error);
       if (!signal.aborted && code !== "aborted") byId("paths-note").textContent = message;
@@ -85,22 +107,24 @@ export function createDeep(page) {
     if (reading?.model === of?.model) for (const token of tokens) others.set(token.id, token);
   }
 
-  /** @param {PlainReading} of @param {Cell} at */
-  function showHead(of, at) {
+  /** @param {PlainReading} of @param {Cell} at @param {Comparison | null} comparison @param {Cell | null} other the cell's counterpart */
+  function showHead(of, at, comparison, other) {
     const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
     byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "The last guess: "}${row}, position ${at.position}`;
     const before = textOf(of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1));
     const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
-    byId("cell-context").textContent = is_pinned ? context : `${context} · click a cell to pin it here`;
+    const second = !comparison ? "" : other ? ` · compared with position ${other.position} of the second text` : " · not compared: the second text has no such token there";
+    byId("cell-context").textContent = `${context}${second}${is_pinned ? "" : " · click a cell to pin it here"}`;
   }
 
-  /** @param {PlainReading} of @param {Cell} at @param {Map<number, Track> | null} column */
-  function showTable(of, at, column) {
-    const heads = [["token", ""], ["id", ""], ["bytes", "left"], ["prob.", ""], ["log p", ""], ["logit", ""], ["vs below", ""]];
+  /** @param {PlainReading} of @param {Cell} at @param {Map<number, Track> | null} column @param {Map<number, Track> | null} second the same tokens at the cell's counterpart */
+  function showTable(of, at, column, second) {
+    const heads = [["token", ""], ["id", ""], ["bytes", "left"], ["prob.", ""], ...(second ? [["2nd text", ""]] : []), ["log p", ""], ["logit", ""], ["vs below", ""]];
     const head = element("tr", "", ...heads.map(([name, place]) => {
       const cell = element("th", place, name);
       cell.scope = "col";
       if (name === "vs below") cell.title = "places gained or lost against the row below";
+      if (name === "2nd text") cell.title = "probability of the same token in the second text";
       return cell;
     }));
     const listed = candidates(of, at);
@@ -117,6 +141,7 @@ export function createDeep(page) {
         element("td", "muted", String(token.id)),
         element("td", "bytes", bytesOf(token)),
         element("td", "", percent(probability)),
+        ...(second ? [element("td", "", percent(Math.exp(second.get(token.id)?.logprob[at.tap] ?? NaN)))] : []),
         element("td", "muted", decimal(Math.log(probability))),
         element("td", "muted", decimal(logit)),
         track && !of.asked.contributions ? changeCell(rankChange(track, at.tap)) : element("td", "", ""));
@@ -142,9 +167,10 @@ export function createDeep(page) {
 
   /**
    * @param {PlainReading} of @param {Cell} at @param {import("./paths.js").Along} way
-   * @param {Map<number, Track>} tracks @param {number[]} mine @param {AbortSignal} signal
+   * @param {{ tracks: Map<number, Track>, second: Map<number, Track> | null }} traced in this reading, and in the second text's
+   * @param {number[]} mine @param {AbortSignal} signal
    */
-  async function showPaths(of, at, way, tracks, mine, signal) {
+  async function showPaths(of, at, way, { tracks, second }, mine, signal) {
     const charts = await import("./charts.js");
     if (signal.aborted) return;
     const what = /** @type {import("./paths.js").Measure} */ (measure.value);
@@ -152,8 +178,13 @@ export function createDeep(page) {
     const is_taps = way === "taps";
     const xs = is_taps ? of.taps.map((_, tap) => tap) : of.tokens.map((_, position) => position);
     const x_tick = (/** @type {number} */ x) => (is_taps ? of.taps[x] : String(x));
-    const points = lines.flatMap(({ ids, track }, series) =>
-      xs.map((x) => ({ x, y: measured(what, track, x), series, title: `${nameOf(of, ids)} at ${is_taps ? of.taps[x] : `position ${x}`}: rank ${integer(track.rank[x])}, ${percent(Math.exp(track.logprob[x]))}, logit ${decimal(track.logit[x])}` })));
+    /** @param {number[]} ids @param {import("./paths.js").Numbers} track @param {number} series @param {boolean} dashed */
+    const pointsOf = (ids, track, series, dashed) =>
+      xs.map((x) => ({ x, y: measured(what, track, x), series, dashed, title: `${nameOf(of, ids)}${dashed ? ", second text," : ""} at ${is_taps ? of.taps[x] : `position ${x}`}: rank ${integer(track.rank[x])}, ${percent(Math.exp(track.logprob[x]))}, logit ${decimal(track.logit[x])}` }));
+    const points = lines.flatMap(({ ids, track }, series) => [
+      ...pointsOf(ids, track, series, false),
+      ...(second && ids.every((id) => second.has(id)) ? pointsOf(ids, joined(ids.map((id) => /** @type {Track} */ (second.get(id)))), series, true) : []),
+    ]);
     const box = byId("paths-chart");
     const axis = { width: Math.max(260, box.clientWidth || 360), xs, x_tick, x_label: is_taps ? `rows at position ${at.position}` : `positions at row ${of.taps[at.tap]}` };
     const legend = element("ul", "series", ...lines.map(({ ids }, series) => {
@@ -165,6 +196,7 @@ export function createDeep(page) {
     byId("paths-note").textContent = [
       page.state().groups.length === 0 ? `Tokens that are top-1 in some ${is_taps ? "row of this position" : "position of this row"}.` : "",
       n_left_out > 0 ? `${n_left_out} less likely ones are left out.` : "",
+      second ? `Dashed: the second text${is_taps ? "" : ", at the positions that are compared"}.` : "",
     ].filter(Boolean).join(" ");
   }
 

@@ -128,6 +128,16 @@ export function startEngine(onCrash = () => {}) {
      */
     trace: (serial, ids, line, signal) => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
 
+    /**
+     * @param {number} first @param {number} second serials of two readings @param {[number, number][]} columns
+     * @param {Uint32Array[]} targets @param {AbortSignal} signal
+     * @returns {Promise<import("./comparison.js").Divergences>}
+     */
+    compare: (first, second, columns, targets, signal) => cancellable(signal, (job) => remote.compare(job, first, second, columns, targets)),
+
+    /** The second text's reading is no longer needed. */
+    closeSecond: () => void remote.closeSecond(),
+
     /** @param {number[]} ids @returns {Promise<number[]>} */
     norms: (ids) => cancellable(new AbortController().signal, (job) => remote.norms(job, ids)),
 

@@ -9,7 +9,8 @@ import { textOf } from "./reading.js";
 import { save } from "./saving.js";
 import { svgOf } from "./svg.js";
 import { CHOICES } from "./switches.js";
-import { csvOf, jsonOf } from "./tables.js";
+import { alignmentWords } from "./comparison.js";
+import { comparisonJson, csvOf, jsonOf } from "./tables.js";
 
 /** Characters of the text that a picture states. */
 const TEXT_CHARS = 60;
@@ -23,7 +24,8 @@ const MAX_SIDE = 16_384;
  * @param {() => import("./frame.js").Shown | null} page.shown
  * @param {() => number} page.width of the picture
  * @param {() => { state: import("./state.js").PageState, group: number[], facts: import("./engine.js").InUseFacts | null }} page.now
- * @param {() => Promise<import("./store.js").Kept[]>} page.kept
+ * @param {() => import("./engine.js").Engine} page.engine
+ * @param {() => import("./comparison.js").Comparison | null} page.comparison with the second text
  */
 export function createExports(page) {
   const menu = /** @type {HTMLDetailsElement} */ (byId("export"));
@@ -44,9 +46,15 @@ export function createExports(page) {
     if (!shown) return null;
     const { asked, final_is_model, n_tokens } = shown.reading;
     const { start, end } = shown.span;
+    const comparison = page.comparison();
+    const second = comparison ? [
+      `${shown.comparison ? "compared with" : "beside it on the page:"} “${textStart(textOf(comparison.second.tokens))}”`,
+      ...(shown.comparison ? [alignmentWords(comparison)] : []),
+    ] : [];
     const words = [
       `${nameOf()}${revisionOf()} · norm: ${CHOICES.norm[asked.norm]}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
       `“${textStart(textOf(shown.reading.tokens))}”`,
+      ...second,
       end - start < n_tokens ? `positions ${start} to ${end - 1} of ${n_tokens}; the model read them all` : `${n_tokens} tokens`,
     ];
     return { shown, ...posterOf(shown, { frame_width: page.width(), words }) };
@@ -56,13 +64,30 @@ export function createExports(page) {
     const made_with = madeWith();
     if (!made_with) throw new Error("no model is open");
     const { in_use, model, adapter } = made_with;
-    const kept = in_use.source.kind === "kept" ? (await page.kept()).find(({ key }) => in_use.source.kind === "kept" && key === in_use.source.key) : null;
+    const kept = in_use.source.kind === "kept" ? (await page.engine().list()).find(({ key }) => in_use.source.kind === "kept" && key === in_use.source.key) : null;
     return {
       made_by: "Loupe, the logit lens in a web page",
       model: { name: in_use.name, id: in_use.address?.id ?? null, revision: in_use.address?.revision ?? null, sha256: kept?.about.sha256 ?? null, ...model },
       adapter,
     };
   }
+
+  /**
+   * The reading with every followed token, whether or not the picture tracks it.
+   * @param {import("./reading.js").PlainReading} reading @returns {Promise<import("./reading.js").PlainReading>}
+   */
+  async function withTracks(reading) {
+    const ids = [...new Set(page.now().state.groups.flat())].filter((id) => !reading.tracked[id]);
+    if (ids.length === 0) return reading;
+    const { signal } = new AbortController();
+    const rows = await Promise.all(reading.taps.map((_, tap) => page.engine().trace(reading.serial, ids, { tap }, signal)));
+    const whole = (/** @type {number} */ i, /** @type {"logit" | "logprob" | "rank"} */ what) => Float32Array.from(rows.flatMap((tracks) => [...tracks[i][what]]));
+    const found = ids.map((id, i) => [id, { id, logit: whole(i, "logit"), logprob: whole(i, "logprob"), rank: whole(i, "rank") }]);
+    return { ...reading, tracked: { ...reading.tracked, ...Object.fromEntries(found) } };
+  }
+
+  /** The comparison with these in both readings. @param {import("./comparison.js").Comparison} comparison */
+  const withBothTracks = async (comparison) => ({ ...comparison, first: await withTracks(comparison.first), second: await withTracks(comparison.second) });
 
   const actions = {
     png: async () => {
@@ -89,16 +114,19 @@ export function createExports(page) {
       say("Saved.");
     },
     csv: async () => {
-      const shown = page.shown();
+      const [shown, compared] = [page.shown(), page.comparison()];
       if (!shown) return;
+      const comparison = compared && (await withBothTracks(compared));
+      const reading = comparison?.first ?? (await withTracks(shown.reading));
       // Spreadsheets take a file for UTF-8 only if it says so.
-      save(fileName("csv"), `\ufeff${csvOf(shown.reading, await origin())}`, "text/csv");
+      save(fileName("csv"), `\ufeff${csvOf(reading, await origin(), comparison)}`, "text/csv");
       say("Saved.");
     },
     json: async () => {
-      const shown = page.shown();
+      const [shown, compared] = [page.shown(), page.comparison()];
       if (!shown) return;
-      save(fileName("json"), jsonOf(shown.reading, await origin()), "application/json");
+      const text = compared ? comparisonJson(await withBothTracks(compared), await origin()) : jsonOf(await withTracks(shown.reading), await origin());
+      save(fileName("json"), text, "application/json");
       say("Saved.");
     },
     link: async () => {
@@ -112,8 +140,9 @@ export function createExports(page) {
       const shown = page.shown();
       if (!shown) return;
       const { state, group } = page.now();
+      if (state.view.between && !shown.comparison) throw new Error("this view needs a second text");
       const source = madeWith()?.in_use.address?.id ?? "path/to/the/model";
-      byId("python-code").textContent = pythonOf(shown.reading, state.view.name, group, { family: String(madeWith()?.model.family), source });
+      byId("python-code").textContent = pythonOf(shown.reading, state.view.name, group, { family: String(madeWith()?.model.family), source }, shown.comparison);
       /** @type {HTMLDialogElement} */ (byId("python")).showModal();
     },
   };

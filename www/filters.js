@@ -3,6 +3,7 @@
  * What a cell prints. Filters choose among a cell's likeliest tokens which one is printed; they change no rank, colour
  * or outline, and a token that is not the row's first says which place it has.
  */
+import { counterpart } from "./comparison.js";
 import { tokenById } from "./reading.js";
 import { numberIn } from "./views.js";
 
@@ -46,6 +47,16 @@ export function printedPlace(reading, { tap, position }, { words_only, hide_prom
   return -1;
 }
 
+/** The most lines that a cell has. @param {Printing} printing @param {boolean} is_comparison */
+export const linesIn = ({ prints }, is_comparison) => (prints === "both" || (is_comparison && prints !== "number") ? 2 : 1);
+
+/** The token that a cell prints, with its place unless that is the first. @param {PlainReading} reading @param {Cell} cell @param {Printing} printing */
+function printedToken(reading, cell, printing) {
+  const place = printedPlace(reading, cell, printing);
+  const id = printedId(reading, cell, printing);
+  return { id, name: id === null ? "·" : tokenById(reading, id).shown + (place > 0 ? superscript(place + 1) : "") };
+}
+
 /** @param {PlainReading} reading @param {Cell} cell @param {Printing} printing */
 export function printedId(reading, cell, printing) {
   const place = printedPlace(reading, cell, printing);
@@ -53,21 +64,23 @@ export function printedId(reading, cell, printing) {
 }
 
 /**
- * The lines of text in a cell, one or two.
- * @param {PlainReading} reading @param {Cell} cell @param {Printing} printing
+ * The lines of text in a cell, one or two. Where two texts are compared and the second guesses another token, that stands after “→”.
+ * @param {PlainReading} reading @param {import("./comparison.js").Comparison | null} comparison @param {Cell} cell @param {Printing} printing
  * @param {{ kind: import("./scales.js").Kind }} view @param {number} value of the view at the cell
  * @param {number | null} deeper_tap the shown row that is next towards final; null at the last one
  * @returns {string[]}
  */
-export function linesOf(reading, cell, printing, view, value, deeper_tap) {
+export function linesOf(reading, comparison, cell, printing, view, value, deeper_tap) {
   const { prints } = printing;
   if (prints === "number") return [numberIn(view, value)];
-  const place = printedPlace(reading, cell, printing);
-  const id = printedId(reading, cell, printing);
-  const token = id === null ? "·" : tokenById(reading, id).shown + (place > 0 ? superscript(place + 1) : "");
-  if (prints === "both") return [token, numberIn(view, value)];
+  const { id, name } = printedToken(reading, cell, printing);
+  const other_cell = comparison && counterpart(comparison, cell);
+  const other = other_cell && printedToken(comparison.second, other_cell, printing);
+  const arrow = other && other.id !== id ? `→ ${other.name}` : "";
+  if (prints === "both") return [`${name} ${arrow}`.trim(), numberIn(view, value)];
+  if (arrow) return [name, arrow];
   const is_repeated = prints === "change" && deeper_tap !== null && printedId(reading, { tap: deeper_tap, position: cell.position }, printing) === id;
-  return [is_repeated ? "" : token];
+  return [is_repeated ? "" : name];
 }
 
 /** The filters in words, for the legend; empty if there are none. @param {Printing} printing */

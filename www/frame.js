@@ -1,6 +1,7 @@
 // @ts-check
 /** From what is to be shown to the frame that is drawn: values become swatches, sizes become a layout. Pure. */
 import { MISSING, swatch } from "./colour.js";
+import { linesIn } from "./filters.js";
 import { layoutOf } from "./layout.js";
 import { strength } from "./views.js";
 
@@ -10,6 +11,7 @@ import { strength } from "./views.js";
 /**
  * @typedef {object} Shown
  * @property {PlainReading} reading
+ * @property {import("./comparison.js").Comparison | null} comparison whose first reading that is, if the picture is of two texts
  * @property {import("./views.js").View} view
  * @property {Float32Array} values of the view, [N·T]
  * @property {import("./scales.js").Scale} scale
@@ -33,12 +35,12 @@ const heightRows = ({ reading, rows }) => rows.length + (reading.taps[0] === "in
  * @returns {import("./scene.js").Frame}
  */
 export function frameOf(shown, layout, scroll, selected, pinned) {
-  const { reading, view, values, scale, rows, span, printing, theme, palette } = shown;
+  const { reading, comparison, view, values, scale, rows, span, printing, theme, palette } = shown;
   const value = (/** @type {Cell} */ { tap, position }) => values[tap * reading.n_tokens + position];
   // An absent rank is 0, any other absent number is not finite.
   const is_missing = (/** @type {number} */ number) => !Number.isFinite(number) || (view.kind === "rank" && number < 1);
   return {
-    layout, reading, rows, printing, view, palette, scroll, selected, pinned, value,
+    layout, reading, comparison, rows, printing, view, palette, scroll, selected, pinned, value,
     start: span.start,
     picked: shown.picked ?? new Set(),
     swatch: (cell) => {
@@ -56,7 +58,7 @@ export const layoutFor = (shown, width, height) =>
     n_rows: shown.rows.length,
     n_taps: heightRows(shown),
     font: shown.font,
-    lines: shown.printing.prints === "both" ? 2 : 1,
+    lines: linesIn(shown.printing, shown.comparison !== null),
     tap_chars: Math.max(...shown.reading.taps.map((tap) => tap.length)),
     transposed: shown.transposed,
   });

@@ -30,7 +30,7 @@ export function installHook({ show: { picture, beside }, second, state, engine, 
     /** Cells in the last frame, and frames so far. */
     drawn: picture.drawn,
     /** The same of the second text's picture. */
-    second: () => ({ reading: second.reading(), shown: beside.shown() }),
+    second: () => ({ reading: second.comparison()?.second ?? null, comparison: second.comparison(), shown: beside.shown() }),
     /** Shows a reading from elsewhere, as if the engine had read it. */
     show: put,
     /** The atlas, once somebody has opened it: its questions to the engine, its clouds and where their points are. */

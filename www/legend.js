@@ -2,10 +2,10 @@
 /** The legend: quantity, unit, and a bar that runs from low on the left to high on the right. */
 import { byId, element } from "./dom.js";
 import { filterWords } from "./filters.js";
-import { legendStops, unitOf } from "./legendwords.js";
+import { UNALIGNED, legendStops, unitOf } from "./legendwords.js";
 
 /** @param {import("./frame.js").Shown} shown */
-export function showLegend({ view, scale, theme, printing }) {
+export function showLegend({ view, scale, theme, printing, comparison }) {
   byId("legend-quantity").textContent = view.quantity;
   byId("legend-unit").textContent = `(${unitOf(view, scale)})`;
   byId("legend-bar").style.background = `linear-gradient(to right, ${legendStops(view, theme).join(", ")})`;
@@ -14,7 +14,8 @@ export function showLegend({ view, scale, theme, printing }) {
     tick.style.left = `${at * 100}%`;
     return tick;
   }));
-  const filters = filterWords(printing);
+  const filter = filterWords(printing);
+  const filters = [filter && `Filter: ${filter}`, comparison ? UNALIGNED : ""].filter(Boolean).join(" · ");
   byId("filters").hidden = filters === "";
-  byId("filters").textContent = filters && `Filter: ${filters}`;
+  byId("filters").textContent = filters;
 }

@@ -6,6 +6,9 @@ import { strength } from "./views.js";
 
 const N_STOPS = 24;
 
+/** What a picture of two texts marks. */
+export const UNALIGNED = "≠ this token is not in the second text at such a place; the column is not compared";
+
 /** @param {import("./views.js").View} view @param {import("./scales.js").Scale} scale */
 export const unitOf = (view, scale) => [view.unit, scale.rule].filter(Boolean).join(", ");
 

@@ -46,8 +46,10 @@ let link = state;
 let facts = null;
 /** The state of the page when the engine last crashed. */
 let crashed_at = "";
-/** @type {PlainReading | null} the newest reading of the text and the model in use */
+/** @type {PlainReading | null} the newest reading of the text and the model in use that is drawn */
 let reading = null;
+/** @type {PlainReading | null} the newest one, which may still have to be compared */
+let arriving = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
 /** Whether that is the model that an address was made with. @param {PageState} address @param {import("./engine.js").InUseFacts} now @param {import("./gather.js").Source} source */
@@ -74,6 +76,7 @@ const show = createShow({
 const deep = createDeep({
   state: () => state,
   engine: () => session.engine(),
+  comparison: () => second.comparison(),
   change: (part) => {
     change(part);
     if (part.view) controls.setView(part.view);
@@ -84,8 +87,13 @@ const deep = createDeep({
 const second = createSecond({
   state: () => state,
   change,
-  read: (text) => session.readSecond(text),
-  redraw: () => redraw(false),
+  compare: (text, first) => session.compare(text, first),
+  close: () => {
+    session.closeSecond();
+    // What is between two texts needs both.
+    if (state.view.between) setView(viewNamed(null));
+  },
+  redraw: drawComparison,
 });
 
 const passage = createPassage(() => state, (ids) => session.engine().norms(ids));
@@ -94,7 +102,8 @@ createExports({
   shown: () => show.picture.shown(),
   width: () => byId("scroller").clientWidth,
   now: () => ({ state, group: trackedGroup(), facts }),
-  kept: () => session.engine().list(),
+  engine: () => session.engine(),
+  comparison: () => second.comparison(),
 });
 
 const openings = createOpenings({ session: () => session, changed: () => remember() });
@@ -164,10 +173,13 @@ const session = createSession(startEngine, {
   block: (end) => {
     if (end > 64) byId("status").textContent = `reading · ${end} tokens so far`;
   },
-  reading: (fresh) => {
+  reading: async (fresh) => {
+    const compared = second.first((arriving = fresh));
+    // A picture of two texts stays until the next one is there.
+    if (show.picture.shown()?.comparison) await compared;
+    else void compared.then(() => arriving === fresh && second.comparison() && drawComparison());
+    if (arriving !== fresh) return;
     reading = fresh;
-    // First, so that a second reading with other options is not drawn beside this one.
-    second.first(fresh);
     // Drawing selects a cell, and what is selected becomes the state's pin.
     const { pin } = state;
     showPicture();
@@ -242,12 +254,12 @@ const isTrackMissing = () => reading !== null && state.view.is_tracked && tracke
 
 /** Takes everything away that a reading said: there is none of the text and the model in use. */
 function dropReading() {
-  reading = null;
+  reading = arriving = null;
   show.release();
   show.clear();
   deep.clear();
   passage.clear();
-  second.first(null);
+  void second.first(null);
   byId("side").hidden = true;
   void examples.show(state.text, null);
 }
@@ -297,10 +309,19 @@ function afterFirstPicture() {
   });
 }
 
+/** The second text was read, changed or closed. */
+function drawComparison() {
+  redraw(false);
+  deep.redraw();
+  passage.again();
+}
+
 /** Draws the newest reading under the present state. @param {boolean} follow_end */
 function redraw(follow_end) {
   if (!reading || byId("picture").hidden) return;
-  show.reading(reading, second.reading(), trackedGroup(), follow_end);
+  const comparison = second.comparison();
+  show.reading(reading, comparison?.first === reading ? comparison : null, trackedGroup(), follow_end);
+  controls.showBetween(state.second !== null);
   showSwitches();
 }
 
@@ -370,7 +391,7 @@ addEventListener("keydown", (event) => {
   if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
   if (event.key === "?") help.showModal();
   if (!tabs.is_lens()) return;
-  if (event.key === "[" || event.key === "]") setView(viewBeside(state.view, event.key === "[" ? -1 : 1));
+  if (event.key === "[" || event.key === "]") setView(viewBeside(state.view, event.key === "[" ? -1 : 1, state.second !== null));
 });
 
 createDrop((name, files) => {

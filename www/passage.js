@@ -30,6 +30,7 @@ export function createPassage(stateNow, norms) {
   const against = /** @type {HTMLSelectElement} */ (byId("scatter-against"));
 
   async function draw() {
+    byId("passage-first").hidden = stateNow().second === null;
     if (!reading || !is_seen || !is_stale) return;
     const of = reading;
     const charts = await import("./charts.js");

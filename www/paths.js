@@ -16,7 +16,9 @@ export const MAX_LINES = 8;
 export const defaultIds = (reading, { tap, position }, along) =>
   along === "taps" ? topOfColumn(reading, position) : [...new Set(reading.tokens.map((_, at) => topId(reading, { tap, position: at })))].filter((id) => id !== NO_TOKEN);
 
-/** @param {Measure} measure @param {{ logit: ArrayLike<number>, logprob: ArrayLike<number>, rank: ArrayLike<number> }} track @param {number} i */
+/** A token's numbers along a line. @typedef {{ logit: Float32Array, logprob: Float32Array, rank: Float32Array }} Numbers */
+
+/** @param {Measure} measure @param {Numbers} track @param {number} i */
 export const measured = (measure, track, i) =>
   measure === "rank" ? (track.rank[i] >= 1 ? track.rank[i] : NaN) : measure === "logit" ? track.logit[i] : Math.exp(track.logprob[i]);
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** The whole window as one sheet for export: title, picture with axes, legend, and where it comes from. Pure. */
 import { filterWords } from "./filters.js";
-import { legendStops, pickedCells, pickedWords, unitOf } from "./legendwords.js";
+import { UNALIGNED, legendStops, pickedCells, pickedWords, unitOf } from "./legendwords.js";
 import { frameOf, layoutFor } from "./frame.js";
 import { sceneOf } from "./scene.js";
 
@@ -35,7 +35,7 @@ export function posterOf(shown, { frame_width, words }) {
     text({ x: left, y: top, text: title, fill: palette.ink }),
     ...stops.map((fill, i) => /** @type {Mark} */ ({ kind: "rect", x: left + (i * BAR) / stops.length, y: top + 11, width: BAR / stops.length + 0.5, height: 10, r: 0, fill })),
     ...scale.ticks.map(({ at, label }) => text({ x: left + at * BAR, y: top + 32, text: label, size: 11, align: at === 0 ? "left" : at === 1 ? "right" : "center" })),
-    ...["* final top-1 is the true next token · outlined: same top-1 as final · h.i: output of block i", ...[filterWords(printing)].filter(Boolean), ...(shown.picked?.size ? [`◥ ${pickedWords(shown.picked.size, pickedCells(shown.reading, shown.rows, shown.picked))}`] : []), ...words].map((line, i) =>
+    ...["* final top-1 is the true next token · outlined: same top-1 as final · h.i: output of block i", ...[filterWords(printing), shown.comparison ? UNALIGNED : ""].filter(Boolean), ...(shown.picked?.size ? [`◥ ${pickedWords(shown.picked.size, pickedCells(shown.reading, shown.rows, shown.picked))}`] : []), ...words].map((line, i) =>
       text({ x: left + BAR + 28, y: top + i * 16, text: line, size: 11, max_width: Math.max(120, inner - BAR - 28) })),
   ];
   return {

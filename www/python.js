@@ -2,6 +2,7 @@
 /** "The same in Python": a script for Hugging Face transformers that prints the numbers of the present picture. Pure. */
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
 
 /** What each view is, given `logits`, `logp` of a row, those of final and input (F, I), and the ids. @type {Record<string, string>} */
 const VALUES = {
@@ -22,6 +23,25 @@ const VALUES = {
   tracked_probability: "logp[:, group].exp().sum(-1)",
   tracked_rank: "torch.stack([rank(logits, torch.full((T, 1), t)) for t in group]).min(0).values",
 };
+
+/**
+ * The difference of two texts, given rows `a` and `b` of logits at the aligned positions, `logp_a` and `logp_b`, and the
+ * first text's tokens `top` and `next_token`. Other views compare the values of `VALUES` at those positions.
+ * @type {Record<string, string>}
+ */
+const COMPARED = {
+  logit: "(b - a).gather(-1, top)[:, 0]",
+  probability: "(logp_b.exp() - logp_a.exp()).gather(-1, top)[:, 0]",
+  rank: "torch.log2(rank(b, top) / rank(a, top))",
+  logit_top: "torch.where(a.argmax(-1) == b.argmax(-1), b.max(-1).values - a.max(-1).values, torch.nan)",
+  loss_next: "torch.where(has_next, (logp_a - logp_b).gather(-1, next_token)[:, 0], torch.nan)",
+  rank_next: "torch.where(has_next, torch.log2(rank(b, next_token) / rank(a, next_token)), torch.nan)",
+  between_js: "(kl(logp_a, mean) + kl(logp_b, mean)) / 2",
+  between_kl: "kl(logp_a, logp_b)",
+  between_kl_reverse: "kl(logp_b, logp_a)",
+};
+/** Views whose change is a ratio. */
+const RATIOS = ["rank_input", "tracked_rank"];
 
 /** How each family calls its parts: names of attention and final norm, and how a block runs under a causal mask. */
 const FAMILIES = /** @type {Record<string, { attn: string, norm: string, run: string }>} */ ({
@@ -46,56 +66,92 @@ const NORMS = {
 function stepOf(part, family) {
   const [, block, half] = part.split(".");
   const run = half === "attn" ? HALVES[family][0] : half === "mlp" ? HALVES[family][1] : FAMILIES[family].run;
-  return `    block = blocks[${Number(block)}]\n    x = ${run}\n`;
+  return `        block = blocks[${Number(block)}]\n        x = ${run}\n`;
 }
+
+/** @param {PlainReading} reading */
+const idsOf = (reading) => JSON.stringify(reading.tokens.map(({ id }) => id));
+/** @param {PlainReading} reading */
+const textOf = (reading) => JSON.stringify(reading.tokens.map(({ text }) => text).join(""));
+
+/** The rest of the script: the values of one text, row by row. @param {PlainReading} reading */
+const oneText = (reading) => `text = ${textOf(reading)}
+ids = torch.tensor(${idsOf(reading)})  # the tokens of the text
+for name, value in zip(names, values(ids, read(ids))):
+    print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
+`;
+
+/** The rest of the script: how two texts differ at the aligned positions, row by row. @param {Comparison} comparison @param {string} view */
+const twoTexts = ({ first, second, columns }, view) => `text = ${textOf(first)}
+second_text = ${textOf(second)}
+ids = torch.tensor(${idsOf(first)})  # the tokens of the texts
+second_ids = torch.tensor(${idsOf(second)})
+# Positions of the first and the second text whose tokens are aligned.
+i, j = torch.tensor(${JSON.stringify(columns)}).T
+first_logits, second_logits = read(ids), read(second_ids)
+${view in COMPARED ? `top = first_logits[-1][i].argmax(-1, keepdim=True)
+has_next = i + 1 < len(ids)
+next_token = ids[(i + 1).clamp(max=len(ids) - 1)][:, None]
+print(f"{'position':>12}", " ".join(f"{p:9}" for p in i.tolist()))
+for name, first_row, second_row in zip(names, first_logits, second_logits):
+    a, b = first_row[i], second_row[j]
+    logp_a, logp_b = a.log_softmax(-1), b.log_softmax(-1)
+    mean = torch.logaddexp(logp_a, logp_b) - torch.log(torch.tensor(2.0))
+    value = ${COMPARED[view]}` : `print(f"{'position':>12}", " ".join(f"{p:9}" for p in i.tolist()))
+for name, a, b in zip(names, values(ids, first_logits), values(second_ids, second_logits)):
+    value = ${RATIOS.includes(view) ? "torch.log2(b[j] / a[i])" : "b[j] - a[i]"}`}
+    print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
+`;
 
 /**
  * @param {PlainReading} reading @param {string} view its name @param {number[]} group the tracked token
  * @param {{ family: string, source: string }} model where transformers finds it
+ * @param {Comparison | null} [comparison] whose first reading that is, if the picture is of two texts
  */
-export function pythonOf(reading, view, group, { family, source }) {
+export function pythonOf(reading, view, group, { family, source }, comparison = null) {
   const { asked, taps } = reading;
   const { attn, norm } = FAMILIES[family] ?? FAMILIES.gpt2;
-  const text = reading.tokens.map(({ text }) => text).join("");
-  const ids = reading.tokens.map(({ id }) => id);
-  return `# ${view}, as Loupe shows it: rows are the lens, columns the positions.
+  return `# ${comparison ? `${view} of two texts${view.startsWith("between") ? "" : view.includes("rank") ? ", log2 of second ÷ first" : ", second − first"}` : view}, as Loupe shows it: rows are the lens, columns the positions.
 # pip install torch transformers
 import torch
 from transformers import AutoModelForCausalLM
 
 model = AutoModelForCausalLM.from_pretrained(${JSON.stringify(source)}, attn_implementation="eager").double().eval()
 torch.set_default_dtype(torch.float64)
-text = ${JSON.stringify(text)}
-ids = torch.tensor(${JSON.stringify(ids)})  # the tokens of the text
-T = len(ids)
 core = model.transformer
 blocks, norm = core.h, ${norm}
+names = ${JSON.stringify(taps)}
 first = lambda out: out[0] if isinstance(out, tuple) else out
-mask = torch.zeros(T, T).masked_fill(torch.ones(T, T).triu(1).bool(), torch.finfo(torch.float64).min)[None, None]
-
-# The residual stream: into block 0, then after each half of each block.
-stream, added, start = {}, {}, {}
-for i, block in enumerate(blocks):
-    def before(_, args, kwargs, i=i):
-        start[i] = (args[0] if args else kwargs["hidden_states"])[0]
-    def half(_, args, out, i=i):
-        added[f"h.{i}.attn_out"] = first(out)[0]
-        stream[f"h.{i}.attn"] = start[i] + first(out)[0]
-    def after(_, args, out, i=i):
-        stream[f"h.{i}"] = first(out)[0]
-        added[f"h.{i}.mlp_out"] = stream[f"h.{i}"] - stream[f"h.{i}.attn"]
-    block.register_forward_pre_hook(before, with_kwargs=True)
-    ${attn}.register_forward_hook(half)
-    block.register_forward_hook(after)
-with torch.no_grad():
-    model(ids[None])
-stream["input"] = start[0]
-streams = dict(stream)
 
 @torch.no_grad()
-def lens(x):
-${asked.decoder.map((part) => stepOf(part, family)).join("")}    x = ${NORMS[asked.norm]}
-    return model.lm_head(x)
+def read(ids):
+    """The logits of every row. [T, V] each"""
+    T = len(ids)
+    mask = torch.zeros(T, T).masked_fill(torch.ones(T, T).triu(1).bool(), torch.finfo(torch.float64).min)[None, None]
+    # The residual stream: into block 0, then after each half of each block.
+    stream, added, start, hooks = {}, {}, {}, []
+    for i, block in enumerate(blocks):
+        def before(_, args, kwargs, i=i):
+            start[i] = (args[0] if args else kwargs["hidden_states"])[0]
+        def half(_, args, out, i=i):
+            added[f"h.{i}.attn_out"] = first(out)[0]
+            stream[f"h.{i}.attn"] = start[i] + first(out)[0]
+        def after(_, args, out, i=i):
+            stream[f"h.{i}"] = first(out)[0]
+            added[f"h.{i}.mlp_out"] = stream[f"h.{i}"] - stream[f"h.{i}.attn"]
+        hooks.append(block.register_forward_pre_hook(before, with_kwargs=True))
+        hooks.append(${attn}.register_forward_hook(half))
+        hooks.append(block.register_forward_hook(after))
+    model(ids[None])
+    for hook in hooks:
+        hook.remove()
+    stream["input"] = start[0]
+    source = {**stream, **added}
+
+    def lens(x):
+${asked.decoder.map((part) => stepOf(part, family)).join("")}        x = ${NORMS[asked.norm]}
+        return model.lm_head(x)
+    return [lens(source[name]) for name in names]
 
 def kl(p, q):
     return (p.exp() * (p - q)).sum(-1)
@@ -104,18 +160,19 @@ def rank(logits, token):  # 1 is best; a tie goes to the lower id
     z = logits.gather(-1, token)
     lower = torch.arange(logits.shape[-1]) < token
     return 1.0 + ((logits > z) | ((logits == z) & lower)).sum(-1)
-
+${view in VALUES ? `
 group = ${JSON.stringify(group)}
-names = ${JSON.stringify(taps)}
-source = {**streams, **added}
-all_logits = [lens(source[name]) for name in names]
-F, I = all_logits[-1].log_softmax(-1), all_logits[0].log_softmax(-1)
-top = all_logits[-1].argmax(-1, keepdim=True)
-below = None
-for name, logits in zip(names, all_logits):
-    logp = logits.log_softmax(-1)
-    value = ${VALUES[view]}
-    below = logp
-    print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
-`;
+
+def values(ids, all_logits):
+    """The values of every row. [T] each"""
+    T, below, found = len(ids), None, []
+    F, I = all_logits[-1].log_softmax(-1), all_logits[0].log_softmax(-1)
+    top = all_logits[-1].argmax(-1, keepdim=True)
+    for logits in all_logits:
+        logp = logits.log_softmax(-1)
+        found.append(${VALUES[view]})
+        below = logp
+    return found
+` : ""}
+${comparison ? twoTexts(comparison, view) : oneText(reading)}`;
 }

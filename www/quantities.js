@@ -61,27 +61,6 @@ export function trackedValues(reading, group, what) {
   });
 }
 
-/** How many leading tokens two readings share. @param {PlainReading} a @param {PlainReading} b */
-export function sharedPrefix(a, b) {
-  const n = Math.min(a.n_tokens, b.n_tokens);
-  for (let i = 0; i < n; i++) if (a.tokens[i].id !== b.tokens[i].id) return i;
-  return n;
-}
-
-/**
- * Second minus first, cell by cell, in the first one's shape; NaN where the second has no such position or row.
- * @param {PlainReading} first @param {PlainReading} second
- * @param {(reading: PlainReading) => Float32Array} values
- */
-export function difference(first, second, values) {
-  const [a, b] = [values(first), values(second)];
-  return a.map((value, i) => {
-    const [tap, position] = [Math.floor(i / first.n_tokens), i % first.n_tokens];
-    const same_tap = second.taps.indexOf(first.taps[tap]);
-    return position < second.n_tokens && same_tap >= 0 ? b[same_tap * second.n_tokens + position] - value : NaN;
-  });
-}
-
 /** The distinct tokens that are top-1 in any row of a column, deepest row first. @param {PlainReading} reading @param {number} position */
 export const topOfColumn = (reading, position) =>
   [...new Set(reading.taps.map((_, tap) => topId(reading, { tap, position })).reverse())].filter((id) => id !== NO_TOKEN);

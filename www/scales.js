@@ -14,12 +14,14 @@ import { decimal, integer } from "./format.js";
  * @property {string} rule how the limits came about, in words
  */
 
-/** @typedef {"logit" | "probability" | "rank" | "kl" | "nats" | "change"} Kind what a quantity is, for its scale */
+/** @typedef {"logit" | "probability" | "rank" | "kl" | "nats" | "change" | "ratio"} Kind what a quantity is, for its scale */
 /** "own": as fits the quantity; "auto": the middle nine tenths of the shown cells; "shared": own, over all views of a kind. @typedef {"own" | "auto" | "shared" | "fixed"} Limits */
 
 export const KL_CAP = 30;
 const PERCENTILES = [0.05, 0.95];
 const CHANGE_PERCENTILE = 0.86;
+/** The least end of a scale of changes: texts without any get no scale of rounding errors. */
+const LEAST_CHANGE = 0.01;
 
 /** @param {Float32Array} values */
 const finite = (values) => values.filter(Number.isFinite);
@@ -87,12 +89,35 @@ function fromZero(values, cap) {
 /**
  * As far to either side, so that zero stays in the middle. A seventh of the cells may lie beyond: the first block alone
  * moves its row further than all others together.
- * @param {Float32Array} values @returns {Scale}
+ * @param {Float32Array} values
  */
-function bothWays(values) {
+function reach(values) {
   const sorted = Array.from(finite(values).map(Math.abs).sort());
-  const to = roundUp(Math.max(quantileSorted(sorted, CHANGE_PERCENTILE) ?? 1, 1e-3));
+  return quantileSorted(sorted, CHANGE_PERCENTILE) ?? 1;
+}
+
+/** @param {Float32Array} values @returns {Scale} */
+function bothWays(values) {
+  const to = roundUp(Math.max(reach(values), LEAST_CHANGE));
   return linear(-to, to, "zero in the middle");
+}
+
+/** Ratios by their logarithms to base 2, at least from a half to the double. @param {Float32Array} values @returns {Scale} */
+function ratios(values) {
+  const to = Math.max(1, Math.ceil(reach(values)));
+  const times = (/** @type {number} */ power) => integer(2 ** power);
+  const middle = to < 4 ? [] : [Math.round(to / 2)];
+  return {
+    place: scaleLinear([-to, to], [0, 1]).clamp(true),
+    rule: "log scale",
+    ticks: [
+      { at: 0, label: `≤ ÷${times(to)}` },
+      ...middle.map((power) => ({ at: 0.5 - power / (2 * to), label: `÷${times(power)}` })),
+      { at: 0.5, label: "×1" },
+      ...middle.map((power) => ({ at: 0.5 + power / (2 * to), label: `×${times(power)}` })),
+      { at: 1, label: `≥ ×${times(to)}` },
+    ],
+  };
 }
 
 /**
@@ -102,10 +127,10 @@ function bothWays(values) {
  * @returns {Scale}
  */
 export function scaleOf({ kind, cap }, values, { limits, from, to }) {
-  if (limits === "fixed" && from !== null && to !== null && to > from) {
+  if (limits === "fixed" && kind !== "ratio" && from !== null && to !== null && to > from) {
     return kind === "rank" ? ranks(from, to) : linear(from, to, "fixed limits");
   }
-  if (limits === "auto" && kind !== "change") {
+  if (limits === "auto" && kind !== "change" && kind !== "ratio") {
     const [low, high] = middle(values);
     return kind === "rank" ? { ...ranks(low, high), rule: "log scale, 5th–95th percentile" } : linear(low, high, "5th–95th percentile");
   }
@@ -116,5 +141,6 @@ export function scaleOf({ kind, cap }, values, { limits, from, to }) {
     case "kl": return fromZero(values, KL_CAP);
     case "nats": return fromZero(values, Infinity);
     case "change": return bothWays(values);
+    case "ratio": return ratios(values);
   }
 }

@@ -25,6 +25,7 @@ import { agrees, finalTap, guessIsRight, nextToken, topId } from "./reading.js";
  * @typedef {object} Frame
  * @property {Layout} layout
  * @property {PlainReading} reading
+ * @property {import("./comparison.js").Comparison | null} comparison
  * @property {number[]} rows taps from the top row to the bottom row, or from left to right
  * @property {number} start the window's first position
  * @property {(cell: Cell) => number} value
@@ -45,6 +46,8 @@ const INSET = 2.25;
 const PICKED_CORNER = 10;
 /** Before the name of a selected token: the shape that its cells have in a corner. */
 const PICKED_SIGN = "◥ ";
+/** Before a token of the first text that has no counterpart in the second. */
+const UNALIGNED_SIGN = "≠ ";
 
 /** @param {Partial<TextMark> & { x: number, y: number, text: string, size: number, fill: string }} mark @returns {TextMark} */
 const text = (mark) => ({ kind: "text", mono: true, bold: false, align: "left", tilt: false, max_width: Infinity, ...mark });
@@ -71,7 +74,7 @@ export function cellCount({ layout, rows, scroll }) {
 }
 
 /** @param {Frame} frame @param {{ first: number, end: number }} columns @returns {Mark[]} */
-function cells({ layout, reading, rows, start, value, swatch, printing, view, palette, scroll, selected, pinned, picked }, { first, end }) {
+function cells({ layout, reading, comparison, rows, start, value, swatch, printing, view, palette, scroll, selected, pinned, picked }, { first, end }) {
   /** @type {Mark[]} */
   const marks = [];
   const size = layout.cell_font;
@@ -87,7 +90,7 @@ function cells({ layout, reading, rows, start, value, swatch, printing, view, pa
         marks.push({ kind: "rect", x: x + INSET, y: y + INSET, width: width - 2 * INSET, height: height - 2 * INSET, r: CORNER - 1.5, stroke: ink, line: 1.5 });
       }
       if (picked.size > 0 && picked.has(topId(reading, cell))) marks.push({ kind: "corner", x: x + width, y, size: Math.min(PICKED_CORNER, height / 2), fill: palette.accent, stroke: ink });
-      const lines = linesOf(reading, cell, printing, view, value(cell), deeper);
+      const lines = linesOf(reading, comparison, cell, printing, view, value(cell), deeper);
       lines.forEach((line, i) => {
         if (line === "") return;
         const middle = y + height / 2 + 0.5 + (i - (lines.length - 1) / 2) * (size + 2);
@@ -158,13 +161,15 @@ function nextTokens({ layout, reading, start, palette, scroll, picked }, columns
 }
 
 /** The input tokens along the bottom, or on the left; the selected position's is bold. @param {Frame} frame @param {{ first: number, end: number }} columns @returns {Mark[]} */
-function inputTokens({ layout, reading, start, palette, scroll, selected, picked }, columns) {
+function inputTokens({ layout, reading, comparison, start, palette, scroll, selected, picked }, columns) {
   const { transposed, gutter, grid_top, grid_bottom, cell_width, cell_height, label_font, label_length, n_columns } = layout;
   /** @type {Mark[]} */
   const marks = [];
   for (let column = columns.first; column < Math.min(n_columns, columns.end + 2); column++) {
     const { id, shown } = reading.tokens[start + column];
-    const label = { text: `${picked.has(id) ? PICKED_SIGN : ""}${shown}`, size: label_font, bold: selected?.position === start + column, fill: palette.ink, align: /** @type {const} */ ("right"), max_width: label_length };
+    const is_alone = comparison !== null && comparison.column_of[start + column] < 0;
+    const signs = `${is_alone ? UNALIGNED_SIGN : ""}${picked.has(id) ? PICKED_SIGN : ""}`;
+    const label = { text: `${signs}${shown}`, size: label_font, bold: selected?.position === start + column, fill: is_alone ? palette.muted : palette.ink, align: /** @type {const} */ ("right"), max_width: label_length };
     const [x, y] = transposed
       ? [gutter - 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll + 4, grid_bottom + 10];

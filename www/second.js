@@ -1,12 +1,11 @@
 // @ts-check
 /** The second text: its box, its reading under the same options, and how the two are compared. */
+import { alignmentWords } from "./comparison.js";
 import { fitHeight } from "./controls.js";
 import { button, byId } from "./dom.js";
-import { counted } from "./format.js";
-import { sharedPrefix } from "./quantities.js";
-import { areAlike } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
 
 const DEBOUNCE_MS = 250;
 
@@ -14,7 +13,8 @@ const DEBOUNCE_MS = 250;
  * @param {object} page
  * @param {() => import("./state.js").PageState} page.state
  * @param {(part: Partial<import("./state.js").PageState>) => void} page.change
- * @param {(text: string) => Promise<PlainReading | null>} page.read
+ * @param {(text: string, first: PlainReading) => Promise<Comparison | null>} page.compare null if it was overtaken
+ * @param {() => void} page.close
  * @param {() => void} page.redraw
  */
 export function createSecond(page) {
@@ -24,11 +24,12 @@ export function createSecond(page) {
     const is_open = page.state().second !== null;
     page.change({ second: is_open ? null : page.state().text });
     show();
-    if (!is_open) box.focus();
-    void read();
+    if (is_open) page.close();
+    else box.focus();
+    void readAndDraw();
   });
-  /** @type {PlainReading | null} */
-  let second = null;
+  /** @type {Comparison | null} */
+  let comparison = null;
   /** @type {PlainReading | null} */
   let first = null;
   let timer = 0;
@@ -44,33 +45,37 @@ export function createSecond(page) {
     if (text !== null) fitHeight(box);
   }
 
+  /** Ends when the comparison is there, or is not to be expected any more. */
   async function read() {
     const { second: text } = page.state();
     if (!text || !first) {
-      second = null;
+      comparison = null;
       say(text === "" ? "Type a second text." : "");
-      return page.redraw();
+      return;
     }
     try {
-      const fresh = await page.read(text);
+      const fresh = await page.compare(text, first);
       // It may have been changed, emptied or closed meanwhile.
-      if (!fresh || !first || !areAlike(first, fresh) || page.state().second !== text) return;
-      second = fresh;
-      const n = sharedPrefix(first, fresh);
-      const is_same = n === first.n_tokens && n === fresh.n_tokens;
-      say(is_same ? "The same text: change a word and see what follows from it." : `${counted(fresh.n_tokens, "token")}; ${n === 0 ? "the first differs." : `the first ${n === 1 ? "is" : `${n} are`} the same, where the difference is exactly 0.`}`);
+      if (!fresh || fresh.first !== first || page.state().second !== text) return;
+      comparison = fresh;
+      say(alignmentWords(fresh));
     } catch (error) {
-      second = null;
+      comparison = null;
       say(/** @type {Error} */ (error).message);
     }
-    page.redraw();
+  }
+
+  async function readAndDraw() {
+    const before = first;
+    await read();
+    if (first === before) page.redraw();
   }
 
   box.addEventListener("input", () => {
     fitHeight(box);
     page.change({ second: box.value });
     clearTimeout(timer);
-    timer = window.setTimeout(read, DEBOUNCE_MS);
+    timer = window.setTimeout(readAndDraw, DEBOUNCE_MS);
   });
   how.addEventListener("change", () => {
     page.change({ compare: how.value === "beside" ? "beside" : "difference" });
@@ -80,16 +85,17 @@ export function createSecond(page) {
   return {
     toggle,
     show,
-    /** The first text was read: the second one follows, under the same options. Without a first one there is none to compare with. @param {PlainReading | null} fresh */
-    first(fresh) {
+    /**
+     * The first text was read: the second one follows, under the same options. Without a first one there is none to compare with.
+     * @param {PlainReading | null} fresh
+     */
+    async first(fresh) {
       first = fresh;
-      // Until it is read again, a second reading of another model or with other options is not shown.
-      if (!first || (second && !areAlike(first, second))) {
-        second = null;
-        say("");
-      }
-      if (first && page.state().second !== null) void read();
+      // A comparison is of two readings: with another first one it is made anew.
+      comparison = null;
+      if (!first) say("");
+      else if (page.state().second !== null) await read();
     },
-    reading: () => (page.state().second === null ? null : second),
+    comparison: () => (page.state().second === null ? null : comparison),
   };
 }

@@ -3,7 +3,9 @@
  * Opening and reading, in time. One model is opened at once, beside the one in use, which can be read meanwhile. The
  * newest text wins: it cancels the older reading, whose answer is then ignored, whatever it is.
  */
+import { alignedColumns, comparisonOf, targetsOf } from "./comparison.js";
 import { codeOf } from "./outcome.js";
+import { areAlike } from "./reading.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./gather.js").Source} Source */
@@ -131,19 +133,34 @@ export function createSession(startEngine, on) {
   }
 
   return {
-    /** A second text under the same options, beside the first one; null if it was overtaken. @param {string} text */
-    async readSecond(text) {
+    /**
+     * A second text under the same options, and how it differs from the first one; null if it was overtaken.
+     * @param {string} text @param {import("./reading.js").PlainReading} first
+     */
+    async compare(text, first) {
       second.abort();
       if (!loaded) return null;
       const { signal } = (second = new AbortController());
       const made_with = model;
+      const engine = theEngine();
       try {
-        const fresh = await theEngine().read(text, { ...on.options(), is_second: true, signal, onBlock: () => {} });
-        return signal.aborted ? null : { ...fresh, model: made_with };
+        const plain = await engine.read(text, { ...on.options(), is_second: true, signal, onBlock: () => {} });
+        const fresh = { ...plain, model: made_with };
+        // The options may have changed while it was read: then the first text is read again, and this one with it.
+        if (signal.aborted || !areAlike(first, fresh)) return null;
+        const columns = alignedColumns(first, fresh);
+        const found = await engine.compare(first.serial, fresh.serial, columns, targetsOf(first, columns), signal);
+        return signal.aborted ? null : comparisonOf(first, fresh, columns, found);
       } catch (error) {
         if (signal.aborted || codeOf(error) === "aborted") return null;
         throw error;
       }
+    },
+
+    /** The second text is closed. */
+    closeSecond() {
+      second.abort();
+      if (loaded) theEngine().closeSecond();
     },
 
     /**

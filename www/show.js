@@ -13,8 +13,7 @@ import { scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
 import { spanOf } from "./switches.js";
 import { createTable } from "./table.js";
-import { difference } from "./quantities.js";
-import { VIEWS, differenceOf } from "./views.js";
+import { VIEWS, comparedValues, comparedView } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
 /** @typedef {import("./reading.js").Cell} Cell */
@@ -41,22 +40,20 @@ export function limitingValues(reading, view, group, limits, rows, span) {
 /**
  * All that a picture is drawn from.
  * @param {PlainReading} reading @param {PageState} state @param {number[]} group
- * @param {PlainReading | null} minuend another reading, of which this one is taken
+ * @param {import("./comparison.js").Comparison | null} comparison with a second reading, if the picture is of both
  * @returns {Shown}
  */
-export function shownOf(reading, { view: asked, switches, theme, picked }, group, minuend = null) {
+export function shownOf(reading, { view: asked, switches, theme, picked }, group, comparison = null) {
   const name = group.map((id) => tokenById(reading, id).shown).join(" | ");
   const named = asked.is_tracked && name ? { ...asked, quantity: asked.quantity.replace("the tracked token", () => name) } : asked;
-  const view = minuend ? differenceOf(named) : named;
-  // An absent rank is 0: no number to take from another.
-  const present = (/** @type {Float32Array} */ values) => (asked.kind === "rank" ? values.map((value) => (value >= 1 ? value : NaN)) : values);
-  const values = minuend ? difference(reading, minuend, (of) => present(asked.values(of, group))) : asked.values(reading, group);
+  const view = comparison ? comparedView(named) : named;
+  const values = comparison ? comparedValues(asked, comparison, group) : asked.values(reading, group);
   const span = spanOf(switches.span, reading.n_tokens);
   const rows = rowsOf(reading, view, switches);
   const { prints, words_only, hide_prompt, transposed, font, limits } = switches;
   return {
-    reading, view, rows, span, transposed, font, values,
-    scale: scaleOf(view, minuend ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span), switches),
+    reading, comparison, view, rows, span, transposed, font, values,
+    scale: scaleOf(view, comparison ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span), switches),
     printing: { prints, words_only, hide_prompt },
     theme: resolveTheme(theme),
     palette: readPalette(),
@@ -75,10 +72,10 @@ export function createShow(page) {
   const fillStrip = createStrip(byId("strip"));
   const canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap"));
   const picture = createPicture({ canvas, scroller: byId("scroller"), track: byId("track") }, ({ cell, pinned, by_key }) => {
-    const reading = picture.reading();
-    if (!reading) return;
-    fillStrip(reading, cell, pinned);
-    if (by_key) byId("spoken").textContent = spokenCell(reading, cell, pinned);
+    const shown = picture.shown();
+    if (!shown) return;
+    fillStrip(shown, cell, pinned);
+    if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
     page.select(cell, pinned);
   }, showOverview);
   const overview = createOverview({
@@ -89,11 +86,11 @@ export function createShow(page) {
 
   const second_canvas = /** @type {HTMLCanvasElement} */ (byId("heatmap-second"));
   const beside = createPicture({ canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") }, ({ cell, pinned, by_key }) => {
-    const reading = beside.reading();
+    const shown = beside.shown();
     // It draws itself before anybody points at it; only then does it fill the strip.
-    if (!reading || !(second_canvas.matches(":hover") || document.activeElement === second_canvas)) return;
-    fillStrip(reading, cell, pinned);
-    if (by_key) byId("spoken").textContent = spokenCell(reading, cell, pinned);
+    if (!shown || !(second_canvas.matches(":hover") || document.activeElement === second_canvas)) return;
+    fillStrip(shown, cell, pinned);
+    if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
   });
 
   function showOverview() {
@@ -107,16 +104,19 @@ export function createShow(page) {
     picture,
 
     /**
-     * @param {PlainReading} reading @param {PlainReading | null} other of the second text
+     * @param {PlainReading} reading @param {import("./comparison.js").Comparison | null} comparison with the second text
      * @param {number[]} group the tracked token @param {boolean} follow_end
      */
-    reading(reading, other, group, follow_end) {
+    reading(reading, comparison, group, follow_end) {
       const state = page.state();
-      const shown = shownOf(reading, state, group, other && state.compare === "difference" ? other : null);
-      const is_beside = other !== null && state.compare === "beside";
+      // What is between two texts has one picture.
+      const is_one = state.compare === "difference" || state.view.between !== undefined;
+      const shown = shownOf(reading, state, group, is_one ? comparison : null);
+      const is_beside = comparison !== null && !is_one;
       byId("second-picture").hidden = !is_beside;
+      byId("explain").textContent = shown.view.explain;
       // One scale for both, so that the same colour is the same number.
-      if (is_beside) beside.show({ ...shownOf(other, { ...state, switches: { ...state.switches, span: null } }, group), scale: shown.scale }, false);
+      if (is_beside) beside.show({ ...shownOf(comparison.second, { ...state, switches: { ...state.switches, span: null } }, group), scale: shown.scale }, false);
       else beside.clear();
       const { view, scale, rows, span } = shown;
       picture.show(shown, follow_end);

@@ -2,21 +2,35 @@
 /** The strip under the heatmap: everything about one cell, always in the same places, so that nothing jumps. */
 import { element } from "./dom.js";
 import { decimal, percent, rank } from "./format.js";
+import { counterpart, divergenceAt, statsAt, targetAt } from "./comparison.js";
 import { candidates, finalTap, guessIsRight, nextToken, statAt, topToken } from "./reading.js";
+import { numberIn } from "./views.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
+/** @typedef {import("./frame.js").Shown} Shown */
 /** @typedef {import("./reading.js").Cell} Cell */
 
 const N_CANDIDATES = 10;
+/** Of the second text. */
+const N_OTHERS = 5;
 
-/** @type {{ label: string, unit: string, value: (reading: PlainReading, cell: Cell) => string }[]} */
+/**
+ * What is said of a cell. `value` is of one text; `values` of both, where the token that a rank is of is the first text's.
+ * @type {{ label: string, unit: string, value?: (reading: PlainReading, cell: Cell) => string, values: (comparison: Comparison, cell: Cell) => [string, string] | string }[]}
+ */
 const FACTS = [
-  { label: "rank of final top-1", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_final", cell)) },
-  { label: "rank of input token", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_input", cell)) },
-  { label: "rank of true next", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_next", cell)) },
-  { label: "KL(final‖row)", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "kl_final", cell)) },
-  { label: "entropy", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "entropy", cell)) },
+  { label: "rank of final top-1", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_final", cell)), values: (comparison, cell) => both(targetAt(comparison, "top", "rank", cell), rank) },
+  { label: "rank of input token", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_input", cell)), values: (comparison, cell) => both(statsAt(comparison, "rank_input", cell), rank) },
+  { label: "rank of true next", unit: "", value: (reading, cell) => rank(statAt(reading, "rank_next", cell)), values: (comparison, cell) => both(targetAt(comparison, "next", "rank", cell), rank) },
+  { label: "KL(final‖row)", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "kl_final", cell)), values: (comparison, cell) => both(statsAt(comparison, "kl_final", cell), decimal) },
+  { label: "entropy", unit: "nats", value: (reading, cell) => decimal(statAt(reading, "entropy", cell)), values: (comparison, cell) => both(statsAt(comparison, "entropy", cell), decimal) },
+  { label: "KL(first‖second)", unit: "nats", values: (comparison, cell) => decimal(divergenceAt(comparison, "kl", cell)) },
+  { label: "Jensen–Shannon", unit: "nats", values: (comparison, cell) => decimal(divergenceAt(comparison, "js", cell)) },
 ];
+
+/** @param {[number, number]} values @param {(value: number) => string} format @returns {[string, string]} */
+const both = ([first, second], format) => [format(first), format(second)];
 
 /**
  * Builds the strip once and returns what fills it.
@@ -29,6 +43,10 @@ export function createStrip(root) {
   const next = element("span", "token");
   const next_label = element("span", "muted");
   const hint = element("span", "strip-hint");
+  const others = element("p", "strip-second muted");
+  const drawn_label = element("dt", "");
+  const drawn = element("span", "fact-value");
+  const drawn_item = element("div", "fact", drawn_label, element("dd", "", drawn));
   const facts = FACTS.map(({ label, unit }) => {
     const value = element("span", "fact-value");
     return { value, item: element("div", "fact", element("dt", "", label), element("dd", "", value, unit && element("span", "unit", ` ${unit}`))) };
@@ -53,17 +71,19 @@ export function createStrip(root) {
       element("span", "strip-next", next_label, " ", next),
       hint),
     element("div", "strip-body",
-      element("dl", "facts", ...facts.map(({ item }) => item)),
+      element("dl", "facts", drawn_item, ...facts.map(({ item }) => item)),
       element("div", "candidates-box",
-        element("ol", "candidates", ...lines.map(({ item }) => item)))),
+        element("ol", "candidates", ...lines.map(({ item }) => item)), others)),
   );
 
-  /** @param {PlainReading} reading @param {Cell} cell @param {boolean} pinned */
-  return (reading, cell, pinned) => {
+  /** @param {Shown} shown @param {Cell} cell @param {boolean} pinned */
+  return (shown, cell, pinned) => {
+    const { reading, comparison } = shown;
+    const other = comparison && counterpart(comparison, cell);
     root.hidden = false;
     root.classList.toggle("pinned", pinned);
     row.textContent = reading.taps[cell.tap] + (cell.tap === finalTap(reading) ? " (final)" : "");
-    position.textContent = `position ${cell.position}`;
+    position.textContent = `position ${cell.position}${other ? ` (${other.position} in the second text)` : comparison ? ", not compared" : ""}`;
     token.textContent = reading.tokens[cell.position].shown;
     const true_next = nextToken(reading, cell.position);
     const right = guessIsRight(reading, cell.position);
@@ -71,7 +91,19 @@ export function createStrip(root) {
     next.textContent = true_next ? `${right ? "* " : ""}${true_next.shown}` : "";
     next.classList.toggle("right", right);
     hint.textContent = pinned ? "pinned · Esc or a second click releases" : "click pins · arrow keys move";
-    facts.forEach(({ value }, i) => (value.textContent = FACTS[i].value(reading, cell)));
+    drawn_item.hidden = !comparison;
+    if (comparison) {
+      drawn_label.textContent = shown.view.between ? "shown" : shown.view.kind === "ratio" ? "shown: second ÷ first" : "shown: second − first";
+      drawn.textContent = numberIn(shown.view, shown.values[cell.tap * reading.n_tokens + cell.position]);
+    }
+    facts.forEach(({ value, item }, i) => {
+      const fact = FACTS[i];
+      const said = other ? fact.values(comparison, cell) : fact.value?.(reading, cell);
+      item.hidden = said === undefined;
+      value.textContent = Array.isArray(said) ? said.join(" → ") : said ?? "";
+    });
+    others.hidden = !other;
+    if (other) others.textContent = `Second text: ${candidates(comparison.second, other).slice(0, N_OTHERS).map(({ token, probability }) => `${token.shown} ${percent(probability)}`).join(" · ")}`;
     const best = candidates(reading, cell);
     lines.forEach((line, i) => {
       const candidate = best[i];
@@ -85,8 +117,11 @@ export function createStrip(root) {
   };
 }
 
-/** The cell in one sentence, for a screen reader. @param {PlainReading} reading @param {Cell} cell @param {boolean} pinned */
-export const spokenCell = (reading, cell, pinned) =>
-  `${reading.taps[cell.tap]}, position ${cell.position}, token ${reading.tokens[cell.position].shown}: ` +
-  `top-1 ${topToken(reading, cell).shown}, ${percent(candidates(reading, cell)[0]?.probability ?? NaN)}, ` +
-  `rank of final ${rank(statAt(reading, "rank_final", cell))}${pinned ? ", pinned" : ""}`;
+/** The cell in one sentence, for a screen reader. @param {Shown} shown @param {Cell} cell @param {boolean} pinned */
+export function spokenCell({ reading, comparison, view, values }, cell, pinned) {
+  const other = comparison && counterpart(comparison, cell);
+  const second = other ? `; second text: top-1 ${topToken(comparison.second, other).shown}; ${view.quantity} ${numberIn(view, values[cell.tap * reading.n_tokens + cell.position])}` : comparison ? "; not compared" : "";
+  return `${reading.taps[cell.tap]}, position ${cell.position}, token ${reading.tokens[cell.position].shown}: ` +
+    `top-1 ${topToken(reading, cell).shown}, ${percent(candidates(reading, cell)[0]?.probability ?? NaN)}, ` +
+    `rank of final ${rank(statAt(reading, "rank_final", cell))}${second}${pinned ? ", pinned" : ""}`;
+}

@@ -9,12 +9,13 @@ import { numberIn } from "./views.js";
 /** @typedef {import("./frame.js").Shown} Shown */
 
 /** @param {Shown} shown @param {number} tap */
-function sentenceOf({ reading, view, values, span }, tap) {
+function sentenceOf({ reading, comparison, view, values, span }, tap) {
   const positions = Array.from({ length: span.end - span.start }, (_, i) => span.start + i);
   const n_agreeing = positions.filter((position) => agrees(reading, { tap, position })).length;
   const average = mean(positions.map((position) => values[tap * reading.n_tokens + position]).filter(Number.isFinite));
+  const where = comparison ? " of the first text" : "";
   const name = `${reading.taps[tap]}${tap === finalTap(reading) ? ", final" : ""}`;
-  return `${name}: same top-1 as final at ${n_agreeing} of ${positions.length} positions${average === undefined ? "" : `; mean ${view.quantity} ${numberIn(view, average)}`}.`;
+  return `${name}: same top-1 as final at ${n_agreeing} of ${positions.length} positions${where}${average === undefined ? "" : `; mean ${view.quantity} ${numberIn(view, average)}`}.`;
 }
 
 export function createTable() {
@@ -25,7 +26,7 @@ export function createTable() {
 
   function fill() {
     if (!shown || box.hidden) return;
-    const { reading, rows, span, view, values, printing } = shown;
+    const { reading, comparison, rows, span, view, values, printing } = shown;
     const positions = Array.from({ length: span.end - span.start }, (_, i) => span.start + i);
     const head = element("tr", "", element("th", "", "row"), ...positions.map((position) => element("th", "token", `${position} ${reading.tokens[position].shown}`)));
     for (const cell of head.cells) cell.scope = "col";
@@ -34,13 +35,13 @@ export function createTable() {
       name.scope = "row";
       return element("tr", "", name, ...positions.map((position) => {
         const value = values[tap * reading.n_tokens + position];
-        const [token] = linesOf(reading, { tap, position }, { ...printing, prints: "token" }, view, value, null);
+        const token = linesOf(reading, comparison, { tap, position }, { ...printing, prints: "token" }, view, value, null).join(" ");
         return element("td", agrees(reading, { tap, position }) ? "agrees" : "", element("span", "token", token), ` ${numberIn(view, value)}`);
       }));
     });
     const next = element("tr", "", element("th", "", "true next"), ...positions.map((position) => element("td", "token", reading.tokens[position + 1]?.shown ?? "")));
     byId("table").replaceChildren(
-      element("caption", "", `${view.quantity}: each row’s token and value; bold where the token is the final one`),
+      element("caption", "", `${view.quantity}: each row’s token and value; bold where the token is the final one${comparison ? `. “→” is the second text’s token where it is another; “–” where the position is not compared` : ""}`),
       element("thead", "", head), element("tbody", "", ...lines), element("tfoot", "", next));
   }
 

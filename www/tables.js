@@ -1,56 +1,103 @@
 // @ts-check
 /**
- * A reading as CSV and JSON. Pure. CSV: lines with `#` say what it is, then one line per cell; text is quoted, and text
- * that a spreadsheet would take for a formula gets an apostrophe before it. JSON: everything, arrays as [row][position].
+ * A reading, or two that are compared, as CSV and JSON. Pure. CSV: lines with `#` say what it is, then one line per cell of
+ * the first text; text is quoted, text that a spreadsheet would take for a formula gets an apostrophe before it, and
+ * control characters become pictures of themselves; the columns of bytes have them as they are. JSON: everything, arrays
+ * as [row][position].
  */
+import { targetsOf } from "./comparison.js";
 import { NO_TOKEN, tokenById, topId } from "./reading.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
 /** What a table says about its origin. @typedef {{ model: Record<string, string | number | boolean | null>, adapter: Record<string, string | number | boolean>, made_by: string }} Origin */
 
 /** Single-precision numbers in the digits that bring them back. @param {number} value */
 const number = (value) => (Number.isFinite(value) ? Number(value.toPrecision(9)) : null);
 
+/** Control characters, but for tabs and line ends, as the pictures that Unicode has of them. @param {string} text */
+const printable = (text) => text.replace(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/g, (character) => String.fromCodePoint(character === "\x7f" ? 0x2421 : 0x2400 + character.charCodeAt(0)));
+
 /** @param {string} text */
 export function quoted(text) {
   // Also after spaces, tabs and line ends, which spreadsheets skip.
   const safe = /^\s*[=+\-@]/.test(text) || /^[\t\r]/.test(text) ? `'${text}` : text;
-  return `"${safe.replaceAll('"', '""')}"`;
+  return `"${printable(safe).replaceAll('"', '""')}"`;
 }
 
 /** @param {Uint8Array} bytes */
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");
 
-/** @param {PlainReading} reading @param {Origin} origin */
-export function csvOf(reading, { model, adapter, made_by }) {
-  const facts = { made_by, ...model, ...Object.fromEntries(Object.entries(adapter).map(([key, value]) => [`adapter_${key}`, value])), ...reading.asked, final_is_model: reading.final_is_model };
-  const notes = Object.entries(facts).map(([key, value]) => `# ${key}: ${String(Array.isArray(value) ? value.join(" ") : value ?? "").replace(/[\r\n]+/g, " ")}`);
-  const names = Object.keys(reading.stats);
-  const tracked = Object.values(reading.tracked);
-  const head = ["row", "position", "token_id", "token", "next_id", "top_id", "top_token", "top_bytes", ...names, ...tracked.flatMap(({ id }) => [`logit_${id}`, `logprob_${id}`, `rank_${id}`])];
-  const lines = reading.taps.flatMap((tap, t) => reading.tokens.map((token, position) => {
-    const i = t * reading.n_tokens + position;
-    const top = tokenById(reading, topId(reading, { tap: t, position }));
-    return [
-      tap, position, token.id, quoted(token.text), reading.tokens[position + 1]?.id ?? "", top.id === NO_TOKEN ? "" : top.id, quoted(top.text), hex(top.bytes),
-      ...names.map((name) => number(reading.stats[name][i]) ?? ""),
-      ...tracked.flatMap(({ logit, logprob, rank }) => [logit, logprob, rank].map((values) => number(values[i]) ?? "")),
-    ].join(",");
-  }));
+/** @param {PlainReading} reading */
+const cellNames = (reading) => ["top_id", "top_token", "top_bytes", ...Object.keys(reading.stats), ...Object.values(reading.tracked).flatMap(({ id }) => [`logit_${id}`, `logprob_${id}`, `rank_${id}`])];
+
+/** What a reading says of a cell, in the order of `cellNames`. @param {PlainReading} reading @param {number} tap @param {number} position */
+function cellFields(reading, tap, position) {
+  const top = tokenById(reading, topId(reading, { tap, position }));
+  const i = tap * reading.n_tokens + position;
+  return [
+    top.id === NO_TOKEN ? "" : top.id, quoted(top.text), hex(top.bytes),
+    ...Object.values(reading.stats).map((values) => number(values[i]) ?? ""),
+    ...Object.values(reading.tracked).flatMap(({ logit, logprob, rank }) => [logit, logprob, rank].map((values) => number(values[i]) ?? "")),
+  ];
+}
+
+const SCORES = /** @type {const} */ (["logit", "logprob", "rank"]);
+const DIVERGENCES = /** @type {const} */ ({ kl: "kl_first_second", kl_reverse: "kl_second_first", js: "jensen_shannon" });
+/** The tokens that a comparison scores in both texts, in the order of `targetsOf`. */
+const TARGETS = ["first_final", "first_next"];
+
+/** @param {Comparison} comparison */
+const comparedNames = ({ second }) => [
+  "second_position", ...cellNames(second).map((name) => `second_${name}`), ...Object.values(DIVERGENCES),
+  ...TARGETS.flatMap((target) => [`${target}_id`, ...["", "second_"].flatMap((side) => SCORES.map((score) => `${side}${target}_${score}`))]),
+];
+
+/** What a comparison says of a cell of the first text, in the order of `comparedNames`; nothing where it is not compared. @param {Comparison} comparison @param {Uint32Array[]} targets @param {number} tap @param {number} position */
+function comparedFields(comparison, targets, tap, position) {
+  const { second, columns, column_of, divergences } = comparison;
+  const column = column_of[position];
+  if (column < 0) return comparedNames(comparison).map(() => "");
+  const i = tap * columns.length + column;
+  return [
+    columns[column][1], ...cellFields(second, tap, columns[column][1]),
+    ...Object.keys(DIVERGENCES).map((name) => number(divergences[/** @type {keyof typeof DIVERGENCES} */ (name)][i]) ?? ""),
+    ...divergences.targets.flatMap(({ a, b }, target) => [
+      targets[target][column] === NO_TOKEN ? "" : targets[target][column],
+      ...[a, b].flatMap((scores) => SCORES.map((score) => number(scores[score][i]) ?? "")),
+    ]),
+  ];
+}
+
+/** @param {PlainReading} reading @param {Origin} origin @param {Comparison | null} [comparison] whose first reading that is */
+export function csvOf(reading, { model, adapter, made_by }, comparison = null) {
+  const facts = {
+    made_by, ...model, ...Object.fromEntries(Object.entries(adapter).map(([key, value]) => [`adapter_${key}`, value])), ...reading.asked, final_is_model: reading.final_is_model,
+    ...(comparison ? { second_text: comparison.second.tokens.map(({ text }) => text).join("") } : {}),
+  };
+  const notes = Object.entries(facts).map(([key, value]) => `# ${key}: ${printable(String(Array.isArray(value) ? value.join(" ") : value ?? "").replace(/[\r\n]+/g, " "))}`);
+  const head = ["row", "position", "token_id", "token", "token_bytes", "next_id", ...cellNames(reading), ...(comparison ? comparedNames(comparison) : [])];
+  const targets = comparison ? targetsOf(comparison.first, comparison.columns) : [];
+  const lines = reading.taps.flatMap((name, tap) => reading.tokens.map((token, position) => [
+    name, position, token.id, quoted(token.text), hex(token.bytes), reading.tokens[position + 1]?.id ?? "",
+    ...cellFields(reading, tap, position),
+    ...(comparison ? comparedFields(comparison, targets, tap, position) : []),
+  ].join(",")));
   return [...notes, head.join(","), ...lines, ""].join("\r\n");
 }
 
-/** @param {PlainReading} reading @param {Origin} origin */
-export function jsonOf(reading, origin) {
+/** Values as [row][column]. @param {ArrayLike<number>} values @param {number} n_rows @param {number} n_columns */
+const tableOf = (values, n_rows, n_columns) =>
+  Array.from({ length: n_rows }, (_, row) => Array.from({ length: n_columns }, (_, column) => number(values[row * n_columns + column])));
+
+/** All that a reading says. @param {PlainReading} reading */
+function bodyOf(reading) {
   const { n_tokens, top_k, taps } = reading;
-  const table = (/** @type {ArrayLike<number>} */ values) => taps.map((_, tap) => Array.from({ length: n_tokens }, (_, position) => number(values[tap * n_tokens + position])));
+  const table = (/** @type {ArrayLike<number>} */ values) => tableOf(values, taps.length, n_tokens);
   const lists = (/** @type {ArrayLike<number>} */ values) => taps.map((_, tap) => Array.from({ length: n_tokens }, (_, position) =>
     Array.from({ length: top_k }, (_, k) => number(values[(tap * n_tokens + position) * top_k + k]))));
   const token = (/** @type {import("./reading.js").Token} */ { id, text, bytes, shown }) => ({ id, text, bytes: Array.from(bytes), shown });
-  return JSON.stringify({
-    format: "loupe-reading",
-    version: 1,
-    ...origin,
+  return {
     options: reading.asked,
     final_is_model: reading.final_is_model,
     not_finite: reading.not_finite,
@@ -62,5 +109,25 @@ export function jsonOf(reading, origin) {
     top_ids: lists(Array.from(reading.top_ids, (id) => (id === NO_TOKEN ? NaN : id))),
     top_logits: lists(reading.top_logits),
     vocabulary: reading.top_tokens.map(token),
+  };
+}
+
+/** @param {PlainReading} reading @param {Origin} origin */
+export const jsonOf = (reading, origin) => JSON.stringify({ format: "loupe-reading", version: 1, ...origin, ...bodyOf(reading) });
+
+/** Two readings and how they differ at their columns, arrays as [row][column]. @param {Comparison} comparison @param {Origin} origin */
+export function comparisonJson({ first, second, columns, divergences }, origin) {
+  const table = (/** @type {ArrayLike<number>} */ values) => tableOf(values, first.taps.length, columns.length);
+  const scores = (/** @type {import("./comparison.js").Scores} */ of) => Object.fromEntries(SCORES.map((score) => [score, table(of[score])]));
+  const ids = targetsOf(first, columns).map((list) => Array.from(list, (id) => (id === NO_TOKEN ? null : id)));
+  return JSON.stringify({
+    format: "loupe-comparison",
+    version: 1,
+    ...origin,
+    first: bodyOf(first),
+    second: bodyOf(second),
+    columns,
+    ...Object.fromEntries(Object.entries(DIVERGENCES).map(([name, key]) => [key, table(divergences[/** @type {keyof typeof DIVERGENCES} */ (name)])])),
+    targets: Object.fromEntries(divergences.targets.map(({ a, b }, i) => [TARGETS[i], { ids: ids[i], first: scores(a), second: scores(b) }])),
   });
 }

@@ -3,10 +3,12 @@
  * The views, as data: which quantity a view colours, what it is called, how it becomes colour and number.
  * The stronger the colour, the more there is of the quantity; a rank is strongest at 1.
  */
-import { decimal, rank } from "./format.js";
+import { atCells, change, changeWhereSame, targetChange } from "./comparison.js";
+import { decimal, rank, significant } from "./format.js";
 import { klGain, lossNext, ownTopLogit, trackedValues } from "./quantities.js";
 
 /** @typedef {import("./reading.js").PlainReading} PlainReading */
+/** @typedef {import("./comparison.js").Comparison} Comparison */
 
 /**
  * @typedef {object} View
@@ -23,6 +25,10 @@ import { klGain, lossNext, ownTopLogit, trackedValues } from "./quantities.js";
  * @property {number} [cap] where a rank's scale ends
  * @property {boolean} [is_tracked] it follows a token that a person chose
  * @property {(reading: PlainReading, group: number[]) => Float32Array} values [N·T]; `group` is the tracked token
+ * @property {(comparison: Comparison) => Float32Array} [compared] the change from the first text to the second, where it is
+ * not that of `values`: it holds the token fixed. [N·T of the first]
+ * @property {string} [fixed] the quantity with the token that is held fixed
+ * @property {(comparison: Comparison) => Float32Array} [between] of a view that only two texts have. [N·T of the first]
  */
 
 /** @type {Record<import("./scales.js").Kind, (value: number) => string>} */
@@ -33,6 +39,7 @@ const NUMBERS = {
   kl: (value) => decimal(value, value < 9.95 ? 2 : 1),
   nats: (value) => decimal(value, 2),
   change: (value) => decimal(value, 2),
+  ratio: (value) => (Number.isFinite(value) ? `${value < 0 ? "÷" : "×"}${significant(2 ** Math.abs(value), 2)}` : "–"),
 };
 
 /** A value as a cell prints it. @param {{ kind: import("./scales.js").Kind }} view @param {number} value */
@@ -48,27 +55,34 @@ const RANK = /** @type {const} */ ({ kind: "rank", unit: "1 is best", map: "blue
 const KL = /** @type {const} */ ({ kind: "kl", unit: "nats", map: "kbw", strong: "high", shows_input: true });
 const NATS = /** @type {const} */ ({ kind: "nats", unit: "nats", map: "kbw", strong: "high", shows_input: true });
 const CHANGE = /** @type {const} */ ({ kind: "change", unit: "nats", map: "diverging", strong: "high", shows_input: false });
+/** A divergence between two texts has no values in one of them. */
+const BETWEEN = /** @type {const} */ ({ ...KL, kind: "nats", group: "Between the two texts" });
+const nowhere = (/** @type {PlainReading} */ { taps, n_tokens }) => new Float32Array(taps.length * n_tokens).fill(NaN);
 
 /** @type {View[]} */
 export const VIEWS = [
   {
     ...LOGIT, name: "logit", button: "logit", group: "Final top-1",
     quantity: "logit of the final top-1", values: stat("logit_final"),
+    fixed: "logit of the first text’s final top-1", compared: (comparison) => targetChange(comparison, "top", "logit"),
     explain: "How high each row scores the token that the final row puts first.",
   },
   {
     ...PROBABILITY, name: "probability", button: "probability", group: "Final top-1",
     quantity: "probability of the final top-1", values: stat("prob_final"),
+    fixed: "probability of the first text’s final top-1", compared: (comparison) => targetChange(comparison, "top", "probability"),
     explain: "How much probability each row gives the token that the final row puts first.",
   },
   {
     ...RANK, name: "rank", button: "rank", group: "Final top-1", cap: 100,
     quantity: "rank of the final top-1", values: stat("rank_final"),
+    fixed: "rank of the first text’s final top-1", compared: (comparison) => targetChange(comparison, "top", "rank"),
     explain: "Where the token that the final row puts first stands in each row’s own order.",
   },
   {
     ...LOGIT, name: "logit_top", button: "logit of the row’s own top-1", group: "Final top-1",
     quantity: "logit of the row’s own top-1", values: ownTopLogit,
+    fixed: "logit of the row’s own top-1, where it is the same", compared: (comparison) => changeWhereSame(comparison, ownTopLogit),
     explain: "How high each row scores the token that it puts first itself, as in the post’s text.",
   },
   {
@@ -104,11 +118,13 @@ export const VIEWS = [
   {
     ...NATS, name: "loss_next", button: "−log p of the true next", group: "True next token", strong: "low",
     quantity: "−log p(true next token)", values: lossNext,
+    fixed: "−log p(the first text’s true next token)", compared: (comparison) => targetChange(comparison, "next", "loss"),
     explain: "The loss of each row, were it the last: strong colour where it expects what comes.",
   },
   {
     ...RANK, name: "rank_next", button: "rank of the true next", group: "True next token", cap: 100,
     quantity: "rank of the true next token", values: stat("rank_next"),
+    fixed: "rank of the first text’s true next token", compared: (comparison) => targetChange(comparison, "next", "rank"),
     explain: "Where the token that really comes next stands in each row’s order.",
   },
   {
@@ -131,6 +147,21 @@ export const VIEWS = [
     quantity: "rank of the tracked token", values: (reading, group) => trackedValues(reading, group, "rank"),
     explain: "Where the token that you track stands in each row’s order.",
   },
+  {
+    ...BETWEEN, name: "between_js", button: "Jensen–Shannon", quantity: "Jensen–Shannon divergence of the two texts", values: nowhere,
+    between: (comparison) => atCells(comparison, comparison.divergences.js),
+    explain: "How far apart the two texts’ guesses are in each row: 0 is the same, ln 2 = 0.69 has nothing in common.",
+  },
+  {
+    ...BETWEEN, name: "between_kl", button: "KL(first‖second)", quantity: "KL(first text ‖ second text)", values: nowhere,
+    between: (comparison) => atCells(comparison, comparison.divergences.kl),
+    explain: "How surprising the first text’s guesses would be to the second text, row by row.",
+  },
+  {
+    ...BETWEEN, name: "between_kl_reverse", button: "KL(second‖first)", quantity: "KL(second text ‖ first text)", values: nowhere,
+    between: (comparison) => atCells(comparison, comparison.divergences.kl_reverse),
+    explain: "How surprising the second text’s guesses would be to the first text, row by row.",
+  },
 ];
 
 /** Those with a button of their own. */
@@ -139,14 +170,29 @@ export const FAVOURITES = ["logit", "probability", "rank", "kl_final"];
 /** The view of that name, or the first one. @param {string | null} name @returns {View} */
 export const viewNamed = (name) => VIEWS.find((view) => view.name === name) ?? VIEWS[0];
 
-/** The view before or after another one, around the end. @param {View} view @param {1 | -1} step */
-export const viewBeside = (view, step) => VIEWS[(VIEWS.indexOf(view) + step + VIEWS.length) % VIEWS.length];
+/** The view before or after another one, around the end. @param {View} view @param {1 | -1} step @param {boolean} has_second whether there are two texts */
+export function viewBeside(view, step, has_second) {
+  const views = VIEWS.filter(({ between }) => has_second || !between);
+  return views[(views.indexOf(view) + step + views.length) % views.length];
+}
 
-/** The same view of the difference of two texts. @param {View} view @returns {View} */
-export const differenceOf = (view) => ({
-  ...view, kind: "change", map: "diverging", strong: "high", unit: view.unit || "difference",
-  quantity: `${view.quantity}: second text − first`,
-});
+/** The same view of two texts: the divergence between them, or the change from the first to the second. @param {View} view @returns {View} */
+export function comparedView(view) {
+  if (view.between) return view;
+  const is_ratio = view.kind === "rank";
+  const quantity = `${view.fixed ?? view.quantity}: second text ${is_ratio ? "÷" : "−"} first`;
+  return {
+    ...view, quantity, kind: is_ratio ? "ratio" : "change", map: "diverging", strong: "high",
+    unit: is_ratio ? "ratio" : view.unit || "difference",
+    explain: `Blue: ${is_ratio ? "a higher rank, further down in the order," : "more"} in the second text; orange: ${is_ratio ? "a lower rank" : "less"}. Only positions whose token is in both texts are compared; “→” names the second text’s guess where it is another.`,
+  };
+}
+
+/** Its values at every cell of the first text; NaN where a position has no counterpart. @param {View} view of one text @param {Comparison} comparison @param {number[]} group */
+export function comparedValues(view, comparison, group) {
+  const of = view.between ?? view.compared;
+  return of ? of(comparison) : change(comparison, (reading) => view.values(reading, group), view.kind === "rank" ? "ratio" : "minus");
+}
 
 /** Colour strength in 0…1 from a place on the legend. @param {View} view @param {number} place */
 export const strength = (view, place) => (view.strong === "high" ? place : 1 - place);

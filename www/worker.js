@@ -27,8 +27,8 @@ let loupe = null;
 /** @type {import("./opening.js").InUse | null} */
 let in_use = null;
 
-/** The engine's newest reading of the page's first text: tokens are traced in it. @type {{ serial: number, reading: any } | null} */
-let live = null;
+/** The engine's newest readings of the page's two texts: tokens are traced in them, and they are compared. @type {Map<"first" | "second", { serial: number, reading: any }>} */
+const live = new Map();
 let n_readings = 0;
 
 /** What is under way and can be cancelled, by the page's job number. @type {Map<number, AbortController>} */
@@ -91,10 +91,22 @@ function textOf(ids) {
 const current = () =>
   loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
 
-/** Frees the reading that could be traced. */
-function forgetReading() {
-  live?.reading.free();
-  live = null;
+/** Frees a reading that could be traced. @param {"first" | "second"} which */
+function forgetReading(which) {
+  live.get(which)?.reading.free();
+  live.delete(which);
+}
+
+function forgetReadings() {
+  forgetReading("first");
+  forgetReading("second");
+}
+
+/** A reading that is still there. @param {number} serial */
+function liveReading(serial) {
+  const found = [...live.values()].find((each) => each.serial === serial);
+  if (!found) throw new LoupeError("aborted", "This reading is no longer there.");
+  return found.reading;
 }
 
 /** Questions to the atlas: each holds on to the model that it was asked of. @type {Map<number, Promise<unknown>>} */
@@ -102,7 +114,7 @@ const questions = new Map();
 
 /** Releases everything that keeps the model in use on the GPU. */
 async function letGo() {
-  forgetReading();
+  forgetReadings();
   for (const job of questions.keys()) jobs.get(job)?.abort();
   await Promise.all(questions.values());
 }
@@ -146,7 +158,7 @@ const api = {
     try {
       const { in_use: now, refusal } = await openModel(engine(), source, how);
       in_use = now;
-      forgetReading();
+      forgetReadings();
       return { ...(/** @type {InUseFacts} */ (current())), refusal };
     } catch (error) {
       if (before && loupe && !loupe.model) {
@@ -191,7 +203,7 @@ const api = {
    * Reads a text or ids. What comes back is transferred, not copied.
    * @param {number} job the page's number for this reading, for `cancel`
    * @param {string | Uint32Array} text_or_ids
-   * @param {{ asked: import("./reading.js").Asked, track: number[], is_second: boolean }} options a second text's reading cannot be traced
+   * @param {{ asked: import("./reading.js").Asked, track: number[], is_second: boolean }} options
    * @param {(end: number) => void} onBlock called with the number of positions read so far
    */
   read: async (job, text_or_ids, { asked, track, is_second }, onBlock) => {
@@ -210,12 +222,9 @@ const api = {
       const serial = n_readings++;
       const tracked_tokens = track.map((/** @type {number} */ id) => loupe.token(id));
       const plain = plainReading(reading, { asked, track, tracked_tokens, serial, read_ms: performance.now() - start });
-      if (is_second) {
-        reading.free();
-      } else {
-        forgetReading();
-        live = { serial, reading };
-      }
+      const which = is_second ? "second" : "first";
+      forgetReading(which);
+      live.set(which, { serial, reading });
       return plain;
     });
     return outcome.ok ? Comlink.transfer(outcome, buffersOf(outcome.value)) : outcome;
@@ -230,12 +239,28 @@ const api = {
     /** @type {import("./reading.js").Track[]} */
     const tracks = [];
     for (let from = 0; from < ids.length; from += MAX_TRACED) {
-      if (live?.serial !== serial) throw new LoupeError("aborted", "This reading is no longer there.");
-      const some = await live.reading.trace(ids.slice(from, from + MAX_TRACED), { ...line, signal });
+      const some = await liveReading(serial).trace(ids.slice(from, from + MAX_TRACED), { ...line, signal });
       tracks.push(...some.map(plainTrack));
     }
     return tracks;
   }),
+
+  /**
+   * How two readings differ; one that is no longer there is `aborted`.
+   * @param {number} job @param {number} first @param {number} second their serials
+   * @param {[number, number][]} columns @param {Uint32Array[]} targets
+   */
+  compare: async (job, first, second, columns, targets) => {
+    const outcome = await cancellable(job, async (signal) => {
+      /** @type {import("./comparison.js").Divergences} */
+      const found = await loupe.compare(liveReading(first), liveReading(second), { columns, targets, signal });
+      return found;
+    });
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  /** The second text is closed. */
+  closeSecond: () => forgetReading("second"),
 
   /** The length of each of these tokens' embedding. @param {number} job @param {number[]} ids */
   norms: (job, ids) => question(job, async (atlas, signal) => {

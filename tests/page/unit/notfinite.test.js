@@ -28,10 +28,10 @@ const cell = { tap: 1, position: 0 };
 
 test("such a cell says what it is, and nothing else", () => {
   const printing = { prints: /** @type {const} */ ("both"), words_only: false, hide_prompt: false };
-  assert.deepEqual(linesOf(reading, cell, printing, viewNamed("probability"), NaN, 2), ["NaN", "–"]);
+  assert.deepEqual(linesOf(reading, null, cell, printing, viewNamed("probability"), NaN, 2), ["NaN", "–"]);
   assert.equal(topToken(reading, cell).shown, "NaN");
   assert.deepEqual(candidates(reading, cell), []);
-  assert.equal(spokenCell(reading, cell, false), "h.0, position 0, token ␣the: top-1 NaN, –, rank of final –");
+  assert.equal(spokenCell(/** @type {any} */ ({ reading, comparison: null }), cell, false), "h.0, position 0, token ␣the: top-1 NaN, –, rank of final –");
 });
 
 test("it agrees with nothing, not even with another one, and has no rank", () => {

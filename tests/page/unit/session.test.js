@@ -11,6 +11,13 @@ import { createSession } from "../../../www/session.js";
 const facts = (/** @type {string} */ name) => ({ in_use: { name, address: null, source: { kind: "bundled" } }, model: {}, adapter: {}, refusal: null });
 const settle = () => new Promise((done) => setImmediate(done));
 
+let n_serials = 0;
+/** A reading of one row whose tokens are the words of a text. @param {string} input */
+const textReading = (input) => {
+  const ids = input.split(" ").map((word) => [...word].reduce((sum, letter) => 31 * sum + letter.charCodeAt(0), 0) % 65_521);
+  return { input, taps: ["h.0"], tokens: ids.map((id) => ({ id })), n_tokens: ids.length, top_k: 1, top_ids: Uint32Array.from(ids) };
+};
+
 /** A session, what was asked of its engine, and what it told the page. */
 function bench() {
   /** @type {Read[]} */
@@ -18,11 +25,14 @@ function bench() {
   /** @type {Load[]} */
   const loads = [];
   /** @type {any[]} */
+  const comparisons = [];
+  /** @type {any[]} */
   const events = [];
   const page = { text: "first", norm: "affine" };
   /** @type {((message: string) => void)[]} */
   const crashes = [];
   let in_use = /** @type {any} */ (null);
+  let newest = /** @type {any} */ (null);
   /** As a worker: what was cancelled may still be answered. */
   const call = (/** @type {any} */ list, /** @type {any} */ what, /** @type {AbortSignal | undefined} */ signal) => new Promise((answer, reject) => {
     const fail = (/** @type {string} */ code) => reject(new LoupeError(code, code));
@@ -32,6 +42,9 @@ function bench() {
     crashes.push(onCrash);
     return /** @type {any} */ ({
       load: async (/** @type {any} */ source, /** @type {any} */ { signal }) => (in_use = await call(loads, { source }, signal)),
+      compare: (/** @type {number} */ first, /** @type {number} */ second, /** @type {any} */ columns, /** @type {any} */ targets, /** @type {AbortSignal} */ signal) =>
+        call(comparisons, { first, second, columns, targets }, signal),
+      closeSecond: () => events.push("second closed"),
       read: (/** @type {any} */ input, /** @type {any} */ { asked, is_second, signal }) =>
         call(reads, { input: typeof input === "string" ? input : [...input].join(), asked, is_second }, signal),
       current: async () => in_use,
@@ -48,14 +61,14 @@ function bench() {
     notOpened: note("not opened"),
     busy: () => {},
     block: () => {},
-    reading: (reading) => void events.push(["reading", /** @type {any} */ (reading).input, reading.model?.in_use.name, reading.asked.norm]),
+    reading: (reading) => void (newest = reading, events.push(["reading", /** @type {any} */ (reading).input, reading.model?.in_use.name, reading.asked.norm])),
     failure: note("failure"),
     crashed: note("crashed"),
   });
   const last = () => reads[reads.length - 1];
   /** The engine answers what was asked last. */
   const answer = async (read = last()) => {
-    read.answer({ input: read.input, asked: read.asked, model: null });
+    read.answer({ ...textReading(read.input), asked: read.asked, model: null, serial: n_serials++ });
     await settle();
   };
   const open = async (/** @type {string} */ name) => {
@@ -71,7 +84,7 @@ function bench() {
     await settle();
   };
   const readings = () => events.filter(([name]) => name === "reading").map(([, ...rest]) => rest);
-  return { session, page, reads, loads, events, crashes, last, answer, open, begin, readings };
+  return { newest: () => newest, session, page, reads, comparisons, loads, events, crashes, last, answer, open, begin, readings };
 }
 
 const type = (/** @type {ReturnType<typeof bench>} */ { session, page }, /** @type {string} */ text) => {
@@ -173,12 +186,49 @@ test("a second text that is answered after another model was opened is not shown
   const it = bench();
   await it.begin();
   await it.answer();
-  const asked = it.session.readSecond("two");
+  const asked = it.session.compare("two", it.newest());
   await settle();
   const second = it.last();
   await it.open("Other");
   await it.answer(second);
   assert.equal(await asked, null);
+  assert.equal(it.comparisons.length, 0);
+});
+
+test("a second text that was read under other options is not compared", async () => {
+  const it = bench();
+  await it.begin();
+  await it.answer();
+  it.page.norm = "none";
+  const asked = it.session.compare("two", it.newest());
+  await settle();
+  await it.answer();
+  assert.equal(await asked, null);
+  assert.equal(it.comparisons.length, 0);
+});
+
+test("two texts are compared where their tokens are aligned, by the first text's tokens; an answer that is overtaken is none", async () => {
+  const it = bench();
+  it.page.text = "the red fox ran away";
+  await it.begin();
+  await it.answer();
+  const first = it.newest();
+  const older = it.session.compare("the blue fox ran", first);
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.comparisons[0].columns, [[0, 0], [2, 2], [3, 3]]);
+  assert.deepEqual(it.comparisons[0].targets.map((/** @type {Uint32Array} */ ids) => ids.length), [3, 3]);
+  assert.equal(it.comparisons[0].first, first.serial);
+  const newer = it.session.compare("the very red fox ran away", first);
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.comparisons[1].columns, [[0, 0], [1, 2], [2, 3], [3, 4], [4, 5]]);
+  it.comparisons[0].answer({});
+  it.comparisons[1].answer({ kl: 1 });
+  assert.equal(await older, null);
+  assert.deepEqual((await newer)?.divergences, { kl: 1 });
+  it.session.closeSecond();
+  assert.ok(it.events.includes("second closed"));
 });
 
 test("a text that is typed while a model is opened is read by whichever model is in use", async () => {
@@ -203,14 +253,15 @@ test("a second text carries the model that it was read with, and an older one is
   const it = bench();
   await it.begin();
   await it.answer();
-  const older = it.session.readSecond("one");
-  const newer = it.session.readSecond("two");
+  const older = it.session.compare("one", it.newest());
+  const newer = it.session.compare("two", it.newest());
   await settle();
   await it.answer(it.reads[1]);
   await it.answer(it.last());
   assert.equal(await older, null);
-  const reading = /** @type {any} */ (await newer);
-  assert.deepEqual([reading.input, reading.model.in_use.name], ["two", "Tales"]);
+  it.comparisons[0].answer({});
+  const { second } = /** @type {any} */ (await newer);
+  assert.deepEqual([second.input, second.model.in_use.name], ["two", "Tales"]);
 });
 
 test("an engine that crashes while a text is read: the page is told once, and the next start reads the text", async () => {
