@@ -119,7 +119,7 @@ export function createDeep(page) {
 
   /** @param {PlainReading} of @param {Cell} at @param {Map<number, Track> | null} column @param {Map<number, Track> | null} second the same tokens at the cell's counterpart */
   function showTable(of, at, column, second) {
-    const heads = [["token", ""], ["id", ""], ["bytes", "left"], ["prob.", ""], ...(second ? [["2nd text", ""]] : []), ["log p", ""], ["logit", ""], ["vs below", ""]];
+    const heads = [["token", ""], ["id", ""], ["bytes", "left"], ["prob.", ""], ...(second ? [["2nd text", ""]] : [["log p", ""]]), ["logit", ""], ["vs below", ""]];
     const head = element("tr", "", ...heads.map(([name, place]) => {
       const cell = element("th", place, name);
       cell.scope = "col";
@@ -134,15 +134,14 @@ export function createDeep(page) {
     }
     const rows = listed.map(({ token, logit, probability }) => {
       const follow = button("token-button token", token.shown, () => followGroup([token.id]));
-      follow.title = `follow ${token.shown}`;
+      follow.title = `follow ${token.shown} (${bytesOf(token)})`;
       const track = column?.get(token.id);
       return element("tr", "",
         element("td", "token", follow),
         element("td", "muted", String(token.id)),
         element("td", "bytes", bytesOf(token)),
         element("td", "", percent(probability)),
-        ...(second ? [element("td", "", percent(Math.exp(second.get(token.id)?.logprob[at.tap] ?? NaN)))] : []),
-        element("td", "muted", decimal(Math.log(probability))),
+        second ? element("td", "", percent(Math.exp(second.get(token.id)?.logprob[at.tap] ?? NaN))) : element("td", "muted", decimal(Math.log(probability))),
         element("td", "muted", decimal(logit)),
         track && !of.asked.contributions ? changeCell(rankChange(track, at.tap)) : element("td", "", ""));
     });

@@ -79,17 +79,19 @@ export function layoutOf({ width, height, n_columns, n_rows, n_taps, font = 1, l
 
   const gutter = Math.max(narrow ? 44 : 78, tap_width + (narrow ? 12 : 42));
   const min_cell = Math.ceil((narrow ? 44 : MIN_CELL) * font);
-  const cell_width = clamp(Math.floor((width - gutter - 2) / n_columns), min_cell, Math.ceil(MAX_CELL * font));
+  // The last column has no true next token, so only the label before it can stick out on the right.
+  const rightOf = (/** @type {number} */ cell_width) => Math.max(4, slanted + 6 - Math.round(cell_width * 1.5));
+  let cell_width = clamp(Math.floor((width - gutter) / n_columns), min_cell, Math.ceil(MAX_CELL * font));
+  // A picture that nearly fits is made to: an edge fades only where something is behind it.
+  while (cell_width > min_cell && gutter + n_columns * cell_width + rightOf(cell_width) > width) cell_width--;
   const base_height = Math.round(clamp(Math.round(cell_width * 0.56), 27 * font, 40 * font)) + (lines === 2 ? Math.round(11 * font) : 0);
   const grid_top = slanted + 18 + STRIP;
   const cell_height = Math.floor((n_taps * base_height) / n_rows);
   const grid_bottom = grid_top + n_taps * base_height;
-  // The last column has no true next token, so only the label before it can stick out on the right.
-  const right = Math.max(4, slanted + 6 - Math.round(cell_width * 1.5));
   return {
     ...shared, width, gutter, grid_top, grid_bottom, grid_right: width, cell_width, cell_height,
     height: grid_bottom + slanted + 14,
-    content: gutter + n_columns * cell_width + right,
+    content: gutter + n_columns * cell_width + rightOf(cell_width),
     lead: gutter, end: width, pitch: cell_width, cell_font: cellFont(cell_width),
   };
 }

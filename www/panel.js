@@ -1,6 +1,7 @@
 // @ts-check
 /** The panel of switches: one form, read and filled as a whole, so that it is always what the page does. */
 import { byId, element } from "./dom.js";
+import { areLimits } from "./scales.js";
 import { CHOICES, FONTS } from "./switches.js";
 
 /** @typedef {import("./switches.js").Switches} Switches */
@@ -46,9 +47,11 @@ export function createPanel(onChange) {
   }
 
   /** What depends on another switch. @param {Switches} switches */
-  function follow({ limits, borrowed, part, row_kind }) {
+  function follow({ limits, from, to, borrowed, part, row_kind }) {
     const are_contributions = row_kind === "contributions";
     byId("limits-fixed").hidden = limits !== "fixed";
+    const is_incomplete = limits === "fixed" && !areLimits({ from, to });
+    byId("limits-words").hidden = !is_incomplete;
     input("borrowed").disabled = are_contributions;
     select("part").disabled = are_contributions || borrowed !== 1;
     byId("borrowed-words").textContent =

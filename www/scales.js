@@ -79,11 +79,14 @@ function ranks(from, to) {
 /** A round number that is no less. @param {number} value */
 const roundUp = (value) => scaleLinear().domain([0, value]).nice(4).domain()[1];
 
+/** Whether fixed limits can be drawn: both are there, the lower one first. @param {{ from: number | null, to: number | null }} limits */
+export const areLimits = ({ from, to }) => from !== null && to !== null && to > from;
+
 /** From zero to the largest value, never beyond the cap. @param {Float32Array} values @param {number} cap @returns {Scale} */
 function fromZero(values, cap) {
   const largest = extent(Array.from(finite(values)))[1] ?? 1;
   const to = largest >= cap ? cap : Math.min(cap, roundUp(Math.max(largest, 0.1)));
-  return linear(0, to, cap < Infinity ? `capped at ${cap}` : "from 0", { low: false });
+  return linear(0, to, to === cap ? `capped at ${cap}` : "from 0", { low: false, high: to === cap });
 }
 
 /**

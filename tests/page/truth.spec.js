@@ -1,6 +1,7 @@
 // @ts-check
 /** What is shown is what was read: after any order of actions, the picture, the words and the exports are of one text, model and options. */
 import { readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { expect, readText, test, waitForState } from "./site.js";
 
 /** @typedef {import("@playwright/test").Page} Page */
@@ -230,4 +231,61 @@ test("contributions are not described as states of the stream", async ({ page, s
   await page.locator("#passage").scrollIntoViewIfNeeded();
   await expect(page.locator("#decisions-words")).toContainText("have settled by row");
   await expect(page.locator("#loss-words")).toContainText("Stopping at");
+});
+
+test("limits that are not complete are said to be so, and the legend says what is drawn", async ({ page, site }) => {
+  await page.goto(`${site}#view=kl_final`);
+  await waitForState(page, "ready");
+  const ticks = () => page.locator("#legend-ticks").innerText();
+  const usual = await ticks();
+  expect(await page.locator("#legend-unit").innerText()).toBe(usual.endsWith("≥ 30") ? "(nats, capped at 30)" : "(nats, from 0)");
+  await page.getByRole("button", { name: "Switches" }).click();
+  await page.locator('select[name="limits"]').selectOption("fixed");
+  await expect(page.locator("#limits-words")).toBeVisible();
+  expect(await ticks()).toBe(usual);
+  await page.locator('input[name="from"]').fill("5");
+  await page.locator('input[name="to"]').fill("2");
+  await expect(page.locator("#limits-words")).toBeVisible();
+  await page.locator('input[name="to"]').fill("8");
+  await expect(page.locator("#limits-words")).toBeHidden();
+  await expect(page.locator("#legend-unit")).toHaveText("(nats, fixed limits)");
+});
+
+test("what fits is not scrolled and does not fade, and the table of a cell fits its box", async ({ page, site }) => {
+  for (const [width, height] of [[1440, 900], [1920, 1080], [1366, 650], [720, 900]]) {
+    await page.setViewportSize({ width, height });
+    await page.goto(`${site}#text=${encodeURIComponent("Once upon a time <|endoftext|>")}`);
+    await waitForState(page, "ready");
+    await expect(page.locator("#cell-table tbody tr")).toHaveCount(20);
+    const box = await page.evaluate(() => {
+      const [scroller, table] = [document.getElementById("scroller"), document.getElementById("cell-table")?.parentElement].map((each) => /** @type {HTMLElement} */ (each));
+      return { picture: scroller.scrollWidth - scroller.clientWidth, table: table.scrollWidth - table.clientWidth };
+    });
+    expect(box, `${width} × ${height}`).toEqual({ picture: 0, table: 0 });
+  }
+});
+
+test("a table has every followed token, whatever is drawn, and no control character", async ({ page, site }) => {
+  await page.goto(`${site}#text=${encodeURIComponent("The king \u0014 sat")}&tokens=262_300.11`);
+  await waitForState(page, "ready");
+  await page.locator("#export > summary").click();
+  const [download] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="csv"]').click()]);
+  const csv = await readFile(await download.path(), "utf8");
+  for (const id of [262, 300, 11]) expect(csv).toContain(`rank_${id}`);
+  // eslint-disable-next-line no-control-regex
+  expect(csv).not.toMatch(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/);
+  const [head, ...lines] = csv.split("\r\n").filter((line) => !line.startsWith("#") && !line.startsWith("\ufeff#"));
+  const exact = await page.evaluate(async () => {
+    const { engine, reading } = /** @type {any} */ (window).loupePage;
+    const [track] = await engine.trace(reading().serial, [11], { tap: 3 }, new AbortController().signal);
+    return [...track.logit];
+  });
+  const column = head.split(",").indexOf("logit_11") - head.split(",").length;
+  const row = lines.filter((line) => line.startsWith("h.2,"));
+  expect(row.map((line) => Number(line.split(",").at(column)))).toEqual(exact.map((/** @type {number} */ value) => Number(value.toPrecision(9))));
+});
+
+test("the model's card opens beside the page", async ({ page, site }) => {
+  await page.goto(site);
+  await expect(page.locator('a[href="models/tales/README.md"]')).toHaveAttribute("target", "_blank");
 });
