@@ -9,7 +9,7 @@ import { readPalette, resolveTheme } from "./palette.js";
 import { createPicture } from "./picture.js";
 import { NO_TOKEN, finalTap, tokenById, topId } from "./reading.js";
 import { rowsOf, scaledValues } from "./rows.js";
-import { scaleOf } from "./scales.js";
+import { areLimits, scaleOf } from "./scales.js";
 import { createStrip, spokenCell } from "./strip.js";
 import { spanOf } from "./switches.js";
 import { createTable } from "./table.js";
@@ -50,7 +50,9 @@ export function shownOf(reading, { view: asked, switches, theme, picked }, group
   const values = comparison ? comparedValues(asked, comparison, group) : asked.values(reading, group);
   const span = spanOf(switches.span, reading.n_tokens);
   const rows = rowsOf(reading, view, switches);
-  const { prints, words_only, hide_prompt, transposed, font, limits } = switches;
+  const { prints, words_only, hide_prompt, transposed, font } = switches;
+  // Fixed limits that cannot be drawn are the usual ones.
+  const limits = switches.limits === "fixed" && !areLimits(switches) ? "own" : switches.limits;
   return {
     reading, comparison, view, rows, span, transposed, font, values,
     scale: scaleOf(view, comparison ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span), switches),
