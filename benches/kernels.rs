@@ -281,7 +281,7 @@ async fn lens(
 /// One reading of the bundled model, with its exact costs.
 async fn reading() {
     let session = Session::open().await.expect("a WebGPU adapter");
-    let folder = "www/models/tales";
+    let folder = "www/public/models/tales";
     let file = |name: &str| std::fs::read(format!("{folder}/{name}")).expect("the bundled model");
     let config = String::from_utf8(file("config.json")).expect("UTF-8");
     let request = LoadRequest::new(&config, None);

@@ -7,7 +7,7 @@
 import { createServer } from "node:http";
 import { chromium } from "@playwright/test";
 import sirv from "sirv";
-import config from "../playwright.config.js";
+import config from "../playwright.config.ts";
 
 const RUNS = 5;
 const [model, ...engines] = process.argv.slice(2);

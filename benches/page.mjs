@@ -1,7 +1,7 @@
 // @ts-check
 /** Times the first picture of the bundled model after navigation, and readings after it, in headless Chromium. */
 import { chromium } from "@playwright/test";
-import config from "../playwright.config.js";
+import config from "../playwright.config.ts";
 import { serveSite } from "../tests/page/site.js";
 
 const RUNS = 5;
@@ -12,7 +12,11 @@ const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.le
 
 const site = await serveSite();
 const browser = await chromium.launch(config.use?.launchOptions);
-const [first, whole, typed] = [/** @type {number[]} */ ([]), /** @type {number[]} */ ([]), /** @type {number[]} */ ([])];
+const [first, whole, typed] = [
+  /** @type {number[]} */ ([]),
+  /** @type {number[]} */ ([]),
+  /** @type {number[]} */ ([]),
+];
 let n_tokens = 0;
 try {
   for (let run = 0; run < RUNS; run++) {
@@ -39,6 +43,8 @@ try {
   site.close();
 }
 console.log(`chromium ${browser.version()}, SwiftShader, median of ${RUNS} fresh contexts`);
-console.log(`first picture   ${median(first).toFixed(0)} ms after navigation (${first.map((ms) => ms.toFixed(0)).join(", ")})`);
+console.log(
+  `first picture   ${median(first).toFixed(0)} ms after navigation (${first.map((ms) => ms.toFixed(0)).join(", ")})`,
+);
 console.log(`another text    ${median(whole).toFixed(0)} ms, T=${n_tokens}`);
 console.log(`one more word   ${median(typed).toFixed(0)} ms`);

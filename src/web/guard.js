@@ -1,4 +1,3 @@
-
 // What follows is src/web/guard.js. A trap (a panic, a full stack, a memory that cannot grow) leaves the wasm in an
 // unknown state, and promises whose work it ended would never settle. So every call into the wasm passes through
 // `guarded`: the first exception out of it ends the engine. Pending promises are rejected, and every later call
@@ -13,19 +12,23 @@ const pending = new Set();
 const IGNORED = /^(__wbg_\w+_free|__wbindgen_destroy_closure|wasm_bindgen__convert__closures\w*)$/;
 
 function guarded(exports) {
-  const guard = (name, call) => (...args) => {
-    // The memory of a crashed engine is released with its module, and callbacks have nothing left to do.
-    if (crashed && IGNORED.test(name)) return;
-    if (crashed) throw crashed;
-    try {
-      return call(...args);
-    } catch (error) {
-      crash(error);
-      throw crashed;
-    }
-  };
+  const guard =
+    (name, call) =>
+    (...args) => {
+      // The memory of a crashed engine is released with its module, and callbacks have nothing left to do.
+      if (crashed && IGNORED.test(name)) return;
+      if (crashed) throw crashed;
+      try {
+        return call(...args);
+      } catch (error) {
+        crash(error);
+        throw crashed;
+      }
+    };
   const all = Object.entries(exports);
-  return Object.fromEntries(all.map(([name, value]) => [name, typeof value === "function" ? guard(name, value) : value]));
+  return Object.fromEntries(
+    all.map(([name, value]) => [name, typeof value === "function" ? guard(name, value) : value]),
+  );
 }
 
 function crash(cause) {
@@ -65,11 +68,17 @@ function settling(owner, names) {
 function checked(owner) {
   const properties = Object.getOwnPropertyDescriptors(owner.prototype);
   for (const key of Reflect.ownKeys(properties).filter((key) => key !== "constructor")) {
-    const check = (call) => typeof call !== "function" ? call : function (...args) {
-      if (this.__wbg_ptr !== 0) return call.apply(this, args);
-      if (key === "free" || key === Symbol.dispose) return;
-      throw Object.assign(new Error(`This ${owner.name} has been freed.`), { name: "LoupeError", code: "not-found" });
-    };
+    const check = (call) =>
+      typeof call !== "function"
+        ? call
+        : function (...args) {
+            if (this.__wbg_ptr !== 0) return call.apply(this, args);
+            if (key === "free" || key === Symbol.dispose) return;
+            throw Object.assign(new Error(`This ${owner.name} has been freed.`), {
+              name: "LoupeError",
+              code: "not-found",
+            });
+          };
     const { value, get, ...rest } = properties[key];
     Object.defineProperty(owner.prototype, key, get ? { ...rest, get: check(get) } : { ...rest, value: check(value) });
   }
@@ -95,6 +104,15 @@ settling(Loupe, ["open"]);
 settling(Loupe.prototype, ["load", "plan", "read", "compare"]);
 settling(Reading.prototype, ["trace"]);
 settling(Atlas.prototype, [
-  "channels", "gains", "norms", "channel", "rows", "positions", "spectrum", "correlations", "zero_layer", "neighbours",
+  "channels",
+  "gains",
+  "norms",
+  "channel",
+  "rows",
+  "positions",
+  "spectrum",
+  "correlations",
+  "zero_layer",
+  "neighbours",
   "next_tokens",
 ]);

@@ -18,10 +18,30 @@
 export interface LoupeError extends Error {
   name: "LoupeError";
   code:
-    | "no-webgpu" | "no-adapter" | "device-lost" | "gpu-refused" | "out-of-memory" | "crashed"
-    | "bad-config" | "unsupported-model" | "bad-header" | "missing-tensor" | "bad-shape" | "bad-dtype" | "truncated"
-    | "bad-tokenizer" | "no-tokenizer" | "empty" | "bad-text" | "too-long" | "bad-token" | "bad-option"
-    | "network" | "not-found" | "corrupt" | "aborted";
+    | "no-webgpu"
+    | "no-adapter"
+    | "device-lost"
+    | "gpu-refused"
+    | "out-of-memory"
+    | "crashed"
+    | "bad-config"
+    | "unsupported-model"
+    | "bad-header"
+    | "missing-tensor"
+    | "bad-shape"
+    | "bad-dtype"
+    | "truncated"
+    | "bad-tokenizer"
+    | "no-tokenizer"
+    | "empty"
+    | "bad-text"
+    | "too-long"
+    | "bad-token"
+    | "bad-option"
+    | "network"
+    | "not-found"
+    | "corrupt"
+    | "aborted";
   /** With `too-long`: tokens of the text. */
   n_tokens?: number;
   /** With `too-long`: tokens that fit. */
@@ -212,9 +232,19 @@ export interface ReadOptions {
 
 /** Logarithms are natural, so the unit is nats; rank 1 is best. README.md defines each statistic. */
 export type Statistic =
-  | "logsumexp" | "entropy" | "logit_final" | "prob_final" | "rank_final"
-  | "logprob_input" | "rank_input" | "logprob_next" | "rank_next"
-  | "kl_final" | "kl_final_reverse" | "kl_input" | "kl_input_reverse";
+  | "logsumexp"
+  | "entropy"
+  | "logit_final"
+  | "prob_final"
+  | "rank_final"
+  | "logprob_input"
+  | "rank_input"
+  | "logprob_next"
+  | "rank_next"
+  | "kl_final"
+  | "kl_final_reverse"
+  | "kl_input"
+  | "kl_input_reverse";
 
 export interface Track {
   id: number;
@@ -307,7 +337,9 @@ export interface LayerNormGains {
 export class Atlas {
   private constructor();
   /** [C] each; empty where a partial model lacks the embedding. */
-  channels(watch?: Watch): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
+  channels(
+    watch?: Watch,
+  ): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
   /** In the order of the pass, ln_f last. */
   gains(watch?: Watch): Promise<LayerNormGains[]>;
   /** Norm of each token's embedding. [V] */
@@ -319,24 +351,43 @@ export class Atlas {
   /** wpe. [n_ctx·C] */
   positions(watch?: Watch): Promise<Float32Array>;
   /** n directions of the uncentred SVD of wte: singular values [C], directions [n·C], wte · directionᵀ [n·V], cosine with the mean [n]. n·V is at most 2^24. The eigenproblem is solved once per model. */
-  spectrum(n: number, watch?: Watch): Promise<{
-    singular_values: Float32Array; directions: Float32Array; tokens: Float32Array; cosine_with_mean: Float32Array;
+  spectrum(
+    n: number,
+    watch?: Watch,
+  ): Promise<{
+    singular_values: Float32Array;
+    directions: Float32Array;
+    tokens: Float32Array;
+    cosine_with_mean: Float32Array;
   }>;
   /** [m·m] each, row by row: of the channel, the norm, svd 0, the token id and, if given, the counts [V] (any numbers). */
-  correlations(options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
+  correlations(
+    options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch,
+  ): Promise<{ names: string[]; pearson: number[]; spearman: number[] }>;
   /**
    * The arg-max of every token's row of wte·wteᵀ, with wpe and ln_f if asked; 4294967295 and NaN for a row that is not finite. `norm` is "none" by default, unlike in `read`; without `position` no
    * position embedding is added; `step` is 1 by default. [V], or every step-th token.
    */
-  zero_layer(options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch): Promise<{
-    argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array;
+  zero_layer(
+    options?: { norm?: "affine" | "plain" | "none"; position?: number | null; step?: number } & Watch,
+  ): Promise<{
+    argmax: Uint32Array;
+    logit: Float32Array;
+    self_logit: Float32Array;
   }>;
   /** The k largest logits of that row for one token; k is 20 by default. For `norm` and `position` see `zero_layer`. */
-  next_tokens(id: number, options?: { k?: number; norm?: "affine" | "plain" | "none"; position?: number | null } & Watch): Promise<{
-    ids: Uint32Array; values: Float32Array;
+  next_tokens(
+    id: number,
+    options?: { k?: number; norm?: "affine" | "plain" | "none"; position?: number | null } & Watch,
+  ): Promise<{
+    ids: Uint32Array;
+    values: Float32Array;
   }>;
   /** The nearest tokens, including the token itself, by cosine (default) or dot product, with its value; k is 20 by default. */
-  neighbours(id: number, options?: { k?: number; by?: "cosine" | "dot" } & Watch): Promise<{ ids: Uint32Array; values: Float32Array }>;
+  neighbours(
+    id: number,
+    options?: { k?: number; by?: "cosine" | "dot" } & Watch,
+  ): Promise<{ ids: Uint32Array; values: Float32Array }>;
   free(): void;
 }
 

@@ -65,5 +65,5 @@ def case(name, path, token):
     print(name, len(as_stored))
 
 
-case("tales", HERE.parent.parent / "www/models/tales/model.safetensors", 300)
+case("tales", HERE.parent.parent / "www/public/models/tales/model.safetensors", 300)
 case("massive", HERE / "massive/model.safetensors", 7)

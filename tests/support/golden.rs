@@ -39,9 +39,9 @@ macro_rules! tales {
     };
 }
 
-pub const TALES_CONFIG: &str = include_str!("../../www/models/tales/config.json");
-pub const TALES_TOKENIZER: &str = include_str!("../../www/models/tales/tokenizer.json");
-pub const TALES_WEIGHTS: &[u8] = include_bytes!("../../www/models/tales/model.safetensors");
+pub const TALES_CONFIG: &str = include_str!("../../www/public/models/tales/config.json");
+pub const TALES_TOKENIZER: &str = include_str!("../../www/public/models/tales/tokenizer.json");
+pub const TALES_WEIGHTS: &[u8] = include_bytes!("../../www/public/models/tales/model.safetensors");
 
 impl Golden {
     fn new(

@@ -21,7 +21,6 @@ pub fn build() -> Outcome {
     }
     engine(&dist.join("loupe"))?;
     check_size(&dist.join("loupe/loupe_bg.wasm"))?;
-    copy(&root().join("www/models"), &dist.join("models"))?;
     // Last, because its service worker lists everything that is there.
     run("npx", &["--no-install", "vite", "build", "--logLevel", "warn"], &[])?;
     println!("dist/ is ready: a static site that works from any path of any host");

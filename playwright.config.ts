@@ -1,0 +1,29 @@
+import { defineConfig } from "@playwright/test";
+
+/** One worker: the page computes on the CPU here (SwiftShader), and two at once only wait for each other. */
+export default defineConfig({
+  testDir: "tests/page",
+  workers: 1,
+  timeout: 120_000,
+  expect: { timeout: 30_000 },
+  forbidOnly: true,
+  reporter: [["list"]],
+  use: {
+    // What is kept for offline use must not answer for a test's own server; offline.spec.js lets it.
+    serviceWorkers: "block",
+    viewport: { width: 1440, height: 900 },
+    launchOptions: {
+      executablePath: "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-unsafe-webgpu",
+        "--use-webgpu-adapter=swiftshader",
+      ],
+    },
+  },
+});

@@ -1,0 +1,202 @@
+/** Without a network: the page, the bundled model and every kept one; and how a newer version of the page arrives. */
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { chromium } from "@playwright/test";
+import sirv from "sirv";
+import { tales } from "./checkpoints.ts";
+import { startHub } from "./hub.ts";
+import { expect, readText, test as base, waitForState } from "./site.ts";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Page, TestInfo } from "@playwright/test";
+
+export type Site = {
+  url: string;
+  folder: string;
+  n_requests: () => number;
+  stop: () => Promise<void>;
+  start: () => Promise<void>;
+};
+
+const PATH = "/somewhere/";
+
+/** A copy of the built site that can be changed while it is served, and its server stopped. */
+async function copySite(folder: string): Promise<Site> {
+  rmSync(folder, { recursive: true, force: true });
+  cpSync("dist", folder, { recursive: true });
+  const serve = sirv(folder, { dev: true });
+  let n_requests = 0;
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
+    n_requests++;
+    const nothing = () => void response.writeHead(404).end();
+    if (!request.url?.startsWith(PATH)) return nothing();
+    request.url = request.url.slice(PATH.length - 1);
+    serve(request, response, nothing);
+  };
+  let server = createServer(answer);
+  const listen = (port: number) => new Promise((done) => server.listen(port, "127.0.0.1", () => done(undefined)));
+  await listen(0);
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}${PATH}`,
+    folder,
+    n_requests: () => n_requests,
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((done) => server.close(done));
+    },
+    async start() {
+      server = createServer(answer);
+      await listen(port);
+    },
+  };
+}
+
+/** Rewrites a file of a copied site. */
+function edit({ folder }: Site, name: string, change: (text: string) => string) {
+  const before = readFileSync(`${folder}/${name}`, "utf8");
+  const after = change(before);
+  expect(after, `${name} was changed`).not.toBe(before);
+  writeFileSync(`${folder}/${name}`, after);
+}
+
+/** Each test has a browser with a profile of its own on the disk: one without keeps no large caches. */
+const test = base.extend({
+  context: async ({ launchOptions, viewport }: any, use: any, info: TestInfo) => {
+    const context = await chromium.launchPersistentContext(info.outputPath("profile"), {
+      ...launchOptions,
+      viewport,
+      serviceWorkers: "allow",
+    });
+    await use(context);
+    await context.close();
+  },
+  page: async ({ context }: any, use: any) => use(context.pages()[0] ?? (await context.newPage())),
+} as any);
+
+/** Waits until the service worker has everything. */
+const isKept = (page: Page) => page.evaluate(async () => void (await navigator.serviceWorker.ready));
+
+const topIds = (page: Page) => page.evaluate(() => [...(window as any).loupePage.reading().top_ids]);
+
+test("with the network gone, the page reloads and reads", async ({ page, context }, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  const expected = await topIds(page);
+  await site.stop();
+  await context.setOffline(true);
+
+  await page.reload();
+  await waitForState(page, "ready");
+  expect(await topIds(page)).toEqual(expected);
+  await readText(page, "The cable is out and the old king reads on.");
+  // The card of the bundled model and the engine for articles are there too.
+  const status = await page.evaluate(async () =>
+    Promise.all(
+      ["models/tales/README.md", "loupe/loupe.js", "manifest.webmanifest"].map(
+        async (name) => (await fetch(name)).status,
+      ),
+    ),
+  );
+  expect(status).toEqual([200, 200, 200]);
+  await page.screenshot({ path: "test-results/offline.png" });
+  // What was never there is not made up.
+  const other = await page.evaluate(() =>
+    fetch("no-such-file").then(
+      ({ status }) => status,
+      () => "refused",
+    ),
+  );
+  expect(other).toBe("refused");
+});
+
+test("a kept model opens with the network gone", async ({ page, context }, info) => {
+  const hub = await startHub({ "loupe/tales": tales() });
+  const site = await copySite(info.outputPath("site"));
+  edit(site, "index.html", (html) =>
+    html
+      .replace(/connect-src [^;]+/, `connect-src 'self' ${hub.origins.join(" ")}`)
+      .replace(/<meta name="loupe-hub"[^>]*>/, `<meta name="loupe-hub" content="${hub.base}">`),
+  );
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  const expected = await topIds(page);
+  await page.locator("#model-chip").click();
+  await page.locator("#hub-id").fill("loupe/tales");
+  await page.getByRole("button", { name: "Look up" }).click();
+  await page
+    .locator("#hub-rows")
+    .getByRole("button", { name: /^Download/ })
+    .click();
+  await expect(page.locator("#model-chip")).toContainText("loupe/tales");
+  await waitForState(page, "ready");
+  await isKept(page);
+  await hub.close();
+  await site.stop();
+  await context.setOffline(true);
+
+  await page.reload();
+  await expect(page.locator("#model-chip")).toContainText("loupe/tales");
+  await waitForState(page, "ready");
+  expect(await topIds(page)).toEqual(expected);
+  // A browser started anew, still offline, by the bare address.
+  await page.goto("about:blank");
+  await page.goto(site.url);
+  await expect(page.locator("#model-chip")).toContainText("loupe/tales");
+  await readText(page, "All is well.");
+});
+
+test("a newer version is announced, and takes over when it is let", async ({ page }, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  const edition = () =>
+    page.evaluate(() => document.querySelector('meta[name="edition"]')?.getAttribute("content") ?? "first");
+
+  edit(site, "index.html", (html) => html.replace("</title>", '</title><meta name="edition" content="second" />'));
+  edit(site, "sw.js", (text) => text.replace(/(url:"index\.html",revision:")[0-9a-f]+/, `$1${"0".repeat(32)}`));
+  await page.reload();
+  await waitForState(page, "ready");
+  expect(await edition(), "the old version goes on until it is let go").toBe("first");
+  const button = page.locator("#new-version");
+  await expect(button).toBeVisible();
+  await expect(button).toContainText("New version");
+  await page.screenshot({ path: "test-results/new-version.png" });
+  await readText(page, "The old page still reads.");
+
+  await button.click();
+  await expect(page.locator('meta[name="edition"][content="second"]')).toHaveCount(1);
+  await waitForState(page, "ready");
+  await expect(button).toBeHidden();
+  await site.stop();
+  await page.reload();
+  await waitForState(page, "ready");
+  expect(await edition(), "the newer version is the one that is kept").toBe("second");
+});
+
+test("it can be installed", async ({ page }, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  // What Chromium itself holds against installing it; being in a private window is this browser's own business.
+  const session = await page.context().newCDPSession(page);
+  const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");
+  expect(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== "in-incognito")).toEqual([]);
+  const { data, errors, url } = await session.send("Page.getAppManifest");
+  expect(errors).toEqual([]);
+  expect(url).toBe(`${site.url}manifest.webmanifest`);
+  const { icons, start_url } = JSON.parse(data ?? "{}");
+  expect(new URL(start_url, url).href).toBe(site.url);
+  for (const { src, sizes } of icons) {
+    const size = await page.evaluate(async (address) => {
+      const image = await createImageBitmap(await (await fetch(address)).blob());
+      return `${image.width}x${image.height}`;
+    }, new URL(src, url).href);
+    expect(size).toBe(sizes);
+  }
+  await site.stop();
+});

@@ -1,0 +1,201 @@
+/** What goes wrong is said where the picture would be, and the page stays usable. */
+import { talesThatOverflows } from "./checkpoints.ts";
+import { expect, readText, test, waitForState } from "./site.ts";
+import type { Page } from "@playwright/test";
+
+async function expectProblem(page: Page, code: string) {
+  const problem = page.locator("#problem");
+  await expect(problem).toBeVisible();
+  await expect(problem).toHaveAttribute("data-code", code);
+  await expect(page.locator("#picture")).toBeHidden();
+  await expect(page.locator("#cell-title"), "nothing beside it speaks of an older text").toBeHidden();
+  await page.screenshot({ path: `test-results/problem-${code}.png` });
+  return problem;
+}
+
+test("an empty text, half a character and a text that is too long", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.locator("#text").fill("");
+  await expectProblem(page, "empty");
+
+  await page.evaluate(() => {
+    const box = document.getElementById("text") as HTMLTextAreaElement;
+    box.value = "half a fox: \ud83e";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  });
+  await expectProblem(page, "bad-text");
+
+  const long = "The old king and the young queen went home. ".repeat(60).trim();
+  await page.locator("#text").fill(long);
+  const problem = await expectProblem(page, "too-long");
+  const n_tokens = await page.evaluate((text) => (window as any).loupePage.engine.count(text), long);
+  expect(n_tokens).toBeGreaterThan(256);
+  await expect(problem).toContainText(String(n_tokens));
+  await expect(problem).toContainText("256");
+  await page.getByRole("button", { name: "Keep the last 256 tokens" }).click();
+  await waitForState(page, "ready");
+  const shown = () =>
+    page.evaluate(() =>
+      (window as any).loupePage
+        .reading()
+        .tokens.map((t: any) => t.text)
+        .join(""),
+    );
+  const kept = await shown();
+  expect(long.endsWith(kept)).toBe(true);
+  expect(await page.evaluate(() => (window as any).loupePage.reading().n_tokens)).toBe(256);
+  await page.screenshot({ path: "test-results/long-text.png" });
+
+  await page.locator("#text").fill(long);
+  await expectProblem(page, "too-long");
+  await page.getByRole("button", { name: "Keep the first 256 tokens" }).click();
+  await waitForState(page, "ready");
+  expect(long.startsWith(await shown())).toBe(true);
+  await readText(page, "All is well again.");
+});
+
+test("a model file that is missing, cut short or not a model: say so, then try again", async ({ page, site }) => {
+  const file = "**/model.safetensors";
+  const config = "**/config.json";
+  await page.route(file, (route) => route.fulfill({ status: 404, body: "nothing here" }));
+  await page.goto(site);
+  await expectProblem(page, "not-found");
+  await page.unroute(file);
+
+  await page.route(file, async (route) => {
+    const whole = await (await route.fetch()).body();
+    await route.fulfill({ body: whole.subarray(0, 1_000_000) });
+  });
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expectProblem(page, "truncated");
+  await page.unroute(file);
+
+  await page.route(file, (route) => route.fulfill({ body: "<!doctype html><title>Sign in to the Wi-Fi</title>" }));
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expectProblem(page, "bad-header");
+  await page.unroute(file);
+
+  await page.route(config, (route) => route.fulfill({ json: { model_type: "llama" } }));
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expectProblem(page, "unsupported-model");
+  await page.unroute(config);
+
+  await page.route(file, (route) => route.abort("connectionreset"));
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expectProblem(page, "network");
+  await page.unroute(file);
+
+  await page.getByRole("button", { name: "Try again" }).click();
+  await waitForState(page, "ready");
+  await expect(page.locator("#picture")).toBeVisible();
+});
+
+/** Changes the worker's world before its script runs. */
+const inWorker = (page: Page, prelude: string) =>
+  page.route("**/assets/worker-*.js", async (route) => {
+    const body = await (await route.fetch()).text();
+    await route.fulfill({ body: prelude + body, contentType: "text/javascript" });
+  });
+
+test("a browser without WebGPU, and one without an adapter", async ({ page, site }) => {
+  await inWorker(page, "Object.defineProperty(navigator, 'gpu', { value: undefined });\n");
+  await page.goto(site);
+  const problem = await expectProblem(page, "no-webgpu");
+  await expect(problem).toContainText("Chrome");
+  await page.unroute("**/assets/worker-*.js");
+  await inWorker(page, "navigator.gpu.requestAdapter = async () => null;\n");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await expectProblem(page, "no-adapter");
+  await page.unroute("**/assets/worker-*.js");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await waitForState(page, "ready");
+});
+
+test("a device that is lost in the middle is said, and starting again works", async ({ page, site }) => {
+  // The worker keeps the device where a message can destroy it.
+  await inWorker(
+    page,
+    `
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (...args) {
+      const device = await request.apply(this, args);
+      addEventListener("message", (event) => event.data === "lose the device" && device.destroy());
+      return device;
+    };
+    `,
+  );
+  await page.addInitScript(() => {
+    const Real = Worker;
+    // @ts-ignore: the page's only worker, kept for the test
+    window.Worker = class extends Real {
+      constructor(...args: [string | URL, WorkerOptions?]) {
+        super(...args);
+        (window as any).lastWorker = this;
+      }
+    };
+  });
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.evaluate(() => (window as any).lastWorker.postMessage("lose the device"));
+  await page.locator("#text").fill("A reading on a lost device");
+  await expectProblem(page, "device-lost");
+  await page.getByRole("button", { name: "Try again" }).click();
+  await waitForState(page, "ready");
+  expect(await page.evaluate(() => (window as any).loupePage.reading().n_tokens)).toBeGreaterThan(3);
+});
+
+test("loading shows bytes and what it is doing", async ({ page, site }) => {
+  let release: () => void = () => {};
+  const held = new Promise((done) => (release = () => done(undefined)));
+  await page.route("**/model.safetensors", async (route) => {
+    await held;
+    await route.continue();
+  });
+  await page.goto(site);
+  await expect(page.locator("#loading")).toBeVisible();
+  await expect(page.locator("#progress")).toBeVisible();
+  await page.screenshot({ path: "test-results/loading.png" });
+  release();
+  const seen = page.waitForFunction(() => /MB/.test(document.getElementById("loading-text")?.textContent ?? ""));
+  await seen;
+  await waitForState(page, "ready");
+  await expect(page.locator("#loading")).toBeHidden();
+});
+
+test("cells whose numbers overflow are shown as not finite, and counted", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const files = Object.entries(talesThatOverflows());
+  await page
+    .locator("#files")
+    .setInputFiles(files.map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer })));
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 60_000 });
+  await readText(page, "The old king and the young queen went home.");
+  const reading = () =>
+    page.evaluate(() => {
+      const { not_finite, n_tokens, taps } = (window as any).loupePage.reading();
+      return { not_finite, n_tokens, taps };
+    });
+  const { not_finite, n_tokens, taps } = await reading();
+  const expected = ["h.5", ...taps.slice(taps.indexOf("h.6"))].flatMap((tap: string) =>
+    Array.from({ length: n_tokens - 6 }, (_, i) => ({ tap, position: 6 + i })).filter(
+      ({ position }) => tap !== "h.5" || position === 6,
+    ),
+  );
+  expect(not_finite).toEqual(expected);
+  await expect(page.locator("#status")).toContainText(`${expected.length} cells are not finite`);
+  await expect(page.locator("#cell-table")).toContainText("The logits of this cell are not finite");
+  await expect(page.locator("#paths-chart circle"), "the rows below are drawn").not.toHaveCount(0);
+  for (const scheme of ["light", "dark"] as const) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const [width, height] of [
+      [1440, 900],
+      [390, 844],
+    ]) {
+      await page.setViewportSize({ width, height });
+      await page.waitForTimeout(250);
+      await page.screenshot({ path: `test-results/not-finite-${width}-${scheme}.png` });
+    }
+  }
+});

@@ -1,0 +1,30 @@
+/** The views of the atlas, in the order of the list. */
+import { view as candidates } from "./candidates.ts";
+import { view as channel } from "./channel.ts";
+import { view as channels } from "./channels.ts";
+import { view as gains } from "./gains.ts";
+import { view as matrix } from "./matrix.ts";
+import { view as outliers } from "./outliers.ts";
+import { view as pairs } from "./pairs.ts";
+import { view as spectrum } from "./spectrum.ts";
+import { view as zero } from "./zero.ts";
+import type { Ask } from "../queries.ts";
+import type { Selection } from "../../state/selection.ts";
+import type { Card, Table } from "../figure-card.ts";
+import type { Cloud, createCloud } from "../scatter/scatter.ts";
+
+/** What a view is given. */
+export interface Stage {
+  ask: Ask;
+  selection: Selection;
+  /** the view's own, in the address bar; setting one shows nothing anew */
+  options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
+  card: (what: { name: string; title: string; words?: string; csv?: () => Table; is_picture?: boolean }) => Card;
+  cloud: (home: HTMLElement, options: Omit<Parameters<typeof createCloud>[1], "selection">) => Cloud;
+}
+
+/** `redraw` after another theme, where colours are not the style sheet's own */
+export type Shown = { element: HTMLElement; show: () => void | Promise<void>; hide?: () => void; redraw?: () => void };
+export type View = { name: string; title: string; needs: ("wte" | "wpe" | "norms")[]; create: (stage: Stage) => Shown };
+
+export const VIEWS: View[] = [matrix, channels, pairs, gains, channel, spectrum, candidates, zero, outliers];

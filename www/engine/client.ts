@@ -1,0 +1,181 @@
+/** The main thread's side of the engine: one worker, calls that throw a LoupeError, jobs that can be cancelled. */
+import * as Comlink from "comlink";
+import { LoupeError, valueOf } from "./errors.ts";
+import type { Hub } from "../sources/hub-request.ts";
+import type { EngineApi, InUseFacts, Plan } from "./worker.ts";
+import type { Outcome } from "./errors.ts";
+import type { Refusal, Step } from "../sources/load.ts";
+import type { Address } from "../sources/hub-address.ts";
+import type { Kept } from "../sources/model-store.ts";
+import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
+import type { Divergences } from "../reading/comparison.ts";
+import type { Source } from "../sources/resolve.ts";
+
+export type Engine = ReturnType<typeof startEngine>;
+
+/** How the message of a crash begins, in src/web/guard.js. */
+const CRASHED = "The engine crashed";
+
+/** Where downloads come from is said once, in index.html. */
+function hubOfPage(): Hub {
+  const meta = document.querySelector('meta[name="loupe-hub"]') as HTMLMetaElement | null;
+  return {
+    base: (meta?.content ?? "https://huggingface.co").replace(/\/+$/, ""),
+    retry_ms: Number(meta?.dataset.retryMs ?? 1000),
+    stall_ms: Number(meta?.dataset.stallMs ?? 60_000),
+  };
+}
+
+/**
+ * Starts a worker. It holds no model yet; `load` fills it, `close` ends it.
+ * @param onCrash called once when the engine in the worker has crashed: every call of it fails from then on
+ */
+export function startEngine(onCrash: (message: string) => void = () => {}) {
+  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
+  /** How every call that waits for an answer is rejected. */
+  const waiting: Set<(error: LoupeError) => void> = new Set();
+  /** Why the worker answers no more. */
+  let dead: LoupeError | null = null;
+  function die(error: LoupeError) {
+    dead ??= error;
+    for (const reject of waiting) reject(error);
+    waiting.clear();
+  }
+  let has_crashed = false;
+  function crash(message: string) {
+    if (has_crashed) return;
+    has_crashed = true;
+    // Answers that are still on their way are lost with the worker.
+    die(new LoupeError("crashed", message));
+    onCrash(message);
+  }
+  // A worker whose script cannot be loaded answers nothing; the event has no message then.
+  worker.addEventListener("error", ({ message = "" }) => {
+    if (message.includes(CRASHED)) crash(message);
+    else
+      die(new LoupeError("unexpected", `The engine's worker stopped: ${message || "its script could not be loaded"}`));
+  });
+
+  async function answer<T>(call: Promise<Outcome<T>>): Promise<T> {
+    // A promise of its own for each call: one that is raced with all of them would keep every answer.
+    const outcome = await (new Promise((resolve, reject) => {
+      if (dead) return reject(dead);
+      const settled = () => waiting.delete(reject);
+      waiting.add(reject);
+      call.then(resolve, reject).finally(settled);
+    }) as typeof call);
+    if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
+    return valueOf(outcome);
+  }
+  let n_jobs = 0;
+
+  async function cancellable<T>(signal: AbortSignal, start: (job: number) => Promise<Outcome<T>>): Promise<T> {
+    if (signal.aborted) throw new LoupeError("aborted", "Cancelled.");
+    const job = n_jobs++;
+    const cancel = () => void remote.cancel(job);
+    signal.addEventListener("abort", cancel);
+    try {
+      return await answer(start(job));
+    } finally {
+      signal.removeEventListener("abort", cancel);
+    }
+  }
+
+  void remote.begin({
+    engine_url: new URL("loupe/loupe.js", document.baseURI).href,
+    bundled_url: new URL("models/tales/", document.baseURI).href,
+    hub: hubOfPage(),
+  });
+
+  return {
+    load: (
+      source: Source,
+      {
+        precision,
+        keep,
+        signal,
+        onStep,
+      }: { precision: "f16" | "f32"; keep: boolean; signal: AbortSignal; onStep: (step: Step) => void },
+    ): Promise<InUseFacts & { refusal: Refusal | null }> =>
+      cancellable(signal, (job) => remote.load(job, source, { precision, keep }, Comlink.proxy(onStep))),
+
+    /** The model in use, if there is one. */
+    current: (): Promise<InUseFacts | null> => answer(remote.current()),
+
+    plan: (config: string, { precision, trial }: { precision: "f16" | "f32"; trial: boolean }): Promise<Plan> =>
+      answer(remote.plan(config, precision, trial)),
+
+    lookUp: (address: Address, { signal, onStep }: { signal: AbortSignal; onStep: (step: Step) => void }) =>
+      cancellable(signal, (job) => remote.lookUp(job, address, Comlink.proxy(onStep))),
+
+    list: (): Promise<Kept[]> => answer(remote.list()),
+
+    remove: (key: string): Promise<void> => answer(remote.remove(key)),
+
+    read: (
+      text_or_ids: string | Uint32Array,
+      {
+        asked,
+        track,
+        is_second,
+        signal,
+        onBlock,
+      }: { asked: Asked; track: number[]; is_second: boolean; signal: AbortSignal; onBlock: (end: number) => void },
+    ): Promise<PlainReading> =>
+      cancellable(signal, (job) => remote.read(job, text_or_ids, { asked, track, is_second }, Comlink.proxy(onBlock))),
+
+    trace: (
+      serial: number,
+      ids: number[],
+      line: { position: number } | { tap: number },
+      signal: AbortSignal,
+    ): Promise<Track[]> => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
+
+    /** @param second serials of two readings */
+    compare: (
+      first: number,
+      second: number,
+      columns: [number, number][],
+      targets: Uint32Array[],
+      signal: AbortSignal,
+    ): Promise<Divergences> => cancellable(signal, (job) => remote.compare(job, first, second, columns, targets)),
+
+    /** The second text's reading is no longer needed. */
+    closeSecond: () => void remote.closeSecond(),
+
+    norms: (ids: number[]): Promise<number[]> =>
+      cancellable(new AbortController().signal, (job) => remote.norms(job, ids)),
+
+    /**
+     * Asks the engine's atlas.
+     * @param name of its method
+     */
+    atlas: (
+      name: string,
+      args: unknown[],
+      options: object,
+      { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: { done: number }) => void },
+    ): Promise<any> => cancellable(signal, (job) => remote.atlas(job, name, args, options, Comlink.proxy(onProgress))),
+
+    /** Every token of the model in use. */
+    vocabulary: (signal: AbortSignal) => cancellable(signal, (job) => remote.vocabulary(job)),
+
+    tokens: (ids: number[]): Promise<Token[]> => answer(remote.tokens(ids)),
+
+    encode: (text: string): Promise<Token[]> => answer(remote.encode(text)),
+
+    ids: (text: string): Promise<Uint32Array> => answer(remote.ids(text)),
+
+    count: (text: string): Promise<number> => answer(remote.count(text)),
+
+    keep: (text: string, n: number, which: "first" | "last"): Promise<{ ids: Uint32Array; text: string }> =>
+      answer(remote.keep(text, n, which)),
+
+    /** Ends the worker; whatever is still asked of it fails. */
+    close() {
+      worker.terminate();
+      die(new LoupeError("aborted", "The engine was closed."));
+    },
+  };
+}

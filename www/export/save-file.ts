@@ -1,0 +1,11 @@
+/** Hands a file to the browser, which saves it. Nothing is sent anywhere. */
+
+const KEEP_MS = 60_000;
+
+export function save(name: string, content: BlobPart, type: string) {
+  const url = URL.createObjectURL(new Blob([content], { type }));
+  const link = document.createElement("a");
+  Object.assign(link, { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), KEEP_MS);
+}

@@ -1,0 +1,202 @@
+/** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
+import { byId } from "../../ui/dom.ts";
+import { counted } from "../../lib/format.ts";
+import { showLegend } from "./legend.ts";
+import { pickedCells, pickedWords } from "./legend-words.ts";
+import { createOverview } from "./overview.ts";
+import { readPalette, resolveTheme } from "../../graphics/theme.ts";
+import { createPicture } from "./heatmap.ts";
+import { NO_TOKEN, finalTap, tokenById, topId } from "../../reading/reading.ts";
+import { rowsOf, scaledValues } from "../../reading/visible-rows.ts";
+import { areLimits, scaleOf } from "../../reading/scales.ts";
+import { createStrip, spokenCell } from "./readout.ts";
+import { spanOf } from "../../state/options.ts";
+import { createTable } from "./data-table.ts";
+import { VIEWS, comparedValues, comparedView } from "../../reading/views.ts";
+import type { View } from "../../reading/views.ts";
+import type { Limits } from "../../reading/scales.ts";
+import type { Comparison } from "../../reading/comparison.ts";
+import type { Cell, PlainReading } from "../../reading/reading.ts";
+import type { Shown } from "./frame.ts";
+import type { PageState } from "../../state/page-state.ts";
+
+/**
+ * The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. The
+ * views of KL always share, so that they can be compared.
+ */
+export function limitingValues(
+  reading: PlainReading,
+  view: View,
+  group: number[],
+  limits: Limits,
+  rows: number[],
+  span: { start: number; end: number },
+) {
+  if (limits === "shared" || (view.kind === "kl" && limits === "own")) {
+    const alike = VIEWS.filter(({ kind }) => kind === view.kind);
+    return Float32Array.from(alike.flatMap(({ values }) => Array.from(scaledValues(reading, values(reading, group)))));
+  }
+  const values = view.values(reading, group);
+  if (limits !== "auto") return scaledValues(reading, values);
+  const shown = rows.filter((tap) => reading.taps[tap] !== "input");
+  return Float32Array.from(
+    shown.flatMap((tap) =>
+      Array.from(values.subarray(tap * reading.n_tokens + span.start, tap * reading.n_tokens + span.end)),
+    ),
+  );
+}
+
+/**
+ * All that a picture is drawn from.
+ * @param comparison with a second reading, if the picture is of both
+ */
+export function shownOf(
+  reading: PlainReading,
+  { view: asked, switches, theme, picked }: PageState,
+  group: number[],
+  comparison: Comparison | null = null,
+): Shown {
+  const name = group.map((id) => tokenById(reading, id).shown).join(" | ");
+  const named =
+    asked.is_tracked && name ? { ...asked, quantity: asked.quantity.replace("the tracked token", () => name) } : asked;
+  const view = comparison ? comparedView(named) : named;
+  const values = comparison ? comparedValues(asked, comparison, group) : asked.values(reading, group);
+  const span = spanOf(switches.span, reading.n_tokens);
+  const rows = rowsOf(reading, view, switches);
+  const { prints, words_only, hide_prompt, transposed, font } = switches;
+  // Fixed limits that cannot be drawn are the usual ones.
+  const limits = switches.limits === "fixed" && !areLimits(switches) ? "own" : switches.limits;
+  return {
+    reading,
+    comparison,
+    view,
+    rows,
+    span,
+    transposed,
+    font,
+    values,
+    scale: scaleOf(
+      view,
+      comparison ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span),
+      switches,
+    ),
+    printing: { prints, words_only, hide_prompt },
+    theme: resolveTheme(theme),
+    palette: readPalette(),
+    picked: new Set(picked),
+  };
+}
+
+export function createShow(page: {
+  state: () => PageState;
+  select: (cell: Cell, pinned: boolean) => void;
+  span: (span: { start: number; end: number } | null) => void;
+}) {
+  const table = createTable();
+  const fillStrip = createStrip(byId("strip"));
+  const canvas = byId("heatmap") as HTMLCanvasElement;
+  const picture = createPicture(
+    { canvas, scroller: byId("scroller"), track: byId("track") },
+    ({ cell, pinned, by_key }) => {
+      const shown = picture.shown();
+      if (!shown) return;
+      fillStrip(shown, cell, pinned);
+      if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+      page.select(cell, pinned);
+    },
+    showOverview,
+  );
+  const overview = createOverview(
+    {
+      root: byId("overview"),
+      canvas: byId("overview-canvas") as HTMLCanvasElement,
+      svg: byId("overview-brush") as unknown as SVGSVGElement,
+    },
+    page.span,
+  );
+
+  const second_canvas = byId("heatmap-second") as HTMLCanvasElement;
+  const beside = createPicture(
+    { canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") },
+    ({ cell, pinned, by_key }) => {
+      const shown = beside.shown();
+      // It draws itself before anybody points at it; only then does it fill the strip.
+      if (!shown || !(second_canvas.matches(":hover") || document.activeElement === second_canvas)) return;
+      fillStrip(shown, cell, pinned);
+      if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+    },
+  );
+
+  function showOverview() {
+    const shown = picture.shown();
+    if (!shown) return;
+    const { span, reading } = shown;
+    overview.show(shown, page.state().switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+  }
+
+  return {
+    picture,
+
+    /**
+     * @param comparison with the second text
+     * @param group the tracked token
+     */
+    reading(reading: PlainReading, comparison: Comparison | null, group: number[], follow_end: boolean) {
+      const state = page.state();
+      // What is between two texts has one picture.
+      const is_one = state.compare === "difference" || state.view.between !== undefined;
+      const shown = shownOf(reading, state, group, is_one ? comparison : null);
+      const is_beside = comparison !== null && !is_one;
+      byId("second-picture").hidden = !is_beside;
+      byId("explain").textContent = shown.view.explain;
+      // One scale for both, so that the same colour is the same number.
+      if (is_beside)
+        beside.show(
+          {
+            ...shownOf(comparison.second, { ...state, switches: { ...state.switches, span: null } }, group),
+            scale: shown.scale,
+          },
+          false,
+        );
+      else beside.clear();
+      const { view, scale, rows, span } = shown;
+      picture.show(shown, follow_end);
+      showOverview();
+      showLegend(shown);
+      table.show(shown);
+      byId("picked-legend").hidden = state.picked.length === 0;
+      byId("picked-words").textContent = pickedWords(
+        state.picked.length,
+        pickedCells(reading, rows, new Set(state.picked)),
+      );
+      byId("not-model").hidden = reading.final_is_model;
+      // Contributions are no states of the stream, so none of them settles.
+      byId("legend-settles").hidden = reading.asked.contributions;
+      const window =
+        span.end - span.start < reading.n_tokens
+          ? `, positions ${span.start} to ${span.end - 1} of ${reading.n_tokens}`
+          : "";
+      canvas.setAttribute(
+        "aria-label",
+        `${view.quantity} (${[view.unit, scale.rule].filter(Boolean).join(", ")}): ${counted(rows.length, "row")} by ${counted(span.end - span.start, "position")}${window}`,
+      );
+    },
+
+    /** What is followed until somebody chooses: what the final row puts first at the end. */
+    defaultGroup: (reading: PlainReading | null): number[] =>
+      reading
+        ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })].filter((id) => id !== NO_TOKEN)
+        : [],
+
+    beside,
+    pin: picture.pin,
+    release: picture.release,
+    /** Takes the picture away, with what says the same in words. */
+    clear() {
+      picture.clear();
+      beside.clear();
+      table.clear();
+      byId("not-model").hidden = true;
+    },
+  };
+}

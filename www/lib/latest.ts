@@ -1,0 +1,12 @@
+/**
+ * Whether an answer is still wanted: each `begin` makes all earlier ones stale.
+ */
+export function createTurns() {
+  let n = 0;
+  return {
+    begin() {
+      const mine = ++n;
+      return () => mine === n;
+    },
+  };
+}

@@ -1,0 +1,19 @@
+/** What this browser remembers between visits, where it does: private modes and strict settings may throw. */
+
+export type Name = "model" | "keep";
+
+export function recall(name: Name): string | null {
+  try {
+    return localStorage.getItem(`loupe:${name}`);
+  } catch {
+    return null;
+  }
+}
+
+export function memorise(name: Name, value: string) {
+  try {
+    localStorage.setItem(`loupe:${name}`, value);
+  } catch {
+    /* then it is asked again */
+  }
+}

@@ -1,0 +1,56 @@
+/** Whether a position still knows its own token: every occurrence of a token, and all tokens of a text. Pure. */
+import { tokenById } from "./reading.ts";
+import type { PlainReading } from "./reading.ts";
+
+/** The distinct tokens of a text, those that occur most first, then in the order of the text. */
+export function occurrencesOf({ tokens }: PlainReading) {
+  const positions: Map<number, number[]> = new Map();
+  tokens.forEach(({ id }, position) => positions.set(id, [...(positions.get(id) ?? []), position]));
+  return [...positions]
+    .map(([id, at]) => ({ id, positions: at }))
+    .sort((a, b) => b.positions.length - a.positions.length);
+}
+
+/** A statistic of the input token along the rows at one position. */
+export const alongRows = (reading: PlainReading, stat: "rank_input" | "kl_input", position: number) =>
+  reading.taps.map((_, tap) => reading.stats[stat][tap * reading.n_tokens + position]);
+
+/**
+ * How well each distinct token is kept: the geometric mean of the rank of the input token over all rows but `input`
+ * and over all of its occurrences.
+ */
+export const keptOf = (reading: PlainReading) =>
+  occurrencesOf(reading).map(({ id, positions }) => {
+    const ranks = positions.flatMap((position) => alongRows(reading, "rank_input", position).slice(1));
+    const logs = ranks.filter((rank) => rank >= 1).map(Math.log);
+    return {
+      id,
+      token: tokenById(reading, id),
+      n: positions.length,
+      kept: Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length),
+    };
+  });
+
+/** Ranks with ties averaged. */
+function averageRanks(values: number[]) {
+  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
+  const ranks: number[] = new Array(values.length);
+  for (let i = 0; i < order.length;) {
+    let end = i + 1;
+    while (end < order.length && values[order[end]] === values[order[i]]) end++;
+    for (let j = i; j < end; j++) ranks[order[j]] = (i + end - 1) / 2;
+    i = end;
+  }
+  return ranks;
+}
+
+/** Spearman's correlation; NaN where one side does not vary. */
+export function spearman(a: number[], b: number[]) {
+  const [x, y] = [averageRanks(a), averageRanks(b)];
+  const middle = (a.length - 1) / 2;
+  const sum = (of: (i: number) => number) => a.reduce((total, _, i) => total + of(i), 0);
+  return (
+    sum((i) => (x[i] - middle) * (y[i] - middle)) /
+    Math.sqrt(sum((i) => (x[i] - middle) ** 2) * sum((i) => (y[i] - middle) ** 2))
+  );
+}

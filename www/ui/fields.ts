@@ -1,0 +1,99 @@
+/** Small controls that the views share. */
+import { button, element } from "./dom.ts";
+
+/**
+ * A few choices of which one holds, as one row of buttons.
+ * @param choices name and what is written on it
+ */
+export function segments(label: string, choices: [string, string][], onChoose: (name: string) => void) {
+  const buttons = choices.map(([name, text]) => {
+    const made = button("segment", text, () => onChoose(name));
+    made.setAttribute("role", "radio");
+    made.dataset.choice = name;
+    return made;
+  });
+  const group = element("div", "segments", ...buttons);
+  group.setAttribute("role", "radiogroup");
+  group.setAttribute("aria-label", label);
+  const now = () =>
+    Math.max(
+      0,
+      buttons.findIndex((each) => each.getAttribute("aria-checked") === "true"),
+    );
+  // One Tab stop, and the arrow keys choose.
+  group.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    let next = now();
+    do next = (next + step + buttons.length) % buttons.length;
+    while (buttons[next].disabled && next !== now());
+    buttons[next].focus();
+    onChoose(choices[next][0]);
+  });
+  /** @param offered all, if absent */
+  const set = (chosen: string, offered?: string[]) =>
+    buttons.forEach((each, i) => {
+      each.disabled = offered !== undefined && !offered.includes(choices[i][0]);
+      each.setAttribute("aria-checked", String(choices[i][0] === chosen));
+      each.tabIndex = choices[i][0] === chosen ? 0 : -1;
+    });
+  set(choices[0][0]);
+  return { element: group, set };
+}
+
+export function checkbox(label: string, onChange: (on: boolean) => void) {
+  const input = element("input", "");
+  input.type = "checkbox";
+  input.addEventListener("change", () => onChange(input.checked));
+  return { element: element("label", "field check", input, label), set: (on: boolean) => void (input.checked = on) };
+}
+
+/** A whole number from 0 to a last one that may change; anything else goes back to what it was. */
+export function numberField(label: string, last: () => number, onChange: (value: number) => void) {
+  const input = element("input", "");
+  Object.assign(input, { type: "number", min: "0", step: "1" });
+  let now = "";
+  input.addEventListener("change", () => {
+    const wanted = Math.round(Number(input.value));
+    if (input.value !== "" && wanted >= 0 && wanted <= last()) onChange(wanted);
+    else input.value = now;
+  });
+  return {
+    element: element("label", "", label, input),
+    set(value: number) {
+      input.max = String(last());
+      input.value = now = String(value);
+    },
+  };
+}
+
+/**
+ * One of several, from a list.
+ * @param choices value and what is said
+ */
+export function choiceOf(label: string, choices: [string, string][], onChange: (value: string) => void) {
+  const select = element("select", "chip pick");
+  select.setAttribute("aria-label", label);
+  for (const [value, name] of choices) {
+    const option = element("option", "", name);
+    option.value = value;
+    select.append(option);
+  }
+  select.addEventListener("change", () => onChange(select.value));
+  return { element: element("label", "field", element("span", "muted", label), select), select };
+}
+
+/** A field whose text counts once it is finished. */
+export function fieldOf(
+  label: string,
+  placeholder: string,
+  onChange: (text: string) => void,
+  { type = "text" }: { type?: string } = {},
+) {
+  const input = element("input", "");
+  Object.assign(input, { type, placeholder, autocomplete: "off", spellcheck: false });
+  input.setAttribute("aria-label", label);
+  input.addEventListener("change", () => onChange(input.value));
+  return { element: element("label", "field", element("span", "muted", label), input), input };
+}
