@@ -1,4 +1,6 @@
+import { brotliCompressSync } from "node:zlib";
 import { defineConfig } from "vite";
+import type { Plugin } from "vite";
 import { generateSW } from "workbox-build";
 
 /** Where models come from, and every origin that it may send downloads on to. */
@@ -17,11 +19,55 @@ const otherHub = () => ({
 
 const originOf = (source: string) => (source.startsWith("'") || source.includes("*") ? source : new URL(source).origin);
 
+/** Limits of the page's JavaScript after Brotli, in kB: what comes before the first picture, the whole lens, the atlas. */
+const LIMITS = { "before the first picture": 85, "the lens": 190, "the atlas": 60 };
+
+/** Measures the JavaScript, and refuses to build more of it than the limits allow. */
+const isSmall = (): Plugin => ({
+  name: "loupe-sizes",
+  apply: "build",
+  generateBundle(_, bundle) {
+    const files = Object.values(bundle).filter(({ fileName }) => fileName.endsWith(".js"));
+    const chunks = new Map(files.flatMap((file) => (file.type === "chunk" ? [[file.fileName, file]] : [])));
+    /** A chunk and all that it imports at once. */
+    const whole = (name: string, seen = new Set<string>()): Set<string> => {
+      if (!seen.has(name)) {
+        seen.add(name);
+        for (const other of chunks.get(name)?.imports ?? []) whole(other, seen);
+      }
+      return seen;
+    };
+    const startOf = (module: string) => [...chunks.values()].find((chunk) => chunk.facadeModuleId?.endsWith(module));
+    const [page, atlas] = [startOf("www/index.html"), startOf("www/atlas/atlas.ts")];
+    if (!page || !atlas) throw new Error("the page and the atlas have a chunk each");
+    const workers = files.filter((file) => file.type === "asset").map(({ fileName }) => fileName);
+    const first = new Set([...whole(page.fileName), ...workers]);
+    const others = [...chunks.values()]
+      .filter(({ isDynamicEntry }) => isDynamicEntry)
+      .filter((chunk) => chunk !== atlas);
+    const of_lens = new Set([...first, ...others.flatMap(({ fileName }) => [...whole(fileName)])]);
+    const of_atlas = [...chunks.keys()].filter((name) => !of_lens.has(name));
+    const kB = (names: Iterable<string>) =>
+      files
+        .filter(({ fileName }) => new Set(names).has(fileName))
+        .reduce(
+          (sum, file) => sum + brotliCompressSync(file.type === "chunk" ? file.code : file.source).length / 1000,
+          0,
+        );
+    const sizes = { "before the first picture": kB(first), "the lens": kB(of_lens), "the atlas": kB(of_atlas) };
+    for (const [what, size] of Object.entries(sizes)) {
+      const limit = LIMITS[what as keyof typeof LIMITS];
+      console.log(`JavaScript, ${what}: ${size.toFixed(1)} kB after Brotli, limit ${limit}`);
+      if (size > limit) throw new Error(`the JavaScript of ${what} exceeds ${limit} kB`);
+    }
+  },
+});
+
 /** Once everything is in `dist/`: a service worker that keeps all of it, so that the page works without a network. */
 const worksOffline = () => ({
   name: "loupe-offline",
-  enforce: "post" as "post",
-  apply: "build" as "build",
+  enforce: "post" as const,
+  apply: "build" as const,
   async closeBundle() {
     const { count, size, warnings } = await generateSW({
       globDirectory: "dist",
@@ -44,15 +90,15 @@ const worksOffline = () => ({
 });
 
 /**
- * The page and its service worker. `cargo xtask build` empties `dist/` first and puts `loupe/` (the engine) and
- * `models/` there, so nothing here may empty the folder or bundle either.
+ * The page and its service worker. `cargo xtask build` empties `dist/` first and puts `loupe/` (the engine) there, so
+ * nothing here may empty the folder or bundle that.
  */
 export default defineConfig({
   root: "www",
   base: "./",
   publicDir: "public",
   worker: { format: "es" },
-  plugins: [otherHub(), worksOffline()],
+  plugins: [otherHub(), isSmall(), worksOffline()],
   build: {
     outDir: "../dist",
     emptyOutDir: false,

@@ -29,12 +29,11 @@ import { wantsKeeping } from "./models/storage.ts";
 import { readOptions } from "./state/options.ts";
 import { createTabs } from "./shell/tabs.ts";
 import { viewBeside, viewNamed } from "./reading/views.ts";
-import type { InUseFacts } from "./engine/worker.ts";
-import type { Source } from "./sources/resolve.ts";
 import type { View } from "./reading/views.ts";
 import type { Switches } from "./state/options.ts";
 import type { PlainReading } from "./reading/reading.ts";
 import type { PageState } from "./state/page-state.ts";
+import type { ModelInUse, Source } from "./lib/model.ts";
 
 const MAX_TITLE_CHARS = 48;
 /** What the engine's module advises to pages that embed it, and what this page does by itself. */
@@ -44,7 +43,7 @@ let state = await parseHash(location.hash);
 const unreadable = await unreadableParts(location.hash);
 /** What the address asks of its model, until that is there: another one may have to stand in. */
 let link: PageState | null = state;
-let facts: InUseFacts | null = null;
+let facts: ModelInUse | null = null;
 /** The state of the page when the engine last crashed. */
 let crashed_at = "";
 /** the newest reading of the text and the model in use that is drawn */
@@ -54,11 +53,11 @@ let arriving: PlainReading | null = null;
 const selection = createSelection({ channel: state.channel, tokens: state.picked });
 const n_ctx = () => Number(facts?.model.n_ctx ?? 0);
 /** Whether that is the model that an address was made with. */
-const isOf = ({ model, file }: PageState, { in_use }: InUseFacts, source: Source) =>
+const isOf = ({ model, file }: PageState, { in_use }: ModelInUse, source: Source) =>
   (model !== null && in_use.address !== null && addressText(in_use.address) === model) ||
   (file !== null && source.kind === "files" && source.name === file);
 /** Whether an engine that was started again opened the same model. Files may have changed. */
-const isSameModel = (a: InUseFacts, b: InUseFacts) =>
+const isSameModel = (a: ModelInUse, b: ModelInUse) =>
   a.in_use.source.kind !== "files" && JSON.stringify(a.in_use) === JSON.stringify(b.in_use);
 /** Those of the ids that the model has. */
 const known = (ids: number[]) => ids.filter((id) => id < Number(facts?.model.vocab_size ?? Infinity));
@@ -405,7 +404,7 @@ addEventListener("hashchange", async () => {
 });
 onSystemTheme(() => showTheme());
 
-const help = byId("help") as HTMLDialogElement;
+const help = byId<HTMLDialogElement>("help");
 byId("help-open").addEventListener("click", () => help.showModal());
 byId("help-close").addEventListener("click", () => help.close());
 

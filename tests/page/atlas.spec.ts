@@ -47,7 +47,7 @@ async function exported(page: Page, from: Locator, kind: "csv" | "svg" | "png") 
     page.waitForEvent("download"),
     menu.locator(`[data-export="${kind}"]`).click(),
   ]);
-  const bytes = readFileSync((await download.path()) as string);
+  const bytes = readFileSync(await download.path());
   await page.keyboard.press("Escape");
   return { name: download.suggestedFilename(), bytes, text: bytes.toString() };
 }
@@ -422,7 +422,7 @@ test("what is selected in one picture is marked in the others and in the lens", 
     page.waitForEvent("download"),
     page.locator('[data-export="svg"]').first().click(),
   ]);
-  const svg = readFileSync((await download.path()) as string, "utf8");
+  const svg = readFileSync(await download.path(), "utf8");
   expect((svg.match(/<path d="M[\d.]+ [\d.]+h10v10z"/g) ?? []).length).toBe(
     cells.filter(({ is_picked }) => is_picked).length,
   );

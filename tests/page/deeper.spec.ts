@@ -449,7 +449,9 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
   } = exact;
   for (const [i, j] of columns) expect(a.ids[i]).toBe(b.ids[j]);
   expect(columns.filter(([i, j]: [number, number]) => i === j).length, "a shared prefix").toBeGreaterThan(3);
-  expect(columns.filter(([i, j]: [number, number]) => i !== j).length, "tokens behind the insertion").toBeGreaterThan(1);
+  expect(columns.filter(([i, j]: [number, number]) => i !== j).length, "tokens behind the insertion").toBeGreaterThan(
+    1,
+  );
   expect(columns.length).toBeLessThan(T);
 
   const values: Record<string, (tap: number, i: number, j: number, c: number) => number> = {

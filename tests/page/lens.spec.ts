@@ -44,7 +44,7 @@ const shownByPage = (page: Page) =>
       taps: reading.taps,
       shown: reading.tokens.map((t: any) => t.shown),
       top_ids: Array.from(reading.top_ids),
-      stats: Object.fromEntries(stats.map((name) => [name, Array.from(reading.stats[name])])),
+      stats: Object.fromEntries(stats.map((name) => [name, Array.from(reading.stats[name] as Float32Array)])),
     };
   }, STATS);
 

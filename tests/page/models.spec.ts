@@ -362,7 +362,6 @@ test("a link's model that is not here is offered, not downloaded", async ({ page
 test("without room in the browser the model is opened, not kept, and nothing is left behind", async ({
   page,
   site,
-  hub,
 }) => {
   await page.goto(site);
   await waitForState(page, "ready");

@@ -72,7 +72,7 @@ const test = base.extend({
     await context.close();
   },
   page: async ({ context }: any, use: any) => use(context.pages()[0] ?? (await context.newPage())),
-} as any);
+});
 
 /** Waits until the service worker has everything. */
 const isKept = (page: Page) => page.evaluate(async () => void (await navigator.serviceWorker.ready));

@@ -29,9 +29,7 @@ export async function serveSite(
       return;
     }
     if (worker && /^\/assets\/worker-[^/]*\.js$/.test(request.url)) {
-      response
-        .setHeader("Content-Type", "text/javascript")
-        .end(worker + readFileSync(`dist${request.url}`, "utf8"));
+      response.setHeader("Content-Type", "text/javascript").end(worker + readFileSync(`dist${request.url}`, "utf8"));
       return;
     }
     serve(request, response, notFound);
@@ -41,13 +39,11 @@ export async function serveSite(
   return { origin: `http://127.0.0.1:${address.port}`, friends, close: () => server.close() };
 }
 
-export const test = base.extend<
-  { site: string; quiet: boolean },
-  { server: Awaited<ReturnType<typeof serveSite>> }
->({
+export const test = base.extend<{ site: string; quiet: boolean }, { server: Awaited<ReturnType<typeof serveSite>> }>({
   /** Whether nothing may appear in the console. */
   quiet: [true, { option: true }],
   server: [
+    // eslint-disable-next-line no-empty-pattern -- Playwright asks for a pattern
     async ({}, use) => {
       const server = await serveSite();
       await use(server);

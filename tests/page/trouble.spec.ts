@@ -127,7 +127,7 @@ test("a device that is lost in the middle is said, and starting again works", as
   );
   await page.addInitScript(() => {
     const Real = Worker;
-    // @ts-ignore: the page's only worker, kept for the test
+    // The page's only worker, kept for the test.
     window.Worker = class extends Real {
       constructor(...args: [string | URL, WorkerOptions?]) {
         super(...args);

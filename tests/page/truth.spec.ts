@@ -309,7 +309,7 @@ test("a table has every followed token, whatever is drawn, and no control charac
   const [download] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="csv"]').click()]);
   const csv = await readFile(await download.path(), "utf8");
   for (const id of [262, 300, 11]) expect(csv).toContain(`rank_${id}`);
-  // eslint-disable-next-line no-control-regex
+
   expect(csv).not.toMatch(/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/);
   const [head, ...lines] = csv.split("\r\n").filter((line) => !line.startsWith("#") && !line.startsWith("\ufeff#"));
   const exact = await page.evaluate(async () => {

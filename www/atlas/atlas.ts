@@ -9,8 +9,8 @@ import { VIEWS } from "./views/index.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Selection } from "../state/selection.ts";
 import type { Cloud } from "./scatter/scatter.ts";
-import type { Shown, Stage, View } from "./views/index.ts";
-import type { Facts } from "../engine/worker.ts";
+import type { Shown, Stage, View } from "./types.ts";
+import type { Facts } from "../lib/model.ts";
 
 export type Atlas = ReturnType<typeof createAtlas>;
 
@@ -71,7 +71,7 @@ export function createAtlas(
         return end;
       },
     },
-  });
+  }) as Selection;
 
   const links = VIEWS.map(({ name, title }) => {
     const link = element("a", "atlas-link", title);
@@ -96,7 +96,7 @@ export function createAtlas(
   const side = createSide({ ask, selection, lens });
   home.replaceChildren(list, stand, side.element);
 
-  function cloud(at: HTMLElement, how: any) {
+  function cloud(...[at, how]: Parameters<Stage["cloud"]>) {
     const made = createCloud(at, { ...how, selection });
     clouds.add(made);
     const forget = () => {
@@ -151,7 +151,7 @@ export function createAtlas(
   }
 
   const viewOf = (name: string) =>
-    VIEWS.find((view) => view.name === name) ?? (VIEWS.find((view) => view.name === DEFAULT_VIEW) as View);
+    VIEWS.find((view) => view.name === name) ?? VIEWS.find((view) => view.name === DEFAULT_VIEW) ?? VIEWS[0];
 
   async function findDefault() {
     const n_embd = Number(ask.facts.n_embd);

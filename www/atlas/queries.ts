@@ -3,28 +3,19 @@
  * question share one job, which is cancelled when none of them waits any longer or the model changes.
  */
 import { LoupeError } from "../engine/errors.ts";
-import type { Facts } from "../engine/worker.ts";
 import type { Engine } from "../engine/client.ts";
+import type { AtlasAnswer, AtlasArguments, AtlasMethod, AtlasOptions, Tokens, Watch } from "../engine/protocol.ts";
+import type { Facts } from "../lib/model.ts";
 
-export type Watch = { signal?: AbortSignal; onProgress?: (progress: { done: number }) => void };
-export type Channels = { wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array };
-export type Gains = { name: string; weight: Float32Array; bias: Float32Array };
-export type Spectrum = {
-  singular_values: Float32Array;
-  directions: Float32Array;
-  tokens: Float32Array;
-  cosine_with_mean: Float32Array;
-};
-export type Correlations = { names: string[]; pearson: number[]; spearman: number[] };
-export type ZeroOptions = { norm?: "none" | "plain" | "affine"; position?: number | null; step?: number };
-export type ZeroLayer = { argmax: Uint32Array; logit: Float32Array; self_logit: Float32Array };
-export type Ranked = { ids: Uint32Array; values: Float32Array };
-export type Vocabulary = {
-  shown: string[];
-  bytes: Uint8Array;
-  ends: Uint32Array;
-  starts_with_space: (id: number) => boolean;
-};
+export type { Watch };
+export type Channels = AtlasAnswer<"channels">;
+export type Gains = AtlasAnswer<"gains">[number];
+export type Spectrum = AtlasAnswer<"spectrum">;
+export type Correlations = AtlasAnswer<"correlations">;
+export type ZeroOptions = AtlasOptions<"zero_layer">;
+export type ZeroLayer = AtlasAnswer<"zero_layer">;
+export type Ranked = AtlasAnswer<"next_tokens">;
+export type Vocabulary = Tokens & { starts_with_space: (id: number) => boolean };
 export type Ask = ReturnType<typeof createAsk>;
 
 /** Answers beyond this many bytes push out the oldest ones. */
@@ -35,7 +26,7 @@ const SPACE = 0x20;
 
 function bytesOf(value: unknown): number {
   if (ArrayBuffer.isView(value)) return value.byteLength;
-  if (Array.isArray(value)) return value.reduce((sum, each) => sum + bytesOf(each), 0);
+  if (Array.isArray(value)) return value.reduce((sum: number, each) => sum + bytesOf(each), 0);
   return value && typeof value === "object" ? bytesOf(Object.values(value)) : 16;
 }
 
@@ -50,19 +41,19 @@ function serialOf(of: object) {
 
 const aborted = () => new LoupeError("aborted", "Cancelled.");
 
+type Start<T> = (watch: Required<Watch>) => Promise<T>;
+
 /** One question under way, or its answer. */
-class Job {
+class Job<T> {
   readonly controller = new AbortController();
   readonly listeners = new Set<(progress: { done: number }) => void>();
-  readonly answer: Promise<any>;
+  readonly answer: Promise<T>;
   waiting = 0;
   done = 0;
   bytes = 0;
   is_over = false;
 
-  constructor(
-    start: (watch: { signal: AbortSignal; onProgress: (progress: { done: number }) => void }) => Promise<any>,
-  ) {
+  constructor(start: Start<T>) {
     this.answer = start({
       signal: this.controller.signal,
       onProgress: (progress) => {
@@ -73,13 +64,13 @@ class Job {
     this.answer.catch(() => {});
   }
 
-  async wait({ signal, onProgress }: Watch): Promise<any> {
+  async wait({ signal, onProgress }: Watch): Promise<T> {
     if (signal?.aborted) throw aborted();
     this.waiting++;
     if (onProgress) this.listeners.add(onProgress);
     if (onProgress && this.done > 0) onProgress({ done: this.done });
     let stop: () => void = () => {};
-    const stopped = new Promise((_, reject) => {
+    const stopped = new Promise<never>((_, reject) => {
       stop = () => reject(aborted());
       signal?.addEventListener("abort", stop);
       this.controller.signal.addEventListener("abort", stop);
@@ -99,15 +90,16 @@ class Job {
 export function createAsk(engine: () => Engine) {
   let facts: Facts = {};
   /** By question. */
-  let jobs: Map<string, Job> = new Map();
+  let jobs = new Map<string, Job<unknown>>();
 
   /** @param keeps whether the answer is remembered */
-  function once(key: string, start: ConstructorParameters<typeof Job>[0], watch: Watch = {}, keeps: boolean = true) {
+  function once<T>(key: string, start: Start<T>, watch: Watch = {}, keeps: boolean = true): Promise<T> {
     // Nobody would be there to stop it.
     if (watch.signal?.aborted) return Promise.reject(aborted());
-    let job = jobs.get(key);
+    // A key stands for one question, so its job has that question's answer.
+    let job = jobs.get(key) as Job<T> | undefined;
     if (!job || job.controller.signal.aborted) {
-      const mine = (job = new Job(start));
+      const mine: Job<T> = (job = new Job(start));
       const of = jobs;
       of.set(key, mine);
       mine.answer.then(
@@ -126,7 +118,7 @@ export function createAsk(engine: () => Engine) {
     return job.wait(watch);
   }
 
-  function trim(of: Map<string, Job>) {
+  function trim(of: Map<string, Job<unknown>>) {
     let bytes = [...of.values()].reduce((sum, job) => sum + job.bytes, 0);
     for (const [key, job] of of) {
       if (bytes <= MAX_BYTES) return;
@@ -136,14 +128,11 @@ export function createAsk(engine: () => Engine) {
     }
   }
 
-  /**
-   * @param name of the engine's method
-   * @param key where the arguments are too long to be one
-   */
-  const atlas = (
-    name: string,
-    args: unknown[],
-    options: object,
+  /** @param key where the arguments are too long to be one */
+  const atlas = <M extends AtlasMethod>(
+    name: M,
+    args: AtlasArguments<M>,
+    options: AtlasOptions<M>,
     watch?: Watch,
     key: string = JSON.stringify([args, options]),
     keeps: boolean = true,
@@ -182,7 +171,7 @@ export function createAsk(engine: () => Engine) {
     /** Another model: what was known of the last one is forgotten, what is under way cancelled. */
     model(now: Facts) {
       const before = jobs;
-      [facts, jobs] = [now, new Map()];
+      [facts, jobs] = [now, new Map<string, Job<unknown>>()];
       for (const job of before.values()) job.controller.abort();
     },
 

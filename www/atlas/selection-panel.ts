@@ -1,6 +1,6 @@
 /** Beside every view: the channel and the tokens that are selected, in short. */
 import { axisX, axisY, gridY, line } from "@observablehq/plot";
-import { chart } from "../lens/panels/charts.ts";
+import { chart } from "../graphics/plot.ts";
 import { button, element } from "../ui/dom.ts";
 import { integer, significant } from "../lib/format.ts";
 import { MAX_PICKED } from "../state/page-state.ts";

@@ -1,15 +1,23 @@
 /** The main thread's side of the engine: one worker, calls that throw a LoupeError, jobs that can be cancelled. */
 import * as Comlink from "comlink";
 import { LoupeError, valueOf } from "./errors.ts";
-import type { Hub } from "../sources/hub-request.ts";
-import type { EngineApi, InUseFacts, Plan } from "./worker.ts";
 import type { Outcome } from "./errors.ts";
-import type { Refusal, Step } from "../sources/load.ts";
-import type { Address } from "../sources/hub-address.ts";
-import type { Kept } from "../sources/model-store.ts";
 import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Divergences } from "../reading/comparison.ts";
-import type { Source } from "../sources/resolve.ts";
+import type {
+  AtlasAnswer,
+  AtlasArguments,
+  AtlasMethod,
+  AtlasOptions,
+  EngineApi,
+  Hub,
+  Kept,
+  Plan,
+  Progress,
+  Refusal,
+  Step,
+} from "./protocol.ts";
+import type { Address, ModelInUse, Source } from "../lib/model.ts";
 
 export type Engine = ReturnType<typeof startEngine>;
 
@@ -18,7 +26,7 @@ const CRASHED = "The engine crashed";
 
 /** Where downloads come from is said once, in index.html. */
 function hubOfPage(): Hub {
-  const meta = document.querySelector('meta[name="loupe-hub"]') as HTMLMetaElement | null;
+  const meta = document.querySelector<HTMLMetaElement>('meta[name="loupe-hub"]');
   return {
     base: (meta?.content ?? "https://huggingface.co").replace(/\/+$/, ""),
     retry_ms: Number(meta?.dataset.retryMs ?? 1000),
@@ -31,7 +39,7 @@ function hubOfPage(): Hub {
  * @param onCrash called once when the engine in the worker has crashed: every call of it fails from then on
  */
 export function startEngine(onCrash: (message: string) => void = () => {}) {
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  const worker = new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
   const waiting: Set<(error: LoupeError) => void> = new Set();
@@ -59,12 +67,12 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
 
   async function answer<T>(call: Promise<Outcome<T>>): Promise<T> {
     // A promise of its own for each call: one that is raced with all of them would keep every answer.
-    const outcome = await (new Promise((resolve, reject) => {
+    const outcome = await new Promise<Outcome<T>>((resolve, reject) => {
       if (dead) return reject(dead);
       const settled = () => waiting.delete(reject);
       waiting.add(reject);
       call.then(resolve, reject).finally(settled);
-    }) as typeof call);
+    });
     if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
     return valueOf(outcome);
   }
@@ -97,11 +105,11 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
         signal,
         onStep,
       }: { precision: "f16" | "f32"; keep: boolean; signal: AbortSignal; onStep: (step: Step) => void },
-    ): Promise<InUseFacts & { refusal: Refusal | null }> =>
+    ): Promise<ModelInUse & { refusal: Refusal | null }> =>
       cancellable(signal, (job) => remote.load(job, source, { precision, keep }, Comlink.proxy(onStep))),
 
     /** The model in use, if there is one. */
-    current: (): Promise<InUseFacts | null> => answer(remote.current()),
+    current: (): Promise<ModelInUse | null> => answer(remote.current()),
 
     plan: (config: string, { precision, trial }: { precision: "f16" | "f32"; trial: boolean }): Promise<Plan> =>
       answer(remote.plan(config, precision, trial)),
@@ -147,16 +155,17 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
     norms: (ids: number[]): Promise<number[]> =>
       cancellable(new AbortController().signal, (job) => remote.norms(job, ids)),
 
-    /**
-     * Asks the engine's atlas.
-     * @param name of its method
-     */
-    atlas: (
-      name: string,
-      args: unknown[],
-      options: object,
-      { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: { done: number }) => void },
-    ): Promise<any> => cancellable(signal, (job) => remote.atlas(job, name, args, options, Comlink.proxy(onProgress))),
+    /** Asks the engine's atlas: a method, its arguments before the options, and the options. */
+    atlas: <M extends AtlasMethod>(
+      method: M,
+      before: AtlasArguments<M>,
+      options: AtlasOptions<M>,
+      { signal, onProgress }: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+    ): Promise<AtlasAnswer<M>> => {
+      // Comlink's types of a remote call lose the type parameter.
+      const ask = remote.atlas as unknown as EngineApi["atlas"];
+      return cancellable(signal, (job) => ask(job, method, before, options, Comlink.proxy(onProgress)));
+    },
 
     /** Every token of the model in use. */
     vocabulary: (signal: AbortSignal) => cancellable(signal, (job) => remote.vocabulary(job)),

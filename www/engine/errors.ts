@@ -18,7 +18,7 @@ export class LoupeError extends Error {
 
 /** The code of any thrown value; `unexpected` for what no contract names. */
 export const codeOf = (error: unknown): string => {
-  const code = (error as any)?.code;
+  const code = (error as { code?: unknown } | null)?.code;
   return typeof code === "string" ? code : "unexpected";
 };
 

@@ -1,4 +1,5 @@
 /** Worker side: from the engine's Reading, whose arrays may live in wasm memory, to one plain object that can be transferred. */
+import type { Reading } from "../../src/web/types.d.ts";
 import { STATS } from "../reading/reading.ts";
 import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
 
@@ -15,9 +16,8 @@ export const plainTrack = ({ id, logit, logprob, rank }: Track) => ({
   rank: owned(rank),
 });
 
-/** @param reading the engine's Reading */
 export function plainReading(
-  reading: any,
+  reading: Reading,
   {
     asked,
     track,

@@ -1,10 +1,11 @@
 /** Worker side: all tokens of a model, as they are shown and as bytes, in a few arrays. */
 import { LoupeError } from "./errors.ts";
+import type { Loupe } from "../../src/web/types.d.ts";
+import type { Tokens } from "./protocol.ts";
 
 const PART = 4096;
 
-/** @param loupe the engine */
-export async function vocabularyOf(loupe: any, signal: AbortSignal) {
+export async function vocabularyOf(loupe: Loupe, signal: AbortSignal): Promise<Tokens> {
   const n = Number(loupe.model?.vocab_size ?? 0);
   const shown: string[] = [];
   const pieces: Uint8Array[] = [];

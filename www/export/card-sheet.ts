@@ -37,7 +37,11 @@ function standalone(svg: SVGSVGElement, x: number, y: number): string {
     copy.setAttribute(name, String(value));
   for (const part of [copy, ...copy.querySelectorAll("[class]")]) part.removeAttribute("class");
   const known: Map<string, string> = new Map();
-  const colour = (css: string) => known.get(css) ?? (known.set(css, resolved(home, css)), known.get(css) as string);
+  function colour(css: string) {
+    const found = known.get(css) ?? resolved(home, css);
+    known.set(css, found);
+    return found;
+  }
   return new XMLSerializer()
     .serializeToString(copy)
     .replace(/var\(--[\w-]+(?:,[^()]*)?\)/g, colour)

@@ -12,11 +12,11 @@ import { alignmentWords } from "../reading/comparison.ts";
 import { comparisonJson, csvOf, jsonOf } from "./tables.ts";
 import type { Shown } from "../lens/figure/frame.ts";
 import type { PageState } from "../state/page-state.ts";
-import type { InUseFacts } from "../engine/worker.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Comparison } from "../reading/comparison.ts";
-import type { PlainReading } from "../reading/reading.ts";
-import type { TextMark } from "../lens/figure/scene.ts";
+import type { PlainReading, Track } from "../reading/reading.ts";
+import type { TextMark } from "../graphics/marks.ts";
+import type { ModelInUse } from "../lib/model.ts";
 
 /** Characters of the text that a picture states. */
 const TEXT_CHARS = 60;
@@ -30,12 +30,12 @@ export function createExports(page: {
   shown: () => Shown | null;
   /** of the picture */
   width: () => number;
-  now: () => { state: PageState; group: number[]; facts: InUseFacts | null };
+  now: () => { state: PageState; group: number[]; facts: ModelInUse | null };
   engine: () => Engine;
   /** with the second text */
   comparison: () => Comparison | null;
 }) {
-  const menu = byId("export") as HTMLDetailsElement;
+  const menu = byId<HTMLDetailsElement>("export");
   const say = (words: string) => void (byId("export-words").textContent = words);
   const ruler = new OffscreenCanvas(1, 1).getContext("2d") as OffscreenCanvasRenderingContext2D;
 
@@ -103,7 +103,7 @@ export function createExports(page: {
     );
     const whole = (i: number, what: "logit" | "logprob" | "rank") =>
       Float32Array.from(rows.flatMap((tracks) => [...tracks[i][what]]));
-    const found = ids.map((id, i) => [
+    const found: [number, Track][] = ids.map((id, i) => [
       id,
       { id, logit: whole(i, "logit"), logprob: whole(i, "logprob"), rank: whole(i, "rank") },
     ]);
@@ -135,7 +135,7 @@ export function createExports(page: {
           : "Saved.",
       );
     },
-    svg: async () => {
+    svg: () => {
       const sheet = poster();
       if (!sheet) return;
       const cutText = (mark: TextMark) => {
@@ -178,7 +178,7 @@ export function createExports(page: {
           : "Copied: text, model, view, pins and window are in it.",
       );
     },
-    python: async () => {
+    python: () => {
       const shown = page.shown();
       if (!shown) return;
       const { state, group } = page.now();
@@ -191,7 +191,7 @@ export function createExports(page: {
         { family: String(madeWith()?.model.family), source },
         shown.comparison,
       );
-      (byId("python") as HTMLDialogElement).showModal();
+      byId<HTMLDialogElement>("python").showModal();
     },
   };
 
@@ -207,7 +207,9 @@ export function createExports(page: {
     ...Object.entries(labels).map(([name, label]) => {
       const made = button("menu-item", label, () => {
         say("");
-        actions[name as keyof typeof actions]().catch((error) => say(`That failed: ${error.message}`));
+        Promise.resolve()
+          .then(actions[name as keyof typeof actions])
+          .catch((error: Error) => say(`That failed: ${error.message}`));
       });
       made.dataset.export = name;
       return made;
@@ -221,7 +223,7 @@ export function createExports(page: {
     menu.querySelector("summary")?.focus();
   });
   menu.addEventListener("toggle", () => say(""));
-  byId("python-close").addEventListener("click", () => (byId("python") as HTMLDialogElement).close());
+  byId("python-close").addEventListener("click", () => byId<HTMLDialogElement>("python").close());
   byId("python-copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(byId("python-code").textContent ?? "");
     byId("python-copy").textContent = "Copied";

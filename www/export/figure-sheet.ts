@@ -4,7 +4,8 @@ import { UNALIGNED, legendStops, pickedCells, pickedWords, unitOf } from "../len
 import { frameOf, layoutFor } from "../lens/figure/frame.ts";
 import { sceneOf } from "../lens/figure/scene.ts";
 import type { Shown } from "../lens/figure/frame.ts";
-import type { Mark, TextMark } from "../lens/figure/scene.ts";
+import { textMark } from "../graphics/marks.ts";
+import type { Mark, TextMark } from "../graphics/marks.ts";
 
 const MARGIN = 20;
 const HEAD = 34;
@@ -23,36 +24,23 @@ export function posterOf(
   const [width, height] = [Math.ceil(inner + 2 * MARGIN), Math.ceil(layout.height + HEAD + FOOT + 2 * MARGIN)];
   const picture = sceneOf(frameOf(shown, layout, 0, null, false)).filter(({ kind }) => kind !== "fade");
 
-  const text = (mark: Partial<TextMark>) =>
-    ({
-      kind: "text",
-      size: 12,
-      mono: false,
-      bold: false,
-      align: "left",
-      tilt: false,
-      max_width: Infinity,
-      fill: palette.muted,
-      ...mark,
-    }) as TextMark;
+  const text = (mark: Pick<TextMark, "x" | "y" | "text"> & Partial<TextMark>) =>
+    textMark({ size: 12, mono: false, fill: palette.muted, ...mark });
   const title = `${view.quantity} (${unitOf(view, scale)})`;
   const top = MARGIN + HEAD + layout.height + 14;
   const left = MARGIN;
   const stops = legendStops(view, theme);
   const legend: Mark[] = [
     text({ x: left, y: top, text: title, fill: palette.ink }),
-    ...stops.map(
-      (fill, i) =>
-        ({
-          kind: "rect",
-          x: left + (i * BAR) / stops.length,
-          y: top + 11,
-          width: BAR / stops.length + 0.5,
-          height: 10,
-          r: 0,
-          fill,
-        }) as Mark,
-    ),
+    ...stops.map((fill, i): Mark => ({
+      kind: "rect",
+      x: left + (i * BAR) / stops.length,
+      y: top + 11,
+      width: BAR / stops.length + 0.5,
+      height: 10,
+      r: 0,
+      fill,
+    })),
     ...scale.ticks.map(({ at, label }) =>
       text({
         x: left + at * BAR,

@@ -1,6 +1,8 @@
 /** The axes of a cloud as marks: lines and numbers for pixels and SVG alike. Pure. */
+import { decadeTicks } from "./log-ticks.ts";
+import { textMark } from "./marks.ts";
 import { scaleLinear, scaleLog } from "d3-scale";
-import type { Mark, TextMark } from "../lens/figure/scene.ts";
+import type { Mark, TextMark } from "./marks.ts";
 import type { ScaleLinear, ScaleLogarithmic } from "d3-scale";
 
 export type Scale = ScaleLinear<number, number> | ScaleLogarithmic<number, number>;
@@ -54,13 +56,7 @@ export function logLabel(value: number) {
 export function ticksOf(scale: Scale, kind: "linear" | "log", n: number): { at: number; label: string }[] {
   const [low, high] = scale.domain() as [number, number];
   if (kind === "log" && high / low > 8) {
-    const inside = (leads: number[], every: number) => {
-      const ticks = [];
-      for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); power++) {
-        if (power % every === 0) ticks.push(...leads.map((lead) => lead * 10 ** power));
-      }
-      return ticks.filter((value) => value >= low && value <= high);
-    };
+    const inside = (leads: number[], every: number) => decadeTicks(low, high, leads, every);
     const every = Math.max(1, Math.ceil(Math.log10(high / low) / n));
     // As many as there is room for.
     const values =
@@ -101,18 +97,8 @@ export function axesOf({
 }): Mark[] {
   const { left, top, right, bottom } = frame;
   const size = is_small ? 10 : 11;
-  const text = (mark: Partial<TextMark>) =>
-    ({
-      kind: "text",
-      size,
-      mono: false,
-      bold: false,
-      align: "center",
-      tilt: false,
-      max_width: Infinity,
-      fill: palette.muted,
-      ...mark,
-    }) as TextMark;
+  const text = (mark: { x: number; y: number; text: string; align?: TextMark["align"]; max_width?: number }) =>
+    textMark({ size, mono: false, align: "center", fill: palette.muted, ...mark });
   const line = (x: number, y: number, width: number, height: number) =>
     ({ kind: "rect", x, y, width, height, r: 0, fill: palette.line }) as Mark;
   const marks: Mark[] = [];

@@ -1,5 +1,5 @@
 /** Marks ─▶ pixels of a canvas. */
-import type { Mark, TextMark } from "../lens/figure/scene.ts";
+import type { Mark, TextMark } from "./marks.ts";
 
 export const MONO = 'ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace';
 export const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';

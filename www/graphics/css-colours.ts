@@ -21,7 +21,7 @@ export function resolved(at: Element, css: string) {
 
 /** The theme that is in force, whoever chose it. */
 export const themeNow = (): Theme =>
-  (document.documentElement.dataset.theme as any) ??
+  (document.documentElement.dataset.theme as Theme | undefined) ??
   (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 /** From pale to strong. */
@@ -37,15 +37,4 @@ export function shadesOf(values: ArrayLike<number>, [least, most]: [number, numb
   for (let i = 0; i < of.length; i++)
     of[i] = Math.min(N_SHADES - 1, Math.max(0, Math.floor(((values[i] - least) / (most - least || 1)) * N_SHADES)));
   return of;
-}
-
-/** The least and the greatest finite number; [0, 1] if there is none. */
-export function extentOf(values: ArrayLike<number>): [number, number] {
-  let [least, most] = [Infinity, -Infinity];
-  for (let i = 0; i < values.length; i++) {
-    if (!Number.isFinite(values[i])) continue;
-    if (values[i] < least) least = values[i];
-    if (values[i] > most) most = values[i];
-  }
-  return least <= most ? [least, most] : [0, 1];
 }

@@ -1,5 +1,5 @@
 /** Marks ─▶ SVG with real text. Pure: tokens are whatever a tokenizer yields, so every text is escaped. */
-import type { Mark, TextMark } from "../lens/figure/scene.ts";
+import type { Mark, TextMark } from "./marks.ts";
 
 const MONO = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
 const SANS = "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";

@@ -1,9 +1,7 @@
 /** The theme, and the page's own colours as the canvas needs them. The style sheet is their only source. */
 import type { Theme } from "./colormaps.ts";
-import type { Palette } from "../lens/figure/scene.ts";
-import type { PageState } from "../state/page-state.ts";
-
-export type ThemeChoice = PageState["theme"];
+import type { Palette } from "./marks.ts";
+import type { ThemeChoice } from "../lib/themes.ts";
 
 const dark_system = matchMedia("(prefers-color-scheme: dark)");
 

@@ -3,28 +3,25 @@
  * or not kept. A link alone never downloads anything: it asks.
  */
 import { addressOf, addressText } from "../sources/hub-address.ts";
-import { createBar } from "../ui/progress.ts";
+import { createBar } from "./progress.ts";
 import { BUNDLED, CATALOGUE, modelName } from "../sources/catalogue.ts";
 import { byId } from "../ui/dom.ts";
 import { bytes } from "../lib/format.ts";
-import { memorise, recall } from "../lib/preferences.ts";
+import { memorise, recall } from "../ui/preferences.ts";
 import { addressKept, keptOf } from "./list.ts";
 import { hideNotice, showNotice } from "../ui/notice.ts";
-import { adviceOnOpening, whyNotKept } from "../lens/panels/problems.ts";
+import { adviceOnOpening, whyNotKept } from "../lib/problems.ts";
 import { wantsKeeping } from "./storage.ts";
 import type { Failure, How, createSession } from "../state/session.ts";
 import type { Action } from "../ui/notice.ts";
-import type { Refusal, Step } from "../sources/load.ts";
-import type { InUseFacts } from "../engine/worker.ts";
-import type { Source } from "../sources/resolve.ts";
-import type { Kept } from "../sources/model-store.ts";
-import type { Address } from "../sources/hub-address.ts";
+import type { Kept, Refusal, Step } from "../engine/protocol.ts";
+import type { Address, ModelInUse, Source } from "../lib/model.ts";
 
 const barAt = (prefix: string, bar: string) =>
   createBar({
     title: byId(`${prefix}-title`),
     text: byId(`${prefix}-text`),
-    bar: byId(bar) as HTMLProgressElement,
+    bar: byId<HTMLProgressElement>(bar),
     cancel: byId(`${prefix}-cancel`),
   });
 
@@ -261,7 +258,7 @@ export function createOpenings({
 
     step: (step: Step) => bar.show(step),
 
-    opened(facts: InUseFacts, refusal: Refusal | null, source: Source) {
+    opened(facts: ModelInUse, refusal: Refusal | null, source: Source) {
       const { source: now, address, name } = facts.in_use;
       byId("transfer").hidden = true;
       is_open = true;

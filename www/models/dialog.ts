@@ -10,12 +10,11 @@ import { codeOf } from "../engine/errors.ts";
 import { rowElement } from "./row.ts";
 import { createStorage, wantsKeeping } from "./storage.ts";
 import type { Engine } from "../engine/client.ts";
-import type { Address } from "../sources/hub-address.ts";
-import type { InUseFacts, Plan } from "../engine/worker.ts";
-import type { Kept } from "../sources/model-store.ts";
 import type { Row } from "./list.ts";
-import type { Source } from "../sources/resolve.ts";
 import type { How } from "../state/session.ts";
+import type { Address, ModelInUse, Source } from "../lib/model.ts";
+import type { Kept, Plan } from "../engine/protocol.ts";
+import type { Step } from "../engine/protocol.ts";
 
 /** Codes of an engine that does not answer, whatever it is asked. */
 const ENGINE_GONE = ["aborted", "crashed", "unexpected", "device-lost"];
@@ -27,11 +26,11 @@ export function createModels(page: {
   coming: () => Address | null;
   open: (source: Source, how: How) => void;
 }) {
-  const dialog = byId("models") as HTMLDialogElement;
+  const dialog = byId<HTMLDialogElement>("models");
   const news = byId("news");
   const home = news.parentElement as HTMLElement;
   const storage = createStorage();
-  let in_use: InUseFacts | null = null;
+  let in_use: ModelInUse | null = null;
   let kept: Kept[] = [];
   /** What the hub said of a model that was looked up. */
   let found: { address: Address; config: string; bytes: number | null; format: string } | null = null;
@@ -119,7 +118,7 @@ export function createModels(page: {
     byId("model-rows").replaceChildren(...listed.map(elementOf));
     byId("hub-rows").replaceChildren(...other.map(elementOf));
     const again = [...dialog.querySelectorAll("[data-row]")].find((row) => (row as HTMLElement).dataset.row === key);
-    if (again) (again.querySelector(".row-head") as HTMLElement | null)?.focus({ preventScroll: true });
+    if (again) again.querySelector<HTMLElement>(".row-head")?.focus({ preventScroll: true });
     for (const row of listed) {
       if (!plans.has(planKey(row)) && !asked.has(planKey(row))) {
         asked.add(planKey(row));
@@ -161,10 +160,10 @@ export function createModels(page: {
     found = null;
     draw();
     try {
-      const field = (id: string) => (byId(id) as HTMLInputElement).value;
+      const field = (id: string) => byId<HTMLInputElement>(id).value;
       const address = parseAddress(field("hub-id"), field("hub-revision"));
       say("Looking it up …");
-      const onStep = (step: any) =>
+      const onStep = (step: Step) =>
         void (
           step.step === "wait" &&
           say(`Waiting ${Math.max(1, Math.round(step.ms / 1000))} s to try again: ${step.reason}`)
@@ -223,7 +222,7 @@ export function createModels(page: {
     refresh,
     close,
 
-    show(facts: InUseFacts) {
+    show(facts: ModelInUse) {
       in_use = facts;
       asked.clear();
       showFacts(facts);

@@ -1,7 +1,7 @@
 /** The model in use: its chip in the header, and the facts about it in the panel. */
 import { byId, element } from "../ui/dom.ts";
 import { bytes, integer, millions } from "../lib/format.ts";
-import type { Facts, InUseFacts } from "../engine/worker.ts";
+import type { Facts, ModelInUse } from "../lib/model.ts";
 
 const adapterName = (adapter: Facts) =>
   [adapter.description || adapter.device, adapter.vendor, adapter.architecture]
@@ -33,7 +33,7 @@ export function lackWords(model: Facts) {
   return `It has ${partWords(model)}${lacks.length > 0 ? `, and no ${lacks.join(" and no ")}` : ""}; attention and MLP are not loaded for a partial model. A text can be read with a whole model: config.json, tokenizer.json and all weights.`;
 }
 
-const describe = (model: Facts) =>
+const describe = (model: Facts): Record<string, string> =>
   model.partial === true
     ? {
         architecture: `partial model: ${partWords(model)}; n_embd ${model.n_embd}`,
@@ -48,7 +48,7 @@ const describe = (model: Facts) =>
         parameters: integer(Number(model.parameters)),
       };
 
-export function showFacts({ model, adapter, in_use }: InUseFacts) {
+export function showFacts({ model, adapter, in_use }: ModelInUse) {
   byId("model-chip").textContent =
     model.partial === true
       ? `${in_use.name} · ${partWords(model)} only`

@@ -32,7 +32,7 @@ const nameOf = (files: File[], folder?: string) =>
 
 export function createDrop(onFiles: (name: string, files: File[]) => void) {
   for (const id of ["files", "folder"]) {
-    const input = byId(id) as HTMLInputElement;
+    const input = byId<HTMLInputElement>(id);
     byId(`pick-${id}`).addEventListener("click", () => input.click());
     input.addEventListener("change", () => {
       const files = [...(input.files ?? [])];
@@ -58,7 +58,7 @@ export function createDrop(onFiles: (name: string, files: File[]) => void) {
     const entries = items.map((item) => item.webkitGetAsEntry());
     const plain = items.map((item) => item.getAsFile());
     const files = await Promise.all(
-      entries.map((entry, i) => (entry ? filesIn(entry, MAX_DEPTH) : plain[i] ? [plain[i]] : [])),
+      entries.map(async (entry, i) => (entry ? filesIn(entry, MAX_DEPTH) : plain[i] ? [plain[i]] : [])),
     );
     const folder = entries.length === 1 && entries[0]?.isDirectory ? entries[0].name : undefined;
     onFiles(nameOf(files.flat(), folder), files.flat());

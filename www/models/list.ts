@@ -1,9 +1,8 @@
 /** The rows of the Models panel: the bundled model, the catalogue, whatever else is kept, and the one in use. */
 import { addressText } from "../sources/hub-address.ts";
 import { BUNDLED, CATALOGUE, modelName } from "../sources/catalogue.ts";
-import type { InUse } from "../sources/load.ts";
-import type { Kept } from "../sources/model-store.ts";
-import type { Address } from "../sources/hub-address.ts";
+import type { Address, InUse } from "../lib/model.ts";
+import type { Kept } from "../engine/protocol.ts";
 
 export interface Row {
   key: string;

@@ -3,7 +3,7 @@ import { addressText } from "../sources/hub-address.ts";
 import { button, element } from "../ui/dom.ts";
 import { bytes, integer, millions } from "../lib/format.ts";
 import type { Row } from "./list.ts";
-import type { Plan } from "../engine/worker.ts";
+import type { Plan } from "../engine/protocol.ts";
 
 /** what is known around a row */
 export interface Sight {

@@ -1,8 +1,8 @@
 /** The Storage section: what the kept models take of the browser's room, and whether the browser may clear it. */
 import { byId } from "../ui/dom.ts";
 import { bytes } from "../lib/format.ts";
-import { memorise, recall } from "../lib/preferences.ts";
-import type { Kept } from "../sources/model-store.ts";
+import { memorise, recall } from "../ui/preferences.ts";
+import type { Kept } from "../engine/protocol.ts";
 
 const MAY_CLEAR = "The browser may clear it when the disk runs full.";
 const IS_SAFE = "Safe: the browser clears it only when you ask it to.";
@@ -13,7 +13,7 @@ const DECLINED =
 export const wantsKeeping = () => recall("keep") !== "no";
 
 export function createStorage() {
-  const wanted = byId("keep") as HTMLInputElement;
+  const wanted = byId<HTMLInputElement>("keep");
   wanted.checked = wantsKeeping();
   wanted.addEventListener("change", () => memorise("keep", wanted.checked ? "yes" : "no"));
 
@@ -37,7 +37,7 @@ export function createStorage() {
           ? "No model is kept yet"
           : `${kept.length} ${kept.length === 1 ? "model" : "models"}, ${bytes(total)}`;
       byId("kept").textContent = quota ? `${count} · the browser allows this site ${bytes(quota)}` : count;
-      const room = byId("room") as HTMLProgressElement;
+      const room = byId<HTMLProgressElement>("room");
       room.hidden = !quota;
       room.max = quota || 1;
       room.value = total;

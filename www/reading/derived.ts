@@ -10,7 +10,7 @@ const known: WeakMap<PlainReading, Map<string, Float32Array>> = new WeakMap();
 /** Works a quantity out once per reading. */
 export function once(reading: PlainReading, name: string, compute: () => Float32Array) {
   let by_name = known.get(reading);
-  if (!by_name) known.set(reading, (by_name = new Map()));
+  if (!by_name) known.set(reading, (by_name = new Map<string, Float32Array>()));
   let values = by_name.get(name);
   if (!values) by_name.set(name, (values = compute()));
   return values;

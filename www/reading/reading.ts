@@ -2,7 +2,7 @@
  * What the page knows about a Reading: plain data that crossed from the worker, and questions to it.
  * Shape letters as in the design: T tokens, N taps, K top-k; a cell is (tap, position).
  */
-import type { InUseFacts } from "../engine/worker.ts";
+import type { ModelInUse } from "../lib/model.ts";
 
 export type Token = { id: number; text: string; bytes: Uint8Array; shown: string };
 
@@ -37,7 +37,7 @@ export interface PlainReading {
   /** what the engine took, in milliseconds */
   read_ms: number;
   /** the model that it was made with; null for one that no engine of the page made */
-  model: InUseFacts | null;
+  model: ModelInUse | null;
 }
 
 export type Track = { id: number; logit: Float32Array; logprob: Float32Array; rank: Float32Array };

@@ -34,7 +34,7 @@ export const keptOf = (reading: PlainReading) =>
 /** Ranks with ties averaged. */
 function averageRanks(values: number[]) {
   const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
-  const ranks: number[] = new Array(values.length);
+  const ranks = new Array<number>(values.length);
   for (let i = 0; i < order.length;) {
     let end = i + 1;
     while (end < order.length && values[order[end]] === values[order[i]]) end++;

@@ -4,7 +4,7 @@ import type { PageState } from "../state/page-state.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Selection } from "../state/selection.ts";
 import type { Atlas } from "../atlas/atlas.ts";
-import type { InUseFacts } from "../engine/worker.ts";
+import type { ModelInUse } from "../lib/model.ts";
 
 export function createTabs({
   state,
@@ -28,7 +28,7 @@ export function createTabs({
   const home = byId("atlas");
   let atlas: Atlas | null = null;
   let coming: Promise<Atlas> | null = null;
-  let facts: InUseFacts | null = null;
+  let facts: ModelInUse | null = null;
   let title = "";
   let last_view = state().atlas;
 
@@ -118,7 +118,7 @@ export function createTabs({
     title: () => title,
     is_lens: () => state().atlas === null,
 
-    model(now: InUseFacts) {
+    model(now: ModelInUse) {
       facts = now;
       void atlas?.model(now.model, now.in_use.name);
     },

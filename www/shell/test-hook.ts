@@ -24,7 +24,7 @@ export function installHook({
   put: (reading: PlainReading) => void;
   atlas: () => Atlas | null;
 }) {
-  (window as any).loupePage = {
+  (window as Window & { loupePage?: object }).loupePage = {
     /** The plain Reading that is shown, or null. */
     reading: picture.reading,
     cellRect: picture.cellRect,

@@ -2,7 +2,7 @@
 import { LoupeError } from "../engine/errors.ts";
 
 async function fetchFile(url: string, signal: AbortSignal): Promise<Response> {
-  const response = await fetch(url, { signal }).catch((error) => {
+  const response = await fetch(url, { signal }).catch((error: Error) => {
     throw new LoupeError("network", `${url} could not be downloaded: ${error.message}`);
   });
   if (!response.ok) {
@@ -28,5 +28,6 @@ export async function fetchModel(model_url: string, signal: AbortSignal) {
     text("tokenizer.json"),
     fetchFile(`${model_url}model.safetensors`, signal),
   ]);
+  if (!response.body) throw new LoupeError("network", `${response.url} has no content.`);
   return { config, tokenizer, weights: response.body, weights_bytes: bodyBytes(response) };
 }

@@ -1,6 +1,6 @@
 /** The models that the page names, with the sizes that their configs state: the bundled one, GPT-2 in every size, GPT-Neo, CTRL. */
 import { addressText } from "./hub-address.ts";
-import type { Address } from "./hub-address.ts";
+import type { Address } from "../lib/model.ts";
 
 export interface Entry {
   name: string;

@@ -1,7 +1,6 @@
 /** Which model of the hub is meant: `owner/name`, `owner/name@revision`, or an address copied from the hub's site. */
 import { LoupeError } from "../engine/errors.ts";
-
-export type Address = { id: string; revision: string };
+import type { Address } from "../lib/model.ts";
 
 export const DEFAULT_REVISION = "main";
 

@@ -1,15 +1,7 @@
 /** One request to the hub, and what a refusal means: a Fault if another attempt may help, otherwise a LoupeError. */
 import { LoupeError } from "../engine/errors.ts";
 import { Fault, throwIfAborted } from "./retry.ts";
-
-export interface Hub {
-  /** its address, without a slash at the end */
-  base: string;
-  /** the first wait before another attempt */
-  retry_ms: number;
-  /** how long no byte may come */
-  stall_ms: number;
-}
+import type { Hub } from "../engine/protocol.ts";
 
 export interface HubFile {
   url: string;

@@ -6,9 +6,10 @@ import { checkedAddress } from "./hub-address.ts";
 import { LoupeError, codeOf } from "../engine/errors.ts";
 import { fetchText, peek } from "./resumable-stream.ts";
 import { FORMATS, shardsOf } from "./weights.ts";
-import type { Address } from "./hub-address.ts";
-import type { Hub, HubFile } from "./hub-request.ts";
+import type { HubFile } from "./hub-request.ts";
 import type { Watch } from "./retry.ts";
+import type { Address } from "../lib/model.ts";
+import type { Hub } from "../engine/protocol.ts";
 
 /** The text of tokenizer.json, or of the two files that older models have. */
 export type Tokenizer = string | { vocab: string; merges: string };
@@ -35,11 +36,15 @@ const countOrNull = (value: unknown) => (Number.isSafeInteger(value) && Number(v
 
 function parseListing(text: string): Listing | null {
   try {
-    const { sha, siblings } = JSON.parse(text);
-    if (!/^[0-9a-f]{40,64}$/.test(sha)) return null;
-    const sizes = new Map();
+    const { sha, siblings } = JSON.parse(text) as {
+      sha: unknown;
+      siblings: { rfilename: unknown; size?: unknown; lfs?: { size?: unknown; sha256?: unknown } | null }[];
+    };
+    if (typeof sha !== "string" || !/^[0-9a-f]{40,64}$/.test(sha)) return null;
+    const sizes: Listing["sizes"] = new Map();
     for (const { rfilename, size, lfs } of siblings) {
-      const sha256 = /^[0-9a-f]{64}$/.test(lfs?.sha256) ? lfs.sha256 : null;
+      const digest = String(lfs?.sha256);
+      const sha256 = /^[0-9a-f]{64}$/.test(digest) ? digest : null;
       sizes.set(String(rfilename), { bytes: countOrNull(lfs?.size ?? size), sha256 });
     }
     return { sha, sizes };

@@ -1,27 +1,12 @@
 /** Opens a model in the engine, beside the one in use, and keeps it on the way if that is wanted and possible. */
 import { gather } from "./resolve.ts";
+import type { Loupe } from "../../src/web/types.d.ts";
 import { codeOf } from "../engine/errors.ts";
 import { throwIfAborted } from "./retry.ts";
 import { findKept, startKeeping } from "./model-store.ts";
-import type { Parts, Places, Source } from "./resolve.ts";
-
-/** How an opening goes on, for the bar. */
-export type Step =
-  | { step: "look-up" }
-  | { step: "load"; verb: string; name: string; received: number; total: number | null; tensor: string }
-  | { step: "wait"; ms: number; reason: string }
-  | { step: "prepare"; name: string };
-
-/** Why a loaded model is not kept: the platform's name for it, and its words. */
-export type Refusal = { name: string; message: string };
-
-/** What is in use, and how to come by it again. */
-export type InUse = {
-  source: Source;
-  name: string;
-  precision: "f16" | "f32";
-  address: { id: string; revision: string } | null;
-};
+import type { Parts, Places } from "./resolve.ts";
+import type { InUse, Source } from "../lib/model.ts";
+import type { Refusal, Step } from "../engine/protocol.ts";
 
 const refusalOf = (error: unknown): Refusal => {
   const { name, message } = error as Error;
@@ -36,7 +21,7 @@ async function canReopen(in_use: InUse | null) {
   return source.kind === "kept" && (await findKept(source.key))?.about.state === "whole";
 }
 
-async function placeFor(loupe: any, parts: Parts) {
+async function placeFor(loupe: Loupe, parts: Parts) {
   const { place, name, config, tokenizer, precision, total } = parts;
   if (!place || config === null || tokenizer === null) return null;
   const { kept_bytes, parameters } = await loupe.plan({ config, precision });
@@ -60,7 +45,7 @@ async function placeFor(loupe: any, parts: Parts) {
 
 /** @param opening the engine, which may still be on its way */
 export async function openModel(
-  opening: Promise<any>,
+  opening: Promise<Loupe>,
   source: Source,
   {
     places,
@@ -97,7 +82,7 @@ export async function openModel(
   let refusal: Refusal | null = null;
   const shelf =
     keep && place
-      ? await placeFor(loupe, parts).catch((error) => {
+      ? await placeFor(loupe, parts).catch((error: { code?: unknown }) => {
           // A model that the engine cannot take has a code; a store that refuses has none, and stops nothing.
           if (typeof error.code === "string") throw error;
           refusal = refusalOf(error);
@@ -121,7 +106,7 @@ export async function openModel(
       keep: shelf?.file ?? null,
       release,
       signal,
-      onProgress: ({ received, total, tensor }: any) => {
+      onProgress: ({ received, total, tensor }) => {
         total ??= parts.total ?? null;
         has_come = true;
         onStep(

@@ -4,37 +4,9 @@
  * So a crash or a closed tab leaves at most an unfinished model, and never a broken one.
  */
 import { LoupeError } from "../engine/errors.ts";
-import type { Address } from "./hub-address.ts";
 import type { Tokenizer } from "./hub.ts";
-
-export interface HubOrigin {
-  kind: "hub";
-  id: string;
-  revision: string;
-  commit: string | null;
-  /** of the weights, where there is no commit */
-  etags: (string | null)[];
-}
-export type FilesOrigin = { kind: "files"; names: string[] };
-
-export interface About {
-  version: 1;
-  state: "partial" | "whole";
-  name: string;
-  source: HubOrigin | FilesOrigin;
-  precision: "f16" | "f32";
-  parameters: number;
-  /** of the files that it is made from */
-  source_bytes: number | null;
-  /** of the kept weights: planned while partial */
-  bytes: number;
-  /** of the kept weights' data, once whole */
-  sha256: string | null;
-  /** ISO date */
-  changed_at: string;
-}
-/** `bytes`: on the disk now. */
-export type Kept = { key: string; about: About; config: string | null; bytes: number };
+import type { Address } from "../lib/model.ts";
+import type { About, Kept } from "../engine/protocol.ts";
 
 /** Handles that block, as only workers have. */
 export type SyncHandle = {
@@ -45,6 +17,10 @@ export type SyncHandle = {
   flush(): void;
   close(): void;
 };
+
+/** What workers have besides, in the types of a page. */
+type InWorker = FileSystemFileHandle & { createSyncAccessHandle: () => Promise<SyncHandle> };
+type Iterated = FileSystemDirectoryHandle & { entries: () => AsyncIterable<[string, FileSystemHandle]> };
 
 const [CONFIG, TOKENIZER, WEIGHTS, ABOUT] = ["config.json", "tokenizer.json", "model.safetensors", "about.json"];
 /** What older models have instead of a tokenizer.json. */
@@ -60,7 +36,7 @@ async function modelsFolder() {
 }
 
 const lock = async (folder: FileSystemDirectoryHandle, name: string): Promise<SyncHandle> =>
-  ((await folder.getFileHandle(name, { create: true })) as any).createSyncAccessHandle();
+  ((await folder.getFileHandle(name, { create: true })) as InWorker).createSyncAccessHandle();
 
 /** Writes by a blocking handle, which every engine has in workers. */
 async function writeText(folder: FileSystemDirectoryHandle, name: string, text: string) {
@@ -97,7 +73,7 @@ async function writeTokenizer(folder: FileSystemDirectoryHandle, tokenizer: Toke
 
 async function readAbout(folder: FileSystemDirectoryHandle): Promise<About | null> {
   try {
-    const about = JSON.parse(await (await fileIn(folder, ABOUT)).text());
+    const about = JSON.parse(await (await fileIn(folder, ABOUT)).text()) as About;
     return about.version === 1 && ["partial", "whole"].includes(about.state) && about.source ? about : null;
   } catch {
     return null;
@@ -115,8 +91,9 @@ const holds = (folder: FileSystemDirectoryHandle, name: string) =>
 export async function listKept(): Promise<Kept[]> {
   const models = await modelsFolder().catch(() => null);
   if (!models) return [];
-  const kept = [];
-  for await (const [key, folder] of (models as any).entries()) {
+  const kept: Kept[] = [];
+  for await (const [key, handle] of (models as Iterated).entries()) {
+    const folder = handle as FileSystemDirectoryHandle;
     const about = await readAbout(folder);
     const file = await fileIn(folder, WEIGHTS).catch(() => null);
     const config = await fileIn(folder, CONFIG).then(
@@ -189,7 +166,7 @@ export async function startKeeping(key: string, about: About, texts: { config: s
     close();
     await models.removeEntry(key, { recursive: true }).catch(() => {});
   };
-  let goes_on = false;
+  let goes_on;
   try {
     goes_on = goesOn(await readAbout(folder), about);
     await writeText(folder, ABOUT, JSON.stringify(about));

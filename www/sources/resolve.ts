@@ -6,22 +6,11 @@ import { fetchTokenizer, lookUp } from "./hub.ts";
 import { LoupeError } from "../engine/errors.ts";
 import { findKept, hubKey, openKept } from "./model-store.ts";
 import { openFile } from "./resumable-stream.ts";
+import type { LoadOptions } from "../../src/web/types.d.ts";
 import type { Watch } from "./retry.ts";
 import type { Tokenizer } from "./hub.ts";
-import type { FilesOrigin, HubOrigin } from "./model-store.ts";
-import type { Hub } from "./hub-request.ts";
-
-export type Precision = "f16" | "f32";
-
-/**
- * What to open. A kept model that is unfinished is resumed; its hub files come from the same commit. `wants_part`:
- * whatever of it there is
- */
-export type Source =
-  | { kind: "bundled" }
-  | { kind: "kept"; key: string }
-  | { kind: "hub"; id: string; revision: string }
-  | { kind: "files"; name: string; files: File[]; wants_part?: boolean };
+import type { FilesOrigin, HubOrigin, Settings } from "../engine/protocol.ts";
+import type { Precision, Source } from "../lib/model.ts";
 
 export interface Parts {
   name: string;
@@ -32,7 +21,7 @@ export interface Parts {
   /** a partial model, for the atlas; it is never kept */
   is_part?: boolean;
   /** as `load` takes them */
-  weights: any;
+  weights: LoadOptions["weights"];
   /** bytes of the weights */
   total: number | undefined;
   precision: Precision;
@@ -45,7 +34,7 @@ export interface Parts {
   kept?: string;
 }
 
-export type Places = { bundled_url: string; hub: Hub };
+export type Places = Pick<Settings, "bundled_url" | "hub">;
 
 const opener = (file: File) => ({ open: (from: number) => file.slice(from).stream(), bytes: file.size || null });
 

@@ -5,8 +5,9 @@
 import { LoupeError, codeOf } from "../engine/errors.ts";
 import { Fault, createPatience } from "./retry.ts";
 import { changed, request, within } from "./hub-request.ts";
-import type { Hub, HubFile } from "./hub-request.ts";
+import type { HubFile } from "./hub-request.ts";
 import type { Watch } from "./retry.ts";
+import type { Hub } from "../engine/protocol.ts";
 
 /** Servers mark the same file differently when they compress it. */
 const sameContent = (etag: string) => etag.replace(/^W\//, "").replace(/-(gzip|br)"$/, '"');

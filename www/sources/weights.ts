@@ -34,7 +34,7 @@ export const formatOf = (name: string) =>
 export function shardsOf(text: string, what: string, format: Format) {
   let names: string[] = [];
   try {
-    names = [...new Set(Object.values(JSON.parse(text).weight_map).map(String))].sort();
+    names = [...new Set(Object.values((JSON.parse(text) as { weight_map: object }).weight_map).map(String))].sort();
   } catch {
     /* reported below */
   }

@@ -2,6 +2,8 @@
  * What the address bar remembers, each part only where it is not as usual: the model, the text or texts, the view, the
  * switches, the pinned cell, the followed tokens, the theme; of the atlas the view with its options, and what is selected.
  */
+import { THEMES } from "../lib/themes.ts";
+import type { ThemeChoice } from "../lib/themes.ts";
 import { addressOf, addressText } from "../sources/hub-address.ts";
 import { DEFAULT_TEXT } from "../reading/examples.ts";
 import { pack, unpack } from "./text-packing.ts";
@@ -9,8 +11,6 @@ import { parseSwitches, writeSwitches } from "./options.ts";
 import { VIEWS, viewNamed } from "../reading/views.ts";
 import type { View } from "../reading/views.ts";
 import type { Switches } from "./options.ts";
-
-export const THEMES = ["auto", "light", "dark"] as const;
 
 export interface PageState {
   /** its address on the hub, null for the bundled one and for files */
@@ -28,7 +28,7 @@ export interface PageState {
   groups: number[][];
   /** which of the groups the tracked views show */
   tracked: number;
-  theme: (typeof THEMES)[number];
+  theme: ThemeChoice;
   /** the view of the atlas that is open; null for the lens */
   atlas: string | null;
   /** of its views */
@@ -67,7 +67,7 @@ export const formatGroups = (groups: number[][]) => groups.map((group) => group.
 
 export async function parseHash(hash: string): Promise<PageState> {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
-  const theme = fields.get("theme") as any;
+  const theme = fields.get("theme") as ThemeChoice;
   const model = addressOf(fields.get("model"));
   const textOf = async (plain: string, packed: string) => {
     const squeezed = fields.get(packed);

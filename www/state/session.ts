@@ -6,10 +6,9 @@ import { alignedColumns, comparisonOf, targetsOf } from "../reading/comparison.t
 import { codeOf } from "../engine/errors.ts";
 import { areAlike } from "../reading/reading.ts";
 import type { Asked, PlainReading } from "../reading/reading.ts";
-import type { Refusal, Step } from "../sources/load.ts";
 import type { Engine } from "../engine/client.ts";
-import type { Source } from "../sources/resolve.ts";
-import type { InUseFacts } from "../engine/worker.ts";
+import type { Refusal, Step } from "../engine/protocol.ts";
+import type { ModelInUse, Source } from "../lib/model.ts";
 
 export type How = { precision: "f16" | "f32"; keep: boolean };
 export type Failure = { code: string; message: string };
@@ -29,7 +28,7 @@ export function createSession(
     /** `is_first`: there is none to read with meanwhile */
     opening: (source: Source, is_first: boolean) => void;
     step: (step: Step) => void;
-    opened: (facts: InUseFacts, refusal: Refusal | null, source: Source) => void;
+    opened: (facts: ModelInUse, refusal: Refusal | null, source: Source) => void;
     /** another model is in use or about to be */
     notOpened: (failure: Failure, source: Source, how: How) => void;
     busy: () => void;
@@ -45,7 +44,7 @@ export function createSession(
   let is_fresh = false;
   let loaded = false;
   /** The model that readings are made with. */
-  let model: InUseFacts | null = null;
+  let model: ModelInUse | null = null;
   /** What is to be read: the newest text, or the ids of one. */
   let wanted: string | Uint32Array | null = null;
   let pause: ReturnType<typeof setTimeout> | undefined;

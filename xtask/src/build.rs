@@ -124,18 +124,3 @@ fn check_size(wasm: &Path) -> Outcome {
     }
     Ok(())
 }
-
-fn copy(from: &Path, to: &Path) -> Outcome {
-    let failed = |e: std::io::Error| format!("{}: {e}", from.display());
-    fs::create_dir_all(to).map_err(failed)?;
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            fs::copy(entry.path(), target).map_err(failed)?;
-        }
-    }
-    Ok(())
-}

@@ -40,13 +40,19 @@ impl Count {
         }
     }
 
-    /// Adds "pass 3" and "fail 1" of the last lines of Node's test runner.
-    fn read_node(&mut self, line: &str) {
-        let words: Vec<&str> = line.split(' ').collect();
-        match words[..] {
-            [_, "pass", n] => self.passed += n.parse::<i64>().unwrap_or(0),
-            [_, "fail", n] => self.failed += n.parse::<i64>().unwrap_or(0),
-            _ => {}
+    /// Adds the line "Tests  1 failed | 3 passed (4)" of Vitest.
+    fn read_vitest(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words.first() != Some(&"Tests") {
+            return;
+        }
+        for pair in words.windows(2) {
+            let n = pair[0].parse::<i64>().unwrap_or(0);
+            match pair[1] {
+                "passed" => self.passed += n,
+                "failed" => self.failed += n,
+                _ => {}
+            }
         }
     }
 }
@@ -163,7 +169,9 @@ fn page(count: &mut Count) -> Outcome {
     build::build()?;
     build::crashing_engine()?;
     run("npm", &["run", "--silent", "check"], &[])?;
-    watch("npm", &["run", "--silent", "unit"], &[], |line| count.read_node(line))?;
+    run("npm", &["run", "--silent", "lint"], &[])?;
+    let plain = [("NO_COLOR", "1".into())];
+    watch("npm", &["run", "--silent", "unit"], &plain, |line| count.read_vitest(line))?;
     let args = ["--no-install", "playwright", "test"];
     watch("npx", &args, &[], |line| count.read(line))
 }

@@ -240,6 +240,6 @@ test("control characters of a token do not reach a table raw", () => {
   };
   const csv = csvOf(odd, { made_by: "a test", model: {}, adapter: {} });
   assert.ok(csv.includes("a␔␡b\tc\n") && csv.includes("61 14"));
-  // eslint-disable-next-line no-control-regex
+
   assert.doesNotMatch(csv, /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/);
 });

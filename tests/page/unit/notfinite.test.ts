@@ -55,7 +55,11 @@ test("it agrees with nothing, not even with another one, and has no rank", () =>
 test("trajectories leave it out", () => {
   assert.deepEqual(topOfColumn(reading, 0), [1]);
   assert.deepEqual(defaultIds(reading, { tap: 1, position: 0 }, "positions"), [1]);
-  assert.ok(Number.isNaN(measured("rank", { logit: Float32Array.of(NaN), logprob: Float32Array.of(NaN), rank: Float32Array.of(0) }, 0)));
+  assert.ok(
+    Number.isNaN(
+      measured("rank", { logit: Float32Array.of(NaN), logprob: Float32Array.of(NaN), rank: Float32Array.of(0) }, 0),
+    ),
+  );
   const track = (logprob: number[]) => ({ logprob, logit: logprob, rank: logprob.map(() => 1) }) as any;
   const tracks = new Map([
     [3, track([-5, NaN])],

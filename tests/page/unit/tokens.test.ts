@@ -22,7 +22,7 @@ import {
   straysOf,
 } from "../../../www/atlas/stats/returned-tokens.ts";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../../../www/atlas/stats/cost.ts";
-import { countTokens, cutOf, piecesOf } from "../../../www/atlas/stats/token-counts.ts";
+import { countTokens, cutOf, piecesOf } from "../../../www/atlas/token-counts.ts";
 import { densest } from "../../../www/atlas/stats/densest.ts";
 import { pixelsOf } from "../../../www/atlas/matrix/frame.ts";
 import {
@@ -42,7 +42,7 @@ import {
 } from "../../../www/atlas/matrix/viewport.ts";
 import { lengthQuestion } from "../../../www/atlas/stats/norm-question.ts";
 import { logTicks } from "../../../www/graphics/log-ticks.ts";
-import { coarser, descending, parseIndices, samplesOf, strideFor } from "../../../www/atlas/matrix/orders.ts";
+import { coarser, descending, parseIndices, samplesOf, strideFor } from "../../../www/atlas/stats/orders.ts";
 import { positionProblem, settingWords } from "../../../www/atlas/stats/zero-layer-text.ts";
 import { pickedCells, pickedWords } from "../../../www/lens/figure/legend-words.ts";
 

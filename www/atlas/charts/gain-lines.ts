@@ -1,4 +1,5 @@
 /** The gains of one channel over the blocks: a line for ln_1 and one for ln_2; ln_f, of another size, as a number. */
+import { chartLegend } from "../../ui/chart-legend.ts";
 import { element } from "../../ui/dom.ts";
 import { significant } from "../../lib/format.ts";
 import { curvesOf } from "./stat-charts.ts";
@@ -25,15 +26,8 @@ export function gainLines(
       ? [{ x: Number(block), y: weight[c], series: norm, css, title: `${name}: ${significant(weight[c])}` }]
       : [];
   });
-  const legend = element(
-    "ul",
-    "series",
-    ...NORMS.filter(({ name }) => points.some(({ series }) => series === name)).map(({ name, css }) => {
-      const key = element("span", "series-key");
-      key.style.background = css;
-      return element("li", "", key, name);
-    }),
-  );
+  const drawn = NORMS.filter(({ name }) => points.some(({ series }) => series === name));
+  const legend = chartLegend(drawn);
   const last = gains.find(({ name }) => name === "ln_f");
   if (last) legend.append(element("li", "muted", `ln_f ${significant(last.weight[c])}`));
   const n_blocks = Math.max(0, ...points.map(({ x }) => x + 1));

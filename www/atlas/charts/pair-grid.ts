@@ -2,7 +2,7 @@
 import { button, element } from "../../ui/dom.ts";
 import { columnOf } from "../stats/maths.ts";
 import { pairsOf } from "../stats/pairs.ts";
-import type { Stage } from "../views/index.ts";
+import type { Stage } from "../types.ts";
 import type { Pair } from "../stats/pairs.ts";
 
 /** What the engine said. */

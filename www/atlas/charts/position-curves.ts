@@ -1,11 +1,12 @@
 /** wpe against the position for some channels; those of low variance on an axis of their own, where they can be seen. */
+import { seriesKey } from "../../ui/chart-legend.ts";
 import { button, element } from "../../ui/dom.ts";
-import { colourOf } from "../../lens/panels/charts.ts";
+import { colourOf } from "../../graphics/series.ts";
 import { columnOf } from "../stats/maths.ts";
 import { mostActive, parseChannels } from "../stats/pairs.ts";
 import { curvesOf } from "./stat-charts.ts";
 import { numberField } from "../../ui/fields.ts";
-import type { Stage } from "../views/index.ts";
+import type { Stage } from "../types.ts";
 
 /** What the engine said. */
 export type Known = { wpe_std: Float32Array; positions: Float32Array; heavy: Uint8Array };
@@ -64,12 +65,10 @@ export function createCurves({ ask, selection, options, card }: Stage) {
       c === selection.channel ? "var(--accent)" : COLOURS[Math.max(0, all.indexOf(c)) % COLOURS.length];
     names.replaceChildren(
       ...channels.map((c) => {
-        const key = element("span", "series-key");
-        key.style.background = cssOf(c);
         const item = element(
           "li",
           c === selection.channel ? "chosen" : "",
-          key,
+          seriesKey(cssOf(c)),
           button("legend-toggle", `channel ${c}`, () => selection.set_channel(c)),
         );
         if (all.length > 1 && all.includes(c)) {
@@ -81,7 +80,7 @@ export function createCurves({ ask, selection, options, card }: Stage) {
       }),
     );
     const points = channels.flatMap((c) =>
-      Array.from(columnOf((known as any).positions, n_embd(), c), (y, x) => ({
+      Array.from(columnOf(known?.positions ?? new Float32Array(0), n_embd(), c), (y, x) => ({
         x,
         y,
         series: String(c),

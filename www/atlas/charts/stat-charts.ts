@@ -1,6 +1,6 @@
 /** The atlas' statistical charts: histograms and curves, by Observable Plot. */
 import { axisX, axisY, dot, gridX, gridY, line, rectY, ruleX, ruleY, text } from "@observablehq/plot";
-import { chart } from "../../lens/panels/charts.ts";
+import { chart } from "../../graphics/plot.ts";
 import { logLabel } from "../../graphics/axes.ts";
 
 export type CurvePoint = { x: number; y: number; series: string; css: string; title?: string };
@@ -69,7 +69,8 @@ export function histogramOf(
           fill: css,
           fillOpacity: 0.8,
           inset: 0.3,
-          title: (bin) => `${bin.count} ${unit} from ${logLabel(bin.from)} to ${logLabel(bin.to)}`,
+          title: (bin: { count: number; from: number; to: number }) =>
+            `${bin.count} ${unit} from ${logLabel(bin.from)} to ${logLabel(bin.to)}`,
         }),
         ...(chosen !== null ? [ruleX([chosen], { stroke: "var(--accent)", strokeWidth: 2 })] : []),
         ruleY([0], { stroke: "var(--line)" }),

@@ -1,7 +1,8 @@
 /** The statistical charts of the atlas' views of tokens, by Observable Plot. */
 import { axisX, axisY, barY, dot, gridY, line, ruleX, ruleY, text } from "@observablehq/plot";
-import { element } from "../../ui/dom.ts";
-import { chart, colourOf } from "../../lens/panels/charts.ts";
+import { seriesKey } from "../../ui/chart-legend.ts";
+import { chart } from "../../graphics/plot.ts";
+import { colourOf } from "../../graphics/series.ts";
 import { logLabel } from "../../graphics/axes.ts";
 import { outlineOf } from "../stats/bins.ts";
 import { logTicks } from "../../graphics/log-ticks.ts";
@@ -9,13 +10,6 @@ import { logTicks } from "../../graphics/log-ticks.ts";
 /** Where a log axis of counts ends: below one, so that a single one can be seen. */
 const LOG_FLOOR = 0.7;
 const count = (y: number) => (Number.isInteger(y) || y >= 1 ? y.toLocaleString("en") : "");
-
-/** A line's colour in a legend. */
-function keyOf(series: number) {
-  const key = element("span", "series-key");
-  key.style.background = colourOf(series);
-  return key;
-}
 
 /** Histograms as steps. */
 export function stepsChart({
@@ -79,7 +73,7 @@ export function stepsChart({
     },
     label,
   );
-  return { svg, keys: counts.map((_, series) => keyOf(series)) };
+  return { svg, keys: counts.map((_, series) => seriesKey(colourOf(series))) };
 }
 
 /** Singular values, the largest first, with the shown directions marked. */
@@ -130,7 +124,7 @@ export function singularChart({
           y: "y",
           r: values.length > 300 ? 1.6 : 2.2,
           fill: "var(--series-0)",
-          title: ({ x, y }) => `direction ${x}: singular value ${y.toPrecision(5)}`,
+          title: ({ x, y }: { x: number; y: number }) => `direction ${x}: singular value ${y.toPrecision(5)}`,
         }),
         ruleX(chosen, { x: "x", stroke: "var(--accent)", strokeOpacity: 0.35 }),
         // Below the curve, on either side of their lines, as neighbours stand two pixels apart.
@@ -150,7 +144,7 @@ export function singularChart({
           y: "y",
           r: 4,
           fill: "var(--accent)",
-          title: ({ x, y }) => `direction ${x}: singular value ${y.toPrecision(5)}`,
+          title: ({ x, y }: { x: number; y: number }) => `direction ${x}: singular value ${y.toPrecision(5)}`,
         }),
       ],
     },

@@ -5,9 +5,10 @@ import { swatch } from "../../graphics/colormaps.ts";
 import { decimal } from "../../lib/format.ts";
 import { placeOf, seen } from "./axis.ts";
 import { EDGE, ROOM, drawnOf, gridOf } from "./viewport.ts";
-import { coarser } from "./orders.ts";
+import { coarser } from "../stats/orders.ts";
 import type { Theme } from "../../graphics/colormaps.ts";
-import type { Mark, Palette, TextMark } from "../../lens/figure/scene.ts";
+import { textMark } from "../../graphics/marks.ts";
+import type { Mark, Palette, TextMark } from "../../graphics/marks.ts";
 import type { Axis } from "./axis.ts";
 import type { Place, Window } from "./viewport.ts";
 
@@ -85,16 +86,8 @@ export function pixelsOf(frame: Frame): {
     : { width: n, height: m, pixels, x: along.from, y: beside.from, across: along.length, down: beside.length };
 }
 
-const text = (mark: Partial<TextMark> & { x: number; y: number; text: string; fill: string }): Mark => ({
-  kind: "text",
-  size: LABEL_SIZE,
-  mono: false,
-  bold: false,
-  align: "left",
-  tilt: false,
-  max_width: Infinity,
-  ...mark,
-});
+const text = (mark: Pick<TextMark, "x" | "y" | "text" | "fill"> & Partial<TextMark>): Mark =>
+  textMark({ size: LABEL_SIZE, mono: false, ...mark });
 
 /**
  * Where labels stand along an axis: one at every cell if there is room, else round places.

@@ -1,7 +1,11 @@
 /** What a hand does to the token matrix: wheel and fingers (d3-zoom), the pointer over it, clicks, keys. */
 import { pointers, select } from "d3-selection";
 import { zoom, zoomIdentity } from "d3-zoom";
-import type { ZoomBehavior } from "d3-zoom";
+import { beginsGesture } from "../../ui/gesture.ts";
+import type { D3ZoomEvent, ZoomTransform } from "d3-zoom";
+
+/** d3-zoom keeps the transform of an element in a field of it. */
+type Zoomed = HTMLCanvasElement & { __zoom: ZoomTransform };
 
 const STEP_FACTOR = 1.6;
 /** Cells at once with Shift. */
@@ -27,14 +31,9 @@ export function createHeatGestures(
   },
 ) {
   let last = zoomIdentity;
-  const gesture = (zoom() as ZoomBehavior<HTMLCanvasElement, unknown>)
-    .filter((event) => {
-      // As in the clouds: a page that stops scrolling under the pointer is a nuisance.
-      if (event.type === "wheel") return event.ctrlKey || event.metaKey || document.activeElement === canvas;
-      if (event.touches) return event.touches.length > 1;
-      return event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey;
-    })
-    .on("zoom", ({ transform, sourceEvent }) => {
+  const gesture = zoom<HTMLCanvasElement, unknown>()
+    .filter((event: MouseEvent | TouchEvent) => beginsGesture(event, canvas))
+    .on("zoom", ({ transform, sourceEvent }: D3ZoomEvent<HTMLCanvasElement, unknown>) => {
       if (!sourceEvent) return;
       const at = pointers(sourceEvent, canvas);
       const middle = (i: 0 | 1) => at.reduce((sum, point) => sum + point[i], 0) / Math.max(1, at.length);
@@ -45,7 +44,7 @@ export function createHeatGestures(
     .on("end", () => {
       // Only changes count: what the gesture has gathered begins anew, so that it never comes to a limit of its own.
       last = zoomIdentity;
-      (canvas as any).__zoom = zoomIdentity;
+      (canvas as Zoomed).__zoom = zoomIdentity;
     });
   select(canvas).call(gesture).on("dblclick.zoom", null);
 

@@ -29,7 +29,7 @@ import {
 import { drawsItself } from "../../export/card-sheet.ts";
 import type { RowStore } from "./rows.ts";
 import type { Part, Place, Window } from "./viewport.ts";
-import type { TextMark } from "../../lens/figure/scene.ts";
+import type { TextMark } from "../../graphics/marks.ts";
 import type { Frame } from "./frame.ts";
 
 /** what is shown, apart from which part of it */

@@ -1,6 +1,6 @@
 /** Which tokens and channels the matrix shows, in which order, as its options say. */
-import { descending, inOrder, parseIndices } from "./orders.ts";
-import type { Stage } from "../views/index.ts";
+import { descending, inOrder, parseIndices } from "../stats/orders.ts";
+import type { Stage } from "../types.ts";
 
 /** `values`: what it is ordered by, if not by number */
 export type Ordered = { order: Uint32Array; values: ArrayLike<number> | null; title: string };

@@ -1,6 +1,6 @@
 /** Which part of the token matrix is seen, and where its cells stand on the canvas. Pure. */
 import { cellAt, fitted, isWhole, panned, placeOf, rates, resized, seen, windowed, zoomed } from "./axis.ts";
-import { samplesOf, strideFor } from "./orders.ts";
+import { samplesOf, strideFor } from "../stats/orders.ts";
 import type { Axis } from "./axis.ts";
 
 /** places in the two orders */

@@ -1,7 +1,9 @@
 /** What a hand does to a cloud: zoom and move (d3-zoom), a rectangle, a click, the pointer over it, keys. */
 import { select } from "d3-selection";
 import { zoom, zoomIdentity } from "d3-zoom";
-import type { ZoomBehavior, ZoomTransform } from "d3-zoom";
+import { beginsGesture } from "../../ui/gesture.ts";
+import type { D3ZoomEvent } from "d3-zoom";
+import type { ZoomTransform } from "d3-zoom";
 
 export type Box = { left: number; top: number; right: number; bottom: number };
 
@@ -34,19 +36,20 @@ export function createGestures(
   },
 ) {
   const surface = select(canvas);
-  const scaling = (zoom() as ZoomBehavior<HTMLCanvasElement, unknown>)
+  const scaling = zoom<HTMLCanvasElement, unknown>()
     .scaleExtent([1, MAX_ZOOM])
-    .filter((event: any) => {
-      if (!on.can_zoom) return false;
-      // A page that stops scrolling under the pointer is a nuisance: the wheel zooms with Ctrl, or once the picture has the focus.
-      if (event.type === "wheel") return event.ctrlKey || event.metaKey || document.activeElement === canvas;
-      if (event.touches) return event.touches.length > 1;
-      return event.button === 0 && !event.shiftKey && !event.ctrlKey && !event.metaKey && !on.is_selecting();
-    })
-    .on("zoom", ({ transform }) => on.zoomed(transform));
+    .filter(
+      (event: MouseEvent | TouchEvent) =>
+        on.can_zoom && beginsGesture(event, canvas) && !(event.type === "mousedown" && on.is_selecting()),
+    )
+    .on("zoom", ({ transform }: D3ZoomEvent<HTMLCanvasElement, unknown>) => on.zoomed(transform));
   if (on.can_zoom) surface.call(scaling);
   const transition = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120;
-  const calm = () => (transition > 0 ? (surface as any).transition().duration(transition) : surface);
+  // d3-zoom takes a selection or a transition; without d3-transition a selection has none.
+  const calm = () => {
+    const { transition: start } = surface as { transition?: () => { duration: (ms: number) => typeof surface } };
+    return transition > 0 && start ? start.call(surface).duration(transition) : surface;
+  };
   let scale = 1;
 
   let from: { x: number; y: number } | null = null;
@@ -97,7 +100,7 @@ export function createGestures(
     if (event.altKey || event.metaKey || (event.ctrlKey && !is_enter)) return;
     const arrow = ARROWS[event.key];
     if (arrow && event.shiftKey && scale > 1)
-      scaling.translateBy(surface as any, (-arrow[0] * MOVE) / scale, (-arrow[1] * MOVE) / scale);
+      scaling.translateBy(surface, (-arrow[0] * MOVE) / scale, (-arrow[1] * MOVE) / scale);
     else if (arrow) on.step(...arrow);
     else if (on.can_zoom && (event.key === "+" || event.key === "=")) zoomBy(STEP);
     else if (on.can_zoom && event.key === "-") zoomBy(1 / STEP);
@@ -108,8 +111,8 @@ export function createGestures(
     event.stopPropagation();
   });
 
-  const zoomBy = (factor: number) => scaling.scaleBy(calm() as any, factor, on.focus());
-  const reset = () => scaling.transform(calm() as any, zoomIdentity);
+  const zoomBy = (factor: number) => scaling.scaleBy(calm(), factor, on.focus());
+  const reset = () => scaling.transform(calm(), zoomIdentity);
 
   return {
     zoomBy,

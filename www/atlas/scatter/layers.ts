@@ -6,7 +6,7 @@ import { axesOf } from "../../graphics/axes.ts";
 import { resolved, shades } from "../../graphics/css-colours.ts";
 import { placed } from "./labels.ts";
 import { opacityOf, paintPoints, pathsOf, radiusOf } from "./points.ts";
-import type { CloudData } from "./scatter.ts";
+import type { CloudData } from "./types.ts";
 import type { Box } from "./interactions.ts";
 import type { Places } from "./point-index.ts";
 

@@ -1,8 +1,10 @@
 /** What the colours of a cloud mean: classes that can be switched off, or a scale from the least to the greatest. */
+import { seriesKey } from "../../ui/chart-legend.ts";
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
-import { extentOf, shades } from "../../graphics/css-colours.ts";
-import type { CloudData } from "./scatter.ts";
+import { extentOf } from "../../lib/extent.ts";
+import { shades } from "../../graphics/css-colours.ts";
+import type { CloudData } from "./types.ts";
 
 export type Colours = NonNullable<CloudData["colours"]>;
 
@@ -12,11 +14,7 @@ const short = (value: number) =>
 export function createLegend(onHidden: (hidden: number[]) => void) {
   const list = element("ul", "series");
 
-  const key = (css: string, name: string, is_line: boolean) => {
-    const mark = element("span", is_line ? "series-key" : "series-key dot");
-    mark.style.background = css;
-    return [mark, name];
-  };
+  const key = (css: string, name: string, is_line: boolean) => [seriesKey(css, is_line ? "line" : "dot"), name];
 
   return {
     element: list,

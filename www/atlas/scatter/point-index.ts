@@ -2,11 +2,11 @@
 import { quadtree } from "d3-quadtree";
 import { zoomIdentity } from "d3-zoom";
 import { scaleFor } from "../../graphics/axes.ts";
-import { extentOf } from "../../graphics/css-colours.ts";
+import { extentOf } from "../../lib/extent.ts";
 import { groupsOf } from "./points.ts";
 import type { Quadtree } from "d3-quadtree";
 import type { ZoomTransform } from "d3-zoom";
-import type { CloudData } from "./scatter.ts";
+import type { CloudData } from "./types.ts";
 import type { Frame, Scale } from "../../graphics/axes.ts";
 import type { Box } from "./interactions.ts";
 

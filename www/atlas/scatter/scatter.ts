@@ -8,40 +8,16 @@ import { integer } from "../../lib/format.ts";
 import { cleared, createHead } from "./frame.ts";
 import { createLegend } from "./legend.ts";
 import { insideOf, paintLower, paintUpper } from "./layers.ts";
-import { N_SHADES, extentOf, shadesOf } from "../../graphics/css-colours.ts";
+import { extentOf } from "../../lib/extent.ts";
+import { N_SHADES, shadesOf } from "../../graphics/css-colours.ts";
 import { createGestures } from "./interactions.ts";
 import { createPlaces } from "./point-index.ts";
 import { drawsItself } from "../../export/card-sheet.ts";
 import type { Selection } from "../../state/selection.ts";
 import type { Box } from "./interactions.ts";
+import type { CloudData } from "./types.ts";
 
 export type Cloud = ReturnType<typeof createCloud>;
-
-export interface CloudData {
-  x: ArrayLike<number>;
-  y: ArrayLike<number>;
-  /** what each point stands for: a token or a channel; its index, if absent */
-  ids?: ArrayLike<number>;
-  x_label: string;
-  y_label: string;
-  x_kind?: "linear" | "log";
-  y_kind?: "linear" | "log";
-  /** instead of that of the points; what lies beyond stands on the edge */
-  x_extent?: [number, number];
-  y_extent?: [number, number];
-  colours?:
-    { classes: { name: string; css: string }[]; of: Uint8Array | null } | { label: string; values: ArrayLike<number> };
-  /** of a point */
-  name?: (id: number) => string;
-  /** what else there is to say of a point */
-  about?: (index: number) => string;
-  /** points whose names are always shown, by index */
-  labelled?: number[];
-  /** drawn as a line over the points, with names for its ends */
-  over?: { x: ArrayLike<number>; y: ArrayLike<number>; name: string; css: string; ends?: [string, string] };
-  /** while it is the same, the zoom stays */
-  key?: string;
-}
 
 const HEIGHT = 460;
 const IS_TOUCH = matchMedia("(pointer: coarse)").matches;

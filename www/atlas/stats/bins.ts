@@ -1,6 +1,6 @@
 /** Histograms that can be laid over each other: the same bins for all. Pure. */
 import { deviation, mean } from "d3-array";
-import { extentOf } from "../../graphics/css-colours.ts";
+import { extentOf } from "../../lib/extent.ts";
 
 /** @returns counts by series and bin; the last bin takes its upper edge in */
 export function sharedBins(series: ArrayLike<number>[], n_bins: number): { edges: number[]; counts: number[][] } {
@@ -8,7 +8,7 @@ export function sharedBins(series: ArrayLike<number>[], n_bins: number): { edges
   const [least, most] = [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
   const width = (most - least || 1) / n_bins;
   const counts = series.map((values) => {
-    const of = new Array(n_bins).fill(0);
+    const of = new Array<number>(n_bins).fill(0);
     for (let i = 0; i < values.length; i++) {
       if (Number.isFinite(values[i])) of[Math.min(n_bins - 1, Math.max(0, Math.floor((values[i] - least) / width)))]++;
     }

@@ -1,5 +1,5 @@
 /** How far each embedding is from the mean of all: the rows go by in pieces, so that wte is never held whole. */
-import type { Watch } from "../queries.ts";
+import type { Watch } from "../../engine/protocol.ts";
 
 const PIECE = 4096;
 

@@ -1,5 +1,5 @@
 /** What the gains show, in words, and which channels stand out. Pure. */
-import type { Gains } from "../queries.ts";
+import type { LayerNormGains as Gains } from "../../engine/protocol.ts";
 
 /** In median absolute deviations; for a normal cloud of a thousand, 5 are usual. */
 const MIN_DISTANCE = 9;

@@ -1,6 +1,6 @@
 /** What the atlas computes on the page from the engine's arrays. Pure. */
 import { median } from "d3-array";
-import type { Gains } from "../queries.ts";
+import type { LayerNormGains as Gains } from "../../engine/protocol.ts";
 
 /**
  * Above it the channels that carry the position, below it the others. `low` and `high`: logarithms (base 10) of the
@@ -49,7 +49,7 @@ export function histogram(
   let [least, most] = extent ? (log ? extent.map(Math.log10) : extent) : [Infinity, -Infinity];
   if (!extent) for (const value of at) [least, most] = [Math.min(least, value), Math.max(most, value)];
   const width = (most - least || 1) / n_bins;
-  const counts = new Array(n_bins).fill(0);
+  const counts = new Array<number>(n_bins).fill(0);
   for (const value of at)
     if (value >= least && value <= most) counts[Math.min(n_bins - 1, Math.floor((value - least) / width))]++;
   const edge = (i: number) => (log ? 10 ** (least + i * width) : least + i * width);
@@ -63,7 +63,7 @@ export function histogram(
 export function runningMedian(xs: number[], ys: number[], n_neighbours: number) {
   const order = xs.map((_, i) => i).sort((a, b) => xs[a] - xs[b]);
   const half = Math.floor(n_neighbours / 2);
-  const out = new Array(xs.length);
+  const out = new Array<number>(xs.length);
   order.forEach((i, place) => {
     const from = Math.max(0, Math.min(place - half, order.length - n_neighbours));
     out[i] = median(order.slice(from, from + n_neighbours), (j) => ys[j]) ?? NaN;

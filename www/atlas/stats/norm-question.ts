@@ -1,6 +1,6 @@
 /** Are the longest and shortest embeddings more extreme on a direction than their length alone explains? Pure. */
 import { mean, median, quantileSorted } from "d3-array";
-import { descending } from "../matrix/orders.ts";
+import { descending } from "./orders.ts";
 
 /** The middle of all tokens, outside of which one is extreme. */
 const CENTRAL = [0.025, 0.975];

@@ -6,7 +6,7 @@ import { themeNow } from "../../graphics/css-colours.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
 import { createCounts } from "./counts.ts";
-import type { Shown, Stage, View } from "./index.ts";
+import type { Shown, Stage, View } from "../types.ts";
 
 export const view: View = { name: "candidates", title: "Frequency candidates", needs: ["wte"], create };
 

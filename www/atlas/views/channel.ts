@@ -7,7 +7,7 @@ import { curvesOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
 import { numberField } from "../../ui/fields.ts";
 import type { Gains } from "../queries.ts";
-import type { Stage, View } from "./index.ts";
+import type { Stage, View } from "../types.ts";
 
 export type Row = { place: number; id: number; shown: string; value: number; norm: number };
 

@@ -6,7 +6,7 @@ import { histogramOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
 import type { Gap } from "../stats/maths.ts";
 import type { Channels } from "../queries.ts";
-import type { Stage, View } from "./index.ts";
+import type { Stage, View } from "../types.ts";
 
 export type Row = { c: number; wte_mean: number; wte_std: number; wpe_mean: number; wpe_std: number; heavy: number };
 

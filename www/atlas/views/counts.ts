@@ -1,11 +1,11 @@
 /** How often each token stands in a text of the visitor's own: a file, dropped or chosen, or what is pasted. It stays on this page. */
 import { button, element } from "../../ui/dom.ts";
 import { bytes, integer, percent } from "../../lib/format.ts";
-import { countTokens } from "../stats/token-counts.ts";
-import { descending } from "../matrix/orders.ts";
-import { markPicked, tokenButton } from "../../ui/paged-table.ts";
-import type { Stage } from "./index.ts";
-import type { Counted } from "../stats/token-counts.ts";
+import { countTokens } from "../token-counts.ts";
+import { descending } from "../stats/orders.ts";
+import { markPicked, tokenButton } from "../paged-table.ts";
+import type { Stage } from "../types.ts";
+import type { Counted } from "../token-counts.ts";
 
 const MAX_BYTES = 64 << 20;
 const N_MOST = 12;

@@ -2,13 +2,13 @@
 import { element } from "../../ui/dom.ts";
 import { decimal, significant } from "../../lib/format.ts";
 import { createLegend } from "../scatter/legend.ts";
-import { extentOf } from "../../graphics/css-colours.ts";
+import { extentOf } from "../../lib/extent.ts";
 import { largestGainWords, standsOut } from "../stats/gain-summary.ts";
 import { heavyOf, robustDistance } from "../stats/maths.ts";
 import { checkbox, segments } from "../../ui/fields.ts";
 import type { Cloud } from "../scatter/scatter.ts";
-import type { Channels, Gains } from "../queries.ts";
-import type { Stage, View } from "./index.ts";
+import type { Gains } from "../queries.ts";
+import type { Stage, View } from "../types.ts";
 
 const HEIGHT = 168;
 const LARGE = 420;
@@ -77,7 +77,7 @@ function create({ ask, options, card, cloud }: Stage) {
   async function show() {
     const found = await figure.run((watch) => Promise.all([ask.gains(watch), ask.channels(watch)]));
     if (!found) return;
-    const [all, { wpe_std }] = found as [Gains[], Channels];
+    const [all, { wpe_std }] = found;
     const norm = options.get("norm") ?? "";
     // A partial model may have only some of them.
     const there = NORMS.filter((each) => all.some(({ name }) => name.endsWith(each)));

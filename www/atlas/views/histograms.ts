@@ -4,9 +4,9 @@ import { decimal } from "../../lib/format.ts";
 import { momentsOf, sharedBins } from "../stats/bins.ts";
 import { checkbox, fieldOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
-import { parseIndices } from "../matrix/orders.ts";
+import { parseIndices } from "../stats/orders.ts";
 import { stepsChart } from "../charts/token-charts.ts";
-import type { Stage } from "./index.ts";
+import type { Stage } from "../types.ts";
 import type { RowStore } from "../matrix/rows.ts";
 
 const MAX_BINS = 60;

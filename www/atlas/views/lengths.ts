@@ -1,10 +1,10 @@
 /** Whether the longest and shortest embeddings are more extreme on direction 0 than their length alone explains. */
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
-import { extentOf } from "../../graphics/css-colours.ts";
+import { extentOf } from "../../lib/extent.ts";
 import { choiceOf } from "../../ui/fields.ts";
 import { lengthQuestion } from "../stats/norm-question.ts";
-import type { Stage } from "./index.ts";
+import type { Stage } from "../types.ts";
 import type { End } from "../stats/norm-question.ts";
 import type { Vocabulary } from "../queries.ts";
 

@@ -6,13 +6,13 @@ import { checkbox, choiceOf, fieldOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
 import { createHeat } from "../matrix/matrix.ts";
 import { createHeatLegend } from "../matrix/legend.ts";
-import { createLookup } from "../../ui/token-input.ts";
-import { pick } from "../../ui/paged-table.ts";
+import { createLookup } from "../token-input.ts";
+import { pick } from "../paged-table.ts";
 import { channelOrder, tokenOrder } from "../matrix/order-choices.ts";
-import { inOrder } from "../matrix/orders.ts";
+import { inOrder } from "../stats/orders.ts";
 import { createRowStore } from "../matrix/rows.ts";
 import { createHistograms } from "./histograms.ts";
-import type { Shown, Stage, View } from "./index.ts";
+import type { Shown, Stage, View } from "../types.ts";
 import type { Place } from "../matrix/viewport.ts";
 import type { Watch } from "../queries.ts";
 import type { Content } from "../matrix/matrix.ts";
@@ -275,7 +275,7 @@ function create(stage: Stage): Shown {
   function limitOf(sample: number[]) {
     const values = sample.flatMap((id) => Array.from(store.get(id) ?? [], Math.abs));
     const sorted = Float32Array.from(values).sort();
-    return quantileSorted(sorted as any, Number(options.get("clip") ?? 99) / 100) || 1;
+    return quantileSorted(Array.from(sorted), Number(options.get("clip") ?? 99) / 100) || 1;
   }
 
   function csv() {

@@ -2,12 +2,12 @@
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { createTurns } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../../ui/paged-table.ts";
-import { createLookup } from "../../ui/token-input.ts";
+import { createListing, tokenButton } from "../paged-table.ts";
+import { createLookup } from "../token-input.ts";
 import { settingWords } from "../stats/zero-layer-text.ts";
-import type { Stage } from "./index.ts";
+import type { Stage } from "../types.ts";
 import type { Setting } from "../stats/zero-layer-text.ts";
-import type { Column } from "../../ui/paged-table.ts";
+import type { Column } from "../paged-table.ts";
 
 const TOP_K = 20;
 

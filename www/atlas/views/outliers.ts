@@ -5,11 +5,11 @@ import { distancesToMean } from "../stats/distances.ts";
 import { densest } from "../stats/densest.ts";
 import { choiceOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../../ui/paged-table.ts";
-import { descending } from "../matrix/orders.ts";
+import { createListing, tokenButton } from "../paged-table.ts";
+import { descending } from "../stats/orders.ts";
 import { createNeighbours } from "./neighbours.ts";
-import type { Shown, Stage, View } from "./index.ts";
-import type { Column } from "../../ui/paged-table.ts";
+import type { Shown, Stage, View } from "../types.ts";
+import type { Column } from "../paged-table.ts";
 
 const SIZES = ["10", "20", "50", "100"];
 const DEFAULT_SIZE = "20";

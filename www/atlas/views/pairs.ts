@@ -6,8 +6,7 @@ import { KINDS, mostActive, pairOf } from "../stats/pairs.ts";
 import { numberField } from "../../ui/fields.ts";
 import { button, element } from "../../ui/dom.ts";
 import { columnOf } from "../stats/maths.ts";
-import type { Channels } from "../queries.ts";
-import type { Stage, View } from "./index.ts";
+import type { Stage, View } from "../types.ts";
 import type { Pair } from "../stats/pairs.ts";
 
 function create(stage: Stage) {
@@ -172,7 +171,7 @@ function create(stage: Stage) {
   async function show() {
     const found = await figure.run((watch) => Promise.all([ask.channels(watch), ask.positions(watch)]));
     if (!found) return;
-    const [{ wpe_std }, positions] = found as [Channels, Float32Array];
+    const [{ wpe_std }, positions] = found;
     const now = (known = { wpe_std, positions, heavy: heavyOf(wpe_std).heavy });
     curves.show(now);
     await showPair();

@@ -6,7 +6,7 @@ import { checkbox, choiceOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
 import { cosinesChart, singularChart } from "../charts/token-charts.ts";
 import { createLengths } from "./lengths.ts";
-import type { Shown, Stage, View } from "./index.ts";
+import type { Shown, Stage, View } from "../types.ts";
 import type { Spectrum, Vocabulary } from "../queries.ts";
 
 export const view: View = { name: "spectrum", title: "Singular directions", needs: ["wte"], create };

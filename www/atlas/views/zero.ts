@@ -6,10 +6,10 @@ import { GROUPS, straysOf } from "../stats/returned-tokens.ts";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../stats/cost.ts";
 import { choiceOf, fieldOf } from "../../ui/fields.ts";
 import { createTurns } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../../ui/paged-table.ts";
+import { createListing, tokenButton } from "../paged-table.ts";
 import { positionProblem, settingWords } from "../stats/zero-layer-text.ts";
 import { createNext } from "./next.ts";
-import type { Shown, Stage, View } from "./index.ts";
+import type { Shown, Stage, View } from "../types.ts";
 import type { Stray } from "../stats/returned-tokens.ts";
 import type { Watch } from "../queries.ts";
 

@@ -94,7 +94,7 @@ export function createShow(page: {
 }) {
   const table = createTable();
   const fillStrip = createStrip(byId("strip"));
-  const canvas = byId("heatmap") as HTMLCanvasElement;
+  const canvas = byId<HTMLCanvasElement>("heatmap");
   const picture = createPicture(
     { canvas, scroller: byId("scroller"), track: byId("track") },
     ({ cell, pinned, by_key }) => {
@@ -109,13 +109,13 @@ export function createShow(page: {
   const overview = createOverview(
     {
       root: byId("overview"),
-      canvas: byId("overview-canvas") as HTMLCanvasElement,
+      canvas: byId<HTMLCanvasElement>("overview-canvas"),
       svg: byId("overview-brush") as unknown as SVGSVGElement,
     },
     page.span,
   );
 
-  const second_canvas = byId("heatmap-second") as HTMLCanvasElement;
+  const second_canvas = byId<HTMLCanvasElement>("heatmap-second");
   const beside = createPicture(
     { canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") },
     ({ cell, pinned, by_key }) => {
@@ -189,8 +189,8 @@ export function createShow(page: {
         : [],
 
     beside,
-    pin: picture.pin,
-    release: picture.release,
+    pin: (cell: Cell) => picture.pin(cell),
+    release: () => picture.release(),
     /** Takes the picture away, with what says the same in words. */
     clear() {
       picture.clear();

@@ -4,7 +4,6 @@ import { select } from "d3-selection";
 import { rgb } from "d3-color";
 import { swatch, MISSING } from "../../graphics/colormaps.ts";
 import { strength } from "../../reading/views.ts";
-import type { Selection } from "d3-selection";
 import type { Shown } from "./frame.ts";
 
 const HEIGHT = 18;
@@ -19,12 +18,12 @@ export function createOverview(
     // Moves of our own come without an event.
     if (!sourceEvent) return;
     if (!selection) return onSpan(null);
-    const [from, to] = selection.map((x: number) => (x / width) * n_tokens);
+    const [from, to] = (selection as [number, number]).map((x) => (x / width) * n_tokens);
     const start = Math.min(n_tokens - 1, Math.round(from));
     const end = Math.min(n_tokens, Math.max(start + 1, Math.round(to)));
     onSpan(start === 0 && end === n_tokens ? null : { start, end });
   });
-  const layer = select(svg).append("g") as Selection<SVGGElement, unknown, null, undefined>;
+  const layer = select(svg).append("g");
 
   function place() {
     width = root.clientWidth;
@@ -36,7 +35,7 @@ export function createOverview(
         [width, HEIGHT],
       ]),
     );
-    layer.call(brush.move, current && [(current.start / n_tokens) * width, (current.end / n_tokens) * width]);
+    brush.move(layer, current && [(current.start / n_tokens) * width, (current.end / n_tokens) * width]);
   }
   new ResizeObserver(place).observe(root);
 

@@ -12,47 +12,8 @@ import type { Comparison } from "../../reading/comparison.ts";
 import type { Swatch } from "../../graphics/colormaps.ts";
 import type { Printing } from "../../reading/cell-text.ts";
 import type { Kind } from "../../reading/scales.ts";
-
-export type Palette = { ink: string; muted: string; quiet: string; accent: string; surface: string };
-
-export type RectMark = {
-  kind: "rect";
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-  r: number;
-  fill?: string;
-  stroke?: string;
-  line?: number;
-};
-export type DotMark = { kind: "dot"; x: number; y: number; r: number; fill: string };
-export type TextMark = {
-  kind: "text";
-  x: number;
-  y: number;
-  text: string;
-  size: number;
-  mono: boolean;
-  bold: boolean;
-  fill: string;
-  align: "left" | "center" | "right";
-  tilt: boolean;
-  max_width: number;
-};
-export type FadeMark = {
-  kind: "fade";
-  x: number;
-  y: number;
-  width: number;
-  height: number;
-  from: "left" | "right" | "top" | "bottom";
-  fill: string;
-};
-export type ClipMark = { kind: "clip"; x: number; y: number; width: number; height: number; marks: Mark[] };
-/** A triangle that fills the upper right corner at (x, y). */
-export type CornerMark = { kind: "corner"; x: number; y: number; size: number; fill: string; stroke: string };
-export type Mark = RectMark | DotMark | TextMark | FadeMark | CornerMark | ClipMark;
+import { textMark } from "../../graphics/marks.ts";
+import type { Mark, Palette } from "../../graphics/marks.ts";
 
 export interface Frame {
   layout: Layout;
@@ -83,10 +44,6 @@ const PICKED_CORNER = 10;
 const PICKED_SIGN = "◥ ";
 /** Before a token of the first text that has no counterpart in the second. */
 const UNALIGNED_SIGN = "≠ ";
-
-const text = (
-  mark: Partial<TextMark> & { x: number; y: number; text: string; size: number; fill: string },
-): TextMark => ({ kind: "text", mono: true, bold: false, align: "left", tilt: false, max_width: Infinity, ...mark });
 
 export function sceneOf(frame: Frame): Mark[] {
   const { layout } = frame;
@@ -172,7 +129,7 @@ function cells(
         if (line === "") return;
         const middle = y + height / 2 + 0.5 + (i - (lines.length - 1) / 2) * (size + 2);
         marks.push(
-          text({
+          textMark({
             x: x + width / 2,
             y: middle,
             text: line,
@@ -308,7 +265,7 @@ function nextTokens(
     const [x, y] = transposed
       ? [grid_right + strip + 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll, grid_top - strip - 10];
-    marks.push(text({ ...label, x: transposed ? x + 6 : x, y, tilt: !transposed }));
+    marks.push(textMark({ ...label, x: transposed ? x + 6 : x, y, tilt: !transposed }));
     if (right)
       marks.push({ kind: "dot", x: transposed ? x : x, y: transposed ? y : grid_top - strip - 2, r: 2.5, fill });
   }
@@ -338,7 +295,7 @@ function inputTokens(
     const [x, y] = transposed
       ? [gutter - 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll + 4, grid_bottom + 10];
-    marks.push(text({ ...label, x, y, tilt: !transposed }));
+    marks.push(textMark({ ...label, x, y, tilt: !transposed }));
   }
   return marks;
 }
@@ -372,13 +329,13 @@ function rowLabels({ layout, reading, rows, palette, selected }: Frame): Mark[] 
     const note = { text: "final", size: 12, mono: false, fill: palette.muted };
     if (transposed) {
       const x = gutter + (row + 0.5) * cell_width;
-      const marks = [text({ ...label, x, y: grid_top - 10, align: tilt ? "left" : "center", tilt })];
-      if (is_final && !tilt) marks.push(text({ ...note, x, y: grid_top - 26, align: "center" }));
+      const marks = [textMark({ ...label, x, y: grid_top - 10, align: tilt ? "left" : "center", tilt })];
+      if (is_final && !tilt) marks.push(textMark({ ...note, x, y: grid_top - 26, align: "center" }));
       return marks;
     }
     const y = grid_top + (row + 0.5) * cell_height + 0.5;
-    const marks = [text({ ...label, x: gutter - 9, y, align: "right" })];
-    if (is_roomy && is_final && label.text.length < 9) marks.push(text({ ...note, x: 2, y }));
+    const marks = [textMark({ ...label, x: gutter - 9, y, align: "right" })];
+    if (is_roomy && is_final && label.text.length < 9) marks.push(textMark({ ...note, x: 2, y }));
     return marks;
   });
 }
@@ -389,14 +346,14 @@ function axisLabels({ layout, palette }: Frame): Mark[] {
   const label = { size: 12, mono: false, fill: palette.muted };
   if (transposed) {
     return [
-      text({ ...label, text: "token", x: gutter - 8, y: grid_top - 10, align: "right" }),
-      text({ ...label, text: "settles", x: grid_right + 3, y: grid_top - 10 }),
-      text({ ...label, text: "true next", x: grid_right + strip + 30, y: grid_top - 10 }),
+      textMark({ ...label, text: "token", x: gutter - 8, y: grid_top - 10, align: "right" }),
+      textMark({ ...label, text: "settles", x: grid_right + 3, y: grid_top - 10 }),
+      textMark({ ...label, text: "true next", x: grid_right + strip + 30, y: grid_top - 10 }),
     ];
   }
   return [
-    text({ ...label, text: is_roomy ? "true next" : "next", x: 2, y: grid_top - strip - 12 }),
-    text({ ...label, text: is_roomy ? "settles at" : "settles", x: 2, y: grid_top - 12 }),
-    text({ ...label, text: "token", x: 2, y: grid_bottom + 14 }),
+    textMark({ ...label, text: is_roomy ? "true next" : "next", x: 2, y: grid_top - strip - 12 }),
+    textMark({ ...label, text: is_roomy ? "settles at" : "settles", x: 2, y: grid_top - 12 }),
+    textMark({ ...label, text: "token", x: 2, y: grid_bottom + 14 }),
   ];
 }

@@ -5,6 +5,9 @@ import { decimal, integer, percent } from "../../lib/format.ts";
 import { defaultIds, linesFrom, measured, rankChange } from "../../reading/trajectories.ts";
 import { joined } from "../../reading/derived.ts";
 import { candidates, finalTap, textOf, tokenById } from "../../reading/reading.ts";
+import { colourOf } from "../../graphics/series.ts";
+import { chartLegend } from "../../ui/chart-legend.ts";
+import { codeOf } from "../../engine/errors.ts";
 import { viewNamed } from "../../reading/views.ts";
 import type { PageState } from "../../state/page-state.ts";
 import type { Engine } from "../../engine/client.ts";
@@ -53,8 +56,8 @@ export function createDeep(page: {
   /** Tokens of the model in use that are in no top-k of the reading, by id. */
   const others: Map<number, Token> = new Map();
   let tracing = new AbortController();
-  const measure = byId("paths-measure") as HTMLSelectElement;
-  const along = byId("paths-line") as HTMLSelectElement;
+  const measure = byId<HTMLSelectElement>("paths-measure");
+  const along = byId<HTMLSelectElement>("paths-line");
 
   const tokenOf = (from: PlainReading, id: number) => others.get(id) ?? tokenById(from, id);
   const nameOf = (from: PlainReading, group: number[]) => group.map((id) => tokenOf(from, id).shown).join(" | ");
@@ -98,8 +101,7 @@ export function createDeep(page: {
       showFollowed(of);
       await showPaths(of, at, way, { tracks, second }, mine, signal);
     } catch (error) {
-      const { code, message } = error as any;
-      if (!signal.aborted && code !== "aborted") byId("paths-note").textContent = message;
+      if (!signal.aborted && codeOf(error) !== "aborted") byId("paths-note").textContent = (error as Error).message;
     }
   }
 
@@ -231,14 +233,8 @@ export function createDeep(page: {
       x_tick,
       x_label: is_taps ? `rows at position ${at.position}` : `positions at row ${of.taps[at.tap]}`,
     };
-    const legend = element(
-      "ul",
-      "series",
-      ...lines.map(({ ids }, series) => {
-        const key = element("span", "series-key");
-        key.style.background = charts.colourOf(series);
-        return element("li", "", key, element("span", "token", nameOf(of, ids)));
-      }),
+    const legend = chartLegend(
+      lines.map(({ ids }, series) => ({ css: colourOf(series), name: element("span", "token", nameOf(of, ids)) })),
     );
     box.replaceChildren(charts.pathsChart(points, what, axis, is_taps ? at.tap : at.position), legend);
     byId("paths-note").textContent = [
@@ -261,7 +257,7 @@ export function createDeep(page: {
 
   byId("follow").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const input = byId("follow-text") as HTMLInputElement;
+    const input = byId<HTMLInputElement>("follow-text");
     const say = (words: string) => void (byId("follow-problem").textContent = words);
     say("");
     if (input.value === "") return;

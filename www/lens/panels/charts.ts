@@ -1,16 +1,14 @@
 /**
  * The statistical charts, by Observable Plot. Loaded once the first one is wanted, so that the heatmap never waits for
- * it. Colours are the style sheet's variables; the style that Plot would write into each chart is left out, as the
- * page's policy forbids it, and stands in our style sheet.
+ * it.
  */
-import { areaY, axisX, axisY, dot, gridY, line, plot, rectY, ruleX, ruleY } from "@observablehq/plot";
+import { areaY, axisX, axisY, dot, gridY, line, rectY, ruleX, ruleY } from "@observablehq/plot";
+import { chart, powers } from "../../graphics/plot.ts";
+import { colourOf } from "../../graphics/series.ts";
 
 /** `dashed`: of the second text */
 export type Point = { x: number; y: number; series: number; title: string; dashed?: boolean };
 export type Axis = { width: number; x_label: string; x_tick: (x: number) => string; xs: number[] };
-
-export const N_COLOURS = 8;
-export const colourOf = (series: number) => `var(--series-${series % N_COLOURS})`;
 
 /**
  * No more names than have room, the last one always.
@@ -19,15 +17,6 @@ export const colourOf = (series: number) => `var(--series-${series % N_COLOURS})
 function ticksOf({ xs, width }: Axis, room: number) {
   const step = Math.max(1, Math.ceil((xs.length * room) / Math.max(1, width - 60)));
   return xs.filter((_, i) => (xs.length - 1 - i) % step === 0);
-}
-
-export function chart(options: Parameters<typeof plot>[0], label: string) {
-  const svg = plot({ className: "chart-svg", ariaLabel: label, ...options }) as SVGSVGElement;
-  svg.querySelector("style")?.remove();
-  svg.setAttribute("role", "img");
-  // The parts of an image have no names of their own.
-  for (const part of svg.querySelectorAll("g[aria-label]")) part.removeAttribute("aria-label");
-  return svg;
 }
 
 /** The largest of the values that are numbers, and at least `floor`. */
@@ -106,8 +95,6 @@ export function pathsChart(
   );
 }
 
-const powers = (largest: number) => Array.from({ length: Math.floor(Math.log10(largest)) + 1 }, (_, i) => 10 ** i);
-
 export function histogramChart(counts: { index: number; tap: string; first: number; settled: number }[], axis: Axis) {
   const most = Math.max(1, ...counts.flatMap(({ first, settled }) => [first, settled]));
   const bars = counts.flatMap(({ index, tap, first, settled }) => [
@@ -151,10 +138,9 @@ export function histogramChart(counts: { index: number; tap: string; first: numb
 const rectangles = (bars: { x1: number; x2: number; y: number; fill: string; title: string }[]) =>
   rectY(bars, { x1: "x1", x2: "x2", y1: 0, y2: "y", fill: "fill", title: "title" });
 
-export const lossChart = (
-  losses: { index: number; tap: string; loss: number; low: number; high: number }[],
-  axis: Axis,
-) =>
+type Loss = { index: number; tap: string; loss: number; low: number; high: number };
+
+export const lossChart = (losses: Loss[], axis: Axis) =>
   chart(
     {
       width: axis.width,
@@ -175,7 +161,7 @@ export const lossChart = (
           y: "loss",
           fill: "var(--series-0)",
           r: 3,
-          title: (d) =>
+          title: (d: Loss) =>
             `${d.tap}: ${d.loss.toFixed(2)} nats, 95 % interval ${d.low.toFixed(2)} to ${d.high.toFixed(2)}`,
         }),
       ],
@@ -216,7 +202,7 @@ export function keptChart(
           x: "x",
           y: "kept",
           r: 3.5,
-          fill: (d) => (d.is_chosen ? "var(--accent)" : "var(--series-0)"),
+          fill: (d: { is_chosen: boolean }) => (d.is_chosen ? "var(--accent)" : "var(--series-0)"),
           fillOpacity: 0.75,
           title: "title",
         }),

@@ -38,7 +38,7 @@ export function withCode(text: string, code: string) {
 const codeOf = (text: string) => CODES.find((code) => code === text.split(" ")[0]) ?? "";
 
 export function createCodes({ text, setText }: { text: () => string; setText: (text: string) => void }) {
-  const select = byId("codes") as HTMLSelectElement;
+  const select = byId<HTMLSelectElement>("codes");
   select.replaceChildren(
     ...["", ...CODES].map((code) => {
       const option = element("option", "", code || "none");

@@ -2,7 +2,7 @@
 import { byId } from "../../ui/dom.ts";
 import { integer } from "../../lib/format.ts";
 import { codeOf } from "../../engine/errors.ts";
-import { adviceOn } from "./problems.ts";
+import { adviceOn } from "../../lib/problems.ts";
 import { setState, showProblem } from "./stage.ts";
 import type { Engine } from "../../engine/client.ts";
 

@@ -16,8 +16,8 @@ export function createSecond(page: {
   close: () => void;
   redraw: () => void;
 }) {
-  const box = byId("second") as HTMLTextAreaElement;
-  const how = byId("compare") as HTMLSelectElement;
+  const box = byId<HTMLTextAreaElement>("second");
+  const how = byId<HTMLSelectElement>("compare");
   const toggle = button("chip small compare-chip", "Compare with a second text", () => {
     const is_open = page.state().second !== null;
     page.change({ second: is_open ? null : page.state().text });

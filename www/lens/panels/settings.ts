@@ -15,11 +15,11 @@ function fill(select: HTMLSelectElement, choices: Record<string, string>) {
 }
 
 export function createPanel(onChange: (switches: Switches) => void) {
-  const form = byId("switches") as HTMLFormElement;
+  const form = byId<HTMLFormElement>("switches");
   const toggle = byId("switches-toggle");
   const field = <E extends HTMLElement>(name: string) => form.elements.namedItem(name) as E;
-  const select = (name: string) => field(name) as HTMLSelectElement;
-  const input = (name: string) => field(name) as HTMLInputElement;
+  const select = (name: string) => field<HTMLSelectElement>(name);
+  const input = (name: string) => field<HTMLInputElement>(name);
   let [n_layer, n_tokens] = [1, 1];
 
   for (const [name, choices] of Object.entries(CHOICES)) fill(select(name), choices);
@@ -31,7 +31,7 @@ export function createPanel(onChange: (switches: Switches) => void) {
   function read(): Switches {
     const [start, end] = [numberOf("start") ?? 0, (numberOf("end") ?? n_tokens - 1) + 1];
     const is_window = end > start && (start > 0 || end < n_tokens);
-    const choice = (name: string) => select(name).value as any;
+    const choice = <N extends keyof typeof CHOICES>(name: N) => select(name).value as Switches[N];
     return {
       prints: choice("prints"),
       final_on: choice("final_on"),

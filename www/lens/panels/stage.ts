@@ -1,6 +1,6 @@
 /** What stands where the picture is: the loading panel, a problem, or the picture itself. Never two of them. */
 import { button, byId } from "../../ui/dom.ts";
-import type { Advice } from "./problems.ts";
+import type { Advice } from "../../lib/problems.ts";
 
 export type State = "loading" | "ready" | "busy" | "error";
 export type Action = { label: string; onClick: () => void };

@@ -4,6 +4,8 @@ import { decisionsOf, histogramOf, lossByDepth } from "../../reading/settling.ts
 import { byId, element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { alongRows, keptOf, occurrencesOf, spearman } from "../../reading/retention.ts";
+import { colourOf } from "../../graphics/series.ts";
+import { chartLegend } from "../../ui/chart-legend.ts";
 import { spanOf } from "../../state/options.ts";
 import type { PageState } from "../../state/page-state.ts";
 import type { PlainReading } from "../../reading/reading.ts";
@@ -20,9 +22,9 @@ export function createPassage(stateNow: () => PageState, norms: (ids: number[]) 
   let reading: PlainReading | null = null;
   let is_seen = false;
   let is_stale = true;
-  const picked = byId("kept-token") as HTMLSelectElement;
-  const measure = byId("kept-measure") as HTMLSelectElement;
-  const against = byId("scatter-against") as HTMLSelectElement;
+  const picked = byId<HTMLSelectElement>("kept-token");
+  const measure = byId<HTMLSelectElement>("kept-measure");
+  const against = byId<HTMLSelectElement>("scatter-against");
 
   async function draw() {
     byId("passage-first").hidden = stateNow().second === null;
@@ -108,14 +110,11 @@ export function createPassage(stateNow: () => PageState, norms: (ids: number[]) 
         title: `${ordinal(series + 1)} ${of.tokens[position].shown} (position ${position}) at ${of.taps[x]}: ${stat === "rank_input" ? `rank ${integer(y)}` : `${decimal(y)} nats`}`,
       })),
     );
-    const legend = element(
-      "ul",
-      "series",
-      ...shown.map((position, series) => {
-        const key = element("span", "series-key");
-        key.style.background = charts.colourOf(series);
-        return element("li", "", key, `${ordinal(series + 1)}, position ${position}`);
-      }),
+    const legend = chartLegend(
+      shown.map((position, series) => ({
+        css: colourOf(series),
+        name: `${ordinal(series + 1)}, position ${position}`,
+      })),
     );
     byId("kept-chart").replaceChildren(
       charts.pathsChart(points, stat === "rank_input" ? "rank" : "kl", axis, null),

@@ -1,9 +1,9 @@
 /** What a person can set above the picture: the text, an example, the view, the theme. */
 import { button, byId, element } from "../../ui/dom.ts";
-import { THEMES } from "../../state/page-state.ts";
+import { THEMES } from "../../lib/themes.ts";
 import { FAVOURITES, VIEWS, viewNamed } from "../../reading/views.ts";
 import type { View } from "../../reading/views.ts";
-import type { ThemeChoice } from "../../graphics/theme.ts";
+import type { ThemeChoice } from "../../lib/themes.ts";
 
 const THEME_NAMES = { auto: "Auto", light: "Light", dark: "Dark" };
 
@@ -39,7 +39,7 @@ function createChooser(onView: (view: View) => void) {
     onView(favourites[index]);
   });
 
-  const more = byId("more-views") as HTMLSelectElement;
+  const more = byId<HTMLSelectElement>("more-views");
   const placeholder = element("option", "", "more views");
   [placeholder.value, placeholder.hidden] = ["", true];
   const others = VIEWS.filter((view) => !favourites.includes(view));
@@ -83,7 +83,7 @@ export function createControls(on: {
   view: (view: View) => void;
   theme: (theme: ThemeChoice) => void;
 }) {
-  const box = byId("text") as HTMLTextAreaElement;
+  const box = byId<HTMLTextAreaElement>("text");
   const theme_button = byId("theme");
   let theme: ThemeChoice = "auto";
   const { setView, showBetween } = createChooser(on.view);

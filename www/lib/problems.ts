@@ -2,7 +2,6 @@
  * What the page says about each failure besides the engine's own message, and what a person can do.
  * Codes are the engine's; `unexpected` is the page's own, for what no code names.
  */
-import type { Refusal } from "../../sources/load.ts";
 
 export type Remedy = "retry" | "keep";
 export type Advice = { title: string; help?: string; remedy?: Remedy; quiet?: boolean };
@@ -77,7 +76,7 @@ export function adviceOnOpening(code: string, was_kept: boolean, precision: "f16
   return { title: (name) => `${name} could not be opened`, remedy: PASSING.includes(code) ? "retry" : undefined };
 }
 
-export function whyNotKept({ name, message }: Refusal) {
+export function whyNotKept({ name, message }: { name: string; message: string }) {
   switch (name) {
     case "QuotaExceededError":
       return "The browser has no more room for this site: delete another model, or free some of the disk.";

@@ -1,7 +1,7 @@
 /** One honest bar for an opening: the step it is at, bytes of the total, rate, time left, and Cancel. */
 import { bytes, bytesOf, timeLeft } from "../lib/format.ts";
 import { createPace } from "./pace.ts";
-import type { Step } from "../sources/load.ts";
+import type { Step } from "../engine/protocol.ts";
 
 export type Words = { title: string; text: string; received: number | null; total: number | null };
 

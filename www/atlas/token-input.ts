@@ -1,6 +1,6 @@
 /** Tokens as a person writes them: text, or #id. */
-import { element } from "./dom.ts";
-import type { Ask } from "../atlas/queries.ts";
+import { element } from "../ui/dom.ts";
+import type { Ask } from "./queries.ts";
 
 /** What was typed as ids; each piece between spaces that begins with # is an id, all else is text. */
 export async function tokensOf(

@@ -1,5 +1,5 @@
 /** A table of tokens that can be sorted by any column and is shown a page at a time, so that thousands of lines do not freeze the page. */
-import { button, element } from "./dom.ts";
+import { button, element } from "../ui/dom.ts";
 import { integer } from "../lib/format.ts";
 import type { Selection } from "../state/selection.ts";
 

@@ -2,7 +2,7 @@
  * How often each token stands in a long text, without ever holding all of its tokens. The text is cut before a single
  * space between two words: GPT-2's tokenizer begins anew there, so that the pieces give the tokens of the whole.
  */
-import { LoupeError } from "../../engine/errors.ts";
+import { LoupeError } from "../engine/errors.ts";
 
 const PIECE_CHARS = 1 << 16;
 /** How far back one looks for a good place, before the piece is cut as it falls. */

@@ -1,0 +1,134 @@
+/** The rooms of www/ and the arrows between them: every import, those of types too, is one that the table allows. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import ts from "typescript";
+import { test } from "vitest";
+
+const ROOT = "www";
+
+/** What each room may import, besides itself. Only files at the root may import everything. */
+const ARROWS: Record<string, string[]> = {
+  lib: [],
+  // Types of the protocol name what is read.
+  engine: ["lib", "reading"],
+  sources: ["lib", "engine"],
+  reading: ["lib"],
+  graphics: ["lib"],
+  ui: ["lib", "graphics"],
+  state: ["lib", "engine", "reading", "sources"],
+  "lens/figure": ["lib", "reading", "state", "graphics", "ui"],
+  "lens/panels": ["lib", "engine", "reading", "state", "graphics", "ui", "lens/figure"],
+  models: ["lib", "engine", "sources", "state", "ui"],
+  export: ["lib", "engine", "sources", "reading", "state", "graphics", "ui", "lens/figure"],
+  "atlas/stats": ["lib", "engine", "reading"],
+  "atlas/charts": ["lib", "engine", "reading", "graphics", "ui", "atlas", "atlas/stats", "atlas/scatter"],
+  "atlas/scatter": ["lib", "graphics", "ui", "state", "export", "atlas/stats"],
+  "atlas/matrix": ["lib", "graphics", "ui", "state", "export", "atlas", "atlas/stats"],
+  "atlas/views": [
+    "lib",
+    "engine",
+    "reading",
+    "graphics",
+    "ui",
+    "state",
+    "export",
+    "atlas",
+    "atlas/stats",
+    "atlas/charts",
+    "atlas/scatter",
+    "atlas/matrix",
+  ],
+  atlas: [
+    "lib",
+    "engine",
+    "graphics",
+    "ui",
+    "state",
+    "export",
+    "atlas/stats",
+    "atlas/charts",
+    "atlas/scatter",
+    "atlas/views",
+  ],
+  shell: ["lib", "engine", "state", "reading", "ui", "lens/figure", "lens/panels", "atlas"],
+};
+
+/** Of the sources, which run in the worker, the page knows only what an address is and which models there are. */
+const OF_THE_PAGE = new Set(["sources/hub-address", "sources/catalogue", "sources/weights"]);
+
+/** Packages that only one place may name. */
+const OWNERS: Record<string, RegExp> = {
+  comlink: /^(engine\/client|worker)$/,
+  "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
+  "workbox-window": /^shell\/offline$/,
+  "@preact/signals-core": /^(main|state\/|shell\/)/,
+};
+
+/** Files that start a program: the page and the worker. */
+const ENTRIES = ["main", "worker"];
+
+const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts") && !file.startsWith("public"))
+  .map((file) => file.replace(/\.ts$/, ""));
+
+const roomOf = (file: string) => path.posix.dirname(file);
+
+/** What a file imports, dynamically or as a type too. */
+const importsOf = new Map(
+  files.map((file) => {
+    const text = readFileSync(path.join(ROOT, `${file}.ts`), "utf8");
+    return [file, ts.preProcessFile(text, true, true).importedFiles.map(({ fileName }) => fileName)];
+  }),
+);
+
+/** A local import as a path below the root; null for a package and for the engine's own declarations. */
+const localOf = (file: string, to: string) =>
+  to.startsWith(".") && !to.includes("src/web/") ? path.posix.join(roomOf(file), to).replace(/\.ts$/, "") : null;
+
+test("every file has a room", () => {
+  assert.deepEqual(files.filter((file) => roomOf(file) === ".").sort(), ENTRIES);
+  assert.deepEqual(
+    [...new Set(files.map(roomOf))].filter((room) => room !== "." && !(room in ARROWS)),
+    [],
+  );
+});
+
+test("every arrow is one that the table allows", () => {
+  const wrong: string[] = [];
+  for (const [file, imports] of importsOf) {
+    const room = roomOf(file);
+    for (const to of imports) {
+      const local = localOf(file, to);
+      if (local === null) continue;
+      assert.ok(files.includes(local), `${file}: ${to} does not exist`);
+      if (room === "." || roomOf(local) === room) continue;
+      const is_allowed = ARROWS[room].includes(roomOf(local));
+      const is_hidden = roomOf(local) === "sources" && room !== "sources" && !OF_THE_PAGE.has(local);
+      if (!is_allowed || is_hidden) wrong.push(`${file} → ${local}`);
+    }
+  }
+  assert.deepEqual(wrong, []);
+});
+
+test("no file leads back to itself", () => {
+  const done = new Set<string>();
+  const visit = (file: string, above: string[]) => {
+    assert.ok(!above.includes(file), `a cycle: ${[...above.slice(above.indexOf(file)), file].join(" → ")}`);
+    if (done.has(file)) return;
+    for (const to of importsOf.get(file) ?? []) {
+      const local = localOf(file, to);
+      if (local !== null) visit(local, [...above, file]);
+    }
+    done.add(file);
+  };
+  files.forEach((file) => visit(file, []));
+});
+
+test("a package is named where it belongs", () => {
+  for (const [file, imports] of importsOf) {
+    for (const [name, owner] of Object.entries(OWNERS)) {
+      assert.ok(!imports.includes(name) || owner.test(file), `${file} names ${name}`);
+    }
+  }
+});

@@ -1,0 +1,155 @@
+/** What crosses between the page and the worker: plain data, and the calls of the worker. Types only. */
+import type { Atlas, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
+import type { Address, ModelInUse, Precision, Source } from "../lib/model.ts";
+import type { Divergences } from "../reading/comparison.ts";
+import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
+import type { Outcome } from "./errors.ts";
+
+export type { LayerNormGains, Plan, Watch };
+
+/** The hub that models are downloaded from. */
+export interface Hub {
+  /** its address, without a slash at the end */
+  base: string;
+  /** the first wait before another attempt */
+  retry_ms: number;
+  /** how long no byte may come */
+  stall_ms: number;
+}
+
+/** Where things are. */
+export type Settings = { engine_url: string; bundled_url: string; hub: Hub };
+
+/** How an opening goes on, for the bar. */
+export type Step =
+  | { step: "look-up" }
+  | { step: "load"; verb: string; name: string; received: number; total: number | null; tensor: string }
+  | { step: "wait"; ms: number; reason: string }
+  | { step: "prepare"; name: string };
+
+/** Why a loaded model is not kept: the platform's name for it, and its words. */
+export type Refusal = { name: string; message: string };
+
+export interface HubOrigin extends Address {
+  kind: "hub";
+  commit: string | null;
+  /** of the weights, where there is no commit */
+  etags: (string | null)[];
+}
+
+export type FilesOrigin = { kind: "files"; names: string[] };
+
+/** What about.json of a kept model says. */
+export interface About {
+  version: 1;
+  state: "partial" | "whole";
+  name: string;
+  source: HubOrigin | FilesOrigin;
+  precision: Precision;
+  parameters: number;
+  /** of the files that it is made from */
+  source_bytes: number | null;
+  /** of the kept weights: planned while partial */
+  bytes: number;
+  /** of the kept weights' data, once whole */
+  sha256: string | null;
+  /** ISO date */
+  changed_at: string;
+}
+
+/** `bytes`: on the disk now. */
+export type Kept = { key: string; about: About; config: string | null; bytes: number };
+
+/** What the hub has of a model. */
+export interface Found extends Address {
+  config: string;
+  bytes: number | null;
+  n_files: number;
+  format: string;
+}
+
+export type Line = { position: number } | { tap: number };
+
+export type Progress = { done: number };
+
+/** A method of the engine's atlas. */
+export type AtlasMethod = Exclude<keyof Atlas, "free">;
+
+/** How the caller follows and stops a call of the atlas; the page passes both on its own ways. */
+type Watched = "signal" | "onProgress";
+
+/** The arguments of a method before its options. */
+export type AtlasArguments<M extends AtlasMethod> =
+  Required<Parameters<Atlas[M]>> extends [...infer Before, unknown] ? Before : never;
+
+/** The options of a method, without what watches it. */
+export type AtlasOptions<M extends AtlasMethod> =
+  Required<Parameters<Atlas[M]>> extends [...unknown[], infer Options] ? Omit<Options, Watched> : never;
+
+export type AtlasAnswer<M extends AtlasMethod> = Awaited<ReturnType<Atlas[M]>>;
+
+/** Every token of a model: as it is shown, and its bytes, one after the other; `ends` says where each one ends. */
+export type Tokens = { shown: string[]; bytes: Uint8Array; ends: Uint32Array };
+
+type Answer<T> = Promise<Outcome<T>>;
+
+/** The calls of the worker. `job` is the page's number for a call, for `cancel`. */
+export interface EngineApi {
+  /** Says where things are, and starts the engine. */
+  begin(settings: Settings): void;
+  /** Opens a model. If that fails, the one in use stays, or is opened again if it was released. */
+  load(
+    job: number,
+    source: Source,
+    how: { precision: Precision; keep: boolean },
+    onStep: (step: Step) => void,
+  ): Answer<ModelInUse & { refusal: Refusal | null }>;
+  current(): Answer<ModelInUse | null>;
+  /** What a model costs. */
+  plan(config: string, precision: Precision, trial: boolean): Answer<Plan>;
+  lookUp(job: number, address: Address, onStep: (step: Step) => void): Answer<Found>;
+  /** What is kept in this browser. */
+  list(): Answer<Kept[]>;
+  remove(key: string): Answer<void>;
+  /** Reads a text or ids; `onBlock` is called with the number of positions read so far. */
+  read(
+    job: number,
+    text_or_ids: string | Uint32Array,
+    options: { asked: Asked; track: number[]; is_second: boolean },
+    onBlock: (end: number) => void,
+  ): Answer<PlainReading>;
+  /** Follows tokens along one position or one row of a reading; one that is no longer there is `aborted`. */
+  trace(job: number, serial: number, ids: number[], line: Line): Answer<Track[]>;
+  /** How two readings differ; one that is no longer there is `aborted`. */
+  compare(
+    job: number,
+    first: number,
+    second: number,
+    columns: [number, number][],
+    targets: Uint32Array[],
+  ): Answer<Divergences>;
+  /** The second text is closed. */
+  closeSecond(): void;
+  /** The length of each of these tokens' embedding. */
+  norms(job: number, ids: number[]): Answer<number[]>;
+  /** A question to the atlas. */
+  atlas<M extends AtlasMethod>(
+    job: number,
+    method: M,
+    before: AtlasArguments<M>,
+    options: AtlasOptions<M>,
+    onProgress: (progress: Progress) => void,
+  ): Answer<AtlasAnswer<M>>;
+  vocabulary(job: number): Answer<Tokens>;
+  tokens(ids: number[]): Answer<Token[]>;
+  /** The tokens of a text. */
+  encode(text: string): Answer<Token[]>;
+  /** The ids of a text's tokens, and nothing else of them. */
+  ids(text: string): Answer<Uint32Array>;
+  /** How many tokens a text has. */
+  count(text: string): Answer<number>;
+  /** The first or the last n tokens of a text, as ids and as text. */
+  keep(text: string, n: number, which: "first" | "last"): Answer<{ ids: Uint32Array; text: string }>;
+  /** Stops a job; one that is already over is no longer known, which is fine. */
+  cancel(job: number): void;
+}

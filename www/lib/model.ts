@@ -1,0 +1,24 @@
+/** Which model is meant, and what is said of the one in use. Types only: they cross from the worker. */
+
+export type Precision = "f16" | "f32";
+
+/** A model of the hub. */
+export type Address = { id: string; revision: string };
+
+/**
+ * What to open. A kept model that is unfinished is resumed; its hub files come from the same commit. `wants_part`:
+ * whatever of it there is.
+ */
+export type Source =
+  | { kind: "bundled" }
+  | { kind: "kept"; key: string }
+  | { kind: "hub"; id: string; revision: string }
+  | { kind: "files"; name: string; files: File[]; wants_part?: boolean };
+
+/** What is in use, and how to come by it again. */
+export type InUse = { source: Source; name: string; precision: Precision; address: Address | null };
+
+/** The plain values of an object of the engine. */
+export type Facts = Record<string, string | number | boolean>;
+
+export type ModelInUse = { model: Facts; adapter: Facts; in_use: InUse };

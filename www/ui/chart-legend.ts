@@ -1,0 +1,12 @@
+/** The legend of a chart: a key in the colour of each series, and its name. */
+import { element } from "./dom.ts";
+
+/** @param shape of what the series is drawn with */
+export function seriesKey(css: string, shape: "line" | "dot" = "line") {
+  const key = element("span", shape === "dot" ? "series-key dot" : "series-key");
+  key.style.background = css;
+  return key;
+}
+
+export const chartLegend = (series: { css: string; name: string | Node }[]) =>
+  element("ul", "series", ...series.map(({ css, name }) => element("li", "", seriesKey(css), name)));

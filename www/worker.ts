@@ -1,0 +1,286 @@
+/** The engine's worker: downloads start here, the GPU is driven from here, and only plain data leaves. */
+import * as Comlink from "comlink";
+import { LoupeError, outcomeOf } from "./engine/errors.ts";
+import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./engine/reading-transfer.ts";
+import { vocabularyOf } from "./engine/vocabulary.ts";
+import { TOP_K } from "./reading/reading.ts";
+import { lookUp } from "./sources/hub.ts";
+import { openModel } from "./sources/load.ts";
+import { listKept, removeKept } from "./sources/model-store.ts";
+import type { Atlas, Loupe, Reading } from "../src/web/types.d.ts";
+import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
+import type { Facts, InUse, ModelInUse } from "./lib/model.ts";
+import type { Track } from "./reading/reading.ts";
+
+/** The engine's module, which is not part of the bundle. */
+type EngineModule = { default: () => Promise<unknown>; Loupe: typeof Loupe };
+
+const STEP_MS = 100;
+/** As many tokens as the engine follows in one call. */
+const MAX_TRACED = 64;
+
+let settings: Settings;
+/** the engine, once somebody has asked for it */
+let opened: Promise<Loupe> | null = null;
+/** the same, once it is there */
+let loupe: Loupe | null = null;
+let in_use: InUse | null = null;
+
+/** The engine's newest readings of the page's two texts: tokens are traced in them, and they are compared. */
+const live = new Map<"first" | "second", { serial: number; reading: Reading }>();
+let n_readings = 0;
+
+/** What is under way and can be cancelled, by the page's job number. */
+const jobs: Map<number, AbortController> = new Map();
+
+/** Imports and starts the engine, which is not part of the bundle so that articles can embed it too. */
+function engine() {
+  const { engine_url } = settings;
+  opened ??= importEngine(engine_url)
+    .then((module) => module.Loupe.open())
+    .then((open) => (loupe = open));
+  return opened;
+}
+
+/** Errors: `network`. */
+async function importEngine(url: string) {
+  try {
+    const module = (await import(/* @vite-ignore */ url)) as EngineModule;
+    await module.default();
+    return module;
+  } catch (error) {
+    throw new LoupeError("network", `The engine could not be loaded from ${url}: ${(error as Error).message}`);
+  }
+}
+
+/** The engine with a model; it was asked for when the worker began. Errors: `not-found`. */
+function started() {
+  if (!loupe) throw new LoupeError("not-found", "no model is loaded yet");
+  return loupe;
+}
+
+async function cancellable<T>(job: number, step: (signal: AbortSignal) => T | Promise<T>) {
+  const controller = new AbortController();
+  jobs.set(job, controller);
+  const outcome = await outcomeOf(() => step(controller.signal));
+  jobs.delete(job);
+  return outcome;
+}
+
+/** Passes on what changes what the bar says at once, and numbers ten times a second. */
+function seldom(onStep: (step: Step) => void) {
+  let [last, at] = ["", 0];
+  return (step: Step) => {
+    if (step.step === last && step.step !== "wait" && performance.now() - at < STEP_MS) return;
+    [last, at] = [step.step, performance.now()];
+    onStep(step);
+  };
+}
+
+/** Ten times a second, and the end. */
+function rarely(onProgress: (progress: { done: number }) => void) {
+  let at = 0;
+  return ({ done }: { done: number }) => {
+    if (done < 1 && performance.now() - at < STEP_MS) return;
+    at = performance.now();
+    onProgress({ done });
+  };
+}
+
+/** The bytes of these tokens as text; a character cut in half becomes U+FFFD. */
+function textOf(ids: Uint32Array) {
+  const pieces = Array.from(ids, (id) => started().token(id).bytes);
+  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let offset = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, offset);
+    offset += piece.length;
+  }
+  return new TextDecoder().decode(bytes);
+}
+
+/** The model in use; null if there is none. */
+const current = (): ModelInUse | null =>
+  loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
+
+/** Frees a reading that could be traced. */
+function forgetReading(which: "first" | "second") {
+  live.get(which)?.reading.free();
+  live.delete(which);
+}
+
+function forgetReadings() {
+  forgetReading("first");
+  forgetReading("second");
+}
+
+/** A reading that is still there. */
+function liveReading(serial: number) {
+  const found = [...live.values()].find((each) => each.serial === serial);
+  if (!found) throw new LoupeError("aborted", "This reading is no longer there.");
+  return found.reading;
+}
+
+/** Questions to the atlas: each holds on to the model that it was asked of. */
+const questions: Map<number, Promise<unknown>> = new Map();
+
+/** Releases everything that keeps the model in use on the GPU. */
+async function letGo() {
+  forgetReadings();
+  for (const job of questions.keys()) jobs.get(job)?.abort();
+  await Promise.all(questions.values());
+}
+
+/** A question to the atlas of the model in use, which is held no longer than that. */
+async function question<T>(job: number, ask: (atlas: Atlas, signal: AbortSignal) => Promise<T>) {
+  const asked = cancellable(job, async (signal) => {
+    const atlas = started().atlas();
+    try {
+      return await ask(atlas, signal);
+    } finally {
+      atlas.free();
+    }
+  });
+  questions.set(job, asked);
+  const outcome = await asked;
+  questions.delete(job);
+  return outcome;
+}
+
+const api: EngineApi = {
+  begin(given) {
+    settings = given;
+    engine().catch(() => {});
+  },
+
+  load: (job, source, { precision, keep }, onStep) =>
+    cancellable(job, async (signal) => {
+      const before = in_use;
+      const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep), letGo };
+      try {
+        const { in_use: now, refusal } = await openModel(engine(), source, how);
+        in_use = now;
+        forgetReadings();
+        return { ...(current() as ModelInUse), refusal };
+      } catch (error) {
+        if (before && loupe && !loupe.model) {
+          in_use = null;
+          const { signal } = new AbortController();
+          const again = { ...how, precision: before.precision, keep: false, in_use: null, signal };
+          in_use = await openModel(engine(), before.source, again).then(
+            (result) => result.in_use,
+            () => null,
+          );
+        }
+        throw error;
+      }
+    }),
+
+  current: () => outcomeOf(current),
+
+  plan: (config, precision, trial) => outcomeOf(async () => (await engine()).plan({ config, precision, trial })),
+
+  lookUp: (job, address, onStep) =>
+    cancellable(job, async (signal) => {
+      const onWait = (wait: { ms: number; reason: string }) => onStep({ step: "wait", ...wait });
+      const { id, revision, config, bytes, weights, format } = await lookUp(settings.hub, address, { signal, onWait });
+      return { id, revision, config, bytes, n_files: weights.length, format };
+    }),
+
+  list: () => outcomeOf(listKept),
+
+  remove: (key) => outcomeOf(() => removeKept(key)),
+
+  async read(job, text_or_ids, { asked, track, is_second }, onBlock) {
+    const outcome = await cancellable(job, async (signal) => {
+      const start = performance.now();
+      const reading = await started().read(text_or_ids, {
+        ...asked,
+        track,
+        top_k: TOP_K,
+        signal,
+        onBlock: ({ end, reading }) => {
+          reading.free();
+          onBlock(end);
+        },
+      });
+      const serial = n_readings++;
+      const tracked_tokens = track.map((id) => started().token(id));
+      const plain = plainReading(reading, { asked, track, tracked_tokens, serial, read_ms: performance.now() - start });
+      const which = is_second ? "second" : "first";
+      forgetReading(which);
+      live.set(which, { serial, reading });
+      return plain;
+    });
+    return outcome.ok ? Comlink.transfer(outcome, buffersOf(outcome.value)) : outcome;
+  },
+
+  trace: (job, serial, ids, line) =>
+    cancellable(job, async (signal) => {
+      const tracks: Track[] = [];
+      for (let from = 0; from < ids.length; from += MAX_TRACED) {
+        const some = await liveReading(serial).trace(ids.slice(from, from + MAX_TRACED), { ...line, signal });
+        tracks.push(...some.map(plainTrack));
+      }
+      return tracks;
+    }),
+
+  async compare(job, first, second, columns, targets) {
+    const outcome = await cancellable(job, async (signal) =>
+      started().compare(liveReading(first), liveReading(second), { columns, targets, signal }),
+    );
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  closeSecond: () => forgetReading("second"),
+
+  norms: (job, ids) =>
+    question(job, async (atlas, signal) => {
+      const norms = await atlas.norms({ signal });
+      return ids.map((id) => norms[id]);
+    }),
+
+  async atlas(job, method, before, options, onProgress) {
+    const outcome = await question(job, (atlas, signal) => {
+      const ask = atlas[method] as (...args: unknown[]) => Promise<AtlasAnswer<typeof method>>;
+      return ask.call(atlas, ...before, { ...options, signal, onProgress: rarely(onProgress) });
+    });
+    (onProgress as Comlink.Remote<typeof onProgress>)[Comlink.releaseProxy]();
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  async vocabulary(job) {
+    const outcome = await cancellable(job, async (signal) => vocabularyOf(started(), signal));
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  tokens: (ids) => outcomeOf(() => ids.map((id) => plainToken(started().token(id)))),
+
+  encode: (text) => outcomeOf(() => Array.from(started().encode(text), (id) => plainToken(started().token(id)))),
+
+  cancel: (job) => jobs.get(job)?.abort(),
+
+  ids: (text) => outcomeOf(() => started().encode(text)),
+
+  count: (text) => outcomeOf(() => started().encode(text).length),
+
+  keep: (text, n, which) =>
+    outcomeOf(() => {
+      const ids = started().encode(text);
+      const kept = which === "first" ? ids.slice(0, n) : ids.slice(Math.max(0, ids.length - n));
+      return { ids: kept, text: textOf(kept) };
+    }),
+};
+
+/** The plain values of an engine object, whose fields may be getters. */
+function plainFacts(of: object) {
+  const facts = of as Record<string, unknown>;
+  const plain: Facts = {};
+  for (const key in facts) {
+    const value = facts[key];
+    if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") plain[key] = value;
+  }
+  return plain;
+}
+
+Comlink.expose(api);
