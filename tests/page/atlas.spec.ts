@@ -81,7 +81,9 @@ const placeOf = (page: Page, label: string, index: number) =>
 test("two tabs: the address, the title and Back follow; the lens is as it was", async ({ page, site }) => {
   await open(page, `${site}#view=rank`);
   const scripts = () =>
-    page.evaluate(() => performance.getEntriesByType("resource").filter(({ name }) => /\/tab-/.test(name)).length);
+    page.evaluate(
+      () => performance.getEntriesByType("resource").filter(({ name }) => /\/atlas-[^/]*\.js$/.test(name)).length,
+    );
   expect(await scripts(), "the atlas comes only when it is opened").toBe(0);
   await page.getByRole("link", { name: "Atlas", exact: true }).click();
   await expect(card(page, /^Channels by/)).toBeVisible();

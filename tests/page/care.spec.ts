@@ -1,5 +1,5 @@
 /** Care: no serious accessibility fault, keys and tables, examples, long texts drawn only where seen, a small shell. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { brotliCompressSync, constants } from "node:zlib";
 import { expectAccessible } from "./axe.ts";
 import { expect, readText, test, waitForState } from "./site.ts";

@@ -328,3 +328,48 @@ test("the model's card opens beside the page", async ({ page, site }) => {
   await page.goto(site);
   await expect(page.locator('a[href="models/tales/README.md"]')).toHaveAttribute("target", "_blank");
 });
+
+test("Back and Forward move pins, followed tokens and views, without reading again", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const at = () =>
+    page.evaluate(() => {
+      const { state, reading } = (window as any).loupePage;
+      const { view, pin, groups } = state();
+      return { view: view.name, pin: pin && `${pin.position}@${pin.tap}`, groups, serial: reading()?.serial };
+    });
+  const { serial } = await at();
+  const cell = async (tap: number, position: number) => {
+    const rect = await page.evaluate(
+      ([tap, position]) => (window as any).loupePage.cellRect(tap, position),
+      [tap, position],
+    );
+    await page.locator("#heatmap").click({ position: { x: rect.x + rect.width / 2, y: rect.y + rect.height / 2 } });
+  };
+  await cell(5, 3);
+  await expect(page).toHaveURL(/pin=3%40h\.4/);
+  await cell(6, 4);
+  await expect(page).toHaveURL(/pin=4%40h\.5/);
+  await page.locator("#cell-table .token-button").nth(1).click();
+  await expect(page).toHaveURL(/tokens=\d+/);
+  const { groups } = await at();
+  expect(groups).toHaveLength(1);
+  await page.locator('#views [data-view="rank"]').click();
+  await expect(page).toHaveURL(/view=rank/);
+  await page.goBack();
+  expect(await at()).toEqual({ view: "logit", pin: "4@h.5", groups, serial });
+  await expect(page.locator("#legend-quantity")).toHaveText("logit of the final top-1");
+  await page.goBack();
+  expect(await at()).toEqual({ view: "logit", pin: "4@h.5", groups: [], serial });
+  await expect(page.locator("#followed li")).toHaveCount(0);
+  await page.goBack();
+  expect(await at()).toEqual({ view: "logit", pin: "3@h.4", groups: [], serial });
+  await expect(page.locator("#cell-title")).toHaveText("Pinned: h.4, position 3");
+  await page.goBack();
+  expect((await at()).pin).toBeNull();
+  await expect(page.locator("#cell-title")).toContainText("The last guess");
+  await page.goForward();
+  await expect(page.locator("#cell-title")).toHaveText("Pinned: h.4, position 3");
+  await page.keyboard.press("Escape");
+  await expect(page.locator("#cell-title")).toContainText("The last guess");
+});

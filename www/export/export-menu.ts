@@ -11,12 +11,11 @@ import { CHOICES } from "../state/options.ts";
 import { alignmentWords } from "../reading/comparison.ts";
 import { comparisonJson, csvOf, jsonOf } from "./tables.ts";
 import type { Shown } from "../lens/figure/frame.ts";
-import type { PageState } from "../state/page-state.ts";
+import type { Store } from "../state/store.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Comparison } from "../reading/comparison.ts";
 import type { PlainReading, Track } from "../reading/reading.ts";
 import type { TextMark } from "../graphics/marks.ts";
-import type { ModelInUse } from "../lib/model.ts";
 
 /** Characters of the text that a picture states. */
 const TEXT_CHARS = 60;
@@ -30,11 +29,10 @@ export function createExports(page: {
   shown: () => Shown | null;
   /** of the picture */
   width: () => number;
-  now: () => { state: PageState; group: number[]; facts: ModelInUse | null };
+  store: Store;
   engine: () => Engine;
-  /** with the second text */
-  comparison: () => Comparison | null;
 }) {
+  const { store } = page;
   const menu = byId<HTMLDetailsElement>("export");
   const say = (words: string) => void (byId("export-words").textContent = words);
   const ruler = new OffscreenCanvas(1, 1).getContext("2d") as OffscreenCanvasRenderingContext2D;
@@ -47,14 +45,14 @@ export function createExports(page: {
     return address ? ` (${addressText(address)})` : "";
   };
   const fileName = (end: string) =>
-    `loupe ${nameOf()} ${page.now().state.view.name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
+    `loupe ${nameOf()} ${store.view.peek().name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
 
   function poster() {
     const shown = page.shown();
     if (!shown) return null;
     const { asked, final_is_model, n_tokens } = shown.reading;
     const { start, end } = shown.span;
-    const comparison = page.comparison();
+    const comparison = store.comparison.peek();
     const second = comparison
       ? [
           `${shown.comparison ? "compared with" : "beside it on the page:"} “${textStart(textOf(comparison.second.tokens))}”`,
@@ -95,7 +93,7 @@ export function createExports(page: {
 
   /** The reading with every followed token, whether or not the picture tracks it. */
   async function withTracks(reading: PlainReading): Promise<PlainReading> {
-    const ids = [...new Set(page.now().state.groups.flat())].filter((id) => !reading.tracked[id]);
+    const ids = [...new Set(store.groups.peek().flat())].filter((id) => !reading.tracked[id]);
     if (ids.length === 0) return reading;
     const { signal } = new AbortController();
     const rows = await Promise.all(
@@ -150,7 +148,7 @@ export function createExports(page: {
       say("Saved.");
     },
     csv: async () => {
-      const [shown, compared] = [page.shown(), page.comparison()];
+      const [shown, compared] = [page.shown(), store.comparison.peek()];
       if (!shown) return;
       const comparison = compared && (await withBothTracks(compared));
       const reading = comparison?.first ?? (await withTracks(shown.reading));
@@ -159,7 +157,7 @@ export function createExports(page: {
       say("Saved.");
     },
     json: async () => {
-      const [shown, compared] = [page.shown(), page.comparison()];
+      const [shown, compared] = [page.shown(), store.comparison.peek()];
       if (!shown) return;
       const text = compared
         ? comparisonJson(await withBothTracks(compared), await origin())
@@ -169,7 +167,7 @@ export function createExports(page: {
     },
     link: async () => {
       // A link is of what the page is set to, with or without a picture.
-      const in_use = page.now().facts?.in_use;
+      const in_use = store.model.peek()?.in_use;
       await navigator.clipboard.writeText(location.href);
       const is_files = in_use?.source.kind === "files" || (in_use?.source.kind === "kept" && !in_use.address);
       say(
@@ -181,12 +179,12 @@ export function createExports(page: {
     python: () => {
       const shown = page.shown();
       if (!shown) return;
-      const { state, group } = page.now();
-      if (state.view.between && !shown.comparison) throw new Error("this view needs a second text");
+      const [view, group] = [store.view.peek(), store.group.peek()];
+      if (view.between && !shown.comparison) throw new Error("this view needs a second text");
       const source = madeWith()?.in_use.address?.id ?? "path/to/the/model";
       byId("python-code").textContent = pythonOf(
         shown.reading,
-        state.view.name,
+        view.name,
         group,
         { family: String(madeWith()?.model.family), source },
         shown.comparison,

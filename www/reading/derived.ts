@@ -1,5 +1,5 @@
 /** Numbers per cell that the page works out from a Reading: what is not a statistic of the engine by itself. */
-import { NO_TOKEN, topId } from "./reading.ts";
+import { NO_TOKEN, finalTap, topId } from "./reading.ts";
 import type { PlainReading } from "./reading.ts";
 
 /** Several tokens that count as one. */
@@ -73,6 +73,12 @@ export function trackedValues(reading: PlainReading, group: Group, what: "logit"
     return what === "logit" ? logit : what === "rank" ? rank : logprob.map(Math.exp);
   });
 }
+
+/** What is followed until somebody chooses: what the final row puts first at the end. */
+export const topGroup = (reading: PlainReading | null): Group =>
+  reading
+    ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })].filter((id) => id !== NO_TOKEN)
+    : [];
 
 /** The distinct tokens that are top-1 in any row of a column, deepest row first. */
 export const topOfColumn = (reading: PlainReading, position: number) =>

@@ -1,42 +1,34 @@
 /** The two tabs of the page. The atlas comes only once somebody opens it, so the lens stays as light as it is. */
 import { byId, element } from "../ui/dom.ts";
-import type { PageState } from "../state/page-state.ts";
+import { effect, signal, untracked } from "@preact/signals-core";
+import type { Store } from "../state/store.ts";
 import type { Engine } from "../engine/client.ts";
-import type { Selection } from "../state/selection.ts";
 import type { Atlas } from "../atlas/atlas.ts";
-import type { ModelInUse } from "../lib/model.ts";
 
 export function createTabs({
-  state,
-  change,
+  store,
   engine,
-  selection,
-  lens,
   restart,
 }: {
-  state: () => PageState;
-  /** `adds`: a step that can be gone back */
-  change: (part: Partial<PageState>, adds?: boolean) => void;
+  store: Store;
   engine: () => Engine;
-  selection: Selection;
-  /** the lens comes into sight */
-  lens: () => void;
   /** starts the engine again */
   restart: () => void;
 }) {
+  const { selection } = store;
   const [lens_tab, atlas_tab] = [byId("tab-lens"), byId("tab-atlas")];
   const home = byId("atlas");
   let atlas: Atlas | null = null;
   let coming: Promise<Atlas> | null = null;
-  let facts: ModelInUse | null = null;
-  let title = "";
-  let last_view = state().atlas;
+  /** The name of the atlas' view; empty for the lens. */
+  const title = signal("");
+  let last_view = store.atlas.peek();
 
   const options = {
-    get: (name: string) => state().atlas_options[name] ?? null,
+    get: (name: string) => store.page.peek().atlas_options[name] ?? null,
     set: (name: string, value: string | null) => {
-      const { [name]: _, ...others } = state().atlas_options;
-      change({ atlas_options: value === null ? others : { ...others, [name]: value } });
+      const { [name]: _, ...others } = store.page.peek().atlas_options;
+      store.change({ atlas_options: value === null ? others : { ...others, [name]: value } });
     },
   };
 
@@ -46,21 +38,20 @@ export function createTabs({
         engine,
         selection,
         options,
-        open: (view) => open(view),
+        open,
         lens: () => open(null),
         restart,
       });
-      if (facts) void atlas.model(facts.model, facts.in_use.name);
+      const now = store.model.peek();
+      if (now) void atlas.model(now.model, now.in_use.name);
       return atlas;
     });
     return coming;
   }
 
-  /** Shows what the state says. */
-  async function show() {
-    const { atlas: view } = state();
+  /** Shows the tab that the store has. */
+  async function show(view: string | null) {
     const is_atlas = view !== null;
-    const was_atlas = document.documentElement.dataset.tab === "atlas";
     document.documentElement.dataset.tab = is_atlas ? "atlas" : "lens";
     home.hidden = !is_atlas;
     for (const [tab, is_current] of [
@@ -71,16 +62,14 @@ export function createTabs({
       else tab.removeAttribute("aria-current");
     }
     if (!is_atlas) {
-      title = "";
-      if (was_atlas) lens();
+      title.value = "";
       return atlas?.close();
     }
     last_view = view;
     try {
       const made = await theAtlas();
-      if (state().atlas === null) return;
-      title = `${made.open(state().atlas ?? "")} · Atlas`;
-      change({});
+      const now = store.atlas.peek();
+      if (now !== null) title.value = `${made.open(now)} · Atlas`;
     } catch (error) {
       coming = null;
       home.replaceChildren(
@@ -91,15 +80,18 @@ export function createTabs({
 
   /** @param view null: the lens */
   function open(view: string | null) {
-    if (view === state().atlas) return;
-    change({ atlas: view }, true);
-    void show();
+    if (view === store.atlas.peek()) return;
+    store.open(view);
     scrollTo({ top: 0 });
   }
 
-  selection.subscribe(() => {
-    change({ channel: selection.chosen_channel, picked: [...selection.tokens] });
-    if (state().atlas === null) lens();
+  effect(() => {
+    const view = store.atlas.value;
+    untracked(() => void show(view));
+  });
+  effect(() => {
+    const now = store.model.value;
+    untracked(() => now && void atlas?.model(now.model, now.in_use.name));
   });
   byId("picked-clear").addEventListener("click", () => selection.set_tokens([]));
   lens_tab.addEventListener("click", (event) => {
@@ -108,21 +100,12 @@ export function createTabs({
   });
   atlas_tab.addEventListener("click", (event) => {
     event.preventDefault();
-    if (state().atlas === null) open(last_view ?? "channels");
+    if (store.atlas.peek() === null) open(last_view ?? "channels");
   });
 
   return {
     open,
-    show,
-    /** The atlas' view, for the document's title; empty for the lens. */
-    title: () => title,
-    is_lens: () => state().atlas === null,
-
-    model(now: ModelInUse) {
-      facts = now;
-      void atlas?.model(now.model, now.in_use.name);
-    },
-
+    title,
     /** After another theme. */
     redraw: () => atlas?.redraw(),
     atlas: () => atlas,

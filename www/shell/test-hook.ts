@@ -2,24 +2,21 @@
  * The page's hook for tests and scripts. Rectangles are CSS pixels from the canvas's top left; a cell's fill can be
  * sampled 5 pixels inside its corner, clear of outline and text, and its outline 2.25 pixels inside its edges.
  */
-import type { createShow } from "../lens/figure/figure.ts";
-import type { createSecond } from "../lens/panels/second-text.ts";
-import type { PageState } from "../state/page-state.ts";
-import type { Engine } from "../engine/client.ts";
 import type { Atlas } from "../atlas/atlas.ts";
+import type { Engine } from "../engine/client.ts";
+import type { createFigure } from "../lens/figure/figure.ts";
 import type { PlainReading } from "../reading/reading.ts";
+import type { Store } from "../state/store.ts";
 
 export function installHook({
-  show: { picture, beside },
-  second,
-  state,
+  figure: { picture, beside },
+  store,
   engine,
   put,
   atlas,
 }: {
-  show: ReturnType<typeof createShow>;
-  second: ReturnType<typeof createSecond>;
-  state: () => PageState;
+  figure: ReturnType<typeof createFigure>;
+  store: Store;
   engine: () => Engine;
   put: (reading: PlainReading) => void;
   atlas: () => Atlas | null;
@@ -31,18 +28,17 @@ export function installHook({
     cellColour: picture.cellColour,
     cellInk: picture.cellInk,
     outlined: picture.outlined,
-    view: () => state().view.name,
-    state,
+    view: () => store.view.peek().name,
+    state: () => store.address.peek(),
     /** What the picture is drawn from: rows, values, scale, window. */
     shown: picture.shown,
     /** Cells in the last frame, and frames so far. */
     drawn: picture.drawn,
     /** The same of the second text's picture. */
-    second: () => ({
-      reading: second.comparison()?.second ?? null,
-      comparison: second.comparison(),
-      shown: beside.shown(),
-    }),
+    second: () => {
+      const comparison = store.comparison.peek();
+      return { reading: comparison?.second ?? null, comparison, shown: beside.shown() };
+    },
     /** Shows a reading from elsewhere, as if the engine had read it. */
     show: put,
     /** The atlas, once somebody has opened it: its questions to the engine, its clouds and where their points are. */

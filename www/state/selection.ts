@@ -1,64 +1,58 @@
 /**
- * What is selected everywhere: one channel and any number of tokens. The page keeps it, so that the lens marks the same
- * tokens as the atlas.
+ * What is selected everywhere: one channel and any number of tokens. The lens marks the same tokens as the atlas.
  */
+import { effect, signal, untracked } from "@preact/signals-core";
 
 export type Selection = ReturnType<typeof createSelection>;
 
 /** @param begin the channel is null until somebody chooses one */
-export function createSelection({ channel, tokens }: { channel: number | null; tokens: Iterable<number> }) {
-  let chosen = channel;
-  let otherwise = 0;
-  let picked = new Set(tokens);
-  const listeners: Set<() => void> = new Set();
-  const tell = () => listeners.forEach((listener) => listener());
+export function createSelection(begin: { channel: number | null; tokens: Iterable<number> }) {
+  const chosen = signal(begin.channel);
+  const suggested = signal(0);
+  const tokens = signal<ReadonlySet<number>>(new Set(begin.tokens));
+
+  function set_tokens(ids: Iterable<number>) {
+    const [now, wanted] = [tokens.peek(), new Set(ids)];
+    if (wanted.size !== now.size || [...wanted].some((id) => !now.has(id))) tokens.value = wanted;
+  }
 
   return {
     /** The channel: the chosen one, or the one that the model suggests. */
     get channel() {
-      return chosen ?? otherwise;
+      return chosen.value ?? suggested.value;
     },
 
     /** What a person chose, for the address bar; null for the model's own. */
     get chosen_channel() {
-      return chosen;
+      return chosen.value;
     },
 
     get tokens() {
-      return picked;
+      return tokens.value;
     },
 
     /** @param channel null: back to what the model suggests */
-    set_channel(channel: number | null) {
-      if (chosen === channel) return;
-      chosen = channel;
-      tell();
-    },
+    set_channel: (channel: number | null) => void (chosen.value = channel),
 
     /** The channel to show until somebody chooses. */
-    set_default(channel: number) {
-      if (otherwise === channel) return;
-      otherwise = channel;
-      if (chosen === null) tell();
-    },
+    set_default: (channel: number) => void (suggested.value = channel),
 
-    set_tokens(ids: Iterable<number>) {
-      const wanted = new Set(ids);
-      if (wanted.size === picked.size && [...wanted].every((id) => picked.has(id))) return;
-      picked = wanted;
-      tell();
-    },
+    set_tokens,
 
     toggle_token(id: number) {
-      const wanted = new Set(picked);
+      const wanted = new Set(tokens.peek());
       if (!wanted.delete(id)) wanted.add(id);
-      this.set_tokens(wanted);
+      set_tokens(wanted);
     },
 
     /** Calls back after every change; the answer ends that. */
     subscribe(listener: () => void) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
+      let is_first = true;
+      return effect(() => {
+        void [chosen.value ?? suggested.value, chosen.value, tokens.value];
+        if (!is_first) untracked(listener);
+        is_first = false;
+      });
     },
   };
 }

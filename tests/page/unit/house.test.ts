@@ -19,6 +19,7 @@ const ARROWS: Record<string, string[]> = {
   state: ["lib", "engine", "reading", "sources"],
   "lens/figure": ["lib", "reading", "state", "graphics", "ui"],
   "lens/panels": ["lib", "engine", "reading", "state", "graphics", "ui", "lens/figure"],
+  lens: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "lens/figure", "lens/panels"],
   models: ["lib", "engine", "sources", "state", "ui"],
   export: ["lib", "engine", "sources", "reading", "state", "graphics", "ui", "lens/figure"],
   "atlas/stats": ["lib", "engine", "reading"],
@@ -62,7 +63,7 @@ const OWNERS: Record<string, RegExp> = {
   comlink: /^(engine\/client|worker)$/,
   "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
   "workbox-window": /^shell\/offline$/,
-  "@preact/signals-core": /^(main|state\/|shell\/)/,
+  "@preact/signals-core": /^(main|lens\/lens|state\/|shell\/)/,
 };
 
 /** Files that start a program: the page and the worker. */

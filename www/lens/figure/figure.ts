@@ -6,7 +6,7 @@ import { pickedCells, pickedWords } from "./legend-words.ts";
 import { createOverview } from "./overview.ts";
 import { readPalette, resolveTheme } from "../../graphics/theme.ts";
 import { createPicture } from "./heatmap.ts";
-import { NO_TOKEN, finalTap, tokenById, topId } from "../../reading/reading.ts";
+import { tokenById } from "../../reading/reading.ts";
 import { rowsOf, scaledValues } from "../../reading/visible-rows.ts";
 import { areLimits, scaleOf } from "../../reading/scales.ts";
 import { createStrip, spokenCell } from "./readout.ts";
@@ -52,7 +52,7 @@ export function limitingValues(
  */
 export function shownOf(
   reading: PlainReading,
-  { view: asked, switches, theme, picked }: PageState,
+  { view: asked, switches, theme, picked }: Look,
   group: number[],
   comparison: Comparison | null = null,
 ): Shown {
@@ -87,24 +87,31 @@ export function shownOf(
   };
 }
 
-export function createShow(page: {
-  state: () => PageState;
-  select: (cell: Cell, pinned: boolean) => void;
+/** What of the page's state a figure is drawn from. */
+export type Look = Pick<PageState, "view" | "switches" | "theme" | "compare" | "picked">;
+
+export function createFigure(on: {
+  /** a person pins a cell, or unpins it */
+  pin: (cell: Cell | null, is_step: boolean) => void;
+  /** a person chooses a window of positions */
   span: (span: { start: number; end: number } | null) => void;
 }) {
   const table = createTable();
   const fillStrip = createStrip(byId("strip"));
   const canvas = byId<HTMLCanvasElement>("heatmap");
+  let switches: PageState["switches"] | null = null;
+  const say = (shown: Shown | null, cell: Cell, pinned: boolean, by_key: boolean) => {
+    if (!shown) return;
+    fillStrip(shown, cell, pinned);
+    if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+  };
   const picture = createPicture(
     { canvas, scroller: byId("scroller"), track: byId("track") },
-    ({ cell, pinned, by_key }) => {
-      const shown = picture.shown();
-      if (!shown) return;
-      fillStrip(shown, cell, pinned);
-      if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
-      page.select(cell, pinned);
+    {
+      select: ({ cell, pinned, by_key }) => say(picture.shown(), cell, pinned, by_key),
+      pin: on.pin,
+      resize: showOverview,
     },
-    showOverview,
   );
   const overview = createOverview(
     {
@@ -112,26 +119,28 @@ export function createShow(page: {
       canvas: byId<HTMLCanvasElement>("overview-canvas"),
       svg: byId("overview-brush") as unknown as SVGSVGElement,
     },
-    page.span,
+    on.span,
   );
 
   const second_canvas = byId<HTMLCanvasElement>("heatmap-second");
   const beside = createPicture(
     { canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") },
-    ({ cell, pinned, by_key }) => {
-      const shown = beside.shown();
+    {
       // It draws itself before anybody points at it; only then does it fill the strip.
-      if (!shown || !(second_canvas.matches(":hover") || document.activeElement === second_canvas)) return;
-      fillStrip(shown, cell, pinned);
-      if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+      select: ({ cell, pinned, by_key }) => {
+        if (second_canvas.matches(":hover") || document.activeElement === second_canvas)
+          say(beside.shown(), cell, pinned, by_key);
+      },
+      // The address has no pin of the second text.
+      pin: (cell) => beside.pin(cell),
     },
   );
 
   function showOverview() {
     const shown = picture.shown();
-    if (!shown) return;
+    if (!shown || !switches) return;
     const { span, reading } = shown;
-    overview.show(shown, page.state().switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+    overview.show(shown, switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
   }
 
   return {
@@ -141,8 +150,8 @@ export function createShow(page: {
      * @param comparison with the second text
      * @param group the tracked token
      */
-    reading(reading: PlainReading, comparison: Comparison | null, group: number[], follow_end: boolean) {
-      const state = page.state();
+    draw(reading: PlainReading, comparison: Comparison | null, group: number[], state: Look, follow_end: boolean) {
+      ({ switches } = state);
       // What is between two texts has one picture.
       const is_one = state.compare === "difference" || state.view.between !== undefined;
       const shown = shownOf(reading, state, group, is_one ? comparison : null);
@@ -182,14 +191,8 @@ export function createShow(page: {
       );
     },
 
-    /** What is followed until somebody chooses: what the final row puts first at the end. */
-    defaultGroup: (reading: PlainReading | null): number[] =>
-      reading
-        ? [topId(reading, { tap: finalTap(reading), position: reading.n_tokens - 1 })].filter((id) => id !== NO_TOKEN)
-        : [],
-
     beside,
-    pin: (cell: Cell) => picture.pin(cell),
+    pin: (cell: Cell | null) => picture.pin(cell),
     release: () => picture.release(),
     /** Takes the picture away, with what says the same in words. */
     clear() {

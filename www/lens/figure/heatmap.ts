@@ -24,8 +24,13 @@ const MOVES = {
 
 export function createPicture(
   { canvas, scroller, track }: { canvas: HTMLCanvasElement; scroller: HTMLElement; track: HTMLElement },
-  onSelect: (selection: { cell: Cell; pinned: boolean; by_key: boolean }) => void,
-  onResize: () => void = () => {},
+  on: {
+    /** the selected cell is another one, or is drawn anew: what is said of it follows */
+    select: (selection: { cell: Cell; pinned: boolean; by_key: boolean }) => void;
+    /** a person pins a cell, or unpins it; moving a pin by keys is no step that can be gone back */
+    pin: (cell: Cell | null, is_step: boolean) => void;
+    resize?: () => void;
+  },
 ) {
   const ctx = canvas.getContext("2d") as CanvasRenderingContext2D;
   let shown: Shown | null = null;
@@ -78,7 +83,7 @@ export function createPicture(
   function select(cell: Cell, by_key: boolean = false) {
     selected = cell;
     askFrame();
-    onSelect({ cell, pinned, by_key });
+    on.select({ cell, pinned, by_key });
   }
 
   function cellUnder(event: MouseEvent): Cell | null {
@@ -100,9 +105,8 @@ export function createPicture(
   canvas.addEventListener("click", (event) => {
     const cell = cellUnder(event);
     if (!cell) return;
-    pinned = !(pinned && same(cell, selected));
     chosen = true;
-    select(cell);
+    on.pin(pinned && same(cell, selected) ? null : cell, true);
   });
 
   canvas.addEventListener("focus", () => {
@@ -121,9 +125,11 @@ export function createPicture(
       const position = Math.min(span.end - 1, Math.max(span.start, selected.position + along));
       chosen = true;
       scrollToPixel(scrollTo(layout, position - span.start, scroll()));
-      select({ tap: rows[row], position }, true);
+      const cell = { tap: rows[row], position };
+      if (pinned) on.pin(cell, false);
+      select(cell, true);
     } else if (event.key === "Enter" || event.key === " ") {
-      pinned = !pinned;
+      on.pin(pinned ? null : selected, true);
       select(selected, true);
     } else {
       return;
@@ -133,7 +139,7 @@ export function createPicture(
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !pinned || !shown || document.querySelector("dialog[open]")) return;
-    pinned = false;
+    on.pin(null, true);
     select(selected, true);
   });
 
@@ -142,7 +148,7 @@ export function createPicture(
     measure();
     // At once: waiting for the next frame would show the old picture stretched.
     draw();
-    onResize();
+    on.resize?.();
   }).observe(scroller);
 
   return {
@@ -168,12 +174,21 @@ export function createPicture(
       draw();
     },
 
-    /** Pins a cell, as a click would. */
-    pin(cell: Cell) {
-      [selected, pinned, chosen] = [cell, true, true];
+    /** The cell that is pinned; one that this picture does not have is not shown as pinned. */
+    pin(cell: Cell | null) {
+      const is_here =
+        cell !== null &&
+        shown !== null &&
+        shown.rows.includes(cell.tap) &&
+        cell.position >= shown.span.start &&
+        cell.position < shown.span.end;
+      pinned = is_here;
       if (!shown || !layout) return;
-      scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
-      select(cell);
+      if (is_here) {
+        chosen = true;
+        scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
+      }
+      select(is_here ? cell : selected);
     },
 
     /** Starts clean for another text: nothing pinned, nothing chosen, scrolled to its beginning. */

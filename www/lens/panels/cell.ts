@@ -9,7 +9,7 @@ import { colourOf } from "../../graphics/series.ts";
 import { chartLegend } from "../../ui/chart-legend.ts";
 import { codeOf } from "../../engine/errors.ts";
 import { viewNamed } from "../../reading/views.ts";
-import type { PageState } from "../../state/page-state.ts";
+import type { Store } from "../../state/store.ts";
 import type { Engine } from "../../engine/client.ts";
 import type { Along, Measure, Numbers } from "../../reading/trajectories.ts";
 import type { Cell, PlainReading, Token, Track } from "../../reading/reading.ts";
@@ -43,13 +43,8 @@ function onFirst({ first, columns }: Comparison, tracks: Map<number, Track>) {
   );
 }
 
-export function createDeep(page: {
-  state: () => PageState;
-  engine: () => Engine;
-  /** with the second text */
-  comparison: () => Comparison | null;
-  change: (part: Partial<PageState>) => void;
-}) {
+export function createCell(page: { store: Store; engine: () => Engine }) {
+  const { store } = page;
   let reading: PlainReading | null = null;
   let cell: Cell = { tap: 0, position: 0 };
   let is_pinned = false;
@@ -68,12 +63,12 @@ export function createDeep(page: {
     tracing.abort();
     const { signal } = (tracing = new AbortController());
     const [of, at] = [reading, cell];
-    const comparison = page.comparison();
+    const comparison = store.comparison.peek();
     const other = comparison?.first === of ? counterpart(comparison, at) : null;
     showHead(of, at, comparison, other);
     showTable(of, at, null, null);
     showFollowed(of);
-    const { groups } = page.state();
+    const groups = store.groups.peek();
     const way = along.value as Along;
     const mine = defaultIds(of, at, way);
     const listed = candidates(of, at).map(({ token }) => token.id);
@@ -157,7 +152,7 @@ export function createDeep(page: {
       return byId("cell-table").replaceChildren(element("caption", "", words));
     }
     const rows = listed.map(({ token, logit, probability }) => {
-      const follow = button("token-button token", token.shown, () => followGroup([token.id]));
+      const follow = button("token-button token", token.shown, () => store.follow([token.id]));
       follow.title = `follow ${token.shown} (${bytesOf(token)})`;
       const track = column?.get(token.id);
       return element(
@@ -178,18 +173,15 @@ export function createDeep(page: {
   }
 
   function showFollowed(of: PlainReading) {
-    const { groups, tracked, view } = page.state();
+    const [groups, tracked, view] = [store.groups.peek(), store.tracked.peek(), store.view.peek()];
     byId("followed").replaceChildren(
       ...groups.map((group, i) => {
         const name = nameOf(of, group);
         const show = button("", name, () =>
-          page.change({ tracked: i, ...(view.is_tracked ? {} : { view: viewNamed("tracked_rank") }) }),
+          store.change({ tracked: i, ...(view.is_tracked ? {} : { view: viewNamed("tracked_rank") }) }, true),
         );
         show.title = "show it in the heatmap";
-        const drop = button("", "×", () => {
-          page.change({ groups: groups.filter((_, j) => j !== i), tracked: 0 });
-          void update();
-        });
+        const drop = button("", "×", () => store.unfollow(i));
         drop.setAttribute("aria-label", `stop following ${name}`);
         return element("li", view.is_tracked && tracked === i ? "chosen" : "", show, drop);
       }),
@@ -208,7 +200,7 @@ export function createDeep(page: {
     const charts = await import("./charts.ts");
     if (signal.aborted) return;
     const what = measure.value as Measure;
-    const { lines, n_left_out } = linesFrom(tracks, page.state().groups, mine);
+    const { lines, n_left_out } = linesFrom(tracks, store.groups.peek(), mine);
     const is_taps = way === "taps";
     const xs = is_taps ? of.taps.map((_, tap) => tap) : of.tokens.map((_, position) => position);
     const x_tick = (x: number) => (is_taps ? of.taps[x] : String(x));
@@ -238,7 +230,7 @@ export function createDeep(page: {
     );
     box.replaceChildren(charts.pathsChart(points, what, axis, is_taps ? at.tap : at.position), legend);
     byId("paths-note").textContent = [
-      page.state().groups.length === 0
+      store.groups.peek().length === 0
         ? `Tokens that are top-1 in some ${is_taps ? "row of this position" : "position of this row"}.`
         : "",
       n_left_out > 0 ? `${n_left_out} less likely ones are left out.` : "",
@@ -246,13 +238,6 @@ export function createDeep(page: {
     ]
       .filter(Boolean)
       .join(" ");
-  }
-
-  function followGroup(group: number[]) {
-    const { groups } = page.state();
-    const is_there = groups.some((each) => each.join() === group.join());
-    if (!is_there) page.change({ groups: [...groups, group], tracked: groups.length });
-    void update();
   }
 
   byId("follow").addEventListener("submit", async (event) => {
@@ -274,7 +259,7 @@ export function createDeep(page: {
         group.push(tokens[0].id);
       }
       input.value = "";
-      followGroup([...new Set(group)]);
+      store.follow([...new Set(group)]);
     } catch (error) {
       say((error as Error).message);
     }
@@ -289,26 +274,16 @@ export function createDeep(page: {
   }).observe(byId("paths-chart"));
 
   return {
-    /** There is no reading, and the next one may be of a model with another vocabulary. */
-    clear() {
-      tracing.abort();
-      reading = null;
-      others.clear();
-    },
-
-    reading(fresh: PlainReading) {
-      reading = fresh;
-      if (!is_pinned) cell = { tap: finalTap(fresh), position: fresh.n_tokens - 1 };
-      cell = { tap: Math.min(cell.tap, finalTap(fresh)), position: Math.min(cell.position, fresh.n_tokens - 1) };
+    /** Draws what is pinned; until something is, the last guess. */
+    draw() {
+      const [of, pin] = [store.reading.peek(), store.pin.peek()];
+      // The next reading may be of a model with another vocabulary.
+      if (of?.model !== reading?.model) others.clear();
+      reading = of;
+      is_pinned = pin !== null;
+      if (!of) return tracing.abort();
+      cell = pin ?? { tap: finalTap(of), position: of.n_tokens - 1 };
       void update();
     },
-    /** A pinned cell is read in depth; until one is, that of the last guess. */
-    cell(at: Cell, pinned: boolean) {
-      const wanted = pinned || !reading ? at : { tap: finalTap(reading), position: reading.n_tokens - 1 };
-      if (pinned === is_pinned && wanted.tap === cell.tap && wanted.position === cell.position) return;
-      [cell, is_pinned] = [wanted, pinned];
-      void update();
-    },
-    redraw: () => void update(),
   };
 }

@@ -16,7 +16,6 @@ export function createFailure(page: {
   setText: (text: string, ids: Uint32Array) => void;
   /** takes the picture away */
   clear: () => void;
-  remember: () => void;
   /** what the model in use has and lacks, if it is only a part of one */
   part: () => string | null;
   atlas: () => void;
@@ -82,7 +81,6 @@ export function createFailure(page: {
       advice.remedy === "retry" ? [retry] : advice.remedy === "keep" ? keepActions() : [],
     );
     if (code === "too-long") void sayLength(page.text());
-    if (!loading) page.remember();
   }
   return show;
 }

@@ -2,96 +2,81 @@
 import { alignmentWords } from "../../reading/comparison.ts";
 import { fitHeight } from "./toolbar.ts";
 import { button, byId } from "../../ui/dom.ts";
-import type { PageState } from "../../state/page-state.ts";
-import type { PlainReading } from "../../reading/reading.ts";
 import type { Comparison } from "../../reading/comparison.ts";
+import type { PlainReading } from "../../reading/reading.ts";
+import type { Store } from "../../state/store.ts";
 
 const DEBOUNCE_MS = 250;
 
-export function createSecond(page: {
-  state: () => PageState;
-  change: (part: Partial<PageState>) => void;
+export function createSecond({
+  store,
+  compare,
+}: {
+  store: Store;
   /** null if it was overtaken */
   compare: (text: string, first: PlainReading) => Promise<Comparison | null>;
-  close: () => void;
-  redraw: () => void;
 }) {
   const box = byId<HTMLTextAreaElement>("second");
   const how = byId<HTMLSelectElement>("compare");
   const toggle = button("chip small compare-chip", "Compare with a second text", () => {
-    const is_open = page.state().second !== null;
-    page.change({ second: is_open ? null : page.state().text });
-    show();
-    if (is_open) page.close();
-    else box.focus();
-    void readAndDraw();
+    const is_open = store.second.peek() !== null;
+    store.setSecond(is_open ? null : store.text.peek());
+    if (!is_open) box.focus();
+    void again();
   });
-  let comparison: Comparison | null = null;
-  let first: PlainReading | null = null;
   let timer = 0;
   const say = (words: string) => void (byId("second-status").textContent = words);
 
-  function show() {
-    const { second: text, compare } = page.state();
-    byId("second-box").hidden = text === null;
-    toggle.setAttribute("aria-expanded", String(text !== null));
-    toggle.textContent = text === null ? "Compare with a second text" : "Close the second text";
-    if (text !== null && box.value !== text) box.value = text;
-    how.value = compare;
-    if (text !== null) fitHeight(box);
-  }
-
-  /** Ends when the comparison is there, or is not to be expected any more. */
-  async function read() {
-    const { second: text } = page.state();
-    if (!text || !first) {
-      comparison = null;
+  /** How the second text's reading differs from the first one; null where there is none, or where it was overtaken. */
+  async function compareWith(first: PlainReading): Promise<Comparison | null> {
+    const text = store.second.peek();
+    if (!text) {
       say(text === "" ? "Type a second text." : "");
-      return;
+      return null;
     }
     try {
-      const fresh = await page.compare(text, first);
+      const found = await compare(text, first);
       // It may have been changed, emptied or closed meanwhile.
-      if (!fresh || fresh.first !== first || page.state().second !== text) return;
-      comparison = fresh;
-      say(alignmentWords(fresh));
+      if (!found || store.second.peek() !== text) return null;
+      say(alignmentWords(found));
+      return found;
     } catch (error) {
-      comparison = null;
       say((error as Error).message);
+      return null;
     }
   }
 
-  async function readAndDraw() {
-    const before = first;
-    await read();
-    if (first === before) page.redraw();
+  /** The second text is another one. */
+  async function again() {
+    const first = store.reading.peek();
+    const text = store.second.peek();
+    if (!text) store.setComparison(null);
+    if (!first) return;
+    const found = await compareWith(first);
+    if (store.reading.peek() === first && store.second.peek() === text) store.setComparison(found);
   }
 
   box.addEventListener("input", () => {
     fitHeight(box);
-    page.change({ second: box.value });
+    store.setSecond(box.value);
     clearTimeout(timer);
-    timer = window.setTimeout(readAndDraw, DEBOUNCE_MS);
+    timer = window.setTimeout(() => void again(), DEBOUNCE_MS);
   });
-  how.addEventListener("change", () => {
-    page.change({ compare: how.value === "beside" ? "beside" : "difference" });
-    page.redraw();
-  });
+  how.addEventListener("change", () => store.change({ compare: how.value === "beside" ? "beside" : "difference" }));
 
   return {
     toggle,
-    show,
-    /**
-     * The first text was read: the second one follows, under the same options. Without a first one there is none to
-     * compare with.
-     */
-    async first(fresh: PlainReading | null) {
-      first = fresh;
-      // A comparison is of two readings: with another first one it is made anew.
-      comparison = null;
-      if (!first) say("");
-      else if (page.state().second !== null) await read();
+    compareWith,
+    again,
+    /** Draws what the store says of it. */
+    draw() {
+      const text = store.second.value;
+      byId("second-box").hidden = text === null;
+      toggle.setAttribute("aria-expanded", String(text !== null));
+      toggle.textContent = text === null ? "Compare with a second text" : "Close the second text";
+      if (text !== null && box.value !== text) box.value = text;
+      how.value = store.compare.value;
+      if (text !== null) fitHeight(box);
     },
-    comparison: () => (page.state().second === null ? null : comparison),
   };
 }

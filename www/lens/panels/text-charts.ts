@@ -7,7 +7,7 @@ import { alongRows, keptOf, occurrencesOf, spearman } from "../../reading/retent
 import { colourOf } from "../../graphics/series.ts";
 import { chartLegend } from "../../ui/chart-legend.ts";
 import { spanOf } from "../../state/options.ts";
-import type { PageState } from "../../state/page-state.ts";
+import type { Store } from "../../state/store.ts";
 import type { PlainReading } from "../../reading/reading.ts";
 
 /** Overlaid occurrences that one can still tell apart. */
@@ -18,7 +18,11 @@ const MIN_TOKENS = 5;
 const ordinal = (n: number) => `${n}${["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] ?? "th"}`;
 
 /** @param norms of the tokens' embeddings */
-export function createPassage(stateNow: () => PageState, norms: (ids: number[]) => Promise<number[]>) {
+export function createTextCharts(
+  store: Store,
+  /** of the tokens' embeddings */
+  norms: (ids: number[]) => Promise<number[]>,
+) {
   let reading: PlainReading | null = null;
   let is_seen = false;
   let is_stale = true;
@@ -27,13 +31,13 @@ export function createPassage(stateNow: () => PageState, norms: (ids: number[]) 
   const against = byId<HTMLSelectElement>("scatter-against");
 
   async function draw() {
-    byId("passage-first").hidden = stateNow().second === null;
+    byId("passage-first").hidden = store.second.peek() === null;
     if (!reading || !is_seen || !is_stale) return;
     const of = reading;
     const charts = await import("./charts.ts");
     if (of !== reading) return;
     is_stale = false;
-    const span = spanOf(stateNow().switches.span, of.n_tokens);
+    const span = spanOf(store.switches.peek().span, of.n_tokens);
     const widthOf = (id: string) => Math.max(260, byId(id).clientWidth);
     const axisOf = (id: string) => ({
       width: widthOf(id),
@@ -145,32 +149,29 @@ export function createPassage(stateNow: () => PageState, norms: (ids: number[]) 
     width = contentRect.width;
   }).observe(byId("passage"));
 
-  return {
-    clear() {
-      reading = null;
-      byId("passage").hidden = true;
-    },
+  /** The tokens of another reading. */
+  function offer(fresh: PlainReading) {
+    const chosen = picked.value;
+    picked.replaceChildren(
+      ...occurrencesOf(fresh).map(({ id, positions }) => {
+        const times = positions.length > 1 ? ` (${positions.length} times)` : "";
+        const option = element("option", "", `${fresh.tokens[positions[0]].shown}${times}`);
+        option.value = String(id);
+        return option;
+      }),
+    );
+    picked.value = chosen;
+    if (picked.selectedIndex < 0) picked.selectedIndex = 0;
+  }
 
-    reading(fresh: PlainReading) {
+  return {
+    /** Draws the reading and the window that the store has. */
+    draw() {
+      const fresh = store.reading.peek();
+      byId("passage").hidden = fresh === null;
+      if (fresh && fresh !== reading) offer(fresh);
       reading = fresh;
-      byId("passage").hidden = false;
-      const chosen = picked.value;
-      picked.replaceChildren(
-        ...occurrencesOf(fresh).map(({ id, positions }) => {
-          const option = element(
-            "option",
-            "",
-            `${fresh.tokens[positions[0]].shown}${positions.length > 1 ? ` (${positions.length} times)` : ""}`,
-          );
-          option.value = String(id);
-          return option;
-        }),
-      );
-      picked.value = chosen;
-      if (picked.selectedIndex < 0) picked.selectedIndex = 0;
       again();
     },
-    /** Another window. */
-    again,
   };
 }

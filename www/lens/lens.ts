@@ -1,0 +1,251 @@
+/** The lens: text, figure and panels, each drawn by an effect from what the store has. */
+import { effect, signal, untracked } from "@preact/signals-core";
+import { createExports } from "../export/export-menu.ts";
+import { onSystemTheme } from "../graphics/theme.ts";
+import { duration } from "../lib/format.ts";
+import { viewBeside, viewNamed } from "../reading/views.ts";
+import { byId } from "../ui/dom.ts";
+import { createFigure } from "./figure/figure.ts";
+import { createCell } from "./panels/cell.ts";
+import { createCodes } from "./panels/control-codes.ts";
+import { createExamples } from "./panels/example-bar.ts";
+import { createSecond } from "./panels/second-text.ts";
+import { createPanel } from "./panels/settings.ts";
+import { setState, showPicture } from "./panels/stage.ts";
+import { createTextCharts } from "./panels/text-charts.ts";
+import { createControls } from "./panels/toolbar.ts";
+import type { Engine } from "../engine/client.ts";
+import type { Comparison } from "../reading/comparison.ts";
+import type { PlainReading } from "../reading/reading.ts";
+import type { Store } from "../state/store.ts";
+
+export type Lens = ReturnType<typeof createLens>;
+
+const notFiniteWords = ({ not_finite: { length } }: PlainReading) =>
+  length === 0 ? "" : `${length} ${length === 1 ? "cell is" : "cells are"} not finite · `;
+
+export function createLens({
+  store,
+  engine,
+  session,
+}: {
+  store: Store;
+  engine: () => Engine;
+  session: {
+    readNow: (text_or_ids: string | Uint32Array) => Promise<void>;
+    readSoon: (text: string) => void;
+    compare: (text: string, first: PlainReading) => Promise<Comparison | null>;
+    closeSecond: () => void;
+  };
+}) {
+  /** The newest reading, which may still have to be compared. */
+  let arriving: PlainReading | null = null;
+  let follow_end = false;
+  /** Counts changes of the system's theme, which colours follow. */
+  const system = signal(0);
+  onSystemTheme(() => system.value++);
+
+  const controls = createControls({
+    text: (text) => {
+      // In the address now: a reload in the middle of a long reading must not lose it.
+      store.setText(text);
+      session.readSoon(text);
+    },
+    view: store.setView,
+    theme: store.setTheme,
+  });
+  const figure = createFigure({
+    pin: (cell, is_step) => store.pinCell(cell, is_step),
+    span: (span) => store.setSwitches({ ...store.switches.peek(), span }),
+  });
+  const settings = createPanel(store.setSwitches);
+  const cell = createCell({ store, engine });
+  const charts = createTextCharts(store, (ids) => engine().norms(ids));
+  const second = createSecond({ store, compare: session.compare });
+  const codes = createCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
+  const examples = createExamples({
+    engine,
+    model: () => ({ name: store.model.peek()?.in_use.name ?? "", n_ctx: store.n_ctx.peek() }),
+    open: ({ view }, text, ids) => {
+      store.setView(viewNamed(view));
+      setText(text, ids ?? text);
+    },
+    beside: second.toggle,
+  });
+  createExports({
+    shown: () => figure.picture.shown(),
+    width: () => byId("scroller").clientWidth,
+    store,
+    engine,
+  });
+
+  /** Puts a text in the box and reads it, or the ids that it stands for. */
+  function setText(text: string, text_or_ids: string | Uint32Array) {
+    store.replaceText(text);
+    figure.release();
+    controls.setText(text);
+    void session.readNow(text_or_ids);
+  }
+
+  /** Draws what `draw` reads of signals, whenever one of them changes; what it calls is not followed. */
+  const follows = <T>(read: () => T, draw: (value: T) => void) =>
+    effect(() => {
+      const value = read();
+      untracked(() => draw(value));
+    });
+
+  follows(
+    () => store.view.value,
+    (view) => controls.setView(view),
+  );
+  follows(
+    () => store.theme.value,
+    (theme) => controls.setTheme(theme),
+  );
+  effect(() => second.draw());
+  follows(
+    () => store.second.value !== null,
+    (has_second) => {
+      controls.showBetween(has_second);
+      if (has_second) return;
+      session.closeSecond();
+      // What is between two texts needs both.
+      if (store.view.peek().between) store.setView(viewNamed(null));
+    },
+  );
+  follows(
+    () => ({
+      switches: store.switches.value,
+      n_layer: store.n_layer.value,
+      n_tokens: store.reading.value?.n_tokens ?? null,
+    }),
+    ({ switches, ...size }) => settings.show(switches, size),
+  );
+  // The figure, while it is in sight.
+  follows(
+    () => ({
+      is_in_sight: store.atlas.value === null,
+      reading: store.reading.value,
+      comparison: store.comparison.value,
+      group: store.group.value,
+      look: {
+        view: store.view.value,
+        switches: store.switches.value,
+        theme: store.theme.value,
+        compare: store.compare.value,
+        picked: [...store.selection.tokens],
+      },
+      system: system.value,
+    }),
+    ({ is_in_sight, reading, comparison, group, look }) => {
+      if (!reading) return figure.clear();
+      if (!is_in_sight) return;
+      figure.draw(reading, comparison, group, look, follow_end);
+      follow_end = false;
+      figure.pin(store.pin.peek());
+    },
+  );
+  follows(
+    () => store.pin.value,
+    (pin) => store.reading.peek() && figure.pin(pin),
+  );
+  follows(
+    () => [
+      store.reading.value,
+      store.comparison.value,
+      store.pin.value,
+      store.groups.value,
+      store.tracked.value,
+      store.view.value.is_tracked,
+      store.theme.value,
+      system.value,
+    ],
+    () => cell.draw(),
+  );
+  follows(
+    () => [store.reading.value, store.switches.value.span, store.second.value === null, store.theme.value],
+    () => charts.draw(),
+  );
+  follows(
+    () => ({ text: store.text.value, reading: store.reading.value }),
+    ({ text, reading }) => {
+      byId("side").hidden = reading === null;
+      // A reading is of the text that is there now, or that text is about to be read.
+      void examples.show(text, reading);
+    },
+  );
+  follows(
+    () => String(store.model.value?.model.family),
+    (family) => codes.show(family),
+  );
+  follows(
+    () => store.atlas.value === null,
+    (is_in_sight) => {
+      if (!is_in_sight) return;
+      // What has no size while it is out of sight is fitted now.
+      controls.fit();
+      second.draw();
+    },
+  );
+
+  addEventListener("keydown", (event) => {
+    const at = event.target as HTMLElement;
+    if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
+    if (store.atlas.peek() !== null || (event.key !== "[" && event.key !== "]")) return;
+    store.setView(viewBeside(store.view.peek(), event.key === "[" ? -1 : 1, store.second.peek() !== null));
+  });
+
+  /** Puts a reading into the picture. */
+  function put(fresh: PlainReading, compared: Comparison | null) {
+    follow_end = controls.caretIsAtEnd();
+    showPicture();
+    byId("status").textContent =
+      `${fresh.n_tokens} of ${store.n_ctx.peek()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
+    setState("ready");
+    // Last, because it may show that a token is to be followed that this reading does not have: then it is read again.
+    store.setReading(fresh, compared);
+  }
+
+  return {
+    figure,
+    setText,
+    /** Puts a reading into the picture that no engine of the page made. */
+    show(other: PlainReading) {
+      showPicture();
+      store.setReading(other);
+    },
+    /** Fills the box at the start. */
+    begin: () => controls.setText(store.text.peek()),
+    /** Another text, by an address: its pin and window are its own. */
+    followText() {
+      const text = store.text.peek();
+      figure.release();
+      controls.setText(text);
+      void session.readNow(text);
+    },
+    /** The second text is another one, by an address. */
+    secondChanged: second.again,
+
+    /** A text was read. Ends when the reading is in the picture, or is not to be any more. */
+    async reading(fresh: PlainReading) {
+      arriving = fresh;
+      const comparing = second.compareWith(fresh);
+      // A picture of two texts stays until the next one is there.
+      if (store.comparison.peek() !== null) {
+        const compared = await comparing;
+        if (arriving === fresh) put(fresh, compared);
+        return;
+      }
+      put(fresh, null);
+      const compared = await comparing;
+      if (compared && store.reading.peek() === fresh) store.setComparison(compared);
+    },
+
+    /** Takes everything away that a reading said: there is none of the text and the model in use. */
+    drop() {
+      arriving = null;
+      figure.release();
+      store.setReading(null);
+    },
+  };
+}

@@ -1,0 +1,162 @@
+/**
+ * The page's state, each fact once. Signals hold what a person chose and what came of it; computed signals hold what
+ * follows from them. Only actions write; drawing is what effects do with it.
+ */
+import { batch, computed, signal } from "@preact/signals-core";
+import { topGroup } from "../reading/derived.ts";
+import { readOptions } from "./options.ts";
+import { createSelection } from "./selection.ts";
+import type { ModelInUse } from "../lib/model.ts";
+import type { ThemeChoice } from "../lib/themes.ts";
+import type { Comparison } from "../reading/comparison.ts";
+import type { Asked, Cell, PlainReading } from "../reading/reading.ts";
+import type { View } from "../reading/views.ts";
+import type { Switches } from "./options.ts";
+import { MAX_PICKED } from "./page-state.ts";
+import type { PageState } from "./page-state.ts";
+
+/** What a person chose, but for what is selected, and for the model, which may be another one than was asked for. */
+export type Chosen = Omit<PageState, "model" | "file" | "channel" | "picked">;
+
+export type Store = ReturnType<typeof createStore>;
+
+export function createStore({ model: asked_model, file, channel, picked, ...chosen }: PageState) {
+  const page = signal<Chosen>(chosen);
+  /** What the address says of the model. */
+  const of_model = signal<Pick<PageState, "model" | "file">>({ model: asked_model, file });
+  const model = signal<ModelInUse | null>(null);
+  /** The newest reading of the text and the model in use. */
+  const reading = signal<PlainReading | null>(null);
+  /** Its comparison with the second text. */
+  const comparison = signal<Comparison | null>(null);
+  /** How many of the changes are steps that the Back button takes back. */
+  const steps = signal(0);
+  const selection = createSelection({ channel, tokens: picked });
+
+  const part = <K extends keyof Chosen>(key: K) => computed(() => page.value[key]);
+  const [view, switches, groups, tracked] = [part("view"), part("switches"), part("groups"), part("tracked")];
+  const second = part("second");
+
+  const n_layer = computed(() => Number(model.value?.model.n_layer ?? 1));
+  const asked_text = computed(() => JSON.stringify(readOptions(switches.value, n_layer.value)));
+  /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. */
+  const group = computed(() => groups.value[tracked.value] ?? topGroup(reading.value));
+
+  const n_vocab = computed(() => Number(model.value?.model.vocab_size ?? Infinity));
+  /** Those of the ids that the model has. */
+  const known = (ids: Iterable<number>) => [...ids].filter((id) => id < n_vocab.peek());
+
+  const change = (part: Partial<Chosen>, is_step = false) =>
+    batch(() => {
+      page.value = { ...page.value, ...part };
+      if (is_step) steps.value++;
+    });
+
+  return {
+    page,
+    of_model,
+    model,
+    reading,
+    steps,
+    selection,
+    text: part("text"),
+    view,
+    switches,
+    groups,
+    tracked,
+    second,
+    compare: part("compare"),
+    theme: part("theme"),
+    atlas: part("atlas"),
+    n_layer,
+    n_ctx: computed(() => Number(model.value?.model.n_ctx ?? 0)),
+    group,
+
+    /** How the engine is to read; the same object while nothing of it changes. */
+    asked: computed(() => JSON.parse(asked_text.value) as Asked),
+    /** The tokens to follow in a reading. */
+    track: computed(() => (view.value.is_tracked ? [...new Set(group.value)] : [])),
+    /** Whether the view needs a token that the reading was not asked for. */
+    is_track_missing: computed(
+      () => view.value.is_tracked === true && group.value.some((id) => reading.value && !reading.value.tracked[id]),
+    ),
+    /** The comparison that is drawn: only one of this reading, and only while there is a second text. */
+    comparison: computed(() =>
+      second.value !== null && comparison.value?.first === reading.value ? comparison.value : null,
+    ),
+    /** The pinned cell; null where the reading has no such row or position. The address keeps it for another reading. */
+    pin: computed((): Cell | null => {
+      const [pin, of] = [page.value.pin, reading.value];
+      const tap = pin && of ? of.taps.indexOf(pin.tap) : -1;
+      return pin && of && tap >= 0 && pin.position < of.n_tokens ? { tap, position: pin.position } : null;
+    }),
+    /** All that the address says. */
+    address: computed((): PageState => ({
+      ...page.value,
+      ...of_model.value,
+      channel: selection.chosen_channel,
+      picked: [...selection.tokens],
+    })),
+
+    change,
+    setText: (text: string) => change({ text }),
+    /** Another text than the one that was looked at: nothing of it is pinned, and all of it is in the window. */
+    replaceText: (text: string) => change({ text, pin: null, switches: { ...page.value.switches, span: null } }),
+    setView: (to: View) => to !== view.value && change({ view: to }, true),
+    setSwitches: (to: Switches) => change({ switches: to }),
+    setTheme: (theme: ThemeChoice) => change({ theme }),
+    setSecond: (text: string | null) => change({ second: text }),
+    /** A view of the atlas; null: the lens. */
+    open: (atlas: string | null) => atlas !== page.value.atlas && change({ atlas }, true),
+
+    /** @param is_step whether the Back button takes it back; moving a pin by keys is none */
+    pinCell(cell: Cell | null, is_step = true) {
+      const of = reading.value;
+      if (of) change({ pin: cell && { tap: of.taps[cell.tap], position: cell.position } }, is_step);
+    },
+    follow(ids: number[]) {
+      if (groups.value.some((each) => each.join() === ids.join())) return;
+      change({ groups: [...groups.value, ids], tracked: groups.value.length }, true);
+    },
+    unfollow: (index: number) => change({ groups: groups.value.filter((_, i) => i !== index), tracked: 0 }, true),
+
+    /** A reading, or none. Its comparison comes later, or with it. */
+    setReading: (of: PlainReading | null, compared: Comparison | null = null) =>
+      batch(() => {
+        reading.value = of;
+        comparison.value = compared;
+      }),
+    setComparison: (of: Comparison | null) => void (comparison.value = of),
+
+    /** Another model is in use: what was chosen among the old one's channels and tokens goes. */
+    replaceModel: (now: ModelInUse, link: PageState | null) =>
+      batch(() => {
+        model.value = now;
+        reading.value = comparison.value = null;
+        change({
+          pin: link?.pin ?? null,
+          groups: link?.groups ?? [],
+          tracked: link?.tracked ?? 0,
+          atlas_options: link?.atlas_options ?? page.value.atlas_options,
+        });
+        selection.set_channel(link?.channel ?? null);
+        selection.set_tokens(known(link?.picked ?? []));
+      }),
+
+    /** The same model again, or a first one. */
+    setModel: (now: ModelInUse) =>
+      batch(() => {
+        model.value = now;
+        selection.set_tokens(known(selection.tokens));
+      }),
+
+    /** What another address says. It names only the first of many selected tokens. */
+    restore: ({ model, file, channel, picked, ...chosen }: PageState) =>
+      batch(() => {
+        page.value = chosen;
+        of_model.value = { model, file };
+        selection.set_channel(channel);
+        if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(picked)) selection.set_tokens(known(picked));
+      }),
+  };
+}
