@@ -9,7 +9,7 @@ export default defineConfig({
   forbidOnly: true,
   reporter: [["list"]],
   use: {
-    // What is kept for offline use must not answer for a test's own server; offline.spec.js lets it.
+    // What is kept for offline use must not answer for a test's own server; offline.spec.ts lets it.
     serviceWorkers: "block",
     viewport: { width: 1440, height: 900 },
     launchOptions: {

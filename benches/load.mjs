@@ -7,7 +7,9 @@
 import { createServer } from "node:http";
 import { chromium } from "@playwright/test";
 import sirv from "sirv";
-import config from "../playwright.config.ts";
+import { createJiti } from "jiti";
+
+const { default: config } = await createJiti(import.meta.url).import("../playwright.config.ts");
 
 const RUNS = 5;
 const [model, ...engines] = process.argv.slice(2);

@@ -1,8 +1,11 @@
 // @ts-check
 /** Times the first picture of the bundled model after navigation, and readings after it, in headless Chromium. */
 import { chromium } from "@playwright/test";
-import config from "../playwright.config.ts";
-import { serveSite } from "../tests/page/site.js";
+import { createJiti } from "jiti";
+
+const load = createJiti(import.meta.url);
+const { default: config } = await load.import("../playwright.config.ts");
+const { serveSite } = await load.import("../tests/page/site.ts");
 
 const RUNS = 5;
 const TEXT = "The old king and the young queen went home to the castle by the sea.";

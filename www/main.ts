@@ -88,7 +88,7 @@ const session = createSession(startEngine, {
     if (end > 64) byId("status").textContent = `reading · ${end} tokens so far`;
   },
   reading: (fresh) =>
-    void lens.reading(fresh).then(() => {
+    lens.reading(fresh).then(() => {
       if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
     }),
   failure: (code, message, loading) => showFailure(code, message, loading),

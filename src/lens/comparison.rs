@@ -6,7 +6,7 @@ use crate::kernels::{LANES, N_SLOTS};
 use crate::reading::NO_TOKEN;
 
 use super::fold::Fold;
-use super::options::check_track;
+use super::options::{MAX_TRACK, check_track};
 use super::summary::Scored;
 use super::{Kept, Moments, Workspace, block_positions};
 
@@ -35,7 +35,7 @@ pub struct Comparison {
 }
 
 /// One token at every row and column; NaN, and a rank of 0, where there is none.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Scores {
     /// Its logit. Shapes: \[N·columns\].
     pub logit: Vec<f32>,
@@ -54,6 +54,17 @@ struct Cell {
     positions: [usize; 2],
 }
 
+/// Errors: `bad-option` for more lists of targets than one comparison scores.
+pub fn check_lists(name: &str, n: usize) -> Result<()> {
+    match n <= MAX_TRACK {
+        true => Ok(()),
+        false => {
+            let expected = format!("at most {MAX_TRACK} lists");
+            Err(Error::option(name, expected, format!("{n} lists")))
+        }
+    }
+}
+
 impl Pairs {
     /// Errors: `bad-option`, `bad-token`.
     fn check(&self, [a, b]: &[Kept<'_>; 2]) -> Result<()> {
@@ -62,14 +73,7 @@ impl Pairs {
             let expected = format!("positions 0 to {} of a and 0 to {} of b", a_end - 1, b_end - 1);
             return Err(Error::option("columns", expected, format!("[{i}, {j}]")));
         }
-        if self.targets.len() > super::MAX_TRACK {
-            let got = format!("{} lists", self.targets.len());
-            return Err(Error::option(
-                "targets",
-                format!("at most {} lists", super::MAX_TRACK),
-                got,
-            ));
-        }
+        check_lists("targets", self.targets.len())?;
         for list in &self.targets {
             if list.len() != self.columns.len() {
                 let expected = format!("{} tokens in each list", self.columns.len());
@@ -95,24 +99,26 @@ pub async fn compare(
 ) -> Result<Comparison> {
     pairs.check(&readings)?;
     let [Kept { decoder, rows, .. }, _] = readings;
-    let row = |tap| {
-        let columns = pairs.columns.iter().enumerate();
-        columns.map(move |(column, &(i, j))| Cell { tap, column, positions: [i, j] })
-    };
-    let cells: Vec<Cell> = (0..rows.len()).flat_map(row).collect();
-    let n_targets = pairs.targets.len();
-    let mut all = Comparison::empty(n_targets);
-    if cells.is_empty() {
+    let (n_columns, n_targets) = (pairs.columns.len(), pairs.targets.len());
+    let n_cells = rows.len() * n_columns;
+    let mut all = Comparison::empty(n_targets, n_cells);
+    if n_cells == 0 {
         return Ok(all);
     }
-    let at_once = block_positions(decoder).min(cells.len());
+    let cell = |i: usize| {
+        let (tap, column) = (i / n_columns, i % n_columns);
+        let (a, b) = pairs.columns[column];
+        Cell { tap, column, positions: [a, b] }
+    };
+    let at_once = block_positions(decoder).min(n_cells);
     let allocate = || {
         let sums = gpu.tensor("divergences", (4 * at_once * LANES * 3) as u64);
         Ok((Workspace::for_pairs(gpu, decoder, at_once, n_targets), sums))
     };
     let (workspace, sums) = &gpu.allocate("this comparison", allocate).await?;
     let mut rec = gpu.record("this comparison", cancel);
-    for cells in cells.chunks(at_once) {
+    for first in (0..n_cells).step_by(at_once) {
+        let cells: Vec<Cell> = (first..n_cells.min(first + at_once)).map(cell).collect();
         let n = cells.len();
         for (side, reading) in readings.iter().enumerate() {
             let mut row = side * n;
@@ -158,9 +164,12 @@ pub async fn compare(
 }
 
 impl Comparison {
-    fn empty(n_targets: usize) -> Comparison {
-        let targets = vec![Default::default(); n_targets];
-        Comparison { kl: vec![], kl_reverse: vec![], js: vec![], targets }
+    /// With room for the numbers of that many cells.
+    fn empty(n_targets: usize, n_cells: usize) -> Comparison {
+        let room = || Vec::with_capacity(n_cells);
+        let scores = || Scores { logit: room(), logprob: room(), rank: room() };
+        let targets = (0..n_targets).map(|_| [scores(), scores()]).collect();
+        Comparison { kl: room(), kl_reverse: room(), js: room(), targets }
     }
 
     /// Adds `n` pairs of rows.

@@ -24,7 +24,7 @@ use crate::reading::Reading;
 
 use fold::{Fold, Group, Logits};
 
-pub use comparison::{Comparison, Pairs, Scores, compare};
+pub use comparison::{Comparison, Pairs, Scores, check_lists, compare};
 pub use decoder::Decoder;
 pub use extension::Extension;
 pub use kept::Kept;

@@ -260,6 +260,8 @@ impl CompareOptions {
         let lists = |value: &JsValue| {
             let wrong = || bad("targets", "an array of arrays of ids", value);
             let lists = value.dyn_ref::<Array>().ok_or_else(wrong)?;
+            // Before anything is copied: one long list may be in the array many times.
+            lens::check_lists("targets", lists.length() as usize)?;
             lists.iter().map(|list| ids("targets", &list)).collect::<Result<Vec<_>>>()
         };
         let targets = optional(&get("targets"), lists)?.unwrap_or_default();

@@ -100,8 +100,7 @@ export function talesBeyondF16(): Folder {
 
 /**
  * One channel overflows single precision from the output of block 5 on, at position 6 only; from block 6 on attention
- * carries that to
- * every later position. Both tensors are finite.
+ * carries that to every later position. Both tensors are finite.
  */
 export function talesThatOverflows(): Folder {
   const HUGE = 3e38;

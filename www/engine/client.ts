@@ -140,7 +140,7 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
       signal: AbortSignal,
     ): Promise<Track[]> => cancellable(signal, (job) => remote.trace(job, serial, ids, line)),
 
-    /** @param second serials of two readings */
+    /** How two readings differ, by their serials. */
     compare: (
       first: number,
       second: number,

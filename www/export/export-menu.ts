@@ -180,6 +180,7 @@ export function createExports(page: {
       const shown = page.shown();
       if (!shown) return;
       const [view, group] = [store.view.peek(), store.group.peek()];
+      if (shown.comparison?.columns.length === 0) throw new Error("the two texts have no position to compare");
       if (view.between && !shown.comparison) throw new Error("this view needs a second text");
       const source = madeWith()?.in_use.address?.id ?? "path/to/the/model";
       byId("python-code").textContent = pythonOf(

@@ -12,7 +12,7 @@ const HEAD = 34;
 const FOOT = 108;
 const BAR = 300;
 
-/** @param about the width of the picture on the page; what is said below it */
+/** `frame_width` is that of the picture on the page, `words` is what is said below it. */
 export function posterOf(
   shown: Shown,
   { frame_width, words }: { frame_width: number; words: string[] },

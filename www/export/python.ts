@@ -24,8 +24,7 @@ const VALUES: Record<string, string> = {
 
 /**
  * The difference of two texts, given rows `a` and `b` of logits at the aligned positions, `logp_a` and `logp_b`, and
- * the
- * first text's tokens `top` and `next_token`. Other views compare the values of `VALUES` at those positions.
+ * the first text's tokens `top` and `next_token`. Other views compare the values of `VALUES` at those positions.
  */
 const COMPARED: Record<string, string> = {
   logit: "(b - a).gather(-1, top)[:, 0]",

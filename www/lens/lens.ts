@@ -107,11 +107,13 @@ export function createLens({
     () => store.second.value !== null,
     (has_second) => {
       controls.showBetween(has_second);
-      if (has_second) return;
-      session.closeSecond();
       // What is between two texts needs both.
-      if (store.view.peek().between) store.setView(viewNamed(null));
+      if (!has_second && store.view.peek().between) store.change({ view: viewNamed(null) });
     },
+  );
+  follows(
+    () => !store.second.value,
+    (is_empty) => is_empty && session.closeSecond(),
   );
   follows(
     () => ({
@@ -245,6 +247,8 @@ export function createLens({
     drop() {
       arriving = null;
       figure.release();
+      second.clear();
+      session.closeSecond();
       store.setReading(null);
     },
   };

@@ -177,9 +177,9 @@ export function changeWhereSame(comparison: Comparison, values: (reading: PlainR
 export function alignmentWords({ first, second, columns }: Comparison) {
   const [left, right] = [first.n_tokens - columns.length, second.n_tokens - columns.length];
   if (left === 0 && right === 0) return "The same text: change a word and see what follows from it.";
-  const only = (n: number, which: string) => (n === 0 ? "" : `${n} only in the ${which}`);
-  const rest = [only(left, "first"), only(right, "second")].filter(Boolean).join(", ");
+  const only = (n: number, which: string) => (n === 0 ? "" : `${n} of the ${which}`);
+  const rest = [only(left, "first"), only(right, "second")].filter(Boolean).join(" and ");
   return columns.length === 0
     ? "No token is in both texts, so nothing can be compared."
-    : `${columns.length} of ${first.n_tokens} positions are compared: those whose token is in both texts (${rest}).`;
+    : `${columns.length} of ${first.n_tokens} positions are compared: those whose tokens both texts have in the same order. ${rest} have no partner.`;
 }

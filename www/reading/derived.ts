@@ -27,8 +27,7 @@ export const ownTopLogit = (reading: PlainReading) =>
 
 /**
  * How much a row moved towards the final one: KL(final ‖ row below) − KL(final ‖ row). The lowest row has none below,
- * and
- * contributions are no stream that could move.
+ * and contributions are no stream that could move.
  */
 export const klGain = (reading: PlainReading) =>
   once(reading, "kl_gain", () => {

@@ -1,6 +1,6 @@
 /**
  * Texts that open with one click: those that nostalgebraist's "interpreting GPT: the logit lens" is about, and one for
- * a small model of old stories. Each says what to look for; what the model at hand shows is worked out (findings.js).
+ * a small model of old stories. Each says what to look for; what the model at hand shows is worked out (findings.ts).
  */
 
 /** which finding answers it */

@@ -97,8 +97,7 @@ function fromZero(values: Float32Array, cap: number): Scale {
 
 /**
  * As far to either side, so that zero stays in the middle. A seventh of the cells may lie beyond: the first block
- * alone
- * moves its row further than all others together.
+ * alone moves its row further than all others together.
  */
 function reach(values: Float32Array) {
   const sorted = Array.from(finite(values).map(Math.abs).sort());
@@ -135,6 +134,9 @@ export function scaleOf(
   { limits, from, to }: { limits: Limits; from: number | null; to: number | null },
 ): Scale {
   if (limits === "fixed" && kind !== "ratio" && from !== null && to !== null && to > from) {
+    // Zero stays in the middle of a change, or its colours would say the opposite.
+    const reach = Math.max(Math.abs(from), Math.abs(to));
+    if (kind === "change") return linear(-reach, reach, "fixed limits, zero in the middle");
     return kind === "rank" ? ranks(from, to) : linear(from, to, "fixed limits");
   }
   if (limits === "auto" && kind !== "change" && kind !== "ratio") {

@@ -33,7 +33,7 @@ export function createSession(
     notOpened: (failure: Failure, source: Source, how: How) => void;
     busy: () => void;
     block: (end: number) => void;
-    reading: (reading: PlainReading) => void;
+    reading: (reading: PlainReading) => void | Promise<void>;
     /** nothing can be read */
     failure: (code: string, message: string, loading: boolean) => void;
     /** the engine is gone, and the model in use with it */
@@ -78,6 +78,8 @@ export function createSession(
     wanted = text_or_ids;
     clearTimeout(pause);
     reading.abort();
+    // What is compared with an older text need not be waited for.
+    second.abort();
     if (!loaded) return;
     const mine = (reading = new AbortController());
     const { signal } = mine;
@@ -93,7 +95,7 @@ export function createSession(
         signal,
         onBlock: (end) => void onBlock(end),
       });
-      if (!signal.aborted) on.reading({ ...fresh, model: made_with });
+      if (!signal.aborted) await on.reading({ ...fresh, model: made_with });
     } catch (error) {
       const { code, message } = failureOf(error);
       if (signal.aborted || code === "aborted") return;

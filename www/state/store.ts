@@ -42,6 +42,10 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. */
   const group = computed(() => groups.value[tracked.value] ?? topGroup(reading.value));
 
+  /** The comparison that is drawn: only one of this reading, and only while there is a second text. */
+  const compared = computed(() =>
+    second.value !== null && comparison.value?.first === reading.value ? comparison.value : null,
+  );
   const n_vocab = computed(() => Number(model.value?.model.vocab_size ?? Infinity));
   /** Those of the ids that the model has. */
   const known = (ids: Iterable<number>) => [...ids].filter((id) => id < n_vocab.peek());
@@ -76,14 +80,12 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     asked: computed(() => JSON.parse(asked_text.value) as Asked),
     /** The tokens to follow in a reading. */
     track: computed(() => (view.value.is_tracked ? [...new Set(group.value)] : [])),
-    /** Whether the view needs a token that the reading was not asked for. */
-    is_track_missing: computed(
-      () => view.value.is_tracked === true && group.value.some((id) => reading.value && !reading.value.tracked[id]),
-    ),
-    /** The comparison that is drawn: only one of this reading, and only while there is a second text. */
-    comparison: computed(() =>
-      second.value !== null && comparison.value?.first === reading.value ? comparison.value : null,
-    ),
+    /** Whether the view needs a token that a reading was not asked for. */
+    is_track_missing: computed(() => {
+      const readings = [reading.value, compared.value?.second].filter((of) => of !== null && of !== undefined);
+      return view.value.is_tracked === true && readings.some((of) => group.value.some((id) => !of.tracked[id]));
+    }),
+    comparison: compared,
     /** The pinned cell; null where the reading has no such row or position. The address keeps it for another reading. */
     pin: computed((): Cell | null => {
       const [pin, of] = [page.value.pin, reading.value];

@@ -1,7 +1,7 @@
 /** The legend of a chart: a key in the colour of each series, and its name. */
 import { element } from "./dom.ts";
 
-/** @param shape of what the series is drawn with */
+/** @param shape how the series is drawn */
 export function seriesKey(css: string, shape: "line" | "dot" = "line") {
   const key = element("span", shape === "dot" ? "series-key dot" : "series-key");
   key.style.background = css;

@@ -196,7 +196,7 @@ test("a cell's numbers in both texts", () => {
   assert.deepEqual(targetAt(comparison, "top", "rank", { tap: 0, position: alone }), [NaN, NaN]);
   assert.equal(
     alignmentWords(comparison),
-    "4 of 5 positions are compared: those whose token is in both texts (1 only in the first, 2 only in the second).",
+    "4 of 5 positions are compared: those whose tokens both texts have in the same order. 1 of the first and 2 of the second have no partner.",
   );
   const same = comparisonOf(first, first, alignedColumns(first, first), divergences);
   assert.match(alignmentWords(same), /^The same text/);

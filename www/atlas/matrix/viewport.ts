@@ -97,8 +97,7 @@ export function middleOf(window: Window, { token, channel }: Place): [number, nu
 }
 
 /**
- * Left of and below the grid only one axis zooms.
- * @param at on the canvas
+ * Zooms about a point of the canvas. Left of and below the grid only one axis zooms.
  */
 export function zoomAt(window: Window, factor: number, [x, y]: [number, number]): Window {
   const { left, top, width, height } = gridOf(window);
@@ -117,7 +116,7 @@ export function zoomAt(window: Window, factor: number, [x, y]: [number, number])
   };
 }
 
-/** @param dy pixels */
+/** `dx` and `dy` are pixels. */
 export function panBy(window: Window, dx: number, dy: number): Window {
   const [along, beside] = turned(window, dx, dy);
   return { ...window, tokens: panned(window.tokens, along), channels: panned(window.channels, beside) };

@@ -40,7 +40,9 @@ export function createGestures(
     .scaleExtent([1, MAX_ZOOM])
     .filter(
       (event: MouseEvent | TouchEvent) =>
-        on.can_zoom && beginsGesture(event, canvas) && !(event.type === "mousedown" && on.is_selecting()),
+        on.can_zoom &&
+        beginsGesture(event, canvas) &&
+        (event.type === "wheel" || "touches" in event || !on.is_selecting()),
     )
     .on("zoom", ({ transform }: D3ZoomEvent<HTMLCanvasElement, unknown>) => on.zoomed(transform));
   if (on.can_zoom) surface.call(scaling);
@@ -121,7 +123,7 @@ export function createGestures(
     forget: () => scaling.transform(surface, zoomIdentity),
     zoomTo: (transform: ZoomTransform) => scaling.transform(surface, transform),
     setScale: (k: number) => void (scale = k),
-    /** @param frame that cannot be left */
+    /** The part of the plane that zooming and panning cannot leave. */
     setFrame({ left, top, right, bottom }: Box) {
       scaling
         .extent([

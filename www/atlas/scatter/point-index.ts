@@ -80,7 +80,7 @@ export function createPlaces() {
   }
 
   return {
-    /** @param colour_of each point */
+    /** @param colour_of the colour of each point, by its index */
     show(now: CloudData, colour_of: Uint8Array | null, n_colours: number) {
       data = now;
       groups = groupsOf(colour_of, n_colours, now.x.length);

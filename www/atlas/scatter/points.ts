@@ -19,7 +19,7 @@ export function groupsOf(of: Uint8Array | null, n_colours: number, n: number): U
   return groups.map((group) => Uint32Array.from(group));
 }
 
-/** @param ys places in pixels; NaN: not in the picture */
+/** `xs` and `ys` are pixels; NaN for a point that is not in the picture. */
 export function paintPoints(
   ctx: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D,
   xs: Float64Array,

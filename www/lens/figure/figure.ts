@@ -12,7 +12,7 @@ import { areLimits, scaleOf } from "../../reading/scales.ts";
 import { createStrip, spokenCell } from "./readout.ts";
 import { spanOf } from "../../state/options.ts";
 import { createTable } from "./data-table.ts";
-import { VIEWS, comparedValues, comparedView } from "../../reading/views.ts";
+import { VIEWS, comparedValues, comparedView, viewNamed } from "../../reading/views.ts";
 import type { View } from "../../reading/views.ts";
 import type { Limits } from "../../reading/scales.ts";
 import type { Comparison } from "../../reading/comparison.ts";
@@ -20,30 +20,43 @@ import type { Cell, PlainReading } from "../../reading/reading.ts";
 import type { Shown } from "./frame.ts";
 import type { PageState } from "../../state/page-state.ts";
 
-/**
- * The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. The
- * views of KL always share, so that they can be compared.
- */
-export function limitingValues(
+/** Values of the rows and positions in the picture, but for the row `input`. */
+function valuesInSight(
   reading: PlainReading,
-  view: View,
-  group: number[],
-  limits: Limits,
+  values: Float32Array,
   rows: number[],
   span: { start: number; end: number },
 ) {
-  if (limits === "shared" || (view.kind === "kl" && limits === "own")) {
-    const alike = VIEWS.filter(({ kind }) => kind === view.kind);
-    return Float32Array.from(alike.flatMap(({ values }) => Array.from(scaledValues(reading, values(reading, group)))));
-  }
-  const values = view.values(reading, group);
-  if (limits !== "auto") return scaledValues(reading, values);
   const shown = rows.filter((tap) => reading.taps[tap] !== "input");
   return Float32Array.from(
     shown.flatMap((tap) =>
       Array.from(values.subarray(tap * reading.n_tokens + span.start, tap * reading.n_tokens + span.end)),
     ),
   );
+}
+
+/**
+ * The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. The
+ * views of KL always share, so that they can be compared.
+ */
+export function limitingValues(
+  reading: PlainReading,
+  comparison: Comparison | null,
+  view: View,
+  group: number[],
+  limits: Limits,
+  rows: number[],
+  span: { start: number; end: number },
+) {
+  const valuesOf = (of: View) => (comparison ? comparedValues(of, comparison, group) : of.values(reading, group));
+  const is_shared = limits === "shared" || (view.kind === "kl" && limits === "own" && !comparison);
+  // Changes have a kind of their own for each quantity, divergences between two texts one for all.
+  if (is_shared && (!comparison || view.between)) {
+    const alike = VIEWS.filter(({ kind, between }) => kind === view.kind && !between === !view.between);
+    return Float32Array.from(alike.flatMap((each) => Array.from(scaledValues(reading, valuesOf(each)))));
+  }
+  const values = valuesOf(view);
+  return limits === "auto" ? valuesInSight(reading, values, rows, span) : scaledValues(reading, values);
 }
 
 /**
@@ -75,11 +88,10 @@ export function shownOf(
     transposed,
     font,
     values,
-    scale: scaleOf(
-      view,
-      comparison ? scaledValues(reading, values) : limitingValues(reading, view, group, limits, rows, span),
-      switches,
-    ),
+    scale: scaleOf(view, limitingValues(reading, comparison, asked, group, limits, rows, span), {
+      ...switches,
+      limits,
+    }),
     printing: { prints, words_only, hide_prompt },
     theme: resolveTheme(theme),
     palette: readPalette(),
@@ -100,10 +112,10 @@ export function createFigure(on: {
   const fillStrip = createStrip(byId("strip"));
   const canvas = byId<HTMLCanvasElement>("heatmap");
   let switches: PageState["switches"] | null = null;
-  const say = (shown: Shown | null, cell: Cell, pinned: boolean, by_key: boolean) => {
+  const say = (shown: Shown | null, cell: Cell, pinned: boolean, by_key: boolean, is_second = false) => {
     if (!shown) return;
-    fillStrip(shown, cell, pinned);
-    if (by_key) byId("spoken").textContent = spokenCell(shown, cell, pinned);
+    fillStrip(shown, cell, pinned, is_second);
+    if (by_key) byId("spoken").textContent = (is_second ? "second text, " : "") + spokenCell(shown, cell, pinned);
   };
   const picture = createPicture(
     { canvas, scroller: byId("scroller"), track: byId("track") },
@@ -129,7 +141,7 @@ export function createFigure(on: {
       // It draws itself before anybody points at it; only then does it fill the strip.
       select: ({ cell, pinned, by_key }) => {
         if (second_canvas.matches(":hover") || document.activeElement === second_canvas)
-          say(beside.shown(), cell, pinned, by_key);
+          say(beside.shown(), cell, pinned, by_key, true);
       },
       // The address has no pin of the second text.
       pin: (cell) => beside.pin(cell),
@@ -150,14 +162,19 @@ export function createFigure(on: {
      * @param comparison with the second text
      * @param group the tracked token
      */
-    draw(reading: PlainReading, comparison: Comparison | null, group: number[], state: Look, follow_end: boolean) {
-      ({ switches } = state);
+    draw(reading: PlainReading, comparison: Comparison | null, group: number[], look: Look, follow_end: boolean) {
+      ({ switches } = look);
+      // What is between two texts needs both: until they are read, the first view is drawn.
+      const is_early = look.view.between !== undefined && !comparison;
+      const state = is_early ? { ...look, view: viewNamed(null) } : look;
       // What is between two texts has one picture.
       const is_one = state.compare === "difference" || state.view.between !== undefined;
       const shown = shownOf(reading, state, group, is_one ? comparison : null);
       const is_beside = comparison !== null && !is_one;
       byId("second-picture").hidden = !is_beside;
-      byId("explain").textContent = shown.view.explain;
+      byId("explain").textContent = is_early
+        ? `${look.view.explain} Both texts are needed; until they are read, this is the ${state.view.quantity}.`
+        : shown.view.explain;
       // One scale for both, so that the same colour is the same number.
       if (is_beside)
         beside.show(

@@ -134,13 +134,13 @@ export function createStrip(root: HTMLElement) {
     ),
   );
 
-  return (shown: Shown, cell: Cell, pinned: boolean) => {
+  return (shown: Shown, cell: Cell, pinned: boolean, is_second: boolean) => {
     const { reading, comparison } = shown;
     const other = comparison && counterpart(comparison, cell);
     root.hidden = false;
     root.classList.toggle("pinned", pinned);
     row.textContent = reading.taps[cell.tap] + (cell.tap === finalTap(reading) ? " (final)" : "");
-    position.textContent = `position ${cell.position}${other ? ` (${other.position} in the second text)` : comparison ? ", not compared" : ""}`;
+    position.textContent = `${is_second ? "second text, " : ""}position ${cell.position}${other ? ` (${other.position} in the second text)` : comparison ? ", not compared" : ""}`;
     token.textContent = reading.tokens[cell.position].shown;
     const true_next = nextToken(reading, cell.position);
     const right = guessIsRight(reading, cell.position);

@@ -1,6 +1,6 @@
 /**
  * One frame of the heatmap as a list of marks: rectangles, dots and texts with their places and colours. Pure; the
- * same marks become pixels (paint.js) and SVG (svg.js), so that an export is what was on the screen.
+ * same marks become pixels (canvas.ts) and SVG (svg.ts), so that an export is what was on the screen.
  */
 import { decisionsOf } from "../../reading/settling.ts";
 import { linesOf } from "../../reading/cell-text.ts";
@@ -229,8 +229,7 @@ function decisions(
 
 /**
  * The true next tokens along the top, or on the right. A right guess has a star, bold type, colour and a dot: no
- * single
- * cue carries it.
+ * single cue carries it.
  */
 function nextTokens(
   { layout, reading, start, palette, scroll, picked }: Frame,

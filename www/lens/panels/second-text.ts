@@ -68,6 +68,8 @@ export function createSecond({
     toggle,
     compareWith,
     again,
+    /** There is nothing to compare with. */
+    clear: () => say(""),
     /** Draws what the store says of it. */
     draw() {
       const text = store.second.value;
