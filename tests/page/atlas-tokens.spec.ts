@@ -27,7 +27,7 @@ async function settled(page: Page) {
 /** @param title of a card */
 async function exported(page: Page, title: string, kind: "csv" | "svg" | "png") {
   const of = card(page, title);
-  await of.locator(".menu summary").click();
+  await of.locator(".menu > button").click();
   const coming = page.waitForEvent("download");
   await of.locator(`[data-export="${kind}"]`).click();
   const path = await (await coming).path();
@@ -209,13 +209,13 @@ test("singular directions: values, shares, cosines and the question of length", 
   const average = (ids: number[]) => ids.reduce((sum, id) => sum + cosines[id], 0) / ids.length;
   const outside = (ids: number[]) => ids.filter((id) => cosines[id] < low || cosines[id] > high).length;
   const ends = [longest.slice(0, 50), longest.slice(-50)];
-  const answer = await card(page, "Is it length alone?").locator(".atlas-answer").innerText();
+  const answer = await card(page, "Is it norm alone?").locator(".atlas-answer").innerText();
   const said = answer.match(/−?\d+\.\d+|\d+ of the/g) ?? [];
   const expected = [average(ends[0]), average(ends[1]), average(longest), low, high];
   [0, 1, 2].forEach((i) => expect(Math.abs(number(said[i]) - expected[i])).toBeLessThan(2e-3));
   expect(answer).toContain(`lie ${outside(ends[0])} of the longest and ${outside(ends[1])} of the shortest`);
   await page.getByLabel("At either end").selectOption("20");
-  await expect(card(page, "Is it length alone?").locator(".atlas-answer")).toContainText("the 20 longest");
+  await expect(card(page, "Is it norm alone?").locator(".atlas-answer")).toContainText("the 20 longest");
   expect(page.url()).toContain("spectrum.ends=20");
 });
 
@@ -423,7 +423,7 @@ test("zero-layer model: a position that the model has not, and words for the one
   await expect(next.locator("table")).toBeHidden();
 });
 
-test("outliers: lengths, extremes, neighbours, the clump; what is selected is marked in every view", async ({
+test("outliers: lengths, extremes, neighbours, the cluster; what is selected is marked in every view", async ({
   page,
   site,
 }) => {
@@ -453,14 +453,14 @@ test("outliers: lengths, extremes, neighbours, the clump; what is selected is ma
   const dots = Array.from({ length: V }, (_, id) => dot(row(300), row(id))).sort((a, b) => b - a);
   by("dot").forEach((line, i) => expect(Math.abs(Number(line.value) - dots[i])).toBeLessThan(1e-3));
 
-  const clump = await csv(page, "The clump near the mean embedding");
+  const clump = await csv(page, "Cluster near the mean embedding");
   for (const id of [0, 300, 4095]) {
     const away = Math.sqrt(row(id).reduce((sum, value, c) => sum + (value - mean[c]) ** 2, 0));
     expect(Math.abs(Number(clump[id].distance_to_mean) - away)).toBeLessThan(1e-3);
   }
-  const clumped = clump.filter((line) => line.in_clump === "1").map((line) => Number(line.token_id));
-  await card(page, "The clump near the mean embedding").getByRole("button", { name: "Zoom to the clump" }).click();
-  await card(page, "The clump near the mean embedding").getByRole("button", { name: "Select its tokens" }).click();
+  const clumped = clump.filter((line) => line.in_cluster === "1").map((line) => Number(line.token_id));
+  await card(page, "Cluster near the mean embedding").getByRole("button", { name: "Zoom to the cluster" }).click();
+  await card(page, "Cluster near the mean embedding").getByRole("button", { name: "Select its tokens" }).click();
   await expect(page.locator(".atlas-side")).toContainText(`${clumped.length} of 4,096`);
 
   // The longest, selected in a list, is accented in another view's cloud and pressed in its own list.

@@ -18,7 +18,7 @@ test("axe finds no serious fault, in either theme, with everything open", async 
   await page.locator("#switches-toggle").click();
   await page.locator("#table-toggle").click();
   await page.getByRole("button", { name: "Compare with a second text" }).click();
-  await page.locator("#export summary").click();
+  await page.locator("#export").click();
   await expectAccessible(page, "everything open");
   await page.keyboard.press("Escape");
   await page.locator("#help-open").click();

@@ -316,7 +316,7 @@ test("SVG, PNG, CSV and JSON hold what the page shows; hostile text stays text",
   const api = await readByApi(page, {});
   const save = async (what: string) => {
     if (!(await page.locator("#export").evaluate((menu) => (menu as HTMLDetailsElement).open)))
-      await page.locator("#export summary").click();
+      await page.locator("#export").click();
     const coming = page.waitForEvent("download");
     await page.locator(`[data-export="${what}"]`).click();
     return readFile(await (await coming).path());
@@ -522,7 +522,7 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
 
   // What leaves the page is of both texts.
   const saved = async (kind: string) => {
-    await page.locator("#export > summary").click();
+    await page.locator("#export").click();
     const [download] = await Promise.all([
       page.waitForEvent("download"),
       page.locator(`[data-export="${kind}"]`).click(),
@@ -538,7 +538,7 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
   expect(csv).toContain(`# second_text: ${second}`);
   expect(csv).toContain("second_first_final_logit");
   expect(await saved("svg")).toContain("compared with “The old king sat there upon his horse");
-  await page.locator("#export > summary").click();
+  await page.locator("#export").click();
   await page.locator('[data-export="python"]').click();
   await expect(page.locator("#python-code")).toContainText("(b - a).gather(-1, top)[:, 0]");
   await page.keyboard.press("Escape");

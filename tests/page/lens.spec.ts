@@ -143,7 +143,7 @@ test("the views show their own quantity, unit and rows", async ({ page, site }) 
     ["kl_final", "KL(final ‖ row)", "nats", true],
   ] as [string, string, string, boolean][]) {
     await page.locator(`[data-view="${view}"]`).click();
-    await expect(page.locator(`[data-view="${view}"]`)).toHaveAttribute("aria-checked", "true");
+    await expect(page.locator(`[data-view="${view}"]`)).toBeChecked();
     await expect(page.locator("#legend-quantity")).toHaveText(quantity);
     await expect(page.locator("#legend-unit")).toContainText(unit);
     const rect = await page.evaluate(() => (window as any).loupePage.cellRect(0, 0));

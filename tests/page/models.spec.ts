@@ -269,7 +269,7 @@ test("a slow download shows rate and time left, can be cancelled, and is resumed
 
   await page.locator("#model-chip").click();
   const row = page.locator('#model-rows [data-row^="loupe"]');
-  await expect(row).toContainText(/unfinished \d+ %/);
+  await expect(row).toContainText(/\d+ % downloaded/);
   hub.set("loupe/tales", {});
   await row.locator(".row-head").click();
   await page.screenshot({ path: "test-results/models-unfinished.png" });
@@ -618,9 +618,9 @@ test("the panel: by keyboard, on a phone, in the dark", async ({ page, site }) =
     permissions: ["durableStorage"],
     browserContextId: targetInfo.browserContextId,
   });
-  await page.getByRole("button", { name: "Keep safe" }).click();
+  await page.getByRole("button", { name: "Make storage persistent" }).click();
   await expect(page.locator("#safety")).toHaveText(/^Safe: /);
-  await expect(page.getByRole("button", { name: "Keep safe" })).toBeHidden();
+  await expect(page.getByRole("button", { name: "Make storage persistent" })).toBeHidden();
   await page.keyboard.press("Escape");
   await expect(panel).toBeHidden();
   await expect(chip).toBeFocused();

@@ -151,7 +151,7 @@ test("real GPT-2 small: channel 138 stands out in ln_2, 69 channels carry the po
     (async () => {
       await page.getByLabel("Selected channel", { exact: true }).locator("input").fill("5");
       await page.keyboard.press("Enter");
-      await page.locator(".atlas-stand details.menu summary").click();
+      await page.locator(".atlas-stand .menu > button").click();
       await page.locator('.atlas-stand [data-export="svg"]').click();
     })(),
   ]);

@@ -63,7 +63,7 @@ test("CTRL 1.6B in the menu: a download that is cut and cancelled, resumed, veri
 
   hub.set(CTRL);
   await page.locator("#model-chip").click();
-  await expect(row).toContainText("unfinished");
+  await expect(row).toContainText("% downloaded");
   if (!(await row.getByRole("button", { name: "Resume" }).isVisible())) await row.locator(".row-head").click();
   await row.getByRole("button", { name: "Resume" }).click();
   await waitForModel(page, "CTRL 1.6B");

@@ -94,7 +94,7 @@ test("another model: nothing of the old one's reading stays, not even if the new
   // A text that fits is read with the new model, and leaves the page with its name.
   await page.locator("#text").fill("a king");
   await expect.poll(() => reading(page)).toMatchObject({ model: "Files of this computer" });
-  await page.locator("#export summary").click();
+  await page.locator("#export").click();
   const [file] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="json"]').click()]);
   expect(JSON.parse(readFileSync(await file.path(), "utf8")).model.name).toBe("Files of this computer");
 });
@@ -236,7 +236,7 @@ test("a picture of a tracked token names the token, and a file says what it was 
     "aria-label",
     new RegExp(`^rank of ${shown} .*: 8 rows by 3 positions$`),
   );
-  await page.locator("#export summary").click();
+  await page.locator("#export").click();
   const [file] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="svg"]').click()]);
   const svg = readFileSync(await file.path(), "utf8");
   for (const words of [`rank of ${shown}`, "Tales", "norm: ln_f", "“The old queen”"]) expect(svg).toContain(words);
@@ -268,7 +268,7 @@ test("limits that are not complete are said to be so, and the legend says what i
   expect(await page.locator("#legend-unit").innerText()).toBe(
     usual.endsWith("≥ 30") ? "(nats, capped at 30)" : "(nats, from 0)",
   );
-  await page.getByRole("button", { name: "Switches" }).click();
+  await page.getByRole("button", { name: "Display options" }).click();
   await page.locator('select[name="limits"]').selectOption("fixed");
   await expect(page.locator("#limits-words")).toBeVisible();
   expect(await ticks()).toBe(usual);
@@ -305,7 +305,7 @@ test("what fits is not scrolled and does not fade, and the table of a cell fits 
 test("a table has every followed token, whatever is drawn, and no control character", async ({ page, site }) => {
   await page.goto(`${site}#text=${encodeURIComponent("The king \u0014 sat")}&tokens=262_300.11`);
   await waitForState(page, "ready");
-  await page.locator("#export > summary").click();
+  await page.locator("#export").click();
   const [download] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="csv"]').click()]);
   const csv = await readFile(await download.path(), "utf8");
   for (const id of [262, 300, 11]) expect(csv).toContain(`rank_${id}`);
@@ -367,9 +367,9 @@ test("Back and Forward move pins, followed tokens and views, without reading aga
   await expect(page.locator("#cell-title")).toHaveText("Pinned: h.4, position 3");
   await page.goBack();
   expect((await at()).pin).toBeNull();
-  await expect(page.locator("#cell-title")).toContainText("The last guess");
+  await expect(page.locator("#cell-title")).toContainText("Final prediction");
   await page.goForward();
   await expect(page.locator("#cell-title")).toHaveText("Pinned: h.4, position 3");
   await page.keyboard.press("Escape");
-  await expect(page.locator("#cell-title")).toContainText("The last guess");
+  await expect(page.locator("#cell-title")).toContainText("Final prediction");
 });

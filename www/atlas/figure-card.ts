@@ -1,5 +1,6 @@
 /** A figure's card: title, what it shows, its tools, what is under way, what went wrong, and the ways out of the page. */
 import { button, element } from "../ui/dom.ts";
+import { createMenu } from "../ui/menu.ts";
 import { save } from "../export/save-file.ts";
 import { codeOf } from "../engine/errors.ts";
 import { quoted } from "../export/tables.ts";
@@ -122,21 +123,12 @@ export function createCard({
       item.dataset.export = label.split(",")[0].toLowerCase();
       return item;
     });
-    const box = element(
-      "details",
-      "menu",
-      element("summary", "chip small", "Export"),
-      element("div", "menu-sheet", ...items, state),
-    );
-    (box.firstChild as HTMLElement).setAttribute("aria-label", `Export: ${title}`);
-    const close = () => void (box.open = false);
-    document.addEventListener("pointerdown", (event) => !box.contains(event.target as Node) && close());
-    box.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape") return;
-      close();
-      box.querySelector("summary")?.focus();
-    });
-    box.addEventListener("toggle", () => void (state.textContent = ""));
+    const opener = element("button", "chip small", "Export");
+    opener.type = "button";
+    opener.setAttribute("aria-label", `Export: ${title}`);
+    const menu = element("div", "menu-sheet", ...items, state);
+    createMenu(opener, menu, () => void (state.textContent = ""));
+    const box = element("div", "menu", opener, menu);
     box.hidden = ways.length === 0;
     return { element: box };
   }

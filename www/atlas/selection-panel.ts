@@ -47,7 +47,7 @@ export function createSide({
     wpe_at,
   );
   channel_card.setAttribute("aria-label", "Selected channel");
-  for (const [i, label] of ["The channel before", "The next channel"].entries())
+  for (const [i, label] of ["Previous channel", "Next channel"].entries())
     channel_card.querySelectorAll("button")[i].setAttribute("aria-label", label);
 
   const count = element("p", "muted");

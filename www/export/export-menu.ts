@@ -1,6 +1,7 @@
 /** What leaves the page as a file or over the clipboard. Nothing is sent anywhere. */
 import { addressText } from "../sources/hub-address.ts";
 import { button, byId } from "../ui/dom.ts";
+import { createMenu } from "../ui/menu.ts";
 import { cut, fontOf, paint } from "../graphics/canvas.ts";
 import { posterOf } from "./figure-sheet.ts";
 import { pythonOf } from "./python.ts";
@@ -33,7 +34,6 @@ export function createExports(page: {
   engine: () => Engine;
 }) {
   const { store } = page;
-  const menu = byId<HTMLDetailsElement>("export");
   const say = (words: string) => void (byId("export-words").textContent = words);
   const ruler = new OffscreenCanvas(1, 1).getContext("2d") as OffscreenCanvasRenderingContext2D;
 
@@ -214,14 +214,7 @@ export function createExports(page: {
       return made;
     }),
   );
-  const close = () => void (menu.open = false);
-  document.addEventListener("pointerdown", (event) => !menu.contains(event.target as Node) && close());
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    close();
-    menu.querySelector("summary")?.focus();
-  });
-  menu.addEventListener("toggle", () => say(""));
+  createMenu(byId<HTMLButtonElement>("export"), byId("export-menu"), () => say(""));
   byId("python-close").addEventListener("click", () => byId<HTMLDialogElement>("python").close());
   byId("python-copy").addEventListener("click", async () => {
     await navigator.clipboard.writeText(byId("python-code").textContent ?? "");

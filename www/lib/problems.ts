@@ -43,7 +43,7 @@ const ADVICE: Record<string, Advice> = {
   network: { title: "A download failed", remedy: "retry" },
   "not-found": { title: "A file of the model is missing", remedy: "retry" },
   truncated: { title: "The model’s file ends too early", help: "The download was probably cut off.", remedy: "retry" },
-  unexpected: { title: "Something failed that should not", remedy: "retry" },
+  unexpected: { title: "Unexpected error", remedy: "retry" },
 };
 
 /** @param loading whether the model was being loaded */

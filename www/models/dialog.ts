@@ -206,8 +206,6 @@ export function createModels(page: {
   byId("models-close").addEventListener("click", close);
   // What Escape and the arrows do to the picture is not meant here.
   dialog.addEventListener("keydown", (event) => event.stopPropagation());
-  // The dialog itself is hit only on its backdrop: its content covers the rest.
-  dialog.addEventListener("pointerdown", (event) => event.target === dialog && close());
   dialog.addEventListener("close", () => {
     home.insertBefore(news, byId("bench"));
     chosen = null;

@@ -52,9 +52,9 @@ function costs(row: Row, plan: Plan | string | null) {
 function stateOf(row: Row, { plan, is_coming }: Sight) {
   if (is_coming) return element("span", "state", "being opened");
   if (row.is_in_use)
-    return element("span", "state in-use", row.is_bundled || isWhole(row) ? "in use" : "in use, not kept");
+    return element("span", "state in-use", row.is_bundled || isWhole(row) ? "in use" : "open, not saved");
   if (isWhole(row)) return element("span", "state", "kept");
-  if (row.kept) return element("span", "state warn", `unfinished ${percentKept(row)} %`);
+  if (row.kept) return element("span", "state warn", `${percentKept(row)} % downloaded`);
   if (plan && typeof plan !== "string" && plan.problem) return element("span", "state bad", "does not fit");
   return element("span", "state", "");
 }

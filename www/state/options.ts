@@ -54,9 +54,9 @@ export const CHOICES = {
   prints: { token: "token", number: "number", both: "token and number", change: "token where the guess changes" },
   final_on: { top: "on top, or right", bottom: "at the bottom, or left" },
   limits: {
-    own: "as fits the view",
+    own: "default",
     auto: "5–95 % of what is shown",
-    shared: "one scale for views of a kind",
+    shared: "shared by similar views",
     fixed: "fixed",
   },
   norm: { affine: "ln_f", plain: "ln_f without gain and bias", none: "none" },

@@ -1,46 +1,5 @@
 /** Small controls that the views share. */
-import { button, element } from "./dom.ts";
-
-/**
- * A few choices of which one holds, as one row of buttons.
- * @param choices name and what is written on it
- */
-export function segments(label: string, choices: [string, string][], onChoose: (name: string) => void) {
-  const buttons = choices.map(([name, text]) => {
-    const made = button("segment", text, () => onChoose(name));
-    made.setAttribute("role", "radio");
-    made.dataset.choice = name;
-    return made;
-  });
-  const group = element("div", "segments", ...buttons);
-  group.setAttribute("role", "radiogroup");
-  group.setAttribute("aria-label", label);
-  const now = () =>
-    Math.max(
-      0,
-      buttons.findIndex((each) => each.getAttribute("aria-checked") === "true"),
-    );
-  // One Tab stop, and the arrow keys choose.
-  group.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    let next = now();
-    do next = (next + step + buttons.length) % buttons.length;
-    while (buttons[next].disabled && next !== now());
-    buttons[next].focus();
-    onChoose(choices[next][0]);
-  });
-  /** @param offered all, if absent */
-  const set = (chosen: string, offered?: string[]) =>
-    buttons.forEach((each, i) => {
-      each.disabled = offered !== undefined && !offered.includes(choices[i][0]);
-      each.setAttribute("aria-checked", String(choices[i][0] === chosen));
-      each.tabIndex = choices[i][0] === chosen ? 0 : -1;
-    });
-  set(choices[0][0]);
-  return { element: group, set };
-}
+import { element } from "./dom.ts";
 
 export function checkbox(label: string, onChange: (on: boolean) => void) {
   const input = element("input", "");

@@ -8,7 +8,7 @@ import { createTurns } from "../../lib/latest.ts";
 import { createCounts } from "./counts.ts";
 import type { Shown, Stage, View } from "../types.ts";
 
-export const view: View = { name: "candidates", title: "Frequency candidates", needs: ["wte"], create };
+export const view: View = { name: "candidates", title: "Correlates of token frequency", needs: ["wte"], create };
 
 /** Pearson of raw counts would tell of the few most frequent tokens only. */
 const LOG_NAME = "log count";
@@ -23,7 +23,7 @@ export type Found = {
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
   const turns = createTurns();
-  const card = stage.card({ name: "candidates", title: "Frequency candidates", is_picture: false, csv });
+  const card = stage.card({ name: "candidates", title: "Correlates of token frequency", is_picture: false, csv });
   const counts = createCounts(stage, () => void show());
   const scatter_card = stage.card({
     name: "candidates-scatter",

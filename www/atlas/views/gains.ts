@@ -5,7 +5,8 @@ import { createLegend } from "../scatter/legend.ts";
 import { extentOf } from "../../lib/extent.ts";
 import { largestGainWords, standsOut } from "../stats/gain-summary.ts";
 import { heavyOf, robustDistance } from "../stats/maths.ts";
-import { checkbox, segments } from "../../ui/fields.ts";
+import { checkbox } from "../../ui/fields.ts";
+import { segmented } from "../../ui/segmented.ts";
 import type { Cloud } from "../scatter/scatter.ts";
 import type { Gains } from "../queries.ts";
 import type { Stage, View } from "../types.ts";
@@ -40,11 +41,11 @@ function create({ ask, options, card, cloud }: Stage) {
   /** What a point of a panel says when the pointer is over it. */
   let about: (panel: number, channel: number) => string = () => "";
 
-  const which = segments(
-    "LayerNorm",
-    NORMS.map((name) => [name, name]),
-    (name) => set("norm", name === "ln_2" ? null : name),
-  );
+  const which = segmented({
+    label: "LayerNorm",
+    choices: NORMS.map((name) => [name, name] as const),
+    onChoose: (name) => set("norm", name === "ln_2" ? null : name),
+  });
   const linear = checkbox("Linear y", (on) => set("y", on ? "linear" : null));
   const by_index = checkbox("Colour by index", (on) => set("colour", on ? "index" : null));
   figure.tools.append(which.element, linear.element, by_index.element);

@@ -14,7 +14,7 @@ const DEFAULT_SIZE = "50";
 export type Given = { projections: Float32Array; norms: Float32Array; vocabulary: Vocabulary };
 
 export function createLengths({ card: make, cloud, options }: Stage) {
-  const card = make({ name: "lengths", title: "Is it length alone?", csv });
+  const card = make({ name: "lengths", title: "Is it norm alone?", csv });
   const size = choiceOf(
     "At either end",
     SIZES.map((n) => [n, `${n} tokens`]),
@@ -109,7 +109,7 @@ function sentence({ mean, low, high, longest, shortest }: ReturnType<typeof leng
     end.n_outside > 2 * expected ? "more extreme than length explains" : "no more extreme than length explains";
   return (
     `Mean cosine with direction 0: ${decimal(longest.mean, 3)} for the ${n} longest, ${decimal(shortest.mean, 3)} for the ${n} shortest, ${decimal(mean, 3)} for all tokens. ` +
-    `Outside the central 95 % of all (${decimal(low, 3)} to ${decimal(high, 3)}) lie ${longest.n_outside} of the longest and ${shortest.n_outside} of the shortest; by length alone about ${expected} would. ` +
+    `Outside the central 95 % of all (${decimal(low, 3)} to ${decimal(high, 3)}) lie ${longest.n_outside} of the longest and ${shortest.n_outside} of the shortest; by norm alone about ${expected} would. ` +
     `So the longest are ${verdict(longest)}, the shortest ${verdict(shortest)}.`
   );
 }

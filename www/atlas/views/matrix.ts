@@ -94,9 +94,9 @@ function create(stage: Stage): Shown {
     (value) => set("channels", value === "index" ? null : value),
   );
   const chosen = fieldOf("Channels", "138, 36-40", (value) => set("chosen", value || null));
-  const turned = checkbox("Tokens run down", (is_on) => set("transposed", is_on ? "1" : null));
+  const turned = checkbox("Transpose", (is_on) => set("transposed", is_on ? "1" : null));
   const clip = choiceOf(
-    "Colours span",
+    "Colour range",
     CLIPS.map((p) => [p, p === "100" ? "all values" : `${p} % of values`]),
     (value) => set("clip", value === "99" ? null : value),
   );

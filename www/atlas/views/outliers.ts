@@ -1,4 +1,4 @@
-/** View 9: the longest and shortest embeddings, the extremes of a channel, the neighbours of a token, and the clump near the mean. */
+/** View 9: the longest and shortest embeddings, the extremes of a channel, the neighbours of a token, and the cluster near the mean. */
 import { button, element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { distancesToMean } from "../stats/distances.ts";
@@ -13,7 +13,7 @@ import type { Column } from "../paged-table.ts";
 
 const SIZES = ["10", "20", "50", "100"];
 const DEFAULT_SIZE = "20";
-/** The clump is looked for among so many of the tokens nearest to the mean. */
+/** The cluster is looked for among so many of the tokens nearest to the mean. */
 const NEAREST = 0.02;
 
 export type Line = { id: number; value: number };
@@ -23,7 +23,7 @@ export const view: View = { name: "outliers", title: "Outlier tokens", needs: ["
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
   const turns = createTurns();
-  const clump = stage.card({ name: "clump", title: "The clump near the mean embedding", csv: clumpCsv });
+  const cluster = stage.card({ name: "cluster", title: "Cluster near the mean embedding", csv: clusterCsv });
   const lengths = stage.card({
     name: "longest-and-shortest",
     title: "Longest and shortest embeddings",
@@ -38,7 +38,7 @@ function create(stage: Stage): Shown {
     csv: () => csvOf(values, `channel_${channel_of_values}`),
   });
   const neighbours = createNeighbours(stage);
-  const whole = element("div", "atlas-view", clump.element, lengths.element, extremes.element, neighbours.element);
+  const whole = element("div", "atlas-view", cluster.element, lengths.element, extremes.element, neighbours.element);
 
   let norms = new Float32Array(0) as Float32Array;
   let values = norms;
@@ -76,20 +76,20 @@ function create(stage: Stage): Shown {
   extremes.body.append(beside(["Largest", largest.element], ["Smallest", least.element]));
   const listings = [longest, shortest, largest, least];
 
-  const zoom = button("chip", "Zoom to the clump", () => {
+  const zoom = button("chip", "Zoom to the cluster", () => {
     is_named = true;
     drawCloud();
-    scatter.zoom_to(clumped);
+    scatter.zoom_to(clustered);
   });
-  const select = button("chip", "Select its tokens", () => selection.set_tokens(clumped));
-  clump.tools.append(zoom, select);
+  const select = button("chip", "Select its tokens", () => selection.set_tokens(clustered));
+  cluster.tools.append(zoom, select);
   const at = element("div", "");
-  clump.body.append(at);
+  cluster.body.append(at);
   const scatter = stage.cloud(at, {
     selects: "tokens",
     label: "Length of every embedding against its distance to the mean embedding",
   });
-  let clumped: number[] = [];
+  let clustered: number[] = [];
   let is_named = false;
 
   async function show() {
@@ -107,7 +107,7 @@ function create(stage: Stage): Shown {
       drawTables();
     });
     if (!isCurrent() || norms.length === 0) return;
-    await clump.run(async (watch) => {
+    await cluster.run(async (watch) => {
       const { wte_mean } = await ask.channels(watch);
       const found =
         distances.length === norms.length ? distances : await distancesToMean(wte_mean, norms.length, ask.rows, watch);
@@ -121,20 +121,20 @@ function create(stage: Stage): Shown {
     const sorted = Float32Array.from(distances).sort();
     const near = sorted[Math.floor(NEAREST * (sorted.length - 1))];
     const { x, y } = densest(distances, norms, (i) => distances[i] <= near);
-    clumped = Array.from(distances.keys()).filter(
+    clustered = Array.from(distances.keys()).filter(
       (i) => distances[i] >= x[0] && distances[i] <= x[1] && norms[i] >= y[0] && norms[i] <= y[1],
     );
     const length = Math.sqrt(mean.reduce((sum, value) => sum + value * value, 0));
-    clump.set_words(
-      `One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clumped.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}.`,
+    cluster.set_words(
+      `One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clustered.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}.`,
     );
-    [zoom.disabled, select.disabled] = [clumped.length === 0, clumped.length === 0];
+    [zoom.disabled, select.disabled] = [clustered.length === 0, clustered.length === 0];
     is_named = false;
     drawCloud();
   }
 
   function drawCloud() {
-    const is_in = new Set(clumped);
+    const is_in = new Set(clustered);
     scatter.show({
       x: distances,
       y: norms,
@@ -143,15 +143,15 @@ function create(stage: Stage): Shown {
       colours: {
         classes: [
           { name: "all tokens", css: "var(--series-0)" },
-          { name: "the clump", css: "var(--series-3)" },
+          { name: "the cluster", css: "var(--series-3)" },
         ],
         of: Uint8Array.from(distances, (_, i) => Number(is_in.has(i))),
       },
       name: (id) => shown[id],
       about: (id) => `#${integer(id)} · distance ${decimal(distances[id], 3)} · length ${decimal(norms[id], 3)}`,
       // Nearest to the mean first: where there is no room for all names, these have it.
-      labelled: is_named ? clumped.toSorted((a, b) => distances[a] - distances[b]) : [],
-      key: "clump",
+      labelled: is_named ? clustered.toSorted((a, b) => distances[a] - distances[b]) : [],
+      key: "cluster",
     });
   }
 
@@ -191,10 +191,10 @@ function create(stage: Stage): Shown {
     };
   }
 
-  function clumpCsv() {
-    const is_in = new Set(clumped);
+  function clusterCsv() {
+    const is_in = new Set(clustered);
     return {
-      head: ["token_id", "token", "distance_to_mean", "norm", "in_clump"],
+      head: ["token_id", "token", "distance_to_mean", "norm", "in_cluster"],
       lines: Array.from(distances, (distance, id) => [id, shown[id], distance, norms[id], Number(is_in.has(id))]),
     };
   }
@@ -210,7 +210,7 @@ function create(stage: Stage): Shown {
   return {
     element: whole,
     show,
-    hide: () => clump.stop(),
+    hide: () => cluster.stop(),
   };
 }
 

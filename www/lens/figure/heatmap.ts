@@ -138,7 +138,7 @@ export function createPicture(
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !pinned || !shown || document.querySelector("dialog[open]")) return;
+    if (event.key !== "Escape" || !pinned || !shown || document.querySelector("dialog[open], :popover-open")) return;
     on.pin(null, true);
     select(selected, true);
   });

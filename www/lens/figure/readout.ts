@@ -147,7 +147,7 @@ export function createStrip(root: HTMLElement) {
     next_label.textContent = true_next ? "true next" : "end of the text";
     next.textContent = true_next ? `${right ? "* " : ""}${true_next.shown}` : "";
     next.classList.toggle("right", right);
-    hint.textContent = pinned ? "pinned · Esc or a second click releases" : "click pins · arrow keys move";
+    hint.textContent = pinned ? "pinned · Esc or a second click unpins" : "click pins · arrow keys move";
     drawn_item.hidden = !comparison;
     if (comparison) {
       drawn_label.textContent = shown.view.between

@@ -112,7 +112,7 @@ export function createCell(page: { store: Store; engine: () => Engine }) {
   /** @param other the cell's counterpart */
   function showHead(of: PlainReading, at: Cell, comparison: Comparison | null, other: Cell | null) {
     const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
-    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "The last guess: "}${row}, position ${at.position}`;
+    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "Final prediction: "}${row}, position ${at.position}`;
     const before = textOf(of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1));
     const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
     const second = !comparison
@@ -132,7 +132,7 @@ export function createCell(page: { store: Store; engine: () => Engine }) {
       ["prob.", ""],
       ...(second ? [["2nd text", ""]] : [["log p", ""]]),
       ["logit", ""],
-      ["vs below", ""],
+      ["Δ rank", ""],
     ];
     const head = element(
       "tr",
@@ -140,7 +140,7 @@ export function createCell(page: { store: Store; engine: () => Engine }) {
       ...heads.map(([name, place]) => {
         const cell = element("th", place, name);
         cell.scope = "col";
-        if (name === "vs below") cell.title = "places gained or lost against the row below";
+        if (name === "Δ rank") cell.title = "change of rank against the row below";
         if (name === "2nd text") cell.title = "probability of the same token in the second text";
         return cell;
       }),

@@ -1,5 +1,6 @@
 /** What a person can set above the picture: the text, an example, the view, the theme. */
-import { button, byId, element } from "../../ui/dom.ts";
+import { byId, element } from "../../ui/dom.ts";
+import { segmented } from "../../ui/segmented.ts";
 import { THEMES } from "../../lib/themes.ts";
 import { FAVOURITES, VIEWS, viewNamed } from "../../reading/views.ts";
 import type { View } from "../../reading/views.ts";
@@ -18,26 +19,13 @@ export function fitHeight(box: HTMLTextAreaElement) {
 /** Four views have a button each, the others stand in one menu, so that the row stays short. */
 function createChooser(onView: (view: View) => void) {
   const favourites = FAVOURITES.map(viewNamed);
-  const segments = favourites.map((view) => {
-    const segment = button("segment", view.button, () => onView(view));
-    segment.setAttribute("role", "radio");
-    segment.dataset.view = view.name;
-    return segment;
+  const chooser = segmented({
+    home: byId("views"),
+    label: "View",
+    choices: favourites.map((view) => [view.name, view.button] as const),
+    onChoose: (name) => onView(viewNamed(name)),
   });
-  byId("views").replaceChildren(...segments);
-  // As in any radio group, one Tab stop, and the arrow keys choose.
-  byId("views").addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step) return;
-    event.preventDefault();
-    const now = Math.max(
-      0,
-      segments.findIndex((segment) => segment.getAttribute("aria-checked") === "true"),
-    );
-    const index = (now + step + segments.length) % segments.length;
-    segments[index].focus();
-    onView(favourites[index]);
-  });
+  for (const input of chooser.inputs) input.dataset.view = input.value;
 
   const more = byId<HTMLSelectElement>("more-views");
   const placeholder = element("option", "", "more views");
@@ -67,10 +55,7 @@ function createChooser(onView: (view: View) => void) {
 
   const setView = (view: View) => {
     const is_favourite = favourites.includes(view);
-    segments.forEach((segment, i) => {
-      segment.setAttribute("aria-checked", String(favourites[i] === view));
-      segment.tabIndex = favourites[i] === view || (!is_favourite && i === 0) ? 0 : -1;
-    });
+    chooser.set(is_favourite ? view.name : null);
     more.value = is_favourite ? "" : view.name;
     more.classList.toggle("chosen", !is_favourite);
     byId("explain").textContent = view.explain;
