@@ -9,6 +9,7 @@ import { createOpenings } from "./models/controller.ts";
 import { createModels } from "./models/dialog.ts";
 import { lackWords, viewOfPart } from "./models/facts.ts";
 import { createDrop } from "./models/file-drop.ts";
+import { createOpeningView } from "./models/opening-view.ts";
 import { wantsKeeping } from "./models/storage.ts";
 import { workOffline } from "./shell/offline.ts";
 import { createTabs } from "./shell/tabs.ts";
@@ -110,7 +111,7 @@ const engine = () => session.engine();
 // Before the lens, which is measured once its tab is shown.
 const tabs = createTabs({ store, engine, restart: () => openings.again() });
 const lens = createLens({ store, engine, session });
-const openings = createOpenings({ session: () => session, changed: saveModel });
+const openings = createOpenings({ session: () => session, view: createOpeningView(), changed: saveModel });
 const models = createModels({
   engine,
   isOpening: () => session.isOpening(),

@@ -3,43 +3,48 @@
  * or not kept. A link alone never downloads anything: it asks.
  */
 import { addressOf, addressText } from "../sources/hub-address.ts";
-import { createBar } from "./progress.ts";
 import { BUNDLED, CATALOGUE, modelName } from "../sources/catalogue.ts";
-import { byId } from "../ui/dom.ts";
 import { bytes } from "../lib/format.ts";
-import { memorise, recall } from "../ui/preferences.ts";
 import { addressKept, keptOf } from "./list.ts";
-import { hideNotice, showNotice } from "../ui/notice.ts";
 import { adviceOnOpening, whyNotKept } from "../lib/problems.ts";
-import { wantsKeeping } from "./storage.ts";
 import type { Failure, How, createSession } from "../state/session.ts";
-import type { Action } from "../ui/notice.ts";
+import type { Action, Notice } from "../ui/notice.ts";
 import type { Kept, Refusal, Step } from "../engine/protocol.ts";
 import type { Address, ModelInUse, Source } from "../lib/model.ts";
 
-const barAt = (prefix: string, bar: string) =>
-  createBar({
-    title: byId(`${prefix}-title`),
-    text: byId(`${prefix}-text`),
-    bar: byId<HTMLProgressElement>(bar),
-    cancel: byId(`${prefix}-cancel`),
-  });
-
-const plainly = (): How => ({ precision: "f16", keep: wantsKeeping() });
+/** What of the page says how an opening goes, and what it remembers between visits. */
+export interface OpeningView {
+  /** An opening begins: `is_first` where there is no model yet. `can_wait`: it may be cancelled. */
+  begin: (title: string, is_first: boolean, can_wait: boolean) => void;
+  step: (step: Step) => void;
+  /** It is over. */
+  end: () => void;
+  notice: (notice: Notice) => void;
+  hideNotice: () => void;
+  /** Lets a person choose files. */
+  chooseFiles: () => void;
+  onCancel: (cancel: () => void) => void;
+  /** Whether models are to be kept. */
+  wantsKeeping: () => boolean;
+  /** The model that was last chosen: the key of a kept one, or "bundled". */
+  recall: () => string | null;
+  memorise: (model: string) => void;
+}
 
 export function createOpenings({
   session,
+  view,
   changed,
 }: {
   session: () => ReturnType<typeof createSession>;
+  view: OpeningView;
   /** what the address bar says of the model is another thing now */
   changed: () => void;
 }) {
-  const [first_bar, later_bar] = [barAt("loading", "progress"), barAt("transfer", "transfer-bar")];
-  let bar = first_bar;
+  const plainly = (): How => ({ precision: "f16", keep: view.wantsKeeping() });
   /** What is opened again after trouble. */
   let wanted: Source = { kind: "bundled" };
-  let [is_by_person, is_open] = [false, false];
+  let [is_by_person, is_open, is_listing] = [false, false, false];
   /** A link's model that is not here. */
   let offered: Address | null = null;
   /**
@@ -59,8 +64,7 @@ export function createOpenings({
       .list()
       .catch(() => []));
 
-  for (const prefix of ["loading", "transfer"])
-    byId(`${prefix}-cancel`).addEventListener("click", () => session().cancel());
+  view.onCancel(() => session().cancel());
 
   function describe(source: Source): { name: string; address: Address | null } {
     switch (source.kind) {
@@ -81,10 +85,12 @@ export function createOpenings({
 
   /** Opens what a person chose. */
   async function open(source: Source, how: How) {
-    if (session().isOpening())
-      return showNotice({ title: "One model at a time", text: "Cancel the one that is being opened first." });
-    hideNotice();
-    await list();
+    // The list is asked for before an opening begins: another one may come in between.
+    if (session().isOpening() || is_listing)
+      return view.notice({ title: "One model at a time", text: "Cancel the one that is being opened first." });
+    view.hideNotice();
+    is_listing = true;
+    await list().finally(() => (is_listing = false));
     is_by_person = true;
     await session().open(source, how);
   }
@@ -97,7 +103,7 @@ export function createOpenings({
     offered = address;
     changed();
     const ask = (cost: string) =>
-      showNotice({
+      view.notice({
         title: `This link was made with ${name}${cost}`,
         text: partial ? "Part of it is in this browser already." : "It is not in this browser yet.",
         actions: [
@@ -129,10 +135,10 @@ export function createOpenings({
   function askFor(name: string) {
     file = name;
     changed();
-    showNotice({
+    view.notice({
       title: `This link was made with the file ${name}`,
       text: "It was on a computer and nowhere else. Choose it again to see the same; until then this is another model.",
-      actions: [{ label: "Choose files", is_main: true, onClick: () => byId("files").click() }],
+      actions: [{ label: "Choose files", is_main: true, onClick: () => view.chooseFiles() }],
       dismiss: "Not now",
       onDismiss: () => {
         file = null;
@@ -197,7 +203,7 @@ export function createOpenings({
     } else if (advice.remedy === "retry") {
       actions.push({ label: left ? "Resume" : "Try again", is_main: true, onClick: () => void open(again, how) });
     }
-    showNotice({ title: advice.title(name), text: message, code: advice.is_quiet ? "" : code, actions });
+    view.notice({ title: advice.title(name), text: message, code: advice.is_quiet ? "" : code, actions });
   }
 
   return {
@@ -209,7 +215,7 @@ export function createOpenings({
      */
     async begin(model: string | null, of_file: string | null) {
       const address = addressOf(model);
-      const last = recall("model");
+      const last = view.recall();
       offered = address;
       if (address || last) await list();
       const found = address ? keptOf(kept, address) : kept.find(({ key }) => key === last);
@@ -250,31 +256,30 @@ export function createOpenings({
     file: () => file,
 
     opening(source: Source, is_first: boolean) {
-      bar = is_first ? first_bar : later_bar;
       coming = describe(source).address;
-      bar.begin(is_first ? "Starting the engine" : `Opening ${describe(source).name}`, source.kind !== "bundled");
-      byId("transfer").hidden = is_first;
+      const title = is_first ? "Starting the engine" : `Opening ${describe(source).name}`;
+      view.begin(title, is_first, source.kind !== "bundled");
     },
 
-    step: (step: Step) => bar.show(step),
+    step: (step: Step) => view.step(step),
 
     opened(facts: ModelInUse, refusal: Refusal | null, source: Source) {
       const { source: now, address, name } = facts.in_use;
-      byId("transfer").hidden = true;
+      view.end();
       is_open = true;
       in_use = address;
       if (is_by_person || source.kind !== "bundled") [offered, file] = [null, now.kind === "files" ? now.name : null];
       // What would have to be downloaded again is not opened by itself.
       wanted = now.kind === "hub" ? { kind: "bundled" } : now;
       if (is_by_person && now.kind !== "hub" && now.kind !== "files")
-        memorise("model", now.kind === "kept" ? now.key : "bundled");
+        view.memorise(now.kind === "kept" ? now.key : "bundled");
       is_by_person = false;
       if (refusal)
-        showNotice({ title: `${name} is open, but could not be kept`, text: whyNotKept(refusal), code: refusal.name });
+        view.notice({ title: `${name} is open, but could not be kept`, text: whyNotKept(refusal), code: refusal.name });
     },
 
     notOpened(failure: Failure, source: Source, how: How) {
-      byId("transfer").hidden = true;
+      view.end();
       is_by_person = false;
       void explain(source, how, failure);
     },

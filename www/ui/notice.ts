@@ -3,14 +3,7 @@ import { button, byId } from "./dom.ts";
 
 export type Action = { label: string; onClick: () => void; is_main?: boolean };
 
-export function showNotice({
-  title,
-  text = "",
-  code = "",
-  actions = [],
-  dismiss = "Dismiss",
-  onDismiss,
-}: {
+export interface Notice {
   title: string;
   text?: string;
   code?: string;
@@ -19,7 +12,9 @@ export function showNotice({
   /** the label of the button that does nothing else */
   dismiss?: string;
   onDismiss?: () => void;
-}) {
+}
+
+export function showNotice({ title, text = "", code = "", actions = [], dismiss = "Dismiss", onDismiss }: Notice) {
   byId("notice-title").textContent = title;
   byId("notice-text").textContent = text;
   byId("notice-code").textContent = code;

@@ -8,7 +8,7 @@ import { createTurns } from "../../lib/latest.ts";
 import { createCounts } from "./counts.ts";
 import type { Shown, Stage, View } from "../types.ts";
 
-export const view: View = { name: "candidates", title: "Correlates of token frequency", needs: ["wte"], create };
+export const view: View = { name: "candidates", title: "Frequency correlates", needs: ["wte"], create };
 
 /** Pearson of raw counts would tell of the few most frequent tokens only. */
 const LOG_NAME = "log count";
