@@ -68,3 +68,9 @@ export const duration = (ms: number) => (ms < 1000 ? `${Math.round(ms)} ms` : `$
 
 /** A number of things: 1 row, 2 rows. */
 export const counted = (n: number, thing: string) => `${integer(n)} ${thing}${n === 1 ? "" : "s"}`;
+
+const ORDINALS = new Intl.PluralRules("en", { type: "ordinal" });
+const ENDINGS: Partial<Record<Intl.LDMLPluralRule, string>> = { one: "st", two: "nd", few: "rd" };
+
+/** 1st, 2nd, 3rd, 4th. */
+export const ordinal = (n: number) => `${n}${ENDINGS[ORDINALS.select(n)] ?? "th"}`;

@@ -24,3 +24,21 @@ export function button(class_name: string, label: string, onClick: () => void) {
   made.addEventListener("click", onClick);
   return made;
 }
+
+/** The choices of a menu: each value and what is written for it. */
+export const optionsOf = (choices: Iterable<readonly [value: string, words: string]>) =>
+  Array.from(choices, ([value, words]) => new Option(words, value));
+
+/**
+ * Calls back when the width of an element changes by more than a rounding; not while it is out of sight.
+ * @param skips_first whether the width that it has when it comes into sight is left out
+ */
+export function onWidth(of: Element, listener: () => void, skips_first = false) {
+  let width = 0;
+  new ResizeObserver(([{ contentRect }]) => {
+    if (Math.abs(contentRect.width - width) < 2) return;
+    const is_first = width === 0;
+    width = contentRect.width;
+    if (width > 0 && !(is_first && skips_first)) listener();
+  }).observe(of);
+}

@@ -1,5 +1,5 @@
 /** Small controls that the views share. */
-import { element } from "./dom.ts";
+import { element, optionsOf } from "./dom.ts";
 
 export function checkbox(label: string, onChange: (on: boolean) => void) {
   const input = element("input", "");
@@ -34,11 +34,7 @@ export function numberField(label: string, last: () => number, onChange: (value:
 export function choiceOf(label: string, choices: [string, string][], onChange: (value: string) => void) {
   const select = element("select", "chip pick");
   select.setAttribute("aria-label", label);
-  for (const [value, name] of choices) {
-    const option = element("option", "", name);
-    option.value = value;
-    select.append(option);
-  }
+  select.append(...optionsOf(choices));
   select.addEventListener("change", () => onChange(select.value));
   return { element: element("label", "field", element("span", "muted", label), select), select };
 }

@@ -1,5 +1,5 @@
 /** View 7: what might say how frequent a token is, against each other and against counts from a text: the table that the study lacks. */
-import { element } from "../../ui/dom.ts";
+import { element, optionsOf } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { swatch } from "../../graphics/colormaps.ts";
 import { themeNow } from "../../graphics/css-colours.ts";
@@ -151,13 +151,7 @@ function create(stage: Stage): Shown {
       [x_choice, "x", names.length > 4 ? 4 : 1],
       [y_choice, "y", 0],
     ] as const) {
-      choice.select.replaceChildren(
-        ...names.map((name, i) => {
-          const made = element("option", "", name);
-          made.value = String(i);
-          return made;
-        }),
-      );
+      choice.select.replaceChildren(...optionsOf(names.map((name, i) => [String(i), name] as const)));
       const wanted = Number(options.get(option) ?? otherwise);
       choice.select.value = String(wanted < names.length ? wanted : otherwise);
     }

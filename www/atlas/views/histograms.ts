@@ -1,5 +1,5 @@
 /** Histograms of a few tokens over all channels, and of a few channels over all tokens, laid over each other. */
-import { element } from "../../ui/dom.ts";
+import { element, onWidth } from "../../ui/dom.ts";
 import { decimal } from "../../lib/format.ts";
 import { momentsOf, sharedBins } from "../stats/bins.ts";
 import { checkbox, fieldOf } from "../../ui/fields.ts";
@@ -40,14 +40,9 @@ export function createHistograms({ ask, selection, options, card: make }: Stage,
   });
   card.tools.append(beside.element, log.element);
   let halves: Half[] = [];
-  let width = 0;
   const box = element("div", "charts atlas-charts");
   card.body.append(box);
-  new ResizeObserver(([{ contentRect }]) => {
-    if (Math.abs(contentRect.width - width) < 2) return;
-    width = contentRect.width;
-    if (halves.length > 0) draw();
-  }).observe(box);
+  onWidth(box, () => halves.length > 0 && draw());
 
   async function show() {
     const isCurrent = turns.begin();

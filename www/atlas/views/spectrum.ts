@@ -1,5 +1,5 @@
 /** View 6: the singular value decomposition of wte, the tokens along its directions, and what length has to do with it. */
-import { element } from "../../ui/dom.ts";
+import { element, onWidth, optionsOf } from "../../ui/dom.ts";
 import { decimal, integer, percent, significant } from "../../lib/format.ts";
 import { N_DIRECTIONS } from "../queries.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
@@ -56,12 +56,7 @@ function create(stage: Stage): Shown {
   const [values_box, cosines_box] = [element("div", "chart"), element("div", "chart")];
   values.body.append(values_box);
   cosines.body.append(cosines_box);
-  let width = 0;
-  new ResizeObserver(([{ contentRect }]) => {
-    if (Math.abs(contentRect.width - width) < 2) return;
-    width = contentRect.width;
-    if (spectrum) drawCharts(spectrum);
-  }).observe(values_box);
+  onWidth(values_box, () => spectrum && drawCharts(spectrum));
 
   /** A direction by its option, if there are so many. */
   function direction(name: string, otherwise: number) {
@@ -100,13 +95,8 @@ function create(stage: Stage): Shown {
   function fillChoices() {
     for (const { select } of [x_choice, y_choice]) {
       if (select.options.length === n_shown) continue;
-      select.replaceChildren(
-        ...Array.from({ length: n_shown }, (_, d) => {
-          const option = element("option", "", `direction ${d}`);
-          option.value = String(d);
-          return option;
-        }),
-      );
+      const choices = Array.from({ length: n_shown }, (_, d) => [String(d), `direction ${d}`] as const);
+      select.replaceChildren(...optionsOf(choices));
     }
     x_choice.select.value = String(direction("x", 0));
     y_choice.select.value = String(direction("y", 1));

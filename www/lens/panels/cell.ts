@@ -1,6 +1,6 @@
 /** Reading deeper into one cell: its twenty likeliest tokens, and trajectories through it. */
 import { counterpart } from "../../reading/comparison.ts";
-import { button, byId, element } from "../../ui/dom.ts";
+import { button, byId, element, onWidth } from "../../ui/dom.ts";
 import { decimal, integer, percent } from "../../lib/format.ts";
 import { defaultIds, linesFrom, measured, rankChange } from "../../reading/trajectories.ts";
 import { joined } from "../../reading/derived.ts";
@@ -265,13 +265,7 @@ export function createCell(page: { store: Store; engine: () => Engine }) {
     }
   });
   for (const select of [measure, along]) select.addEventListener("change", () => void update());
-  let width = 0;
-  new ResizeObserver(([{ contentRect }]) => {
-    if (Math.abs(contentRect.width - width) < 2) return;
-    const is_first = width === 0;
-    width = contentRect.width;
-    if (!is_first) void update();
-  }).observe(byId("paths-chart"));
+  onWidth(byId("paths-chart"), () => void update(), true);
 
   return {
     /** Draws what is pinned; until something is, the last guess. */

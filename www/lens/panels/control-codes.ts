@@ -1,5 +1,5 @@
 /** CTRL's control codes: the first word of a text, which says where the rest may come from. */
-import { byId, element } from "../../ui/dom.ts";
+import { byId, optionsOf } from "../../ui/dom.ts";
 
 /** Those of the paper that are single words of its vocabulary. */
 const CODES = [
@@ -39,13 +39,7 @@ const codeOf = (text: string) => CODES.find((code) => code === text.split(" ")[0
 
 export function createCodes({ text, setText }: { text: () => string; setText: (text: string) => void }) {
   const select = byId<HTMLSelectElement>("codes");
-  select.replaceChildren(
-    ...["", ...CODES].map((code) => {
-      const option = element("option", "", code || "none");
-      option.value = code;
-      return option;
-    }),
-  );
+  select.replaceChildren(...optionsOf(["", ...CODES].map((code) => [code, code || "none"] as const)));
   select.addEventListener("change", () => setText(withCode(text(), select.value)));
   return {
     show(family: string) {

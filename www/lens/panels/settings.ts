@@ -1,17 +1,11 @@
 /** The panel of switches: one form, read and filled as a whole, so that it is always what the page does. */
-import { byId, element } from "../../ui/dom.ts";
+import { byId, optionsOf } from "../../ui/dom.ts";
 import { areLimits } from "../../reading/scales.ts";
 import { CHOICES, FONTS } from "../../state/options.ts";
 import type { Switches } from "../../state/options.ts";
 
 function fill(select: HTMLSelectElement, choices: Record<string, string>) {
-  select.replaceChildren(
-    ...Object.entries(choices).map(([value, words]) => {
-      const option = element("option", "", words);
-      option.value = value;
-      return option;
-    }),
-  );
+  select.replaceChildren(...optionsOf(Object.entries(choices)));
 }
 
 export function createPanel(onChange: (switches: Switches) => void) {

@@ -1,8 +1,8 @@
 /** Charts over the whole window: where it decides, loss by depth, whether the input is kept. Each says its result in words. */
 import { median } from "d3-array";
 import { decisionsOf, histogramOf, lossByDepth } from "../../reading/settling.ts";
-import { byId, element } from "../../ui/dom.ts";
-import { decimal, integer } from "../../lib/format.ts";
+import { byId, onWidth, optionsOf } from "../../ui/dom.ts";
+import { decimal, integer, ordinal } from "../../lib/format.ts";
 import { alongRows, keptOf, occurrencesOf, spearman } from "../../reading/retention.ts";
 import { colourOf } from "../../graphics/series.ts";
 import { chartLegend } from "../../ui/chart-legend.ts";
@@ -14,8 +14,6 @@ import type { PlainReading } from "../../reading/reading.ts";
 const MAX_OCCURRENCES = 8;
 /** A correlation of fewer tokens says nothing. */
 const MIN_TOKENS = 5;
-
-const ordinal = (n: number) => `${n}${["th", "st", "nd", "rd"][n % 100 > 10 && n % 100 < 14 ? 0 : n % 10] ?? "th"}`;
 
 /** @param norms of the tokens' embeddings */
 export function createTextCharts(
@@ -143,23 +141,16 @@ export function createTextCharts(
     },
     { rootMargin: "200px" },
   ).observe(byId("passage"));
-  let width = 0;
-  new ResizeObserver(([{ contentRect }]) => {
-    if (Math.abs(contentRect.width - width) > 2) again();
-    width = contentRect.width;
-  }).observe(byId("passage"));
+  onWidth(byId("passage"), again);
 
   /** The tokens of another reading. */
   function offer(fresh: PlainReading) {
     const chosen = picked.value;
-    picked.replaceChildren(
-      ...occurrencesOf(fresh).map(({ id, positions }) => {
-        const times = positions.length > 1 ? ` (${positions.length} times)` : "";
-        const option = element("option", "", `${fresh.tokens[positions[0]].shown}${times}`);
-        option.value = String(id);
-        return option;
-      }),
-    );
+    const choices = occurrencesOf(fresh).map(({ id, positions }) => {
+      const times = positions.length > 1 ? ` (${positions.length} times)` : "";
+      return [String(id), `${fresh.tokens[positions[0]].shown}${times}`] as const;
+    });
+    picked.replaceChildren(...optionsOf(choices));
     picked.value = chosen;
     if (picked.selectedIndex < 0) picked.selectedIndex = 0;
   }

@@ -1,5 +1,5 @@
 /** What a person can set above the picture: the text, an example, the view, the theme. */
-import { byId, element } from "../../ui/dom.ts";
+import { byId, element, optionsOf } from "../../ui/dom.ts";
 import { segmented } from "../../ui/segmented.ts";
 import { THEMES } from "../../lib/themes.ts";
 import { FAVOURITES, VIEWS, viewNamed } from "../../reading/views.ts";
@@ -35,13 +35,11 @@ function createChooser(onView: (view: View) => void) {
     const group = element("optgroup", "");
     group.label = name;
     group.append(
-      ...others
-        .filter((view) => view.group === name)
-        .map((view) => {
-          const option = element("option", "", view.is_tracked ? `${view.button} of the tracked token` : view.button);
-          option.value = view.name;
-          return option;
-        }),
+      ...optionsOf(
+        others
+          .filter((view) => view.group === name)
+          .map((view) => [view.name, view.is_tracked ? `${view.button} of the tracked token` : view.button] as const),
+      ),
     );
     return group;
   });
