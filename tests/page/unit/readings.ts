@@ -1,4 +1,5 @@
 /** Readings made up for the tests of the page's pure modules: every number is known. */
+import { STATS } from "../../../www/reading/reading.ts";
 import type { PlainReading } from "../../../www/reading/reading.ts";
 
 const token = (shown: string, id = 0) => ({
@@ -27,21 +28,6 @@ export function madeUp({
   const cells = taps.flatMap((_, tap) => ids.map((_, position) => ({ tap, position })));
   const all = cells.map(({ tap, position }) => tops(tap, position));
   const top_k = all[0].length;
-  const names = [
-    "logsumexp",
-    "entropy",
-    "logit_final",
-    "prob_final",
-    "rank_final",
-    "logprob_input",
-    "rank_input",
-    "logprob_next",
-    "rank_next",
-    "kl_final",
-    "kl_final_reverse",
-    "kl_input",
-    "kl_input_reverse",
-  ];
   return {
     taps,
     n_tokens,
@@ -51,7 +37,7 @@ export function madeUp({
     top_ids: Uint32Array.from(all.flat()),
     top_logits: Float32Array.from(all.flatMap((ids) => ids.map((_, i) => 5 - i))),
     stats: Object.fromEntries(
-      names.map((name) => [name, Float32Array.from(cells, ({ tap, position }) => stat(name, tap, position))]),
+      STATS.map((name) => [name, Float32Array.from(cells, ({ tap, position }) => stat(name, tap, position))]),
     ),
     final_is_model: true,
     not_finite: [],
