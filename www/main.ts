@@ -5,10 +5,10 @@ import { applyTheme, onSystemTheme } from "./graphics/theme.ts";
 import { createLens } from "./lens/lens.ts";
 import { createFailure } from "./lens/panels/failure.ts";
 import { setState, showLoading } from "./lens/panels/stage.ts";
-import { createOpenings } from "./models/controller.ts";
-import { createModels } from "./models/dialog.ts";
+import { createModelController } from "./models/controller.ts";
+import { createModelDialog } from "./models/dialog.ts";
 import { lackWords, viewOfPart } from "./models/facts.ts";
-import { createDrop } from "./models/file-drop.ts";
+import { createFileDrop } from "./models/file-drop.ts";
 import { createOpeningView } from "./models/opening-view.ts";
 import { wantsKeeping } from "./models/storage.ts";
 import { workOffline } from "./shell/offline.ts";
@@ -111,8 +111,8 @@ const engine = () => session.engine();
 // Before the lens, which is measured once its tab is shown.
 const tabs = createTabs({ store, engine, restart: () => openings.again() });
 const lens = createLens({ store, engine, session });
-const openings = createOpenings({ session: () => session, view: createOpeningView(), changed: saveModel });
-const models = createModels({
+const openings = createModelController({ session: () => session, view: createOpeningView(), changed: saveModel });
+const models = createModelDialog({
   engine,
   isOpening: () => session.isOpening(),
   coming: openings.coming,
@@ -157,7 +157,7 @@ function afterFirstPicture() {
 function showUnreadable(parts: string[]) {
   if (parts.length === 0) return;
   const names = new Intl.ListFormat("en").format(parts);
-  const words = `The link could not be read in full: ${names} ${parts.length === 1 ? "is" : "are"} missing. Ask for the link again, or copy all of it.`;
+  const words = `The link could not be read in full: ${names} ${parts.length === 1 ? "is" : "are"} missing. Queries for the link again, or copy all of it.`;
   // The other notice of a link asks for its model.
   if (byId("notice").hidden) showNotice({ title: "This link is incomplete or damaged", text: words });
   else byId("notice-text").append(` ${words}`);
@@ -198,7 +198,7 @@ addEventListener("keydown", (event) => {
   if (event.key === "?") help.showModal();
 });
 
-createDrop((name, files) => {
+createFileDrop((name, files) => {
   models.close();
   void openings.open({ kind: "files", name, files }, { precision: "f16", keep: wantsKeeping() });
 });

@@ -5,7 +5,7 @@ import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "
 import { vocabularyOf } from "./engine/vocabulary.ts";
 import { TOP_K } from "./reading/reading.ts";
 import { lookUp } from "./sources/hub.ts";
-import { openModel } from "./sources/load.ts";
+import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
 import type { Atlas, Loupe, Reading } from "../src/web/types.d.ts";
 import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
@@ -158,7 +158,7 @@ const api: EngineApi = {
       const before = in_use;
       const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep), letGo };
       try {
-        const { in_use: now, refusal } = await openModel(engine(), source, how);
+        const { in_use: now, refusal } = await loadModel(engine(), source, how);
         in_use = now;
         forgetReadings();
         return { ...(current() as ModelInUse), refusal };
@@ -167,7 +167,7 @@ const api: EngineApi = {
           in_use = null;
           const { signal } = new AbortController();
           const again = { ...how, precision: before.precision, keep: false, in_use: null, signal };
-          in_use = await openModel(engine(), before.source, again).then(
+          in_use = await loadModel(engine(), before.source, again).then(
             (result) => result.in_use,
             () => null,
           );

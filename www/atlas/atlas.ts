@@ -1,10 +1,10 @@
 /** The Atlas tab: the list of views, the chosen one, and beside it what is selected everywhere. */
 import { element } from "../ui/dom.ts";
-import { createAsk } from "./queries.ts";
+import { createQueries } from "./queries.ts";
 import { createCard } from "./figure-card.ts";
-import { createCloud } from "./scatter/scatter.ts";
+import { createScatter } from "./scatter/scatter.ts";
 import { defaultChannel } from "./stats/maths.ts";
-import { createSide } from "./selection-panel.ts";
+import { createSelectionPanel } from "./selection-panel.ts";
 import { VIEWS } from "./views/index.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Selection } from "../state/selection.ts";
@@ -43,7 +43,7 @@ export function createAtlas(
     restart: () => void;
   },
 ) {
-  const ask = createAsk(engine);
+  const ask = createQueries(engine);
   let model = "";
   /** the view in sight */
   let current: string | null = null;
@@ -93,11 +93,11 @@ export function createAtlas(
   list.setAttribute("aria-label", "Views of the atlas");
   const stand = element("div", "atlas-stand");
   const absent = element("section", "card atlas-absent");
-  const side = createSide({ ask, selection, lens });
+  const side = createSelectionPanel({ ask, selection, lens });
   home.replaceChildren(list, stand, side.element);
 
   function cloud(...[at, how]: Parameters<Stage["cloud"]>) {
-    const made = createCloud(at, { ...how, selection });
+    const made = createScatter(at, { ...how, selection });
     clouds.add(made);
     const forget = () => {
       clouds.delete(made);

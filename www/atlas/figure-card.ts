@@ -4,7 +4,7 @@ import { createMenu } from "../ui/menu.ts";
 import { save } from "../export/save-file.ts";
 import { codeOf } from "../engine/errors.ts";
 import { quoted } from "../export/tables.ts";
-import { pngOf, sheetOf } from "../export/card-sheet.ts";
+import { pngOf, cardSheetOf } from "../export/card-sheet.ts";
 
 /** what a CSV holds; texts are quoted */
 export type Table = { head: string[]; lines: (string | number)[][] };
@@ -90,7 +90,7 @@ export function createCard({
     state.setAttribute("role", "status");
     const fileName = (end: string) => `loupe ${model()} ${name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
     const sheet = () =>
-      sheetOf(body, {
+      cardSheetOf(body, {
         title: heading.textContent ?? "",
         words: said.textContent ?? "",
         origin: `${model()} · made by Loupe`,

@@ -16,7 +16,7 @@ export type ZeroOptions = AtlasOptions<"zero_layer">;
 export type ZeroLayer = AtlasAnswer<"zero_layer">;
 export type Ranked = AtlasAnswer<"next_tokens">;
 export type Vocabulary = Tokens & { starts_with_space: (id: number) => boolean };
-export type Ask = ReturnType<typeof createAsk>;
+export type Queries = ReturnType<typeof createQueries>;
 
 /** Answers beyond this many bytes push out the oldest ones. */
 const MAX_BYTES = 192 << 20;
@@ -87,7 +87,7 @@ class Job<T> {
   }
 }
 
-export function createAsk(engine: () => Engine) {
+export function createQueries(engine: () => Engine) {
   let facts: Facts = {};
   /** By question. */
   let jobs = new Map<string, Job<unknown>>();

@@ -6,19 +6,19 @@ import { integer, significant } from "../lib/format.ts";
 import { MAX_PICKED } from "../state/page-state.ts";
 import { gainLines } from "./charts/gain-lines.ts";
 import { columnOf } from "./stats/maths.ts";
-import type { Ask } from "./queries.ts";
+import type { Queries } from "./queries.ts";
 import type { Selection } from "../state/selection.ts";
 
 /** More rows than these nobody reads here. */
 const MAX_LISTED = 100;
 const HEIGHT = 124;
 
-export function createSide({
+export function createSelectionPanel({
   ask,
   selection,
   lens,
 }: {
-  ask: Ask;
+  ask: Queries;
   selection: Selection;
   /** shows the lens */
   lens: () => void;

@@ -1,6 +1,6 @@
 /** Tokens as a person writes them: text, or #id. */
 import { element } from "../ui/dom.ts";
-import type { Ask } from "./queries.ts";
+import type { Queries } from "./queries.ts";
 
 /** What was typed as ids; each piece between spaces that begins with # is an id, all else is text. */
 export async function tokensOf(
@@ -26,7 +26,7 @@ export function createLookup({
   button: string;
   /** whether exactly one token is wanted */
   is_one: boolean;
-  ask: () => Ask;
+  ask: () => Queries;
   onTokens: (ids: number[]) => void | Promise<void>;
 }) {
   const input = element("input", "");

@@ -1,17 +1,17 @@
 /** What a view of the atlas is, and what it is given. */
 import type { Selection } from "../state/selection.ts";
 import type { Card, Table } from "./figure-card.ts";
-import type { Ask } from "./queries.ts";
-import type { Cloud, createCloud } from "./scatter/scatter.ts";
+import type { Queries } from "./queries.ts";
+import type { Cloud, createScatter } from "./scatter/scatter.ts";
 
 /** What a view is given. */
 export interface Stage {
-  ask: Ask;
+  ask: Queries;
   selection: Selection;
   /** the view's own, in the address bar; setting one shows nothing anew */
   options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
   card: (what: { name: string; title: string; words?: string; csv?: () => Table; is_picture?: boolean }) => Card;
-  cloud: (home: HTMLElement, options: Omit<Parameters<typeof createCloud>[1], "selection">) => Cloud;
+  cloud: (home: HTMLElement, options: Omit<Parameters<typeof createScatter>[1], "selection">) => Cloud;
 }
 
 /** `redraw` after another theme, where colours are not the style sheet's own */

@@ -131,7 +131,7 @@ export function linesOf(words: string, width: number) {
   return lines;
 }
 
-export function sheetOf(
+export function cardSheetOf(
   body: HTMLElement,
   { title, words, origin }: { title: string; words: string; origin: string },
 ): { svg: string; width: number; height: number } {

@@ -3,7 +3,7 @@ import { addressText } from "../sources/hub-address.ts";
 import { button, byId } from "../ui/dom.ts";
 import { createMenu } from "../ui/menu.ts";
 import { cut, fontOf, paint } from "../graphics/canvas.ts";
-import { posterOf } from "./figure-sheet.ts";
+import { figureSheetOf } from "./figure-sheet.ts";
 import { pythonOf } from "./python.ts";
 import { textOf } from "../reading/reading.ts";
 import { save } from "./save-file.ts";
@@ -67,7 +67,7 @@ export function createExports(page: {
         ? `positions ${start} to ${end - 1} of ${n_tokens}; the model read them all`
         : `${n_tokens} tokens`,
     ];
-    return { shown, ...posterOf(shown, { frame_width: page.width(), words }) };
+    return { shown, ...figureSheetOf(shown, { frame_width: page.width(), words }) };
   }
 
   async function origin() {

@@ -13,7 +13,7 @@ const FOOT = 108;
 const BAR = 300;
 
 /** `frame_width` is that of the picture on the page, `words` is what is said below it. */
-export function posterOf(
+export function figureSheetOf(
   shown: Shown,
   { frame_width, words }: { frame_width: number; words: string[] },
 ): { marks: Mark[]; width: number; height: number; title: string } {

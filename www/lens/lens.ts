@@ -6,14 +6,14 @@ import { duration } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
 import { byId } from "../ui/dom.ts";
 import { createFigure } from "./figure/figure.ts";
-import { createCell } from "./panels/cell.ts";
-import { createCodes } from "./panels/control-codes.ts";
-import { createExamples } from "./panels/example-bar.ts";
+import { createCellPanel } from "./panels/cell.ts";
+import { createControlCodes } from "./panels/control-codes.ts";
+import { createExampleBar } from "./panels/example-bar.ts";
 import { createSecond } from "./panels/second-text.ts";
-import { createPanel } from "./panels/settings.ts";
+import { createSettings } from "./panels/settings.ts";
 import { setState, showPicture } from "./panels/stage.ts";
 import { createTextCharts } from "./panels/text-charts.ts";
-import { createControls } from "./panels/toolbar.ts";
+import { createToolbar } from "./panels/toolbar.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Comparison } from "../reading/comparison.ts";
 import type { PlainReading } from "../reading/reading.ts";
@@ -45,7 +45,7 @@ export function createLens({
   const system = signal(0);
   onSystemTheme(() => system.value++);
 
-  const controls = createControls({
+  const controls = createToolbar({
     text: (text) => {
       // In the address now: a reload in the middle of a long reading must not lose it.
       store.setText(text);
@@ -58,12 +58,12 @@ export function createLens({
     pin: (cell, is_step) => store.pinCell(cell, is_step),
     span: (span) => store.setSwitches({ ...store.switches.peek(), span }),
   });
-  const settings = createPanel(store.setSwitches);
-  const cell = createCell({ store, engine });
+  const settings = createSettings(store.setSwitches);
+  const cell = createCellPanel({ store, engine });
   const charts = createTextCharts(store, (ids) => engine().norms(ids));
   const second = createSecond({ store, compare: session.compare });
-  const codes = createCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
-  const examples = createExamples({
+  const codes = createControlCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
+  const examples = createExampleBar({
     engine,
     model: () => ({ name: store.model.peek()?.in_use.name ?? "", n_ctx: store.n_ctx.peek() }),
     open: ({ view }, text, ids) => {

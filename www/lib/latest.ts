@@ -1,7 +1,7 @@
 /**
  * Whether an answer is still wanted: each `begin` makes all earlier ones stale.
  */
-export function createTurns() {
+export function createLatest() {
   let n = 0;
   return {
     begin() {

@@ -27,11 +27,11 @@ export interface OpeningView {
   /** Whether models are to be kept. */
   wantsKeeping: () => boolean;
   /** The model that was last chosen: the key of a kept one, or "bundled". */
-  recall: () => string | null;
-  memorise: (model: string) => void;
+  lastChosen: () => string | null;
+  remember: (model: string) => void;
 }
 
-export function createOpenings({
+export function createModelController({
   session,
   view,
   changed,
@@ -215,7 +215,7 @@ export function createOpenings({
      */
     async begin(model: string | null, of_file: string | null) {
       const address = addressOf(model);
-      const last = view.recall();
+      const last = view.lastChosen();
       offered = address;
       if (address || last) await list();
       const found = address ? keptOf(kept, address) : kept.find(({ key }) => key === last);
@@ -272,7 +272,7 @@ export function createOpenings({
       // What would have to be downloaded again is not opened by itself.
       wanted = now.kind === "hub" ? { kind: "bundled" } : now;
       if (is_by_person && now.kind !== "hub" && now.kind !== "files")
-        view.memorise(now.kind === "kept" ? now.key : "bundled");
+        view.remember(now.kind === "kept" ? now.key : "bundled");
       is_by_person = false;
       if (refusal)
         view.notice({ title: `${name} is open, but could not be kept`, text: whyNotKept(refusal), code: refusal.name });

@@ -19,7 +19,7 @@ import type { Step } from "../engine/protocol.ts";
 /** Codes of an engine that does not answer, whatever it is asked. */
 const ENGINE_GONE = ["aborted", "crashed", "unexpected", "device-lost"];
 
-export function createModels(page: {
+export function createModelDialog(page: {
   engine: () => Engine;
   isOpening: () => boolean;
   /** the hub's model that is being opened */

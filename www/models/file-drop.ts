@@ -30,7 +30,7 @@ function loneName(files: File[]) {
 const nameOf = (files: File[], folder?: string) =>
   folder || files[0]?.webkitRelativePath.split("/")[0] || loneName(files) || "Files of this computer";
 
-export function createDrop(onFiles: (name: string, files: File[]) => void) {
+export function createFileDrop(onFiles: (name: string, files: File[]) => void) {
   for (const id of ["files", "folder"]) {
     const input = byId<HTMLInputElement>(id);
     byId(`pick-${id}`).addEventListener("click", () => input.click());

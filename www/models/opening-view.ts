@@ -1,13 +1,13 @@
 /** How an opening shows on the page: the bar in the place of the first picture, or the one below the text; notices. */
 import { hideNotice, showNotice } from "../ui/notice.ts";
-import { memorise, recall } from "../ui/preferences.ts";
+import { writePreference, readPreference } from "../ui/preferences.ts";
 import { byId } from "../ui/dom.ts";
-import { createBar } from "./progress.ts";
+import { createProgress } from "./progress.ts";
 import { wantsKeeping } from "./storage.ts";
 import type { OpeningView } from "./controller.ts";
 
 const barAt = (prefix: string, bar: string) =>
-  createBar({
+  createProgress({
     title: byId(`${prefix}-title`),
     text: byId(`${prefix}-text`),
     bar: byId<HTMLProgressElement>(bar),
@@ -32,7 +32,7 @@ export function createOpeningView(): OpeningView {
       for (const prefix of ["loading", "transfer"]) byId(`${prefix}-cancel`).addEventListener("click", cancel);
     },
     wantsKeeping,
-    recall: () => recall("model"),
-    memorise: (model) => memorise("model", model),
+    lastChosen: () => readPreference("model"),
+    remember: (model) => writePreference("model", model),
   };
 }

@@ -4,7 +4,7 @@ const WINDOW_MS = 6000;
 /** A rate from less than this would only flicker. */
 const LEAST_MS = 700;
 
-export function createPace() {
+export function createRate() {
   let samples: { at: number; received: number }[] = [];
   return {
     /** Starts over, after a wait or with another file. */

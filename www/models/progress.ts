@@ -1,6 +1,6 @@
 /** One honest bar for an opening: the step it is at, bytes of the total, rate, time left, and Cancel. */
 import { bytes, bytesOf, timeLeft } from "../lib/format.ts";
-import { createPace } from "./pace.ts";
+import { createRate } from "./pace.ts";
 import type { Step } from "../engine/protocol.ts";
 
 export type Words = { title: string; text: string; received: number | null; total: number | null };
@@ -29,7 +29,7 @@ function wordsOf(step: Step, rate: number | null): Words {
   }
 }
 
-export function createBar({
+export function createProgress({
   title,
   text,
   bar,
@@ -40,7 +40,7 @@ export function createBar({
   bar: HTMLProgressElement;
   cancel: HTMLElement;
 }) {
-  const pace = createPace();
+  const pace = createRate();
   let [received, total] = [0, 0];
   return {
     begin(words: string, can_cancel: boolean) {

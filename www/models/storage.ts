@@ -1,7 +1,7 @@
 /** The Storage section: what the kept models take of the browser's room, and whether the browser may clear it. */
 import { byId } from "../ui/dom.ts";
 import { bytes } from "../lib/format.ts";
-import { memorise, recall } from "../ui/preferences.ts";
+import { writePreference, readPreference } from "../ui/preferences.ts";
 import type { Kept } from "../engine/protocol.ts";
 
 const MAY_CLEAR = "The browser may clear it when the disk runs full.";
@@ -10,12 +10,12 @@ const DECLINED =
   "The browser declined. It decides by how often a site is used; a bookmark or installing the page may help.";
 
 /** Whether downloads are to be kept; yes until somebody says no. */
-export const wantsKeeping = () => recall("keep") !== "no";
+export const wantsKeeping = () => readPreference("keep") !== "no";
 
 export function createStorage() {
   const wanted = byId<HTMLInputElement>("keep");
   wanted.checked = wantsKeeping();
-  wanted.addEventListener("change", () => memorise("keep", wanted.checked ? "yes" : "no"));
+  wanted.addEventListener("change", () => writePreference("keep", wanted.checked ? "yes" : "no"));
 
   byId("persist").addEventListener("click", async () => {
     const is_safe = await navigator.storage.persist().catch(() => false);

@@ -1,6 +1,6 @@
-/** One request to the hub, and what a refusal means: a Fault if another attempt may help, otherwise a LoupeError. */
+/** One request to the hub, and what a refusal means: a RetryableError if another attempt may help, otherwise a LoupeError. */
 import { LoupeError } from "../engine/errors.ts";
-import { Fault, throwIfAborted } from "./retry.ts";
+import { RetryableError, throwIfAborted } from "./retry.ts";
 import type { Hub } from "../engine/protocol.ts";
 
 export interface HubFile {
@@ -33,7 +33,7 @@ export async function within<T>(ms: number, step: Promise<T>, signal: AbortSigna
   step.catch(() => {});
   let settle = () => {};
   const limit = new Promise((_, reject) => {
-    const timer = setTimeout(() => reject(new Fault(`nothing came for ${Math.ceil(ms / 1000)} s`)), ms);
+    const timer = setTimeout(() => reject(new RetryableError(`nothing came for ${Math.ceil(ms / 1000)} s`)), ms);
     const stop = () => reject(new LoupeError("aborted", "Cancelled."));
     signal.addEventListener("abort", stop);
     settle = () => {
@@ -61,7 +61,7 @@ async function reasonOf(file: HubFile, hub: Hub, is_first: boolean, signal: Abor
   const host = new URL(file.url).host;
   if (navigator.onLine === false) {
     const reason = "You are offline: a model that is not kept needs the network";
-    return is_first ? new LoupeError("network", `${reason}.`) : new Fault(reason);
+    return is_first ? new LoupeError("network", `${reason}.`) : new RetryableError(reason);
   }
   if (is_first && (await answersInSilence(file.url, hub, signal))) {
     return new LoupeError(
@@ -70,11 +70,11 @@ async function reasonOf(file: HubFile, hub: Hub, is_first: boolean, signal: Abor
     );
   }
   throwIfAborted(signal);
-  return new Fault(`${host} could not be reached`);
+  return new RetryableError(`${host} could not be reached`);
 }
 
 /**
- * Errors: Fault, `denied`, `not-found`, `corrupt`, `network`, `aborted`.
+ * Errors: RetryableError, `denied`, `not-found`, `corrupt`, `network`, `aborted`.
  * @param how `is_first`: nothing of this file has come yet
  */
 export async function request(
@@ -91,7 +91,9 @@ export async function request(
   const headers = from > 0 ? { Range: `bytes=${from}-` } : undefined;
   const asked = fetch(file.url, { ...OPTIONS, method, headers, signal });
   const response = await within(hub.stall_ms, asked, signal).catch(async (error) => {
-    throw error instanceof Fault || error instanceof LoupeError ? error : await reasonOf(file, hub, is_first, signal);
+    throw error instanceof RetryableError || error instanceof LoupeError
+      ? error
+      : await reasonOf(file, hub, is_first, signal);
   });
   if (response.ok) return response;
   void response.body?.cancel().catch(() => {});
@@ -106,7 +108,7 @@ export async function request(
   if (status === 404) throw new LoupeError("not-found", `${host} has no ${file.what}.`);
   if (status === 416) throw changed(file, "it is shorter than was announced");
   if (status === 408 || status === 425 || status === 429 || status >= 500) {
-    throw new Fault(`${host} answered ${status}`, askedWait(response.headers));
+    throw new RetryableError(`${host} answered ${status}`, askedWait(response.headers));
   }
   throw new LoupeError("network", `${host} answered ${status} for ${file.what}.`);
 }

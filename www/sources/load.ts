@@ -1,10 +1,10 @@
 /** Opens a model in the engine, beside the one in use, and keeps it on the way if that is wanted and possible. */
-import { gather } from "./resolve.ts";
+import { resolveSource } from "./resolve.ts";
 import type { Loupe } from "../../src/web/types.d.ts";
 import { codeOf } from "../engine/errors.ts";
 import { throwIfAborted } from "./retry.ts";
-import { findKept, startKeeping } from "./model-store.ts";
-import type { Parts, Places } from "./resolve.ts";
+import { findKept, openWriter } from "./model-store.ts";
+import type { ModelFiles, Places } from "./resolve.ts";
 import type { InUse, Source } from "../lib/model.ts";
 import type { Refusal, Step } from "../engine/protocol.ts";
 
@@ -21,11 +21,11 @@ async function canReopen(in_use: InUse | null) {
   return source.kind === "kept" && (await findKept(source.key))?.about.state === "whole";
 }
 
-async function placeFor(loupe: Loupe, parts: Parts) {
+async function placeFor(loupe: Loupe, parts: ModelFiles) {
   const { place, name, config, tokenizer, precision, total } = parts;
   if (!place || config === null || tokenizer === null) return null;
   const { kept_bytes, parameters } = await loupe.plan({ config, precision });
-  return startKeeping(
+  return openWriter(
     place.key,
     {
       version: 1,
@@ -44,7 +44,7 @@ async function placeFor(loupe: Loupe, parts: Parts) {
 }
 
 /** @param opening the engine, which may still be on its way */
-export async function openModel(
+export async function loadModel(
   opening: Promise<Loupe>,
   source: Source,
   {
@@ -72,7 +72,7 @@ export async function openModel(
     onWait: (wait: { ms: number; reason: string }) => onStep({ step: "wait", ...wait }),
   };
   if (source.kind === "hub" || source.kind === "kept") onStep({ step: "look-up" });
-  const gathering = gather(source, places, precision, watch);
+  const gathering = resolveSource(source, places, precision, watch);
   const [loupe, parts] = await Promise.all([opening, gathering]).catch((error) => {
     downloads.abort();
     throw error;

@@ -153,7 +153,7 @@ function goesOn(before: About | null, now: About) {
  * Makes a place for a model that is about to stream in, or takes up the one that was left; whoever has it locks it.
  * Errors: DOMExceptions of the file system.
  */
-export async function startKeeping(key: string, about: About, texts: { config: string; tokenizer: Tokenizer }) {
+export async function openWriter(key: string, about: About, texts: { config: string; tokenizer: Tokenizer }) {
   const models = await modelsFolder();
   const folder = await models.getDirectoryHandle(key, { create: true });
   const file = await lock(folder, WEIGHTS);

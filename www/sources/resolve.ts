@@ -12,7 +12,7 @@ import type { Tokenizer } from "./hub.ts";
 import type { FilesOrigin, HubOrigin, Settings } from "../engine/protocol.ts";
 import type { Precision, Source } from "../lib/model.ts";
 
-export interface Parts {
+export interface ModelFiles {
   name: string;
   /** null only for a partial model */
   config: string | null;
@@ -38,7 +38,7 @@ export type Places = Pick<Settings, "bundled_url" | "hub">;
 
 const opener = (file: File) => ({ open: (from: number) => file.slice(from).stream(), bytes: file.size || null });
 
-async function fromBundle({ bundled_url }: Places, precision: Precision, watch: Watch): Promise<Parts> {
+async function fromBundle({ bundled_url }: Places, precision: Precision, watch: Watch): Promise<ModelFiles> {
   const { config, tokenizer, weights, weights_bytes } = await fetchModel(bundled_url, watch.signal);
   return {
     name: BUNDLED.name,
@@ -58,7 +58,7 @@ async function fromHub(
   { id, revision, commit }: { id: string; revision: string; commit?: string | null },
   precision: Precision,
   watch: Watch,
-): Promise<Parts> {
+): Promise<ModelFiles> {
   const found = await lookUp(hub, { id, revision: commit ?? revision }, watch);
   const tokenizer = await fetchTokenizer(hub, found.tokenizer, watch);
   const { weights } = found;
@@ -86,7 +86,7 @@ async function fromHub(
 async function fromFiles(
   { name, files, wants_part }: Extract<Source, { kind: "files" }>,
   precision: Precision,
-): Promise<Parts> {
+): Promise<ModelFiles> {
   const { config, tokenizer, weights, is_part } = await sortFiles(files, wants_part);
   const names = weights.map((file) => file.name);
   return {
@@ -106,7 +106,7 @@ async function fromFiles(
   };
 }
 
-async function fromStore(places: Places, key: string, watch: Watch): Promise<Parts> {
+async function fromStore(places: Places, key: string, watch: Watch): Promise<ModelFiles> {
   const { about, config, tokenizer, weights } = await openKept(key);
   const { source, precision, name } = about;
   if (about.state === "whole") {
@@ -132,7 +132,7 @@ async function fromStore(places: Places, key: string, watch: Watch): Promise<Par
  * Errors: as of the hub, the store and the files.
  * @param precision of what is not kept yet
  */
-export async function gather(source: Source, places: Places, precision: Precision, watch: Watch) {
+export async function resolveSource(source: Source, places: Places, precision: Precision, watch: Watch) {
   switch (source.kind) {
     case "bundled":
       return fromBundle(places, precision, watch);

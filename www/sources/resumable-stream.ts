@@ -3,7 +3,7 @@
  * where it was, by a range request. Only what can never become right ends it.
  */
 import { LoupeError, codeOf } from "../engine/errors.ts";
-import { Fault, createPatience } from "./retry.ts";
+import { RetryableError, createPatience } from "./retry.ts";
 import { changed, request, within } from "./hub-request.ts";
 import type { HubFile } from "./hub-request.ts";
 import type { Watch } from "./retry.ts";
@@ -55,15 +55,17 @@ export function openFile(hub: Hub, file: HubFile, watch: Watch, from: number = 0
     return (response.body as ReadableStream<Uint8Array>).getReader();
   }
 
-  /** The next bytes, or null at the end. Errors: Fault, LoupeError. */
+  /** The next bytes, or null at the end. Errors: RetryableError, LoupeError. */
   async function next() {
     reader ??= await connect();
     for (;;) {
       const { done, value } = await within(hub.stall_ms, reader.read(), all).catch((error) => {
-        throw error instanceof LoupeError || error instanceof Fault ? error : new Fault("the connection was cut");
+        throw error instanceof LoupeError || error instanceof RetryableError
+          ? error
+          : new RetryableError("the connection was cut");
       });
       if (done) {
-        if (file.bytes !== null && at < file.bytes) throw new Fault("the connection was cut");
+        if (file.bytes !== null && at < file.bytes) throw new RetryableError("the connection was cut");
         return null;
       }
       const fresh = value.subarray(Math.min(skip, value.length));
@@ -85,7 +87,7 @@ export function openFile(hub: Hub, file: HubFile, watch: Watch, from: number = 0
           } catch (error) {
             attempt.abort();
             reader = null;
-            if (!(error instanceof Fault)) throw error;
+            if (!(error instanceof RetryableError)) throw error;
             await patience.after(error);
           }
         }
@@ -123,7 +125,7 @@ export async function peek(hub: Hub, file: HubFile, watch: Watch): Promise<{ byt
       return { bytes: Number(headers.get("Content-Length")) || null };
     } catch (error) {
       if (codeOf(error) === "not-found") return null;
-      if (!(error instanceof Fault)) throw error;
+      if (!(error instanceof RetryableError)) throw error;
       await patience.after(error);
     }
   }

@@ -9,7 +9,7 @@ const LONGEST_BACKOFF_MS = 30_000;
 const LONGEST_ASKED_MS = 600_000;
 
 /** A failure that may be over in a moment. */
-export class Fault extends Error {
+export class RetryableError extends Error {
   readonly asked_ms: number;
 
   /** @param asked_ms how long the server asks to wait */
@@ -43,7 +43,7 @@ export function createPatience(retry_ms: number, { signal, onWait }: Watch) {
     },
 
     /** Waits after a fault. Errors: `network` after too many in a row, `aborted`. */
-    async after(fault: Fault) {
+    async after(fault: RetryableError) {
       n_failures += 1;
       if (n_failures > MAX_FAILURES) {
         throw new LoupeError(

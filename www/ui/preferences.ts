@@ -2,7 +2,7 @@
 
 export type Name = "model" | "keep";
 
-export function recall(name: Name): string | null {
+export function readPreference(name: Name): string | null {
   try {
     return localStorage.getItem(`loupe:${name}`);
   } catch {
@@ -10,7 +10,7 @@ export function recall(name: Name): string | null {
   }
 }
 
-export function memorise(name: Name, value: string) {
+export function writePreference(name: Name, value: string) {
   try {
     localStorage.setItem(`loupe:${name}`, value);
   } catch {

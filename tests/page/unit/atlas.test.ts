@@ -1,7 +1,7 @@
 /** The atlas' pure parts: gaps, histograms, outliers, pairs, axes, names, questions, selection. */
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { createAsk } from "../../../www/atlas/queries.ts";
+import { createQueries } from "../../../www/atlas/queries.ts";
 import { axesOf, logLabel, scaleFor, ticksOf } from "../../../www/graphics/axes.ts";
 import { largestGainWords, rangesOf, standsOut } from "../../../www/atlas/stats/gain-summary.ts";
 import { placed } from "../../../www/atlas/scatter/labels.ts";
@@ -272,7 +272,7 @@ function slowEngine() {
 
 test("questions: asked once, shared, cancelled when nobody waits, forgotten with the model", async () => {
   const engine = slowEngine();
-  const ask = createAsk(() => engine as any);
+  const ask = createQueries(() => engine as any);
   ask.model({ n_embd: 8 });
   const [first, second] = [new AbortController(), new AbortController()];
   const heard: number[] = [];
@@ -310,7 +310,7 @@ test("questions: asked once, shared, cancelled when nobody waits, forgotten with
 });
 
 test("a partial model has what its facts say", () => {
-  const ask = createAsk(() => null as any);
+  const ask = createQueries(() => null as any);
   ask.model({ partial: true, has_wte: false, has_wpe: true, n_norms: 3 });
   assert.deepEqual([ask.has("wte"), ask.has("wpe"), ask.has("norms")], [false, true, true]);
   ask.model({ partial: false, has_wte: true, has_wpe: true });

@@ -1,7 +1,7 @@
 /** What leaves the page: the sheet as SVG, the tables, and hostile token text in all of them. */
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { posterOf } from "../../../www/export/figure-sheet.ts";
+import { figureSheetOf } from "../../../www/export/figure-sheet.ts";
 import { pythonOf } from "../../../www/export/python.ts";
 import { scaleOf } from "../../../www/reading/scales.ts";
 import { escaped, svgOf } from "../../../www/graphics/svg.ts";
@@ -37,7 +37,7 @@ const shown = {
 
 test("an SVG has every cell, row and token as text, and markup in tokens stays text", () => {
   for (const transposed of [false, true]) {
-    const sheet = posterOf({ ...shown, transposed }, { frame_width: 300, words: ["<script>alert(1)</script>"] });
+    const sheet = figureSheetOf({ ...shown, transposed }, { frame_width: 300, words: ["<script>alert(1)</script>"] });
     const svg = svgOf(sheet.marks, { ...sheet, background: "#fff", cutText: ({ text }) => text });
     const texts = [...svg.matchAll(/<text [^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
     for (const tap of TAPS) assert.ok(texts.includes(tap), tap);

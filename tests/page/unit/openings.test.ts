@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { LoupeError } from "../../../www/engine/errors.ts";
-import { createOpenings } from "../../../www/models/controller.ts";
+import { createModelController } from "../../../www/models/controller.ts";
 import { createSession } from "../../../www/state/session.ts";
 import type { Engine } from "../../../www/engine/client.ts";
 import type { Kept } from "../../../www/engine/protocol.ts";
@@ -76,7 +76,7 @@ function bench(store: Kept[] = [], last: string | null = null) {
     failure: () => {},
     crashed: () => openings.again(),
   });
-  const openings = createOpenings({
+  const openings = createModelController({
     session: () => session,
     changed: () => {},
     view: {
@@ -88,8 +88,8 @@ function bench(store: Kept[] = [], last: string | null = null) {
       chooseFiles: () => {},
       onCancel: () => {},
       wantsKeeping: () => true,
-      recall: () => last,
-      memorise: (model) => void memorised.push(model),
+      lastChosen: () => last,
+      remember: (model) => void memorised.push(model),
     },
   });
   return {

@@ -9,7 +9,7 @@ function tool(label: string, spoken: string, onClick: () => void) {
   return made;
 }
 
-export function createHead(
+export function createFrame(
   home: HTMLElement,
   {
     label,

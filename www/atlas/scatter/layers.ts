@@ -6,7 +6,7 @@ import { axesOf } from "../../graphics/axes.ts";
 import { resolved, shades } from "../../graphics/css-colours.ts";
 import { placed } from "./labels.ts";
 import { opacityOf, paintPoints, pathsOf, radiusOf } from "./points.ts";
-import type { CloudData } from "./types.ts";
+import type { ScatterData } from "./types.ts";
 import type { Box } from "./interactions.ts";
 import type { Places } from "./point-index.ts";
 
@@ -35,7 +35,7 @@ function coloursOf({ places, home }: Cloud): string[] {
 /** All that the lower layer has. */
 function lower(cloud: Cloud) {
   const { places, home, is_small } = cloud;
-  const { x_kind = "linear", y_kind = "linear", x_label, y_label, over } = places.data() as CloudData;
+  const { x_kind = "linear", y_kind = "linear", x_label, y_label, over } = places.data() as ScatterData;
   const { x, y } = places.scales();
   const palette = { ...readPalette(), line: resolved(home, "var(--line)") };
   const grows = Math.min(2, places.scale() ** 0.2);

@@ -4,9 +4,9 @@ import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { extentOf } from "../../lib/extent.ts";
 import { shades } from "../../graphics/css-colours.ts";
-import type { CloudData } from "./types.ts";
+import type { ScatterData } from "./types.ts";
 
-export type Colours = NonNullable<CloudData["colours"]>;
+export type Colours = NonNullable<ScatterData["colours"]>;
 
 const short = (value: number) =>
   Number.isInteger(value) || Math.abs(value) >= 1000 ? integer(value) : decimal(value, Math.abs(value) < 1 ? 3 : 2);
@@ -19,7 +19,7 @@ export function createLegend(onHidden: (hidden: number[]) => void) {
   return {
     element: list,
 
-    show(colours: Colours | undefined, over: CloudData["over"], hidden: Set<number>) {
+    show(colours: Colours | undefined, over: ScatterData["over"], hidden: Set<number>) {
       const items = [];
       if (colours && "classes" in colours) {
         items.push(

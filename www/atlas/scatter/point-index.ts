@@ -6,7 +6,7 @@ import { extentOf } from "../../lib/extent.ts";
 import { groupsOf } from "./points.ts";
 import type { Quadtree } from "d3-quadtree";
 import type { ZoomTransform } from "d3-zoom";
-import type { CloudData } from "./types.ts";
+import type { ScatterData } from "./types.ts";
 import type { Frame, Scale } from "../../graphics/axes.ts";
 import type { Box } from "./interactions.ts";
 
@@ -25,7 +25,7 @@ function spanOf(points: ArrayLike<number>, line: ArrayLike<number> | undefined, 
 }
 
 export function createPlaces() {
-  let data: CloudData | null = null;
+  let data: ScatterData | null = null;
   let frame: Frame = { left: 0, top: 0, right: 0, bottom: 0, width: 0, height: 0 };
   /** before zooming */
   let scales: { x: Scale; y: Scale } = { x: scaleFor("linear", [0, 1], [0, 1]), y: scaleFor("linear", [0, 1], [0, 1]) };
@@ -81,7 +81,7 @@ export function createPlaces() {
 
   return {
     /** @param colour_of the colour of each point, by its index */
-    show(now: CloudData, colour_of: Uint8Array | null, n_colours: number) {
+    show(now: ScatterData, colour_of: Uint8Array | null, n_colours: number) {
       data = now;
       groups = groupsOf(colour_of, n_colours, now.x.length);
       points_of = new Map();

@@ -5,7 +5,7 @@
  */
 import { element } from "../../ui/dom.ts";
 import { integer } from "../../lib/format.ts";
-import { cleared, createHead } from "./frame.ts";
+import { cleared, createFrame } from "./frame.ts";
 import { createLegend } from "./legend.ts";
 import { insideOf, paintLower, paintUpper } from "./layers.ts";
 import { extentOf } from "../../lib/extent.ts";
@@ -15,16 +15,16 @@ import { createPlaces } from "./point-index.ts";
 import { drawsItself } from "../../export/card-sheet.ts";
 import type { Selection } from "../../state/selection.ts";
 import type { Box } from "./interactions.ts";
-import type { CloudData } from "./types.ts";
+import type { ScatterData } from "./types.ts";
 
-export type Cloud = ReturnType<typeof createCloud>;
+export type Cloud = ReturnType<typeof createScatter>;
 
 const HEIGHT = 460;
 const IS_TOUCH = matchMedia("(pointer: coarse)").matches;
 /** How far from a point it is still meant, in pixels. */
 const REACH = 14;
 /** @param home an element that is filled */
-export function createCloud(
+export function createScatter(
   home: HTMLElement,
   {
     selection,
@@ -57,7 +57,7 @@ export function createCloud(
     hide(hidden);
     onHidden?.(hidden);
   });
-  const { base, top, stack, readout, setMode, isSelecting, offersSelecting } = createHead(
+  const { base, top, stack, readout, setMode, isSelecting, offersSelecting } = createFrame(
     home,
     { label, is_small, can_select: selects === "tokens", legend: legend.element },
     {
@@ -208,7 +208,7 @@ export function createCloud(
     element: home,
     label,
 
-    show(what: CloudData) {
+    show(what: ScatterData) {
       const before = places.data();
       const keeps_zoom = before !== null && what.key !== undefined && what.key === before.key;
       const { colours } = what;

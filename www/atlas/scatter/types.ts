@@ -1,5 +1,5 @@
 /** What a scatter plot draws. */
-export interface CloudData {
+export interface ScatterData {
   x: ArrayLike<number>;
   y: ArrayLike<number>;
   /** what each point stands for: a token or a channel; its index, if absent */

@@ -4,7 +4,7 @@ import { decimal, integer } from "../../lib/format.ts";
 import { swatch } from "../../graphics/colormaps.ts";
 import { themeNow } from "../../graphics/css-colours.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createCounts } from "./counts.ts";
 import type { Shown, Stage, View } from "../types.ts";
 
@@ -22,7 +22,7 @@ export type Found = {
 
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
-  const turns = createTurns();
+  const latest = createLatest();
   const card = stage.card({ name: "candidates", title: "Correlates of token frequency", is_picture: false, csv });
   const counts = createCounts(stage, () => void show());
   const scatter_card = stage.card({
@@ -80,7 +80,7 @@ function create(stage: Stage): Shown {
   }
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     if (facts !== ask.facts) {
       facts = ask.facts;
       counts.forget();

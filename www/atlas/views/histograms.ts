@@ -3,7 +3,7 @@ import { element, onWidth } from "../../ui/dom.ts";
 import { decimal } from "../../lib/format.ts";
 import { momentsOf, sharedBins } from "../stats/bins.ts";
 import { checkbox, fieldOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { parseIndices } from "../stats/orders.ts";
 import { stepsChart } from "../charts/token-charts.ts";
 import type { Stage } from "../types.ts";
@@ -23,7 +23,7 @@ export type Series = { name: string; is_token: boolean; values: Float32Array };
 export type Half = { what: string; x_label: string; counted: string; series: Series[] };
 
 export function createHistograms({ ask, selection, options, card: make }: Stage, store: RowStore) {
-  const turns = createTurns();
+  const latest = createLatest();
   const card = make({
     name: "histograms",
     title: "Histograms",
@@ -45,7 +45,7 @@ export function createHistograms({ ask, selection, options, card: make }: Stage,
   onWidth(box, () => halves.length > 0 && draw());
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     beside.input.value = options.get("beside") ?? "";
     log.set(options.get("log") === "1");
     await card.run(

@@ -3,7 +3,7 @@ import { quantileSorted } from "d3-array";
 import { button, element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { checkbox, choiceOf, fieldOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createHeat } from "../matrix/matrix.ts";
 import { createHeatLegend } from "../matrix/legend.ts";
 import { createLookup } from "../token-input.ts";
@@ -30,7 +30,7 @@ export const view: View = { name: "matrix", title: "Token matrix", needs: ["wte"
 
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
-  const turns = createTurns();
+  const latest = createLatest();
   const store = createRowStore((ids, watch) => ask.rows(ids, watch));
   const card = stage.card({
     name: "matrix",
@@ -191,7 +191,7 @@ function create(stage: Stage): Shown {
 
   /** @param part null: show all of it; else what the address says */
   async function show(part?: null) {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     if (facts !== ask.facts) {
       facts = ask.facts;
       store.clear();

@@ -1,7 +1,7 @@
 /** The nearest neighbours of one token, by cosine and by dot product. */
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createListing, tokenButton } from "../paged-table.ts";
 import { createLookup } from "../token-input.ts";
 import type { Stage } from "../types.ts";
@@ -13,7 +13,7 @@ const K = 20;
 export type Line = { id: number; value: number };
 
 export function createNeighbours({ ask, selection, card: make }: Stage) {
-  const turns = createTurns();
+  const latest = createLatest();
   const card = make({ name: "neighbours", title: "Nearest neighbours", is_picture: false, csv });
   const lookup = createLookup({
     label: "A token",
@@ -53,7 +53,7 @@ export function createNeighbours({ ask, selection, card: make }: Stage) {
   card.body.append(halves);
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     // Of several the one that was selected last.
     const id = [...selection.tokens].at(-1) ?? null;
     halves.hidden = id === null;

@@ -1,7 +1,7 @@
 /** What one token is followed by in the zero-layer model: its largest logits, with its own place among them. */
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createListing, tokenButton } from "../paged-table.ts";
 import { createLookup } from "../token-input.ts";
 import { settingWords } from "../stats/zero-layer-text.ts";
@@ -15,7 +15,7 @@ export type Line = { rank: number; id: number; logit: number; is_own: boolean };
 
 /** @param how null: the setting is impossible */
 export function createNext({ ask, selection, card: make }: Stage, how: () => Setting | null) {
-  const turns = createTurns();
+  const latest = createLatest();
   const card = make({ name: "next-tokens", title: "One token", words: "", is_picture: false, csv });
   const lookup = createLookup({
     label: "A token",
@@ -50,7 +50,7 @@ export function createNext({ ask, selection, card: make }: Stage, how: () => Set
   let answered: unknown[] = [];
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     // Of several the one that was selected last.
     const id = [...selection.tokens].at(-1) ?? null;
     const setting = how();

@@ -4,7 +4,7 @@ import { decimal, integer } from "../../lib/format.ts";
 import { distancesToMean } from "../stats/distances.ts";
 import { densest } from "../stats/densest.ts";
 import { choiceOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createListing, tokenButton } from "../paged-table.ts";
 import { descending } from "../stats/orders.ts";
 import { createNeighbours } from "./neighbours.ts";
@@ -22,7 +22,7 @@ export const view: View = { name: "outliers", title: "Outlier tokens", needs: ["
 
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
-  const turns = createTurns();
+  const latest = createLatest();
   const cluster = stage.card({ name: "cluster", title: "Cluster near the mean embedding", csv: clusterCsv });
   const lengths = stage.card({
     name: "longest-and-shortest",
@@ -93,7 +93,7 @@ function create(stage: Stage): Shown {
   let is_named = false;
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     if (facts !== ask.facts) {
       facts = ask.facts;
       distances = new Float32Array(0);

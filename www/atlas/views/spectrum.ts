@@ -3,7 +3,7 @@ import { element, onWidth, optionsOf } from "../../ui/dom.ts";
 import { decimal, integer, percent, significant } from "../../lib/format.ts";
 import { N_DIRECTIONS } from "../queries.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { cosinesChart, singularChart } from "../charts/token-charts.ts";
 import { createLengths } from "./lengths.ts";
 import type { Shown, Stage, View } from "../types.ts";
@@ -13,7 +13,7 @@ export const view: View = { name: "spectrum", title: "Singular directions", need
 
 function create(stage: Stage): Shown {
   const { ask, options } = stage;
-  const turns = createTurns();
+  const latest = createLatest();
   const clouds = stage.card({
     name: "directions",
     title: "Tokens along singular directions",
@@ -71,7 +71,7 @@ function create(stage: Stage): Shown {
   };
 
   async function show() {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     if (facts !== ask.facts) whole.classList.add("is-waiting");
     facts = ask.facts;
     linear.set(options.get("linear") === "1");

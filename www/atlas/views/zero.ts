@@ -5,7 +5,7 @@ import { NO_TOKEN } from "../../reading/reading.ts";
 import { GROUPS, straysOf } from "../stats/returned-tokens.ts";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../stats/cost.ts";
 import { choiceOf, fieldOf } from "../../ui/fields.ts";
-import { createTurns } from "../../lib/latest.ts";
+import { createLatest } from "../../lib/latest.ts";
 import { createListing, tokenButton } from "../paged-table.ts";
 import { positionProblem, settingWords } from "../stats/zero-layer-text.ts";
 import { createNext } from "./next.ts";
@@ -26,7 +26,7 @@ export const view: View = { name: "zero", title: "Zero-layer model", needs: ["wt
 
 function create(stage: Stage): Shown {
   const { ask, selection, options } = stage;
-  const turns = createTurns();
+  const latest = createLatest();
   const card = stage.card({ name: "zero-layer", title: "Zero-layer model", is_picture: false, csv });
   const next = createNext(stage, () => (problemNow() === "" ? optionsNow() : null));
   const whole = element("div", "atlas-view", card.element, next.element);
@@ -123,7 +123,7 @@ function create(stage: Stage): Shown {
     const problem = problemNow();
     before.hidden = problem !== "";
     if (problem !== "") {
-      const isCurrent = turns.begin();
+      const isCurrent = latest.begin();
       forget();
       card.set_words("");
       // Overtakes what is under way, which would speak of another setting.
@@ -136,7 +136,7 @@ function create(stage: Stage): Shown {
     );
     if (running === key()) return;
     if (done === key()) return fill();
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     forget();
     const step = Number(options.get("step"));
     await card.run(async (watch) => {
@@ -184,7 +184,7 @@ function create(stage: Stage): Shown {
   }
 
   async function start(step: number) {
-    const isCurrent = turns.begin();
+    const isCurrent = latest.begin();
     const now = optionsNow();
     options.set("step", String(step));
     forget();

@@ -5,11 +5,11 @@ import { showLegend } from "./legend.ts";
 import { pickedCells, pickedWords } from "./legend-words.ts";
 import { createOverview } from "./overview.ts";
 import { readPalette, resolveTheme } from "../../graphics/theme.ts";
-import { createPicture } from "./heatmap.ts";
+import { createHeatmap } from "./heatmap.ts";
 import { tokenById } from "../../reading/reading.ts";
 import { rowsOf, scaledValues } from "../../reading/visible-rows.ts";
 import { areLimits, scaleOf } from "../../reading/scales.ts";
-import { createStrip, spokenCell } from "./readout.ts";
+import { createReadout, spokenCell } from "./readout.ts";
 import { spanOf } from "../../state/options.ts";
 import { createTable } from "./data-table.ts";
 import { VIEWS, comparedValues, comparedView, viewNamed } from "../../reading/views.ts";
@@ -109,7 +109,7 @@ export function createFigure(on: {
   span: (span: { start: number; end: number } | null) => void;
 }) {
   const table = createTable();
-  const fillStrip = createStrip(byId("strip"));
+  const fillStrip = createReadout(byId("strip"));
   const canvas = byId<HTMLCanvasElement>("heatmap");
   let switches: PageState["switches"] | null = null;
   const say = (shown: Shown | null, cell: Cell, pinned: boolean, by_key: boolean, is_second = false) => {
@@ -117,7 +117,7 @@ export function createFigure(on: {
     fillStrip(shown, cell, pinned, is_second);
     if (by_key) byId("spoken").textContent = (is_second ? "second text, " : "") + spokenCell(shown, cell, pinned);
   };
-  const picture = createPicture(
+  const picture = createHeatmap(
     { canvas, scroller: byId("scroller"), track: byId("track") },
     {
       select: ({ cell, pinned, by_key }) => say(picture.shown(), cell, pinned, by_key),
@@ -135,7 +135,7 @@ export function createFigure(on: {
   );
 
   const second_canvas = byId<HTMLCanvasElement>("heatmap-second");
-  const beside = createPicture(
+  const beside = createHeatmap(
     { canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") },
     {
       // It draws itself before anybody points at it; only then does it fill the strip.

@@ -8,7 +8,7 @@ import type { Layout } from "./layout.ts";
 import type { Cell } from "../../reading/reading.ts";
 import type { Shown } from "./frame.ts";
 
-export type Picture = ReturnType<typeof createPicture>;
+export type Picture = ReturnType<typeof createHeatmap>;
 
 /** The share of the window's height that a transposed picture may take. */
 const TRANSPOSED_SHARE = 0.62;
@@ -22,7 +22,7 @@ const MOVES = {
   End: [0, Infinity],
 } as Record<string, [number, number]>;
 
-export function createPicture(
+export function createHeatmap(
   { canvas, scroller, track }: { canvas: HTMLCanvasElement; scroller: HTMLElement; track: HTMLElement },
   on: {
     /** the selected cell is another one, or is drawn anew: what is said of it follows */

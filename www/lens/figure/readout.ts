@@ -70,7 +70,7 @@ const both = ([first, second]: [number, number], format: (value: number) => stri
 ];
 
 /** Builds the strip once and returns what fills it. */
-export function createStrip(root: HTMLElement) {
+export function createReadout(root: HTMLElement) {
   const row = element("strong", "strip-row");
   const position = element("span", "");
   const token = element("span", "token");

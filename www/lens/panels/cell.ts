@@ -43,7 +43,7 @@ function onFirst({ first, columns }: Comparison, tracks: Map<number, Track>) {
   );
 }
 
-export function createCell(page: { store: Store; engine: () => Engine }) {
+export function createCellPanel(page: { store: Store; engine: () => Engine }) {
   const { store } = page;
   let reading: PlainReading | null = null;
   let cell: Cell = { tap: 0, position: 0 };

@@ -37,7 +37,7 @@ export function withCode(text: string, code: string) {
 
 const codeOf = (text: string) => CODES.find((code) => code === text.split(" ")[0]) ?? "";
 
-export function createCodes({ text, setText }: { text: () => string; setText: (text: string) => void }) {
+export function createControlCodes({ text, setText }: { text: () => string; setText: (text: string) => void }) {
   const select = byId<HTMLSelectElement>("codes");
   select.replaceChildren(...optionsOf(["", ...CODES].map((code) => [code, code || "none"] as const)));
   select.addEventListener("change", () => setText(withCode(text(), select.value)));

@@ -6,7 +6,7 @@ import type { Engine } from "../../engine/client.ts";
 import type { PlainReading } from "../../reading/reading.ts";
 import type { Example } from "../../reading/examples.ts";
 
-export function createExamples(page: {
+export function createExampleBar(page: {
   engine: () => Engine;
   model: () => { name: string; n_ctx: number };
   open: (example: Example, text: string, ids: Uint32Array | null) => void;

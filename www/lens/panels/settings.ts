@@ -8,7 +8,7 @@ function fill(select: HTMLSelectElement, choices: Record<string, string>) {
   select.replaceChildren(...optionsOf(Object.entries(choices)));
 }
 
-export function createPanel(onChange: (switches: Switches) => void) {
+export function createSettings(onChange: (switches: Switches) => void) {
   const form = byId<HTMLFormElement>("switches");
   const toggle = byId("switches-toggle");
   const field = <E extends HTMLElement>(name: string) => form.elements.namedItem(name) as E;

@@ -61,7 +61,7 @@ function createChooser(onView: (view: View) => void) {
   return { setView, showBetween };
 }
 
-export function createControls(on: {
+export function createToolbar(on: {
   text: (text: string) => void;
   view: (view: View) => void;
   theme: (theme: ThemeChoice) => void;
