@@ -15,7 +15,7 @@ export interface Entry {
 const config = (n_layer: number, n_head: number, n_embd: number, n_positions = 1024, vocab_size = 50257) =>
   JSON.stringify({ model_type: "gpt2", n_layer, n_head, n_embd, n_positions, vocab_size });
 
-/** Attention takes latest between all positions before and a window of the last ones. */
+/** Attention takes turns between all positions before and a window of the last ones. */
 const neo = (num_layers: number, num_heads: number, hidden_size: number) =>
   JSON.stringify({
     model_type: "gpt_neo",

@@ -1,5 +1,5 @@
 /**
- * The token matrix's canvas: it draws what is seen, asks for the rows that are missing, and latest wheel, fingers, keys
+ * The token matrix's canvas: it draws what is seen, asks for the rows that are missing, and turns wheel, fingers, keys
  * and clicks into places. Tokens and channels each zoom at their own rate, so that both come to single cells together.
  */
 import { element } from "../../ui/dom.ts";
