@@ -25,12 +25,16 @@ import type { ModelInUse, Source } from "./lib/model.ts";
 import type { PageState } from "./state/page-state.ts";
 
 const MAX_TITLE_CHARS = 48;
+/** Where keys are typed, or mean something else. */
+const TYPED = "input:not([type=radio], [type=checkbox]), textarea, select, dialog";
 /** What the engine's module advises to pages that embed it, and what this page does by itself. */
 const ADVICE = / Open a new one in a fresh worker, or reload the page\.$/;
 
 const begin = await parseHash(location.hash);
 const unreadable = await unreadableParts(location.hash);
 const store = createStore(begin);
+// Before anything is drawn in its colours.
+effect(() => applyTheme(store.theme.value));
 /** What the address asks of its model, until that is there: another one may have to stand in. */
 let link: PageState | null = begin;
 /** The state of the page when the engine last crashed. */
@@ -82,14 +86,15 @@ const session = createSession(startEngine, {
   },
   notOpened: (failure, source, how) => {
     openings.notOpened(failure, source, how);
+    saveModel();
     void models.refresh();
   },
   busy: () => setState(store.reading.peek() && !byId("picture").hidden ? "busy" : "loading"),
   block: (end) => {
     if (end > 64) byId("status").textContent = `reading · ${end} tokens so far`;
   },
-  reading: (fresh) =>
-    lens.reading(fresh).then(() => {
+  reading: (fresh, text) =>
+    lens.reading(fresh, text).then(() => {
       if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
     }),
   failure: (code, message, loading) => showFailure(code, message, loading),
@@ -163,22 +168,26 @@ function showUnreadable(parts: string[]) {
   else byId("notice-text").append(` ${words}`);
 }
 
-createAddress(store, barOf(window), (before, unreadable) => {
+createAddress(store, barOf(window), (before, wanted, unreadable) => {
   const now = store.address.peek();
-  link = now;
+  link = wanted;
   showUnreadable(unreadable);
   if (now.text !== before.text) lens.followText();
   else if (now.second !== before.second) void lens.secondChanged();
   // What was put into the store may have changed what it says of the model.
-  if (now.model !== before.model) void openings.follow(now.model);
+  if (now.model !== before.model) void openings.follow(now.model).finally(saveModel);
   else saveModel();
 });
 // Options that the engine has to know, and tokens that it was not asked for: the text is read again.
 effect(() => {
-  void [store.asked.value, store.is_track_missing.value && store.track.value];
+  void store.asked.value;
   untracked(() => void session.readAgain());
 });
-effect(() => applyTheme(store.theme.value));
+effect(() => {
+  if (!store.is_track_missing.value) return;
+  void store.track.value;
+  untracked(() => void session.readAgain());
+});
 effect(() => {
   void store.theme.value;
   untracked(() => tabs.redraw());
@@ -189,12 +198,17 @@ effect(() => {
   document.title = start ? `${start} · Loupe` : "Loupe";
 });
 
+// Where a browser does not close dialogs by a click beside them.
+if (!("closedBy" in HTMLDialogElement.prototype)) {
+  for (const dialog of document.querySelectorAll("dialog"))
+    dialog.addEventListener("pointerdown", (event) => event.target === dialog && dialog.close());
+}
 const help = byId<HTMLDialogElement>("help");
 byId("help-open").addEventListener("click", () => help.showModal());
 byId("help-close").addEventListener("click", () => help.close());
 addEventListener("keydown", (event) => {
   const at = event.target as HTMLElement;
-  if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || at.closest(TYPED)) return;
   if (event.key === "?") help.showModal();
 });
 

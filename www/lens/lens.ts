@@ -61,7 +61,7 @@ export function createLens({
   const settings = createSettings(store.setSwitches);
   const cell = createCellPanel({ store, engine });
   const charts = createTextCharts(store, (ids) => engine().norms(ids));
-  const second = createSecond({ store, compare: session.compare });
+  const second = createSecond({ store, compare: session.compare, newest: () => arriving ?? store.reading.peek() });
   const codes = createControlCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
   const examples = createExampleBar({
     engine,
@@ -105,11 +105,7 @@ export function createLens({
   effect(() => second.draw());
   follows(
     () => store.second.value !== null,
-    (has_second) => {
-      controls.showBetween(has_second);
-      // What is between two texts needs both.
-      if (!has_second && store.view.peek().between) store.change({ view: viewNamed(null) });
-    },
+    (has_second) => controls.showBetween(has_second),
   );
   follows(
     () => !store.second.value,
@@ -142,6 +138,8 @@ export function createLens({
     ({ is_in_sight, reading, comparison, group, look }) => {
       if (!reading) return figure.clear();
       if (!is_in_sight) return;
+      // What is drawn stays until a token that is to be tracked has been read.
+      if (store.is_track_missing.peek() && figure.picture.reading() === reading) return;
       figure.draw(reading, comparison, group, look, follow_end);
       follow_end = false;
       figure.pin(store.pin.peek());
@@ -160,21 +158,22 @@ export function createLens({
       store.tracked.value,
       store.view.value.is_tracked,
       store.theme.value,
+      store.atlas.value === null,
       system.value,
     ],
-    () => cell.draw(),
+    () => (store.atlas.peek() === null || !store.reading.peek()) && cell.draw(),
   );
   follows(
-    () => [store.reading.value, store.switches.value.span, store.second.value === null, store.theme.value],
+    () => [store.reading.value, store.span.value, store.second.value === null, store.theme.value],
     () => charts.draw(),
   );
   follows(
-    () => ({ text: store.text.value, reading: store.reading.value }),
-    ({ text, reading }) => {
-      byId("side").hidden = reading === null;
-      // A reading is of the text that is there now, or that text is about to be read.
-      void examples.show(text, reading);
-    },
+    () => store.reading.value === null,
+    (is_hidden) => (byId("side").hidden = is_hidden),
+  );
+  follows(
+    () => ({ text: store.text.value, reading: store.reading_of_text.value }),
+    ({ text, reading }) => void examples.show(text, reading),
   );
   follows(
     () => String(store.model.value?.model.family),
@@ -192,20 +191,27 @@ export function createLens({
 
   addEventListener("keydown", (event) => {
     const at = event.target as HTMLElement;
-    if (event.altKey || event.ctrlKey || event.metaKey || at.closest("input, textarea, select, dialog")) return;
+    if (
+      event.altKey ||
+      event.ctrlKey ||
+      event.metaKey ||
+      at.closest("input:not([type=radio], [type=checkbox]), textarea, select, dialog")
+    )
+      return;
     if (store.atlas.peek() !== null || (event.key !== "[" && event.key !== "]")) return;
     store.setView(viewBeside(store.view.peek(), event.key === "[" ? -1 : 1, store.second.peek() !== null));
   });
 
   /** Puts a reading into the picture. */
-  function put(fresh: PlainReading, compared: Comparison | null) {
+  function put(fresh: PlainReading, text: string, compared: Comparison | null) {
     follow_end = controls.caretIsAtEnd();
     showPicture();
     byId("status").textContent =
       `${fresh.n_tokens} of ${store.n_ctx.peek()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
     setState("ready");
     // Last, because it may show that a token is to be followed that this reading does not have: then it is read again.
-    store.setReading(fresh, compared);
+    store.setReading(fresh, compared, text);
+    arriving = null;
   }
 
   return {
@@ -229,16 +235,16 @@ export function createLens({
     secondChanged: second.again,
 
     /** A text was read. Ends when the reading is in the picture, or is not to be any more. */
-    async reading(fresh: PlainReading) {
+    async reading(fresh: PlainReading, text: string) {
       arriving = fresh;
       const comparing = second.compareWith(fresh);
       // A picture of two texts stays until the next one is there.
       if (store.comparison.peek() !== null) {
         const compared = await comparing;
-        if (arriving === fresh) put(fresh, compared);
+        if (arriving === fresh) put(fresh, text, compared);
         return;
       }
-      put(fresh, null);
+      put(fresh, text, null);
       const compared = await comparing;
       if (compared && store.reading.peek() === fresh) store.setComparison(compared);
     },

@@ -31,7 +31,11 @@ export const barOf = (of: Window): Bar => ({
  * letters; but a step can be gone back: another view or tab, a pin, a followed token.
  * @param onFollow what another address says has been put into the store; `unreadable` are its parts that could not be
  */
-export function createAddress(store: Store, bar: Bar, onFollow: (before: PageState, unreadable: string[]) => void) {
+export function createAddress(
+  store: Store,
+  bar: Bar,
+  onFollow: (before: PageState, wanted: PageState, unreadable: string[]) => void,
+) {
   /** The address as this page knows it. */
   let known: string | null = null;
   let [is_asked, n_written] = [false, 0];
@@ -75,7 +79,7 @@ export function createAddress(store: Store, bar: Bar, onFollow: (before: PageSta
       const before = store.address.peek();
       store.restore(wanted);
       steps = store.steps.peek();
-      onFollow(before, unreadable);
+      onFollow(before, wanted, unreadable);
     });
   });
 

@@ -33,7 +33,7 @@ export function createSession(
     notOpened: (failure: Failure, source: Source, how: How) => void;
     busy: () => void;
     block: (end: number) => void;
-    reading: (reading: PlainReading) => void | Promise<void>;
+    reading: (reading: PlainReading, text: string) => void | Promise<void>;
     /** nothing can be read */
     failure: (code: string, message: string, loading: boolean) => void;
     /** the engine is gone, and the model in use with it */
@@ -84,6 +84,7 @@ export function createSession(
     const mine = (reading = new AbortController());
     const { signal } = mine;
     const made_with = model;
+    const text = on.text();
     if (text_or_ids.length === 0) return on.failure("empty", "", false);
     on.busy();
     try {
@@ -95,7 +96,7 @@ export function createSession(
         signal,
         onBlock: (end) => void onBlock(end),
       });
-      if (!signal.aborted) await on.reading({ ...fresh, model: made_with });
+      if (!signal.aborted) await on.reading({ ...fresh, model: made_with }, text);
     } catch (error) {
       const { code, message } = failureOf(error);
       if (signal.aborted || code === "aborted") return;

@@ -4,6 +4,7 @@
  */
 import { batch, computed, signal } from "@preact/signals-core";
 import { topGroup } from "../reading/derived.ts";
+import { viewNamed } from "../reading/views.ts";
 import { readOptions } from "./options.ts";
 import { createSelection } from "./selection.ts";
 import type { ModelInUse } from "../lib/model.ts";
@@ -20,8 +21,12 @@ export type Chosen = Omit<PageState, "model" | "file" | "channel" | "picked">;
 
 export type Store = ReturnType<typeof createStore>;
 
+/** What is between two texts needs both. */
+const possible = (chosen: Chosen): Chosen =>
+  chosen.second === null && chosen.view.between ? { ...chosen, view: viewNamed(null) } : chosen;
+
 export function createStore({ model: asked_model, file, channel, picked, ...chosen }: PageState) {
-  const page = signal<Chosen>(chosen);
+  const page = signal<Chosen>(possible(chosen));
   /** What the address says of the model. */
   const of_model = signal<Pick<PageState, "model" | "file">>({ model: asked_model, file });
   const model = signal<ModelInUse | null>(null);
@@ -29,13 +34,30 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   const reading = signal<PlainReading | null>(null);
   /** Its comparison with the second text. */
   const comparison = signal<Comparison | null>(null);
+  /** The text that it is a reading of. */
+  const read_text = signal("");
   /** How many of the changes are steps that the Back button takes back. */
   const steps = signal(0);
+  /** The steps when the text or the model last changed: after another step, that is one itself, or Back would undo both. */
+  let steps_before = 0;
+  const isAfterStep = () => {
+    const is_after = steps.peek() > steps_before;
+    steps_before = steps.peek() + Number(is_after);
+    return is_after;
+  };
   const selection = createSelection({ channel, tokens: picked });
 
   const part = <K extends keyof Chosen>(key: K) => computed(() => page.value[key]);
   const [view, switches, groups, tracked] = [part("view"), part("switches"), part("groups"), part("tracked")];
   const second = part("second");
+
+  const [page_text, page_pin] = [part("text"), part("pin")];
+  /** The pinned cell as text, which is the same while the cell is. */
+  const pin_text = computed(() => {
+    const [pin, of] = [page_pin.value, reading.value];
+    const tap = pin && of ? of.taps.indexOf(pin.tap) : -1;
+    return pin && of && tap >= 0 && pin.position < of.n_tokens ? `${tap} ${pin.position}` : "";
+  });
 
   const n_layer = computed(() => Number(model.value?.model.n_layer ?? 1));
   const asked_text = computed(() => JSON.stringify(readOptions(switches.value, n_layer.value)));
@@ -52,7 +74,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
 
   const change = (part: Partial<Chosen>, is_step = false) =>
     batch(() => {
-      page.value = { ...page.value, ...part };
+      page.value = possible({ ...page.value, ...part });
       if (is_step) steps.value++;
     });
 
@@ -63,7 +85,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     reading,
     steps,
     selection,
-    text: part("text"),
+    text: page_text,
     view,
     switches,
     groups,
@@ -88,10 +110,13 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     comparison: compared,
     /** The pinned cell; null where the reading has no such row or position. The address keeps it for another reading. */
     pin: computed((): Cell | null => {
-      const [pin, of] = [page.value.pin, reading.value];
-      const tap = pin && of ? of.taps.indexOf(pin.tap) : -1;
-      return pin && of && tap >= 0 && pin.position < of.n_tokens ? { tap, position: pin.position } : null;
+      const [tap, position] = pin_text.value.split(" ").map(Number);
+      return pin_text.value === "" ? null : { tap, position };
     }),
+    /** The reading, if it is one of the text that is there now. */
+    reading_of_text: computed(() => (read_text.value === page_text.value ? reading.value : null)),
+    /** The window of positions. */
+    span: computed(() => switches.value.span),
     /** All that the address says. */
     address: computed((): PageState => ({
       ...page.value,
@@ -101,7 +126,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     })),
 
     change,
-    setText: (text: string) => change({ text }),
+    setText: (text: string) => change({ text }, isAfterStep()),
     /** Another text than the one that was looked at: nothing of it is pinned, and all of it is in the window. */
     replaceText: (text: string) => change({ text, pin: null, switches: { ...page.value.switches, span: null } }),
     setView: (to: View) => to !== view.value && change({ view: to }, true),
@@ -114,6 +139,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** @param is_step whether the Back button takes it back; moving a pin by keys is none */
     pinCell(cell: Cell | null, is_step = true) {
       const of = reading.value;
+      if (cell === null && page.value.pin === null) return;
       if (of) change({ pin: cell && { tap: of.taps[cell.tap], position: cell.position } }, is_step);
     },
     follow(ids: number[]) {
@@ -123,9 +149,10 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     unfollow: (index: number) => change({ groups: groups.value.filter((_, i) => i !== index), tracked: 0 }, true),
 
     /** A reading, or none. Its comparison comes later, or with it. */
-    setReading: (of: PlainReading | null, compared: Comparison | null = null) =>
+    setReading: (of: PlainReading | null, compared: Comparison | null = null, text = page_text.peek()) =>
       batch(() => {
         reading.value = of;
+        read_text.value = text;
         comparison.value = compared;
       }),
     setComparison: (of: Comparison | null) => void (comparison.value = of),
@@ -135,6 +162,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
       batch(() => {
         model.value = now;
         reading.value = comparison.value = null;
+        if (isAfterStep()) steps.value++;
         change({
           pin: link?.pin ?? null,
           groups: link?.groups ?? [],
@@ -155,7 +183,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** What another address says. It names only the first of many selected tokens. */
     restore: ({ model, file, channel, picked, ...chosen }: PageState) =>
       batch(() => {
-        page.value = chosen;
+        page.value = possible(chosen);
         of_model.value = { model, file };
         selection.set_channel(channel);
         if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(picked)) selection.set_tokens(known(picked));

@@ -161,7 +161,7 @@ test("the address: many changes are one write, typing replaces, a step is pushed
   const store = await begin();
   const { bar, writes, entries, frame, go } = fakeBar();
   const followed: string[][] = [];
-  createAddress(store, bar, (_, unreadable) => void followed.push(unreadable));
+  createAddress(store, bar, (_, _wanted, unreadable) => void followed.push(unreadable));
   await frame();
   assert.equal(writes.length, 0, "nothing to say");
   store.setText("The");
@@ -215,7 +215,7 @@ test("an address that is followed while another is being written wins; what cann
   const store = await begin();
   const { bar, frame, visit, entries } = fakeBar();
   const told: string[][] = [];
-  createAddress(store, bar, (_, unreadable) => void told.push(unreadable));
+  createAddress(store, bar, (_, _wanted, unreadable) => void told.push(unreadable));
   store.setText("typed");
   await visit("#text=linked&view=nonsense");
   await frame();

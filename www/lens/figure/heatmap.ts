@@ -106,7 +106,9 @@ export function createHeatmap(
     const cell = cellUnder(event);
     if (!cell) return;
     chosen = true;
-    on.pin(pinned && same(cell, selected) ? null : cell, true);
+    const is_unpinned = pinned && same(cell, selected);
+    selected = cell;
+    on.pin(is_unpinned ? null : cell, true);
   });
 
   canvas.addEventListener("focus", () => {
@@ -138,7 +140,7 @@ export function createHeatmap(
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !pinned || !shown || document.querySelector("dialog[open], :popover-open")) return;
+    if (event.key !== "Escape" || !shown || document.querySelector("dialog[open], :popover-open")) return;
     on.pin(null, true);
     select(selected, true);
   });
@@ -186,7 +188,8 @@ export function createHeatmap(
       if (!shown || !layout) return;
       if (is_here) {
         chosen = true;
-        scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
+        // What a person points at, and what was pinned before, stays where it is.
+        if (!same(cell, selected)) scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
       }
       select(is_here ? cell : selected);
     },

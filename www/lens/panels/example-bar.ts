@@ -42,7 +42,8 @@ export function createExampleBar(page: {
   const buttons = EXAMPLES.map((example) => button("chip small", example.name, () => void open(example)));
   byId("examples").replaceChildren(element("span", "muted", "Try"), ...buttons, page.beside);
 
-  let shown_for: PlainReading | null = null;
+  /** Counts what was to be said: only the newest is. */
+  let n_shown = 0;
 
   return {
     /** Says what to look for, if the text is an example. */
@@ -50,7 +51,7 @@ export function createExampleBar(page: {
       const example = cut?.text === text ? cut.example : EXAMPLES.find((each) => each.text === text);
       EXAMPLES.forEach((each, i) => buttons[i].setAttribute("aria-pressed", String(each === example)));
       byId("example").hidden = !example || !reading;
-      shown_for = reading;
+      const mine = ++n_shown;
       byId("example-finding").textContent = "";
       if (!example || !reading) return;
       const { name, n_ctx } = page.model();
@@ -62,7 +63,7 @@ export function createExampleBar(page: {
         page.engine().trace(reading.serial, ids, { position }, abort.signal);
       const finding = await findingOf(example, reading, trace).catch(() => null);
       // Another text or model may have come meanwhile.
-      if (finding !== null && reading === shown_for)
+      if (finding !== null && mine === n_shown)
         byId("example-finding").textContent = finding && `${name} here: ${finding}`;
     },
   };

@@ -11,10 +11,13 @@ const DEBOUNCE_MS = 250;
 export function createSecond({
   store,
   compare,
+  newest,
 }: {
   store: Store;
   /** null if it was overtaken */
   compare: (text: string, first: PlainReading) => Promise<Comparison | null>;
+  /** the newest reading of the first text, which may not be in the picture yet */
+  newest: () => PlainReading | null;
 }) {
   const box = byId<HTMLTextAreaElement>("second");
   const how = byId<HTMLSelectElement>("compare");
@@ -27,9 +30,25 @@ export function createSecond({
   let timer = 0;
   const say = (words: string) => void (byId("second-status").textContent = words);
 
-  /** How the second text's reading differs from the first one; null where there is none, or where it was overtaken. */
+  /** The newest comparison. */
+  let pending: { first: PlainReading; found: Promise<Comparison | null> } | null = null;
+  let is_failed = false;
+
+  /**
+   * How the second text's reading differs from the first one; null where there is none. One that is overtaken by
+   * another second text ends with that one's.
+   */
   async function compareWith(first: PlainReading): Promise<Comparison | null> {
+    const mine = { first, found: compareNow(first) };
+    pending = mine;
+    const found = await mine.found;
+    // Nothing, because another one has begun: its answer is this one's too.
+    return found === null && pending !== mine && pending.first === first ? pending.found : found;
+  }
+
+  async function compareNow(first: PlainReading): Promise<Comparison | null> {
     const text = store.second.peek();
+    is_failed = false;
     if (!text) {
       say(text === "" ? "Type a second text." : "");
       return null;
@@ -41,6 +60,7 @@ export function createSecond({
       say(alignmentWords(found));
       return found;
     } catch (error) {
+      is_failed = true;
       say((error as Error).message);
       return null;
     }
@@ -48,12 +68,14 @@ export function createSecond({
 
   /** The second text is another one. */
   async function again() {
-    const first = store.reading.peek();
+    const first = newest();
     const text = store.second.peek();
     if (!text) store.setComparison(null);
     if (!first) return;
     const found = await compareWith(first);
-    if (store.reading.peek() === first && store.second.peek() === text) store.setComparison(found);
+    // A comparison that was overtaken says nothing: the reading that overtook it has its own.
+    if (store.reading.peek() === first && store.second.peek() === text && (found || is_failed || !text))
+      store.setComparison(found);
   }
 
   box.addEventListener("input", () => {
