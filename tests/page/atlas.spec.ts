@@ -300,7 +300,7 @@ test("pairs: the clouds' columns, presets by class, curves, Lissajous, all in th
   const some = card(page, "Some other pairs");
   await expect(some.locator(".multiple:visible").first()).toBeVisible();
   const before = await some.locator(".multiple-title:visible").allInnerTexts();
-  await some.getByRole("button", { name: "Other pairs" }).click();
+  await some.getByRole("button", { name: "Other pairs", exact: true }).click();
   await expect(page).toHaveURL(/pairs\.seed=1/);
   await expect.poll(() => some.locator(".multiple-title:visible").allInnerTexts()).not.toEqual(before);
   await expect(some).not.toHaveAttribute("aria-busy", "true");

@@ -248,9 +248,12 @@ test("a window is dragged over the overview strip", async ({ page, site }) => {
   await page.mouse.up();
   await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 5, end: 15 });
   await expect.poll(() => new URL(page.url()).hash).toContain("window=5-15");
+  const title = page.locator("#cell-title");
+  await expect(title).toHaveText("Final prediction: h.7 (final), position 19 (outside the window)");
   await page.locator("#switches-toggle").click();
   await page.locator("#whole-text").click();
   await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 0, end: 20 });
+  await expect(title).toHaveText("Final prediction: h.7 (final), position 19");
 });
 
 test("a pinned cell lists its twenty tokens, and followed tokens draw what trace says", async ({ page, site }) => {
@@ -309,14 +312,39 @@ test("a pinned cell lists its twenty tokens, and followed tokens draw what trace
   await expect(page.locator("#paths-chart")).toContainText("positions at row h.5");
 });
 
+test("the keyboard keeps its place when lists are drawn again", async ({ page, site }) => {
+  await page.goto(`${site}#pin=19@h.5`);
+  await waitForState(page, "ready");
+  const tokens = page.locator("#cell-table .token-button");
+  await expect(tokens).toHaveCount(20);
+  const followed = page.locator("#followed li");
+  // Following a token draws the table and the list again.
+  for (const place of [3, 5]) {
+    await tokens.nth(place).focus();
+    const old = await tokens.nth(place).elementHandle();
+    await page.keyboard.press("Enter");
+    await expect(page.locator("#paths-chart svg circle").first()).toBeAttached();
+    await expect.poll(() => old?.evaluate((node) => node.isConnected), "the table is drawn again").toBe(false);
+    await expect(tokens.nth(place)).toBeFocused();
+  }
+  await expect(followed).toHaveCount(2);
+  // Where the button itself is gone, the next one has the focus.
+  await followed
+    .first()
+    .getByRole("button", { name: /stop following/ })
+    .focus();
+  await page.keyboard.press("Enter");
+  await expect(followed).toHaveCount(1);
+  await expect(followed.first().getByRole("button", { name: /stop following/ })).toBeFocused();
+});
+
 test("SVG, PNG, CSV and JSON hold what the page shows; hostile text stays text", async ({ page, site }) => {
   const text = 'He said: <img src=x onerror="alert(1)"> </script> =cmd|calc & "so"';
   await page.goto(`${site}#view=kl_final&cells=both&text=${encodeURIComponent(text)}`);
   await waitForState(page, "ready");
   const api = await readByApi(page, {});
   const save = async (what: string) => {
-    if (!(await page.locator("#export").evaluate((menu) => (menu as HTMLDetailsElement).open)))
-      await page.locator("#export").click();
+    if (await page.locator("#export-menu").isHidden()) await page.locator("#export").click();
     const coming = page.waitForEvent("download");
     await page.locator(`[data-export="${what}"]`).click();
     return readFile(await (await coming).path());

@@ -1,7 +1,7 @@
 /** Beside every view: the channel and the tokens that are selected, in short. */
 import { axisX, axisY, gridY, line } from "@observablehq/plot";
 import { chart } from "../graphics/plot.ts";
-import { button, element } from "../ui/dom.ts";
+import { button, element, replaceKeyed } from "../ui/dom.ts";
 import { integer, significant } from "../lib/format.ts";
 import { MAX_PICKED } from "../state/page-state.ts";
 import { gainLines } from "./charts/gain-lines.ts";
@@ -126,10 +126,12 @@ export function createSelectionPanel({
     const { shown } =
       ids.length > 0 && n_vocab > 0 ? await ask.vocabulary().catch(() => ({ shown: [] })) : { shown: [] };
     if ([...selection.tokens].join() !== ids.join()) return;
-    list.replaceChildren(
+    replaceKeyed(
+      list,
       ...ids.slice(0, MAX_LISTED).map((id) => {
         const drop = button("picked-drop", "×", () => selection.toggle_token(id));
         drop.setAttribute("aria-label", `Deselect ${shown[id] ?? id}`);
+        drop.dataset.key = String(id);
         return element(
           "li",
           "",

@@ -1,6 +1,6 @@
 /** The lens: text, figure and panels, each drawn by an effect from what the store has. */
 import { effect, signal, untracked } from "@preact/signals-core";
-import { createExports } from "../export/export-menu.ts";
+import { createExportMenu } from "../export/export-menu.ts";
 import { onSystemTheme } from "../graphics/theme.ts";
 import { duration } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
@@ -72,7 +72,7 @@ export function createLens({
     },
     beside: second.toggle,
   });
-  createExports({
+  createExportMenu({
     shown: () => figure.picture.shown(),
     width: () => byId("scroller").clientWidth,
     store,
@@ -162,6 +162,10 @@ export function createLens({
       system.value,
     ],
     () => (store.atlas.peek() === null || !store.reading.peek()) && cell.draw(),
+  );
+  follows(
+    () => store.span.value,
+    () => cell.drawTitle(),
   );
   follows(
     () => [store.reading.value, store.span.value, store.second.value === null, store.theme.value],

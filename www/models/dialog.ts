@@ -3,7 +3,7 @@
  * storage, and the model in use. It decides nothing about loading: it asks, through `on`.
  */
 import { parseAddress } from "../sources/hub-address.ts";
-import { byId } from "../ui/dom.ts";
+import { byId, replaceKeyed } from "../ui/dom.ts";
 import { showFacts } from "./facts.ts";
 import { hubRow, isSame, keptOf, menuOf } from "./list.ts";
 import { codeOf } from "../engine/errors.ts";
@@ -113,12 +113,8 @@ export function createModelDialog(page: {
   function draw() {
     if (!dialog.open) return;
     const { listed, other } = rowsNow();
-    const focused = document.activeElement?.closest?.("[data-row]");
-    const key = focused instanceof HTMLElement ? focused.dataset.row : null;
-    byId("model-rows").replaceChildren(...listed.map(elementOf));
-    byId("hub-rows").replaceChildren(...other.map(elementOf));
-    const again = [...dialog.querySelectorAll("[data-row]")].find((row) => (row as HTMLElement).dataset.row === key);
-    if (again) again.querySelector<HTMLElement>(".row-head")?.focus({ preventScroll: true });
+    replaceKeyed(byId("model-rows"), ...listed.map(elementOf));
+    replaceKeyed(byId("hub-rows"), ...other.map(elementOf));
     for (const row of listed) {
       if (!plans.has(planKey(row)) && !asked.has(planKey(row))) {
         asked.add(planKey(row));

@@ -123,6 +123,7 @@ function details(row: Row, plan: Plan | string | null) {
 export function rowElement(row: Row, sight: Sight, on: RowActions) {
   const { plan, is_chosen } = sight;
   const head = button("row-head", "", on.choose);
+  head.dataset.key = row.key;
   head.setAttribute("aria-expanded", String(is_chosen));
   head.append(
     element("span", "row-name", row.name),

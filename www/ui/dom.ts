@@ -25,6 +25,24 @@ export function button(class_name: string, label: string, onClick: () => void) {
   return made;
 }
 
+/**
+ * Replaces the children of an element without losing the focus. Those that can have it have a `data-key`: if the focus
+ * was on one or behind it, it goes to the new one with the same key or, if there is none, to the one in its place.
+ */
+export function replaceKeyed(parent: Element, ...children: (Node | string)[]) {
+  const keyed = () => [...parent.querySelectorAll<HTMLElement>("[data-key]")];
+  const [before, focused] = [keyed(), document.activeElement];
+  const had_focus = focused !== null && focused !== parent && parent.contains(focused);
+  const place = before.findLastIndex(
+    (one) => one === focused || (focused && one.compareDocumentPosition(focused) & Node.DOCUMENT_POSITION_FOLLOWING),
+  );
+  parent.replaceChildren(...children);
+  if (!had_focus) return;
+  const after = keyed();
+  const same = after.find(({ dataset }) => dataset.key === before[place]?.dataset.key);
+  (same ?? after[Math.min(Math.max(0, place), after.length - 1)])?.focus({ preventScroll: true });
+}
+
 /** The choices of a menu: each value and what is written for it. */
 export const optionsOf = (choices: Iterable<readonly [value: string, words: string]>) =>
   Array.from(choices, ([value, words]) => new Option(words, value));

@@ -1,5 +1,5 @@
 /** A table whose columns sort, and whose rows can be chosen. */
-import { button, element } from "./dom.ts";
+import { button, element, replaceKeyed } from "./dom.ts";
 
 export interface Column<R> {
   label: string;
@@ -61,7 +61,8 @@ export function createTable<R>({
     titles.forEach((cell, i) =>
       i === by ? cell.setAttribute("aria-sort", falls ? "descending" : "ascending") : cell.removeAttribute("aria-sort"),
     );
-    body.replaceChildren(
+    replaceKeyed(
+      body,
       ...sorted().map((row) => {
         const line = element(
           "tr",
@@ -69,7 +70,11 @@ export function createTable<R>({
           ...columns.map(({ value, text, is_token }, i) => {
             const written = text ? text(row) : String(value(row));
             const cell = element("td", is_token ? "token left" : "");
-            cell.append(i === 0 && onChoose ? button("token-button", written, () => onChoose(row)) : written);
+            if (i === 0 && onChoose) {
+              const choose = button("token-button", written, () => onChoose(row));
+              choose.dataset.key = written;
+              cell.append(choose);
+            } else cell.append(written);
             return cell;
           }),
         );

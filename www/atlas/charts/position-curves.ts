@@ -1,6 +1,6 @@
 /** wpe against the position for some channels; those of low variance on an axis of their own, where they can be seen. */
 import { seriesKey } from "../../ui/chart-legend.ts";
-import { button, element } from "../../ui/dom.ts";
+import { button, element, replaceKeyed } from "../../ui/dom.ts";
 import { colourOf } from "../../graphics/series.ts";
 import { columnOf } from "../stats/maths.ts";
 import { mostActive, parseChannels } from "../stats/pairs.ts";
@@ -63,17 +63,16 @@ export function createCurves({ ask, selection, options, card }: Stage) {
     const all = listed();
     const cssOf = (c: number) =>
       c === selection.channel ? "var(--accent)" : COLOURS[Math.max(0, all.indexOf(c)) % COLOURS.length];
-    names.replaceChildren(
+    replaceKeyed(
+      names,
       ...channels.map((c) => {
-        const item = element(
-          "li",
-          c === selection.channel ? "chosen" : "",
-          seriesKey(cssOf(c)),
-          button("legend-toggle", `channel ${c}`, () => selection.set_channel(c)),
-        );
+        const select = button("legend-toggle", `channel ${c}`, () => selection.set_channel(c));
+        select.dataset.key = `select ${c}`;
+        const item = element("li", c === selection.channel ? "chosen" : "", seriesKey(cssOf(c)), select);
         if (all.length > 1 && all.includes(c)) {
           const drop = button("picked-drop", "×", () => set(all.filter((other) => other !== c)));
           drop.setAttribute("aria-label", `Take channel ${c} away`);
+          drop.dataset.key = `drop ${c}`;
           item.append(drop);
         }
         return item;

@@ -1,6 +1,6 @@
 /** Reading deeper into one cell: its twenty likeliest tokens, and trajectories through it. */
 import { counterpart } from "../../reading/comparison.ts";
-import { button, byId, element, onWidth } from "../../ui/dom.ts";
+import { button, byId, element, onWidth, replaceKeyed } from "../../ui/dom.ts";
 import { decimal, integer, percent } from "../../lib/format.ts";
 import { defaultIds, linesFrom, measured, rankChange } from "../../reading/trajectories.ts";
 import { joined } from "../../reading/derived.ts";
@@ -8,6 +8,7 @@ import { candidates, finalTap, textOf, tokenById } from "../../reading/reading.t
 import { colourOf } from "../../graphics/series.ts";
 import { chartLegend } from "../../ui/chart-legend.ts";
 import { codeOf } from "../../engine/errors.ts";
+import { spanOf } from "../../state/options.ts";
 import { viewNamed } from "../../reading/views.ts";
 import type { Store } from "../../state/store.ts";
 import type { Engine } from "../../engine/client.ts";
@@ -109,10 +110,17 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
     if (reading?.model === of?.model) for (const token of tokens) others.set(token.id, token);
   }
 
+  function showTitle(of: PlainReading, { tap, position }: Cell) {
+    const row = of.taps[tap] + (tap === finalTap(of) ? " (final)" : "");
+    const { start, end } = spanOf(store.span.peek(), of.n_tokens);
+    const words = position < start || position >= end ? " (outside the window)" : "";
+    byId("cell-title").textContent =
+      `${is_pinned ? "Pinned: " : "Final prediction: "}${row}, position ${position}${words}`;
+  }
+
   /** @param other the cell's counterpart */
   function showHead(of: PlainReading, at: Cell, comparison: Comparison | null, other: Cell | null) {
-    const row = of.taps[at.tap] + (at.tap === finalTap(of) ? " (final)" : "");
-    byId("cell-title").textContent = `${is_pinned ? "Pinned: " : "Final prediction: "}${row}, position ${at.position}`;
+    showTitle(of, at);
     const before = textOf(of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1));
     const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
     const second = !comparison
@@ -154,6 +162,7 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
     const rows = listed.map(({ token, logit, probability }) => {
       const follow = button("token-button token", token.shown, () => store.follow([token.id]));
       follow.title = `follow ${token.shown} (${bytesOf(token)})`;
+      follow.dataset.key = String(token.id);
       const track = column?.get(token.id);
       return element(
         "tr",
@@ -169,20 +178,23 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
         track && !of.asked.contributions ? changeCell(rankChange(track, at.tap)) : element("td", "", ""),
       );
     });
-    byId("cell-table").replaceChildren(element("thead", "", head), element("tbody", "", ...rows));
+    replaceKeyed(byId("cell-table"), element("thead", "", head), element("tbody", "", ...rows));
   }
 
   function showFollowed(of: PlainReading) {
     const [groups, tracked, view] = [store.groups.peek(), store.tracked.peek(), store.view.peek()];
-    byId("followed").replaceChildren(
+    replaceKeyed(
+      byId("followed"),
       ...groups.map((group, i) => {
         const name = nameOf(of, group);
         const show = button("", name, () =>
           store.change({ tracked: i, ...(view.is_tracked ? {} : { view: viewNamed("tracked_rank") }) }, true),
         );
         show.title = "show it in the heatmap";
+        show.dataset.key = `show ${group.join()}`;
         const drop = button("", "×", () => store.unfollow(i));
         drop.setAttribute("aria-label", `stop following ${name}`);
+        drop.dataset.key = `drop ${group.join()}`;
         return element("li", view.is_tracked && tracked === i ? "chosen" : "", show, drop);
       }),
     );
@@ -279,5 +291,7 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
       cell = pin ?? { tap: finalTap(of), position: of.n_tokens - 1 };
       void update();
     },
+    /** Says again which cell it is, for another window. */
+    drawTitle: () => reading && showTitle(reading, cell),
   };
 }
