@@ -39,6 +39,26 @@ export default defineConfig(
     linterOptions: { reportUnusedDisableDirectives: "error" },
     rules: {
       eqeqeq: "error",
+      // Functions are camelCase; data is snake_case, as in Rust, in Python and in the engine's declarations.
+      "@typescript-eslint/naming-convention": [
+        "error",
+        { selector: "function", format: ["camelCase"] },
+        { selector: "variable", types: ["function"], format: ["camelCase"] },
+        {
+          selector: ["variable", "parameter"],
+          types: ["boolean", "string", "number", "array"],
+          format: ["snake_case", "UPPER_CASE"],
+          leadingUnderscore: "allow",
+        },
+        // The names of what the platform and packages return are theirs.
+        {
+          selector: ["variable", "parameter"],
+          modifiers: ["destructured"],
+          types: ["boolean", "string", "number", "array"],
+          format: null,
+        },
+        { selector: "typeLike", format: ["PascalCase"] },
+      ],
       "@typescript-eslint/no-unused-vars": ["error", { ignoreRestSiblings: true }],
       "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
       // A listener may be asynchronous: what it throws is an unhandled rejection, and the tests of the page fail on those.

@@ -126,7 +126,7 @@ const models = createModelDialog({
 const showFailure = createFailure({
   engine,
   text: () => store.text.peek(),
-  n_ctx: () => store.n_ctx.peek(),
+  nCtx: () => store.n_ctx.peek(),
   again: () => openings.again(),
   setText: lens.setText,
   clear: () => lens.drop(),

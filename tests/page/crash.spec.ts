@@ -7,8 +7,8 @@ import type { Page } from "@playwright/test";
 const serveCrashingEngine = (page: Page) =>
   page.route(/\/loupe\/loupe(_bg\.wasm|\.js)$/, (route) => {
     const name = route.request().url().split("/").pop() ?? "";
-    const contentType = name.endsWith(".js") ? "text/javascript" : "application/wasm";
-    return route.fulfill({ body: readFileSync(`target/crash/loupe/${name}`), contentType });
+    const content_type = name.endsWith(".js") ? "text/javascript" : "application/wasm";
+    return route.fulfill({ body: readFileSync(`target/crash/loupe/${name}`), contentType: content_type });
   });
 
 /** Panics inside the engine of the page's worker. */

@@ -111,19 +111,19 @@ export async function startHub(models: Record<string, Folder>) {
     const [, id, revision, file] = listing
       ? [...listing, "listing"]
       : (/^\/(.+)\/resolve\/([^/]+)\/([^/]+)$/.exec(url.pathname) ?? []);
-    const not_found = () => response.writeHead(404).end("Entry not found");
-    if (!id) return not_found();
+    const notFound = () => response.writeHead(404).end("Entry not found");
+    if (!id) return notFound();
     const fault = faults[id] ?? {};
     if (listing) asked.push({ method: request.method ?? "", id, file, range: null, at: performance.now() });
     if (fault.refuse) return response.writeHead(fault.refuse).end();
     const model = models[id];
-    if (!model || !["main", commit(id)].includes(decodeURIComponent(revision))) return not_found();
+    if (!model || !["main", commit(id)].includes(decodeURIComponent(revision))) return notFound();
     if (!listing) {
       return model[file]
         ? response.writeHead(302, { Location: `${files.origin}/blob/${id}/${file}` }).end()
-        : not_found();
+        : notFound();
     }
-    if (fault.no_listing || url.searchParams.get("blobs") !== "true") return not_found();
+    if (fault.no_listing || url.searchParams.get("blobs") !== "true") return notFound();
     const siblings = Object.entries(model).map(([rfilename, bytes]) => {
       if (!isWeights(rfilename)) return { rfilename, size: bytes.length, blobId: "0" };
       const size = fault.announce ?? bytes.length;

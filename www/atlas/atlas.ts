@@ -155,13 +155,13 @@ export function createAtlas(
 
   async function findDefault() {
     const n_embd = Number(ask.facts.n_embd);
-    if (selection.chosen_channel !== null && selection.chosen_channel >= n_embd) selection.set_channel(null);
+    if (selection.chosen_channel !== null && selection.chosen_channel >= n_embd) selection.setChannel(null);
     if (n_embd > STUDIED_CHANNEL) {
-      selection.set_default(STUDIED_CHANNEL);
+      selection.setDefault(STUDIED_CHANNEL);
       return side.reason("Until you choose one: the channel that the study singles out in GPT-2 small");
     }
     const gains = ask.has("norms") ? await ask.gains().catch(() => []) : [];
-    selection.set_default(defaultChannel(gains) ?? 0);
+    selection.setDefault(defaultChannel(gains) ?? 0);
     side.reason(
       "Until you choose one: its |ln_2 gain|, averaged over the blocks on a log scale, is farthest from the median",
     );

@@ -148,8 +148,8 @@ export function createCard({
     /** Where its controls stand. */
     tools,
     /** @param text what it shows */
-    set_words: (text: string) => void (said.textContent = text),
-    set_title(text: string) {
+    setWords: (text: string) => void (said.textContent = text),
+    setTitle(text: string) {
       heading.textContent = text;
       card.setAttribute("aria-label", text);
     },

@@ -24,7 +24,7 @@ export function tokenButton(id: number, shown: string, selection: Selection) {
 
 /** @param is_more beside what is selected already */
 export const pick = (selection: Selection, id: number, is_more: boolean) =>
-  is_more ? selection.toggle_token(id) : selection.set_tokens([id]);
+  is_more ? selection.toggleToken(id) : selection.setTokens([id]);
 
 /** Marks the lines whose token is selected. */
 export function markPicked(box: Element, selection: Selection) {
@@ -60,10 +60,10 @@ export function createListing<R>({
   let rows: R[] = [];
   let page = 0;
 
-  const n_pages = () => Math.max(1, Math.ceil(rows.length / page_size));
+  const nPages = () => Math.max(1, Math.ceil(rows.length / page_size));
 
   function turn(step: number) {
-    page = Math.min(n_pages() - 1, Math.max(0, page + step));
+    page = Math.min(nPages() - 1, Math.max(0, page + step));
     draw();
   }
 
@@ -116,8 +116,8 @@ export function createListing<R>({
     );
     words.textContent =
       rows.length === 0 ? "none" : `${integer(from + 1)}–${integer(from + some.length)} of ${integer(rows.length)}`;
-    [back.disabled, on.disabled] = [page === 0, page >= n_pages() - 1];
-    pager.hidden = n_pages() < 2;
+    [back.disabled, on.disabled] = [page === 0, page >= nPages() - 1];
+    pager.hidden = nPages() < 2;
     mark();
   }
 

@@ -15,7 +15,7 @@ export type Correlations = AtlasAnswer<"correlations">;
 export type ZeroOptions = AtlasOptions<"zero_layer">;
 export type ZeroLayer = AtlasAnswer<"zero_layer">;
 export type Ranked = AtlasAnswer<"next_tokens">;
-export type Vocabulary = Tokens & { starts_with_space: (id: number) => boolean };
+export type Vocabulary = Tokens & { startsWithSpace: (id: number) => boolean };
 export type Queries = ReturnType<typeof createQueries>;
 
 /** Answers beyond this many bytes push out the oldest ones. */
@@ -151,7 +151,7 @@ export function createQueries(engine: () => Engine) {
         shown,
         bytes,
         ends,
-        starts_with_space: (id: number) => {
+        startsWithSpace: (id: number) => {
           const from = id > 0 ? ends[id - 1] : 0;
           return from < ends[id] && bytes[from] === SPACE;
         },

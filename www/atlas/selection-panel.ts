@@ -56,7 +56,7 @@ export function createSelectionPanel({
     "div",
     "deep-tools",
     button("chip small", "Show in the lens", lens),
-    button("chip small", "Clear", () => selection.set_tokens([])),
+    button("chip small", "Clear", () => selection.setTokens([])),
   );
   const tokens_card = element(
     "section",
@@ -74,10 +74,10 @@ export function createSelectionPanel({
   new ResizeObserver(fade).observe(list);
 
   const last = () => Number(ask.facts.n_embd) - 1;
-  const step = (by: number) => selection.set_channel(Math.min(last(), Math.max(0, selection.channel + by)));
+  const step = (by: number) => selection.setChannel(Math.min(last(), Math.max(0, selection.channel + by)));
   number.addEventListener("change", () => {
     const wanted = Math.round(Number(number.value));
-    if (number.value !== "" && wanted >= 0 && wanted <= last()) selection.set_channel(wanted);
+    if (number.value !== "" && wanted >= 0 && wanted <= last()) selection.setChannel(wanted);
     else number.value = String(selection.channel);
   });
 
@@ -129,7 +129,7 @@ export function createSelectionPanel({
     replaceKeyed(
       list,
       ...ids.slice(0, MAX_LISTED).map((id) => {
-        const drop = button("picked-drop", "×", () => selection.toggle_token(id));
+        const drop = button("picked-drop", "×", () => selection.toggleToken(id));
         drop.setAttribute("aria-label", `Deselect ${shown[id] ?? id}`);
         drop.dataset.key = String(id);
         return element(

@@ -8,12 +8,12 @@ const PIECE_CHARS = 1 << 16;
 /** How far back one looks for a good place, before the piece is cut as it falls. */
 const LOOK_BACK = 1 << 12;
 
-const is_space = (letter: string | undefined) => letter === undefined || /\s/.test(letter);
+const isSpace = (letter: string | undefined) => letter === undefined || /\s/.test(letter);
 
 /** Where to cut the text, at most at `most`. */
 export function cutOf(text: string, most: number): { at: number; is_clean: boolean } {
   for (let at = Math.min(most, text.length - 2); at > Math.max(0, most - LOOK_BACK); at--) {
-    if (text[at] === " " && !is_space(text[at - 1]) && !is_space(text[at + 1])) return { at, is_clean: true };
+    if (text[at] === " " && !isSpace(text[at - 1]) && !isSpace(text[at + 1])) return { at, is_clean: true };
   }
   // Never between the halves of one character.
   const splits = /[\ud800-\udbff]/.test(text[most - 1]) && /[\udc00-\udfff]/.test(text[most] ?? "");

@@ -93,7 +93,7 @@ export function createTabs({
     const now = store.model.value;
     untracked(() => now && void atlas?.model(now.model, now.in_use.name));
   });
-  byId("picked-clear").addEventListener("click", () => selection.set_tokens([]));
+  byId("picked-clear").addEventListener("click", () => selection.setTokens([]));
   lens_tab.addEventListener("click", (event) => {
     event.preventDefault();
     open(null);

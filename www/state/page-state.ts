@@ -99,11 +99,11 @@ export async function parseHash(hash: string): Promise<PageState> {
 /** The parts of an address that cannot be read, such as a text of which the end is missing. */
 export async function unreadableParts(hash: string): Promise<string[]> {
   const fields = new URLSearchParams(hash.replace(/^#/, ""));
-  const is_cut = async (packed: string) => fields.has(packed) && (await unpack(fields.get(packed) ?? "")) === null;
+  const isCut = async (packed: string) => fields.has(packed) && (await unpack(fields.get(packed) ?? "")) === null;
   const view = fields.get("view");
   const checks = [
-    ["the text", await is_cut("packed")],
-    ["the second text", await is_cut("packed2")],
+    ["the text", await isCut("packed")],
+    ["the second text", await isCut("packed2")],
     ["the view", view !== null && !VIEWS.some(({ name }) => name === view)],
     ["the pinned cell", fields.has("pin") && !PIN.test(fields.get("pin") ?? "")],
     ["the model", fields.has("model") && addressOf(fields.get("model")) === null],

@@ -11,7 +11,7 @@ export function createSelection(begin: { channel: number | null; tokens: Iterabl
   const suggested = signal(0);
   const tokens = signal<ReadonlySet<number>>(new Set(begin.tokens));
 
-  function set_tokens(ids: Iterable<number>) {
+  function setTokens(ids: Iterable<number>) {
     const [now, wanted] = [tokens.peek(), new Set(ids)];
     if (wanted.size !== now.size || [...wanted].some((id) => !now.has(id))) tokens.value = wanted;
   }
@@ -32,17 +32,17 @@ export function createSelection(begin: { channel: number | null; tokens: Iterabl
     },
 
     /** @param channel null: back to what the model suggests */
-    set_channel: (channel: number | null) => void (chosen.value = channel),
+    setChannel: (channel: number | null) => void (chosen.value = channel),
 
     /** The channel to show until somebody chooses. */
-    set_default: (channel: number) => void (suggested.value = channel),
+    setDefault: (channel: number) => void (suggested.value = channel),
 
-    set_tokens,
+    setTokens,
 
-    toggle_token(id: number) {
+    toggleToken(id: number) {
       const wanted = new Set(tokens.peek());
       if (!wanted.delete(id)) wanted.add(id);
-      set_tokens(wanted);
+      setTokens(wanted);
     },
 
     /** Calls back after every change; the answer ends that. */

@@ -169,15 +169,15 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
           tracked: link?.tracked ?? 0,
           atlas_options: link?.atlas_options ?? page.value.atlas_options,
         });
-        selection.set_channel(link?.channel ?? null);
-        selection.set_tokens(known(link?.picked ?? []));
+        selection.setChannel(link?.channel ?? null);
+        selection.setTokens(known(link?.picked ?? []));
       }),
 
     /** The same model again, or a first one. */
     setModel: (now: ModelInUse) =>
       batch(() => {
         model.value = now;
-        selection.set_tokens(known(selection.tokens));
+        selection.setTokens(known(selection.tokens));
       }),
 
     /** What another address says. It names only the first of many selected tokens. */
@@ -185,8 +185,8 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
       batch(() => {
         page.value = possible(chosen);
         of_model.value = { model, file };
-        selection.set_channel(channel);
-        if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(picked)) selection.set_tokens(known(picked));
+        selection.setChannel(channel);
+        if (String([...selection.tokens].slice(0, MAX_PICKED)) !== String(picked)) selection.setTokens(known(picked));
       }),
   };
 }

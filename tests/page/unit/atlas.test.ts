@@ -195,7 +195,7 @@ test("places: what has no place on a log axis is counted, beyond the limits mean
     Uint8Array.of(0, 0, 1, 1, 1),
     2,
   );
-  assert.equal(places.n_left_out(), 1);
+  assert.equal(places.nLeftOut(), 1);
   const { xs, ys } = places.places();
   assert.ok(xs[0] < xs[1] && xs[1] < xs[2] && ys[0] > ys[1]);
   assert.ok(Math.abs(xs[1] - 50) < 1e-9, "the middle decade is in the middle");
@@ -237,18 +237,18 @@ test("selection: tells of changes only, and the model's channel gives way to the
   const selection = createSelection({ channel: null, tokens: [3] });
   let n = 0;
   const stop = selection.subscribe(() => n++);
-  selection.set_default(138);
+  selection.setDefault(138);
   assert.deepEqual([selection.channel, selection.chosen_channel, n], [138, null, 1]);
-  selection.set_channel(5);
-  selection.set_channel(5);
-  selection.set_default(7);
+  selection.setChannel(5);
+  selection.setChannel(5);
+  selection.setDefault(7);
   assert.deepEqual([selection.channel, n], [5, 2]);
-  selection.set_tokens([3]);
-  selection.toggle_token(4);
-  selection.toggle_token(3);
+  selection.setTokens([3]);
+  selection.toggleToken(4);
+  selection.toggleToken(3);
   assert.deepEqual([[...selection.tokens], n], [[4], 4]);
   stop();
-  selection.set_tokens([]);
+  selection.setTokens([]);
   assert.equal(n, 4);
 });
 

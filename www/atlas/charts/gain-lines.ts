@@ -45,7 +45,7 @@ export function gainLines(
             y_label: "gain",
             has_dots: true,
             xs,
-            x_tick: String,
+            xTick: String,
           })
         : null,
   };

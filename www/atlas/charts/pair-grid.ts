@@ -59,7 +59,7 @@ export function createCloudOfPairs({ ask, options, card, cloud }: Stage, onChoos
     const { positions, heavy } = known;
     const n_embd = Number(ask.facts.n_embd);
     const chosen = panels.map(({ kind }) => pairsOf(kind, heavy, N_EACH, seed() + 1));
-    figure.set_words(
+    figure.setWords(
       `At random, by whether the channels are position-heavy: ${ask.has("wte") ? "tokens, and over them the line of the positions" : "the line of the positions"}.`,
     );
     pairs = panels.flatMap(({ kind }, p) => chosen[p].map((pair) => ({ kind, pair })));

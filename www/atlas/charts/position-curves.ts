@@ -19,13 +19,13 @@ const COLOURS = [...[0, 2, 3, 4, 5, 6, 7].map(colourOf), "var(--ink)"];
 
 export function createCurves({ ask, selection, options, card }: Stage) {
   let known: Known | null = null;
-  const n_embd = () => Number(ask.facts.n_embd);
+  const nEmbd = () => Number(ask.facts.n_embd);
   const figure = card({
     name: "wpe-curves",
     title: "wpe over the positions",
     csv: () => {
       const channels = shownNow();
-      const columns = channels.map((c) => columnOf(known?.positions ?? new Float32Array(0), n_embd(), c));
+      const columns = channels.map((c) => columnOf(known?.positions ?? new Float32Array(0), nEmbd(), c));
       return {
         head: ["position", ...channels.map((c) => `channel_${c}`)],
         lines: Array.from(columns[0] ?? [], (_, position) => [position, ...columns.map((column) => column[position])]),
@@ -34,7 +34,7 @@ export function createCurves({ ask, selection, options, card }: Stage) {
   });
   const add = numberField(
     "Add channel",
-    () => n_embd() - 1,
+    () => nEmbd() - 1,
     (c) => set([...listed(), c]),
   );
   const usual = button("chip small", `The ${N_FIRST} most active`, () => {
@@ -49,10 +49,10 @@ export function createCurves({ ask, selection, options, card }: Stage) {
   figure.body.append(list, high, low_title, low_list, low);
 
   const listed = () => {
-    const asked = parseChannels(options.get("channels"), n_embd(), MAX_CURVES);
+    const asked = parseChannels(options.get("channels"), nEmbd(), MAX_CURVES);
     return asked.length > 0 ? asked : mostActive(known?.wpe_std ?? [], N_FIRST);
   };
-  const shownNow = () => [...new Set([...listed(), selection.channel])].filter((c) => c < n_embd());
+  const shownNow = () => [...new Set([...listed(), selection.channel])].filter((c) => c < nEmbd());
 
   function set(channels: number[]) {
     options.set("channels", [...new Set(channels)].slice(-MAX_CURVES).join("."));
@@ -66,7 +66,7 @@ export function createCurves({ ask, selection, options, card }: Stage) {
     replaceKeyed(
       names,
       ...channels.map((c) => {
-        const select = button("legend-toggle", `channel ${c}`, () => selection.set_channel(c));
+        const select = button("legend-toggle", `channel ${c}`, () => selection.setChannel(c));
         select.dataset.key = `select ${c}`;
         const item = element("li", c === selection.channel ? "chosen" : "", seriesKey(cssOf(c)), select);
         if (all.length > 1 && all.includes(c)) {
@@ -79,7 +79,7 @@ export function createCurves({ ask, selection, options, card }: Stage) {
       }),
     );
     const points = channels.flatMap((c) =>
-      Array.from(columnOf(known?.positions ?? new Float32Array(0), n_embd(), c), (y, x) => ({
+      Array.from(columnOf(known?.positions ?? new Float32Array(0), nEmbd(), c), (y, x) => ({
         x,
         y,
         series: String(c),
@@ -111,7 +111,7 @@ export function createCurves({ ask, selection, options, card }: Stage) {
     const [strong, weak] = [channels.filter((c) => heavy[c]), channels.filter((c) => !heavy[c])];
     const is_usual = options.get("channels") === null;
     usual.disabled = is_usual;
-    figure.set_words(
+    figure.setWords(
       `${is_usual ? `The ${active.length} channels with the largest std(wpe), and the selected one.` : "The channels of the list, and the selected one."}`,
     );
     // One axis is enough where there are no two kinds.

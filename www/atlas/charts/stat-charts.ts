@@ -104,7 +104,7 @@ export function curvesOf(
     height = 240,
     x_label,
     y_label,
-    x_tick = (x) => x.toLocaleString("en"),
+    xTick = (x) => x.toLocaleString("en"),
     xs,
     has_dots = false,
     n_ticks = 5,
@@ -114,7 +114,7 @@ export function curvesOf(
     height?: number;
     x_label: string;
     y_label: string;
-    x_tick?: (x: number) => string;
+    xTick?: (x: number) => string;
     /** where the ticks stand */
     xs?: number[];
     has_dots?: boolean;
@@ -149,7 +149,7 @@ export function curvesOf(
           labelArrow: "none",
           tickSize: 3,
           ticks: xs ?? Math.max(2, Math.floor(width / 90)),
-          tickFormat: x_tick,
+          tickFormat: xTick,
         }),
         ruleY([0], { stroke: "var(--line)" }),
         line(sorted, {

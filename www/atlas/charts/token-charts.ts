@@ -91,15 +91,15 @@ export function singularChart({
   const points = Array.from(values, (y, x) => ({ x, y })).filter(({ y }) => !is_log || y > 0);
   const chosen = points.filter(({ x }) => marked.includes(x));
   const [low, high] = [Math.min(...points.map(({ y }) => y)) * 0.85, values[0] * 1.15];
-  const [height, marginTop, marginBottom] = [260, 24, 36];
-  const ticks = is_log ? { ticks: logTicks(low, high, height - marginTop - marginBottom) } : { ticks: 5 };
+  const [height, top, bottom] = [260, 24, 36];
+  const ticks = is_log ? { ticks: logTicks(low, high, height - top - bottom) } : { ticks: 5 };
   return chart(
     {
       width,
       height,
       marginLeft: 56,
-      marginBottom,
-      marginTop,
+      marginBottom: bottom,
+      marginTop: top,
       x: { domain: [0, Math.max(1, values.length - 1)], inset: 10 },
       y: is_log ? { type: "log", domain: [low, high] } : { domain: [0, values[0] * 1.04] },
       marks: [

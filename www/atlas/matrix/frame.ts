@@ -23,8 +23,8 @@ export interface Shown {
   palette: Palette;
   shown: (id: number) => string;
   /** what stands at a place where there is no room for every token */
-  token_tick: (place: number) => string;
-  channel_tick: (place: number) => string;
+  tokenTick: (place: number) => string;
+  channelTick: (place: number) => string;
   token_title: string;
   channel_title: string;
   /** places of selected tokens */
@@ -124,7 +124,7 @@ export function marksOf(frame: Frame): Mark[] {
     const at = middle(tokens, place, of_tokens.is_every ? stride : 1);
     if (!inside(tokens, at)) continue;
     const is_token = of_tokens.is_every;
-    const label = is_token ? frame.shown(token_order[place]) : frame.token_tick(place);
+    const label = is_token ? frame.shown(token_order[place]) : frame.tokenTick(place);
     const how = {
       text: label,
       mono: is_token,
@@ -150,7 +150,7 @@ export function marksOf(frame: Frame): Mark[] {
     if (!inside(channels, at)) continue;
     const is_marked = of_channels.is_every && place === frame.channel_mark;
     const how = {
-      text: of_channels.is_every ? String(channel_order[place]) : frame.channel_tick(place),
+      text: of_channels.is_every ? String(channel_order[place]) : frame.channelTick(place),
       bold: is_marked,
       fill: is_marked ? palette.accent : palette.muted,
     };

@@ -25,7 +25,7 @@ export function createHeatGestures(
     leave: () => void;
     click: (x: number, y: number, is_more: boolean) => void;
     step: (dx: number, dy: number) => void;
-    zoom_here: (factor: number) => void;
+    zoomHere: (factor: number) => void;
     whole: () => void;
     enter: (is_more: boolean) => void;
   },
@@ -58,8 +58,8 @@ export function createHeatGestures(
     const arrow = ARROWS[event.key];
     const far = event.shiftKey ? FAR : 1;
     if (arrow) on.step(arrow[0] * far, arrow[1] * far);
-    else if (event.key === "+" || event.key === "=") on.zoom_here(STEP_FACTOR);
-    else if (event.key === "-") on.zoom_here(1 / STEP_FACTOR);
+    else if (event.key === "+" || event.key === "=") on.zoomHere(STEP_FACTOR);
+    else if (event.key === "-") on.zoomHere(1 / STEP_FACTOR);
     else if (event.key === "0") on.whole();
     else if (event.key === "Enter" || event.key === " ") on.enter(event.shiftKey);
     else return;

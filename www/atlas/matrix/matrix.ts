@@ -164,7 +164,7 @@ export function createHeat(page: {
       move(reveal(window, place));
       point(place, true);
     },
-    zoom_here: (factor) => zoomOn(here(), factor),
+    zoomHere: (factor) => zoomOn(here(), factor),
     whole: () => move(whole(window)),
     enter: (is_more) => page.choose(here(), is_more),
   });
@@ -202,8 +202,8 @@ export function createHeat(page: {
       // Only movements come in bursts.
       ask();
     },
-    zoom_in: () => zoomOn(central(window), STEP_FACTOR),
-    zoom_out: () => zoomOn(central(window), 1 / STEP_FACTOR),
+    zoomIn: () => zoomOn(central(window), STEP_FACTOR),
+    zoomOut: () => zoomOn(central(window), 1 / STEP_FACTOR),
     whole: () => move(whole(window)),
     /** What is seen, and which tokens of it are drawn. */
     seen: () => ({ ...partOf(window), places: drawnOf(window).places }),

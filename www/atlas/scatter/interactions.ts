@@ -21,7 +21,7 @@ export function createGestures(
   on: {
     can_zoom: boolean;
     /** whether a plain drag draws a rectangle */
-    is_selecting: () => boolean;
+    isSelecting: () => boolean;
     zoomed: (transform: ZoomTransform) => void;
     point: (x: number, y: number) => void;
     leave: () => void;
@@ -42,7 +42,7 @@ export function createGestures(
       (event: MouseEvent | TouchEvent) =>
         on.can_zoom &&
         beginsGesture(event, canvas) &&
-        (event.type === "wheel" || "touches" in event || !on.is_selecting()),
+        (event.type === "wheel" || "touches" in event || !on.isSelecting()),
     )
     .on("zoom", ({ transform }: D3ZoomEvent<HTMLCanvasElement, unknown>) => on.zoomed(transform));
   if (on.can_zoom) surface.call(scaling);
@@ -72,7 +72,7 @@ export function createGestures(
       from = null;
       return on.box(null, false, false);
     }
-    if (event.button !== 0 || !(event.shiftKey || on.is_selecting())) return;
+    if (event.button !== 0 || !(event.shiftKey || on.isSelecting())) return;
     from = { x: event.offsetX, y: event.offsetY };
     canvas.setPointerCapture(event.pointerId);
   });

@@ -120,9 +120,9 @@ export function createPlaces() {
     places: () => ({ xs, ys }),
     hidden: () => hidden,
     n: () => xs.length,
-    n_left_out: () => n_left_out,
+    nLeftOut: () => n_left_out,
     scale: () => transform.k,
-    is_empty: () => data === null || frame.width === 0,
+    isEmpty: () => data === null || frame.width === 0,
 
     /**
      * The point next to a place, if one is near.

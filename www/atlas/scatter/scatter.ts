@@ -76,7 +76,7 @@ export function createScatter(
 
   const gestures = createGestures(top, {
     can_zoom: !is_small,
-    is_selecting: isSelecting,
+    isSelecting,
     zoomed(transform) {
       places.zoom(transform);
       gestures.setScale(transform.k);
@@ -93,7 +93,7 @@ export function createScatter(
       box = is_over ? null : now;
       if (is_over && now && selects === "tokens") {
         const inside = places.within(now).map(places.idOf);
-        selection.set_tokens(adds ? [...selection.tokens, ...inside] : inside);
+        selection.setTokens(adds ? [...selection.tokens, ...inside] : inside);
         setMode(false);
       }
       drawUpper();
@@ -123,7 +123,7 @@ export function createScatter(
 
   /** What stands there while nothing is pointed at. */
   function hint() {
-    const [n, n_left_out, data] = [places.n(), places.n_left_out(), places.data()];
+    const [n, n_left_out, data] = [places.n(), places.nLeftOut(), places.data()];
     const why =
       data?.x_kind === "log" || data?.y_kind === "log" ? "a log axis has no place for zero or less" : "not a number";
     return [
@@ -139,11 +139,11 @@ export function createScatter(
 
   function choose(i: number, adds: boolean) {
     const id = places.idOf(i);
-    if (selects === "channel") return selection.set_channel(id);
+    if (selects === "channel") return selection.setChannel(id);
     if (selects !== "tokens") return;
     const { tokens } = selection;
-    if (adds) selection.toggle_token(id);
-    else selection.set_tokens(tokens.size === 1 && tokens.has(id) ? [] : [id]);
+    if (adds) selection.toggleToken(id);
+    else selection.setTokens(tokens.size === 1 && tokens.has(id) ? [] : [id]);
   }
 
   function hide(classes: Iterable<number>) {
@@ -169,13 +169,13 @@ export function createScatter(
   function draw() {
     frame_asked = 0;
     chosen = null;
-    if (places.is_empty()) return;
+    if (places.isEmpty()) return;
     paintLower(cleared(base, width, shown_height), drawn);
     drawUpper();
   }
 
   function drawUpper() {
-    if (home.isConnected && !places.is_empty()) paintUpper(cleared(top, width, shown_height), drawn, marks(), box);
+    if (home.isConnected && !places.isEmpty()) paintUpper(cleared(top, width, shown_height), drawn, marks(), box);
   }
 
   /** Takes the room that there is; all that was zoomed into is shown again. */
@@ -194,7 +194,7 @@ export function createScatter(
     draw();
   }
 
-  const inside = () => (places.is_empty() ? "" : insideOf(drawn, marks()));
+  const inside = () => (places.isEmpty() ? "" : insideOf(drawn, marks()));
   drawsItself(base, inside);
   stack.style.height = `${height}px`;
   const observer = new ResizeObserver(measure);
@@ -246,8 +246,8 @@ export function createScatter(
     at: (i: number) => ({ x: places.places().xs[i], y: places.places().ys[i] }),
 
     /** Shows a part: the points of these indexes, with room around them. */
-    zoom_to(indexes: number[]) {
-      if (!places.is_empty()) gestures.zoomTo(places.around(indexes));
+    zoomTo(indexes: number[]) {
+      if (!places.isEmpty()) gestures.zoomTo(places.around(indexes));
     },
 
     /** For good. */

@@ -121,7 +121,7 @@ function create(stage: Stage): Shown {
     const way = options.get("table") ?? "both";
     const m = names.length;
     const n = shown.length;
-    card.set_words(
+    card.setWords(
       `Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${!counts.now() ? " Counts from a text make a fifth candidate." : isLog() ? " The log count is log₁₀(1 + count), which ranks as the count does." : ""}`,
     );
     const head = element("tr", "", element("th", "", ""), ...names.map((name) => scoped("col", name)));

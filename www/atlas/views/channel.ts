@@ -14,14 +14,14 @@ export type Row = { place: number; id: number; shown: string; value: number; nor
 const N_EXTREME = 20;
 
 function create({ ask, selection, card, cloud }: Stage) {
-  const n_embd = () => Number(ask.facts.n_embd);
+  const nEmbd = () => Number(ask.facts.n_embd);
   const title = element("h2", "channel-title");
   const field = numberField(
     "Channel",
-    () => n_embd() - 1,
-    (c) => selection.set_channel(c),
+    () => nEmbd() - 1,
+    (c) => selection.setChannel(c),
   );
-  const step = (by: number) => selection.set_channel(Math.min(n_embd() - 1, Math.max(0, selection.channel + by)));
+  const step = (by: number) => selection.setChannel(Math.min(nEmbd() - 1, Math.max(0, selection.channel + by)));
   const [before, after] = [
     button("chip small", "‹ before", () => step(-1)),
     button("chip small", "next ›", () => step(1)),
@@ -79,7 +79,7 @@ function create({ ask, selection, card, cloud }: Stage) {
         { label: "value", value: (row) => row.value, text: (row) => significant(row.value) },
         { label: "norm", value: (row) => row.norm, text: (row) => significant(row.norm) },
       ],
-      onChoose: ({ id }) => selection.toggle_token(id),
+      onChoose: ({ id }) => selection.toggleToken(id),
       isChosen: ({ id }) => selection.tokens.has(id),
     }),
   );
@@ -147,7 +147,7 @@ function create({ ask, selection, card, cloud }: Stage) {
     });
     tables[0].show(highest.map(row));
     tables[1].show(lowest.map(row));
-    ends.set_words(
+    ends.setWords(
       `The ${highest.length} tokens with the highest and with the lowest value in channel ${c}; a token’s name selects it.`,
     );
   }
@@ -165,7 +165,7 @@ function create({ ask, selection, card, cloud }: Stage) {
       gains_at.replaceChildren(legend, ...(svg ? [svg] : []));
     }
     if (table) {
-      curve = columnOf(table, n_embd(), c);
+      curve = columnOf(table, nEmbd(), c);
       wpe_at.replaceChildren(
         curvesOf(
           Array.from(curve, (y, x) => ({ x, y, series: "wpe", css: "var(--accent)" })),
@@ -179,7 +179,7 @@ function create({ ask, selection, card, cloud }: Stage) {
     const c = selection.channel;
     title.textContent = `Channel ${c}`;
     field.set(c);
-    [before.disabled, after.disabled] = [c === 0, c >= n_embd() - 1];
+    [before.disabled, after.disabled] = [c === 0, c >= nEmbd() - 1];
     for (const { cloud } of clouds) cloud.element.setAttribute("data-channel", String(c));
     words.textContent = ask.has("wte")
       ? "Everything about one coordinate of the residual stream, from the weights alone."

@@ -66,7 +66,7 @@ function create({ ask, selection, options, card, cloud }: Stage) {
       })),
       { label: "position-heavy", value: (row) => row.heavy, text: (row) => (row.heavy ? "yes" : "") },
     ],
-    onChoose: ({ c }) => selection.set_channel(c),
+    onChoose: ({ c }) => selection.setChannel(c),
     isChosen: ({ c }) => c === selection.channel,
   });
   const details = element("details", "", element("summary", "", "Show the table"), table.element);
@@ -112,7 +112,7 @@ function create({ ask, selection, options, card, cloud }: Stage) {
       ...Object.fromEntries(COLUMNS.map((column) => [column, found[column][c] ?? NaN])),
     })).map((row) => row as Row);
     const missing = ask.has("wte") ? "" : "This file has no wte: of the four series, the two of wpe are shown. ";
-    figure.set_words(
+    figure.setWords(
       `${missing}One point a channel and series, against the channel’s standard deviation over the positions${gap ? `; ${gapWords(gap)}, the largest gap` : ""}.`,
     );
     at.hidden = found.wpe_std.length === 0;

@@ -98,9 +98,9 @@ function create({ ask, options, card, cloud }: Stage) {
     ];
     const log_x = Array.from(wpe_std, (value) => Math.log(Math.max(value, 1e-30)));
 
-    figure.set_title(`${asked} gain against position activity${asked === "ln_f" ? "" : ", by block"}`);
+    figure.setTitle(`${asked} gain against position activity${asked === "ln_f" ? "" : ", by block"}`);
     const axes = `x: std(wpe) over the positions, log scale; y: ${is_linear ? "gain, linear scale" : "|gain|, log scale"}${shown.length > 1 ? "; the same axes everywhere" : ""}`;
-    figure.set_words(
+    figure.setWords(
       `${largestGainWords(shown, asked)} One point a channel, ${axes}${n_beyond > 0 ? `; ${n_beyond} smaller gains stand on the lower edge` : ""}.`,
     );
     const colours = is_by_index ? { label: "channel", values: wpe_std.map((_, c) => c) } : { classes, of: heavy };

@@ -47,7 +47,7 @@ export function createLengths({ card: make, cloud, options }: Stage) {
     for (const id of longest.ids) classes[id] = 1;
     for (const id of shortest.ids) classes[id] = 2;
     const most = norms.reduce((a, b) => Math.max(a, b), 0);
-    card.set_words(
+    card.setWords(
       "One point a token. If only length mattered, the cosine with direction 0 (projection over length) would be the same for all: the line, drawn at the median cosine.",
     );
     answer.textContent = sentence(question);

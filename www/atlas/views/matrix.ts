@@ -116,7 +116,7 @@ function create(stage: Stage): Shown {
     hover: say,
     choose: (place, is_more) => {
       pick(selection, token_order[place.token], is_more);
-      selection.set_channel(channel_order[place.channel]);
+      selection.setChannel(channel_order[place.channel]);
     },
     moved(part, now) {
       options.set("window", part ? [...part.tokens, ...part.channels].join(".") : null);
@@ -128,8 +128,8 @@ function create(stage: Stage): Shown {
     "div",
     "cloud-tools",
     ...[
-      ["+", "Zoom in", heat.zoom_in],
-      ["−", "Zoom out", heat.zoom_out],
+      ["+", "Zoom in", heat.zoomIn],
+      ["−", "Zoom out", heat.zoomOut],
       ["All", "Show all", heat.whole],
     ].map(([label, name, act]) => {
       const made = button("chip small", label as string, act as () => void);
@@ -263,8 +263,8 @@ function create(stage: Stage): Shown {
       channel_order,
       limit,
       shown: (id) => shown[id] ?? `#${id}`,
-      token_tick: tick(token_order, token_values, (id) => `#${integer(id)}`),
-      channel_tick: tick(channel_order, channel_values, String),
+      tokenTick: tick(token_order, token_values, (id) => `#${integer(id)}`),
+      channelTick: tick(channel_order, channel_values, String),
       token_title,
       channel_title,
       token_marks: [...selection.tokens].flatMap((id) => place_of.get(id) ?? []),

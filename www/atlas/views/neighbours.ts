@@ -21,7 +21,7 @@ export function createNeighbours({ ask, selection, card: make }: Stage) {
     is_one: true,
     ask: () => ask,
     onTokens: ([id]) => {
-      selection.set_tokens([id]);
+      selection.setTokens([id]);
     },
   });
   card.tools.append(lookup.element);
@@ -57,7 +57,7 @@ export function createNeighbours({ ask, selection, card: make }: Stage) {
     // Of several the one that was selected last.
     const id = [...selection.tokens].at(-1) ?? null;
     halves.hidden = id === null;
-    if (id === null) return card.set_words("Type a token, or select one anywhere.");
+    if (id === null) return card.setWords("Type a token, or select one anywhere.");
     await card.run(
       async (watch) => {
         const vocabulary = await ask.vocabulary();
@@ -69,7 +69,7 @@ export function createNeighbours({ ask, selection, card: make }: Stage) {
         if (!isCurrent()) return;
         ({ shown } = vocabulary);
         const rank = by_dot.ids.indexOf(id) + 1;
-        card.set_words(
+        card.setWords(
           `The ${K} tokens nearest to ${shown[id]} (#${integer(id)}), itself included. By dot product it ${rank === 1 ? "is nearest to itself" : rank > 0 ? `has rank ${rank}: a longer embedding comes before it` : `is not among its own ${K} nearest`}.`,
         );
         const lines = ({ ids, values }: Ranked) => Array.from(ids, (other, i) => ({ id: other, value: values[i] }));

@@ -23,7 +23,7 @@ export function createNext({ ask, selection, card: make }: Stage, how: () => Set
     is_one: true,
     ask: () => ask,
     onTokens: ([id]) => {
-      selection.set_tokens([id]);
+      selection.setTokens([id]);
     },
   });
   card.tools.append(lookup.element);
@@ -60,12 +60,12 @@ export function createNext({ ask, selection, card: make }: Stage, how: () => Set
       answered = [];
       listing.show([]);
       listing.element.hidden = true;
-      card.set_words("");
+      card.setWords("");
     }
     if (id === null || setting === null) {
       await card.run(async () => {});
       if (isCurrent())
-        card.set_words(
+        card.setWords(
           setting === null
             ? ""
             : "Type a token, or select one anywhere: its largest logits under the same options, and its own rank.",
@@ -80,7 +80,7 @@ export function createNext({ ask, selection, card: make }: Stage, how: () => Set
         if (!isCurrent()) return;
         ({ shown } = vocabulary);
         const rank = ids.indexOf(id) + 1;
-        card.set_words(
+        card.setWords(
           `${shown[id]} (#${integer(id)}) ${rank === 1 ? "returns itself" : rank > 0 ? `has rank ${rank} among its own logits` : `is not among its own ${TOP_K} largest logits`}: ${settingWords(setting)}.`,
         );
         answered = asked;

@@ -79,9 +79,9 @@ function create(stage: Stage): Shown {
   const zoom = button("chip", "Zoom to the cluster", () => {
     is_named = true;
     drawCloud();
-    scatter.zoom_to(clustered);
+    scatter.zoomTo(clustered);
   });
-  const select = button("chip", "Select its tokens", () => selection.set_tokens(clustered));
+  const select = button("chip", "Select its tokens", () => selection.setTokens(clustered));
   cluster.tools.append(zoom, select);
   const at = element("div", "");
   cluster.body.append(at);
@@ -125,7 +125,7 @@ function create(stage: Stage): Shown {
       (i) => distances[i] >= x[0] && distances[i] <= x[1] && norms[i] >= y[0] && norms[i] <= y[1],
     );
     const length = Math.sqrt(mean.reduce((sum, value) => sum + value * value, 0));
-    cluster.set_words(
+    cluster.setWords(
       `One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clustered.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}.`,
     );
     [zoom.disabled, select.disabled] = [clustered.length === 0, clustered.length === 0];
@@ -161,8 +161,8 @@ function create(stage: Stage): Shown {
       const [found, words] = await Promise.all([ask.channel(channel, watch), ask.vocabulary()]);
       if (channel !== selection.channel) return;
       [values, channel_of_values, shown] = [found, channel, words.shown];
-      extremes.set_title(`Extremes of channel ${channel}`);
-      extremes.set_words(
+      extremes.setTitle(`Extremes of channel ${channel}`);
+      extremes.setWords(
         `The tokens with the largest and smallest value in channel ${channel} of wte, the selected one.`,
       );
       drawTables();

@@ -14,8 +14,8 @@ function create(stage: Stage) {
   /** What the engine said, once it did. */
   let known: { wpe_std: Float32Array; positions: Float32Array; heavy: Uint8Array } | null = null;
   let pair: Pair = [0, 1];
-  const n_embd = () => Number(ask.facts.n_embd);
-  const column = (c: number) => columnOf(known?.positions ?? new Float32Array(0), n_embd(), c);
+  const nEmbd = () => Number(ask.facts.n_embd);
+  const column = (c: number) => columnOf(known?.positions ?? new Float32Array(0), nEmbd(), c);
   const classWords = (a: number, b: number) =>
     a && b
       ? "Both are position-heavy."
@@ -45,7 +45,7 @@ function create(stage: Stage) {
   const [x_field, y_field] = ["x: channel", "y: channel"].map((label, i) =>
     numberField(
       label,
-      () => n_embd() - 1,
+      () => nEmbd() - 1,
       (c) => setPair(i === 0 ? [c, pair[1]] : [pair[0], c]),
     ),
   );
@@ -119,8 +119,8 @@ function create(stage: Stage) {
     });
     if (!found || known?.positions !== positions) return;
     values = found.columns;
-    figure.set_title(`Channels ${x} and ${y}`);
-    figure.set_words(
+    figure.setTitle(`Channels ${x} and ${y}`);
+    figure.setWords(
       `${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe." : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe."} ${classWords(heavy[x], heavy[y])}`,
     );
     scatter.show({
@@ -151,8 +151,8 @@ function create(stage: Stage) {
     const [x, y] = pair;
     const [xs, ys] = [column(x), column(y)];
     const last = xs.length - 1;
-    loops.set_title(`Channel ${x} against channel ${y}, over the positions`);
-    loops.set_words(
+    loops.setTitle(`Channel ${x} against channel ${y}, over the positions`);
+    loops.setWords(
       "wpe of the two channels, a point a position: sinusoids of one frequency draw an ellipse, of several a Lissajous figure.",
     );
     lissajous.show({

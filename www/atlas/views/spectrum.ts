@@ -102,7 +102,7 @@ function create(stage: Stage): Shown {
     y_choice.select.value = String(direction("y", 1));
   }
 
-  function drawCloud({ shown, ends, starts_with_space }: Vocabulary) {
+  function drawCloud({ shown, ends, startsWithSpace }: Vocabulary) {
     const [x, y] = [direction("x", 0), direction("y", 1)];
     // Without a tokenizer no token has a text.
     const has_text = (ends.at(-1) ?? 0) > 0;
@@ -119,7 +119,7 @@ function create(stage: Stage): Shown {
                 { name: "starts with a space", css: "var(--series-0)" },
                 { name: "does not", css: "var(--series-4)" },
               ],
-              of: Uint8Array.from(norms, (_, id) => Number(!starts_with_space(id))),
+              of: Uint8Array.from(norms, (_, id) => Number(!startsWithSpace(id))),
             };
     scatter.show({
       x: along(x),
@@ -139,7 +139,7 @@ function create(stage: Stage): Shown {
     const squares = singular_values.map((s) => s * s);
     const sum = squares.reduce((a, b) => a + b, 0);
     const share = (n: number) => percent(squares.subarray(0, n).reduce((a, b) => a + b, 0) / sum);
-    values.set_words(
+    values.setWords(
       `Direction 0 has ${share(1)} of the sum of squares, the first ${n_shown} have ${share(n_shown)}. The marked ones are the directions shown above: ${[...new Set(marked)].map((d) => `${d} with ${significant(singular_values[d])}`).join(" and ")}.`,
     );
     values_box.replaceChildren(
@@ -151,7 +151,7 @@ function create(stage: Stage): Shown {
       }),
     );
     const first = cosine_with_mean[0];
-    cosines.set_words(
+    cosines.setWords(
       `Direction 0 has cosine ${decimal(first, 4)} with the mean embedding: ${Math.abs(first) > 0.95 ? "it all but is the mean" : Math.abs(first) > 0.7 ? "it leans to the mean" : "it is not the mean"}.`,
     );
     cosines_box.replaceChildren(

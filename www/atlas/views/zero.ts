@@ -125,13 +125,13 @@ function create(stage: Stage): Shown {
     if (problem !== "") {
       const isCurrent = latest.begin();
       forget();
-      card.set_words("");
+      card.setWords("");
       // Overtakes what is under way, which would speak of another setting.
       await card.run(async () => {});
       if (isCurrent()) card.say(problem);
       return;
     }
-    card.set_words(
+    card.setWords(
       `For every token the arg-max of its logits without any block: ${settingWords(now)}, straight into the unembedding. Tokens that return another one are listed.`,
     );
     if (running === key()) return;

@@ -42,7 +42,7 @@ export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: 
   const { reading, comparison, view, values, scale, rows, span, printing, theme, palette } = shown;
   const value = ({ tap, position }: Cell) => values[tap * reading.n_tokens + position];
   // An absent rank is 0, any other absent number is not finite.
-  const is_missing = (number: number) => !Number.isFinite(number) || (view.kind === "rank" && number < 1);
+  const isMissing = (number: number) => !Number.isFinite(number) || (view.kind === "rank" && number < 1);
   return {
     layout,
     reading,
@@ -59,7 +59,7 @@ export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: 
     picked: shown.picked ?? new Set(),
     swatch: (cell) => {
       const number = value(cell);
-      return is_missing(number) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(number)));
+      return isMissing(number) ? MISSING[theme] : swatch(view.map, theme, strength(view, scale.place(number)));
     },
   };
 }

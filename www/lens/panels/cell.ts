@@ -215,7 +215,7 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
     const { lines, n_left_out } = linesFrom(tracks, store.groups.peek(), mine);
     const is_taps = way === "taps";
     const xs = is_taps ? of.taps.map((_, tap) => tap) : of.tokens.map((_, position) => position);
-    const x_tick = (x: number) => (is_taps ? of.taps[x] : String(x));
+    const xTick = (x: number) => (is_taps ? of.taps[x] : String(x));
     const pointsOf = (ids: number[], track: Numbers, series: number, dashed: boolean) =>
       xs.map((x) => ({
         x,
@@ -234,7 +234,7 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
     const axis = {
       width: Math.max(260, box.clientWidth || 360),
       xs,
-      x_tick,
+      xTick,
       x_label: is_taps ? `rows at position ${at.position}` : `positions at row ${of.taps[at.tap]}`,
     };
     const legend = chartLegend(

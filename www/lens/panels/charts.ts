@@ -8,7 +8,7 @@ import { colourOf } from "../../graphics/series.ts";
 
 /** `dashed`: of the second text */
 export type Point = { x: number; y: number; series: number; title: string; dashed?: boolean };
-export type Axis = { width: number; x_label: string; x_tick: (x: number) => string; xs: number[] };
+export type Axis = { width: number; x_label: string; xTick: (x: number) => string; xs: number[] };
 
 /**
  * No more names than have room, the last one always.
@@ -25,7 +25,7 @@ const largestOf = (values: number[], floor: number) => values.reduce((a, b) => (
 const xAxis = (axis: Axis, room: number = 34) => [
   axisX(ticksOf(axis, room), {
     label: axis.x_label,
-    tickFormat: axis.x_tick,
+    tickFormat: axis.xTick,
     labelAnchor: "center",
     labelArrow: "none",
     tickSize: 3,
@@ -50,7 +50,7 @@ export function pathsChart(
     points.map(({ y }) => y),
     measure === "probability" ? 0.01 : 10,
   );
-  const room = Math.max(...axis.xs.map((x) => axis.x_tick(x).length)) * 7 + 8;
+  const room = Math.max(...axis.xs.map((x) => axis.xTick(x).length)) * 7 + 8;
   return chart(
     {
       width: axis.width,

@@ -10,7 +10,7 @@ export function createFailure(page: {
   engine: () => Engine;
   text: () => string;
   /** 0 while there is no model */
-  n_ctx: () => number;
+  nCtx: () => number;
   /** opens once more what did not open */
   again: () => void;
   setText: (text: string, ids: Uint32Array) => void;
@@ -29,7 +29,7 @@ export function createFailure(page: {
       .count(text)
       .catch(() => null);
     if (n_tokens !== null && text === page.text()) {
-      byId("status").textContent = `${integer(n_tokens)} tokens, ${page.n_ctx()} fit · nothing leaves this page`;
+      byId("status").textContent = `${integer(n_tokens)} tokens, ${page.nCtx()} fit · nothing leaves this page`;
     }
   }
 
@@ -37,10 +37,10 @@ export function createFailure(page: {
   function keepActions() {
     const text = page.text();
     return (["first", "last"] as const).map((which) => ({
-      label: `Keep the ${which} ${page.n_ctx()} tokens`,
+      label: `Keep the ${which} ${page.nCtx()} tokens`,
       onClick: async () => {
         try {
-          const kept = await page.engine().keep(text, page.n_ctx(), which);
+          const kept = await page.engine().keep(text, page.nCtx(), which);
           byId("text").focus();
           page.setText(kept.text, kept.ids);
         } catch (error) {
@@ -72,7 +72,7 @@ export function createFailure(page: {
     const advice = adviceOn(code, loading);
     page.clear();
     setState(advice.quiet ? "ready" : "error");
-    byId("status").textContent = page.n_ctx() > 0 ? `up to ${page.n_ctx()} tokens · nothing leaves this page` : "";
+    byId("status").textContent = page.nCtx() > 0 ? `up to ${page.nCtx()} tokens · nothing leaves this page` : "";
     const retry = { label: "Try again", onClick: page.again };
     showProblem(
       code,

@@ -40,7 +40,7 @@ export function createTextCharts(
     const axisOf = (id: string) => ({
       width: widthOf(id),
       xs: of.taps.map((_, tap) => tap),
-      x_tick: (x: number) => of.taps[x],
+      xTick: (x: number) => of.taps[x],
       x_label: "row",
     });
 
@@ -98,7 +98,7 @@ export function createTextCharts(
   function drawKept(
     charts: typeof import("./charts.ts"),
     of: PlainReading,
-    axis: { width: number; xs: number[]; x_tick: (x: number) => string; x_label: string },
+    axis: { width: number; xs: number[]; xTick: (x: number) => string; x_label: string },
   ) {
     const all = occurrencesOf(of);
     const { id, positions } = all.find((each) => each.id === Number(picked.value)) ?? all[0];
