@@ -11,7 +11,7 @@ export type Table = { head: string[]; lines: (string | number)[][] };
 export type Card = ReturnType<typeof createCard>;
 
 /** A bar that flickers past says nothing. */
-const PATIENCE_MS = 250;
+const BUSY_DELAY_MS = 250;
 
 /** The data behind a picture as CSV, with a few lines on what it is. */
 export const csvOf = ({ head, lines }: Table, notes: Record<string, string>) =>
@@ -172,7 +172,7 @@ export function createCard({
       bar.removeAttribute("value");
       share.textContent = "";
       card.setAttribute("aria-busy", "true");
-      const waiting = setTimeout(() => isCurrent() && (busy.hidden = false), PATIENCE_MS);
+      const waiting = setTimeout(() => isCurrent() && (busy.hidden = false), BUSY_DELAY_MS);
       const onProgress = ({ done }: { done: number }) => {
         if (!isCurrent()) return;
         bar.value = done;

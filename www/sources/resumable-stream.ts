@@ -3,7 +3,7 @@
  * where it was, by a range request. Only what can never become right ends it.
  */
 import { LoupeError, codeOf } from "../engine/errors.ts";
-import { RetryableError, createPatience } from "./retry.ts";
+import { RetryableError, createBackoff } from "./retry.ts";
 import { changed, request, within } from "./hub-request.ts";
 import type { HubFile } from "./hub-request.ts";
 import type { Watch } from "./retry.ts";
@@ -39,7 +39,7 @@ const tooLong = (file: HubFile) =>
 export function openFile(hub: Hub, file: HubFile, watch: Watch, from: number = 0): ReadableStream<Uint8Array> {
   const closing = new AbortController();
   const all = AbortSignal.any([watch.signal, closing.signal]);
-  const patience = createPatience(hub.retry_ms, { ...watch, signal: all });
+  const backoff = createBackoff(hub.retry_ms, { ...watch, signal: all });
   let at = from;
   /** Bytes to pass over, where the server does not know ranges. */
   let skip = 0;
@@ -82,13 +82,13 @@ export function openFile(hub: Hub, file: HubFile, watch: Watch, from: number = 0
         for (;;) {
           try {
             const bytes = await next();
-            patience.reset();
+            backoff.reset();
             return bytes ? controller.enqueue(bytes) : controller.close();
           } catch (error) {
             attempt.abort();
             reader = null;
             if (!(error instanceof RetryableError)) throw error;
-            await patience.after(error);
+            await backoff.after(error);
           }
         }
       },
@@ -117,7 +117,7 @@ export async function fetchText(hub: Hub, file: HubFile, watch: Watch) {
  * @returns null where there is no such file
  */
 export async function peek(hub: Hub, file: HubFile, watch: Watch): Promise<{ bytes: number | null } | null> {
-  const patience = createPatience(hub.retry_ms, watch);
+  const backoff = createBackoff(hub.retry_ms, watch);
   for (;;) {
     try {
       const { headers } = await request(hub, file, { method: "HEAD", is_first: true, signal: watch.signal });
@@ -126,7 +126,7 @@ export async function peek(hub: Hub, file: HubFile, watch: Watch): Promise<{ byt
     } catch (error) {
       if (codeOf(error) === "not-found") return null;
       if (!(error instanceof RetryableError)) throw error;
-      await patience.after(error);
+      await backoff.after(error);
     }
   }
 }

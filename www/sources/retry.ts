@@ -34,7 +34,7 @@ async function pause(ms: number, signal: AbortSignal) {
 }
 
 /** @param retry_ms the first wait */
-export function createPatience(retry_ms: number, { signal, onWait }: Watch) {
+export function createBackoff(retry_ms: number, { signal, onWait }: Watch) {
   let n_failures = 0;
   return {
     /** Something came: failures count from nought again. */
