@@ -3,6 +3,8 @@ import { defineConfig } from "@playwright/test";
 /** One worker: the page computes on the CPU here (SwiftShader), and two at once only wait for each other. */
 export default defineConfig({
   testDir: "tests/page",
+  // Files named *.test.ts are Vitest's.
+  testMatch: "*.spec.ts",
   workers: 1,
   timeout: 120_000,
   expect: { timeout: 30_000 },

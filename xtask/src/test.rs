@@ -1,5 +1,7 @@
 //! Runs every test: natively on Vulkan, fuzzing, in Chromium, in Firefox, and of the built page.
 
+use std::time::Instant;
+
 use crate::run::{Outcome, Var, root, run, watch};
 use crate::{build, tools};
 
@@ -60,7 +62,9 @@ impl Count {
 pub fn test(suites: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
+    let mut times = Vec::new();
     for suite in suites {
+        let start = Instant::now();
         println!("\n== {suite} ==");
         let before = count.passed;
         let result = match *suite {
@@ -75,10 +79,11 @@ pub fn test(suites: &[&str]) -> Outcome {
             Ok(()) if count.passed == before => failures.push(format!("{suite}: no test ran")),
             Ok(()) => {}
         }
+        times.push(format!("{suite} {} s", start.elapsed().as_secs()));
     }
     // A suite that did not run counts as a failure.
     let failed = count.failed.max(failures.len() as i64);
-    println!("\nsuites: {}", suites.join(", "));
+    println!("\nsuites: {}", times.join(", "));
     failures.iter().for_each(|failure| println!("FAILED {failure}"));
     println!("loupe: {} passed, {failed} failed, {} skipped", count.passed, count.skipped);
     if failures.is_empty() { Ok(()) } else { Err("not all tests passed".into()) }
