@@ -162,7 +162,7 @@ function afterFirstPicture() {
 function showUnreadable(parts: string[]) {
   if (parts.length === 0) return;
   const names = new Intl.ListFormat("en").format(parts);
-  const words = `The link could not be read in full: ${names} ${parts.length === 1 ? "is" : "are"} missing. Queries for the link again, or copy all of it.`;
+  const words = `The link could not be read in full: ${names} ${parts.length === 1 ? "is" : "are"} missing. Ask for the link again, or copy all of it.`;
   // The other notice of a link asks for its model.
   if (byId("notice").hidden) showNotice({ title: "This link is incomplete or damaged", text: words });
   else byId("notice-text").append(` ${words}`);

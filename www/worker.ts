@@ -67,25 +67,18 @@ async function cancellable<T>(job: number, step: (signal: AbortSignal) => T | Pr
   return outcome;
 }
 
-/** Passes on what changes what the bar says at once, and numbers ten times a second. */
-function seldom(onStep: (step: Step) => void) {
-  let [last, at] = ["", 0];
-  return (step: Step) => {
-    if (step.step === last && step.step !== "wait" && performance.now() - at < STEP_MS) return;
-    [last, at] = [step.step, performance.now()];
-    onStep(step);
+/** Passes on what must not be missed at once, and anything else ten times a second. */
+function throttled<T>(listener: (value: T) => void, isUrgent: (value: T, last: T | null) => boolean) {
+  let [last, at]: [T | null, number] = [null, 0];
+  return (value: T) => {
+    if (!isUrgent(value, last) && performance.now() - at < STEP_MS) return;
+    [last, at] = [value, performance.now()];
+    listener(value);
   };
 }
 
-/** Ten times a second, and the end. */
-function rarely(onProgress: (progress: { done: number }) => void) {
-  let at = 0;
-  return ({ done }: { done: number }) => {
-    if (done < 1 && performance.now() - at < STEP_MS) return;
-    at = performance.now();
-    onProgress({ done });
-  };
-}
+/** What the bar says has changed, or it counts the seconds until another attempt. */
+const isNewStep = (step: Step, last: Step | null) => step.step !== last?.step || step.step === "wait";
 
 /** The bytes of these tokens as text; a character cut in half becomes U+FFFD. */
 function textOf(ids: Uint32Array) {
@@ -156,7 +149,15 @@ const api: EngineApi = {
   load: (job, source, { precision, keep }, onStep) =>
     cancellable(job, async (signal) => {
       const before = in_use;
-      const how = { places: settings, precision, keep, in_use: before, signal, onStep: seldom(onStep), letGo };
+      const how = {
+        places: settings,
+        precision,
+        keep,
+        in_use: before,
+        signal,
+        onStep: throttled(onStep, isNewStep),
+        letGo,
+      };
       try {
         const { in_use: now, refusal } = await loadModel(engine(), source, how);
         in_use = now;
@@ -243,7 +244,11 @@ const api: EngineApi = {
   async atlas(job, method, before, options, onProgress) {
     const outcome = await question(job, (atlas, signal) => {
       const ask = atlas[method] as (...args: unknown[]) => Promise<AtlasAnswer<typeof method>>;
-      return ask.call(atlas, ...before, { ...options, signal, onProgress: rarely(onProgress) });
+      return ask.call(atlas, ...before, {
+        ...options,
+        signal,
+        onProgress: throttled(onProgress, ({ done }) => done >= 1),
+      });
     });
     (onProgress as Comlink.Remote<typeof onProgress>)[Comlink.releaseProxy]();
     return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;

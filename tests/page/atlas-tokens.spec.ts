@@ -88,7 +88,7 @@ test("token matrix: values, colours, orders, a click selects everywhere, the par
   );
 
   await heat.click({ position: at(217, 115) });
-  await expect(page.locator(".channel-number")).toHaveValue("115");
+  await expect(page.getByLabel("Selected channel", { exact: true }).locator("input")).toHaveValue("115");
   await expect(page.locator(".picked")).toContainText("217");
   expect(page.url()).toContain("picked=217");
   await heat.click({ position: at(203, 115), modifiers: ["Shift"] });

@@ -182,7 +182,7 @@ test("channels: the scatter's, the table's and the histograms' numbers are the f
   expect((await exported(page, bars, "png")).bytes.length).toBeGreaterThan(10_000);
 
   await page.getByText("Show the table").click();
-  const first = page.locator(".atlas-table tbody tr").first();
+  const first = page.locator(".sortable tbody tr").first();
   await expect(first).toContainText(String(by_activity[0]));
   await page.getByRole("button", { name: "mean(wte)", exact: true }).click();
   const most = Array.from({ length: C }, (_, c) => c).sort(

@@ -36,7 +36,7 @@ test("wpe and LayerNorms alone: the atlas opens, each view says what it lacks, t
   await expect(page.locator(".atlas-stand .legend-toggle")).toHaveText(["|mean(wpe)|", "std(wpe)"]);
   await expect(page.locator(".histograms svg")).toHaveCount(2);
   await page.getByText("Show the table").click();
-  await expect(page.locator(".atlas-table tbody tr")).toHaveCount(C);
+  await expect(page.locator(".sortable tbody tr")).toHaveCount(C);
   await show(page, "pairs");
   await expect(page.locator("#atlas")).toContainText("This file has no wte, so there are no tokens here");
   await expect(page.locator(".cloud-readout").first()).not.toContainText("0 points");

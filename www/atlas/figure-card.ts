@@ -1,10 +1,11 @@
 /** A figure's card: title, what it shows, its tools, what is under way, what went wrong, and the ways out of the page. */
 import { button, element } from "../ui/dom.ts";
 import { createMenu } from "../ui/menu.ts";
-import { save } from "../export/save-file.ts";
+import { fileName } from "../export/image-file.ts";
+import { save, saveCsv } from "../export/save-file.ts";
 import { codeOf } from "../engine/errors.ts";
 import { quoted } from "../export/tables.ts";
-import { pngOf, cardSheetOf } from "../export/card-sheet.ts";
+import { cardPngOf, cardSheetOf } from "../export/card-sheet.ts";
 
 /** what a CSV holds; texts are quoted */
 export type Table = { head: string[]; lines: (string | number)[][] };
@@ -88,7 +89,7 @@ export function createCard({
   function exportMenu() {
     const state = element("p", "muted");
     state.setAttribute("role", "status");
-    const fileName = (end: string) => `loupe ${model()} ${name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
+    const fileOf = (extension: string) => fileName(model(), name, extension);
     const sheet = () =>
       cardSheetOf(body, {
         title: heading.textContent ?? "",
@@ -97,18 +98,21 @@ export function createCard({
       });
     const ways: [string, () => void | Promise<void>][] = [];
     if (is_picture) {
-      ways.push(["PNG, 2×", async () => save(fileName("png"), await pngOf(sheet()), "image/png")]);
-      ways.push(["SVG", () => save(fileName("svg"), sheet().svg, "image/svg+xml")]);
+      ways.push(["PNG, 2×", async () => save(fileOf("png"), await cardPngOf(sheet()), "image/png")]);
+      ways.push(["SVG", () => save(fileOf("svg"), sheet().svg, "image/svg+xml")]);
     }
-    // Spreadsheets take a file for UTF-8 only if it says so.
     if (csv)
       ways.push([
         "CSV",
         () =>
-          save(
-            fileName("csv"),
-            `\ufeff${csvOf(csv(), { made_by: "Loupe, the logit lens in a web page", model: model(), shows: heading.textContent ?? "", words: said.textContent ?? "" })}`,
-            "text/csv",
+          saveCsv(
+            fileOf("csv"),
+            csvOf(csv(), {
+              made_by: "Loupe, the logit lens in a web page",
+              model: model(),
+              shows: heading.textContent ?? "",
+              words: said.textContent ?? "",
+            }),
           ),
       ]);
     const items = ways.map(([label, act]) => {

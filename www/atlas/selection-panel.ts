@@ -3,6 +3,7 @@ import { axisX, axisY, gridY, line } from "@observablehq/plot";
 import { chart } from "../graphics/plot.ts";
 import { button, element, replaceKeyed } from "../ui/dom.ts";
 import { integer, significant } from "../lib/format.ts";
+import { createChannelField } from "./channel-field.ts";
 import { MAX_PICKED } from "../state/page-state.ts";
 import { gainLines } from "./charts/gain-lines.ts";
 import { columnOf } from "./stats/maths.ts";
@@ -23,9 +24,8 @@ export function createSelectionPanel({
   /** shows the lens */
   lens: () => void;
 }) {
-  const number = element("input", "channel-number");
-  Object.assign(number, { type: "number", min: "0", step: "1" });
-  number.setAttribute("aria-label", "Selected channel");
+  const field = createChannelField(ask, selection, ["‹", "›"]);
+  field.input.setAttribute("aria-label", "Selected channel");
   const why = element("p", "muted", "selected in every picture");
   const gains_at = element("div", "chart small-chart");
   const wpe_at = element("div", "chart small-chart");
@@ -33,28 +33,19 @@ export function createSelectionPanel({
   const channel_card = element(
     "section",
     "card atlas-card side-card",
-    element(
-      "h2",
-      "channel-title",
-      "Channel ",
-      number,
-      button("chip small", "‹", () => step(-1)),
-      button("chip small", "›", () => step(1)),
-    ),
+    element("h2", "channel-title", ...field.elements),
     why,
     words,
     gains_at,
     wpe_at,
   );
   channel_card.setAttribute("aria-label", "Selected channel");
-  for (const [i, label] of ["Previous channel", "Next channel"].entries())
-    channel_card.querySelectorAll("button")[i].setAttribute("aria-label", label);
 
   const count = element("p", "muted");
   const list = element("ol", "picked");
   const actions = element(
     "div",
-    "deep-tools",
+    "field-row",
     button("chip small", "Show in the lens", lens),
     button("chip small", "Clear", () => selection.setTokens([])),
   );
@@ -73,18 +64,9 @@ export function createSelectionPanel({
   list.addEventListener("scroll", fade);
   new ResizeObserver(fade).observe(list);
 
-  const last = () => Number(ask.facts.n_embd) - 1;
-  const step = (by: number) => selection.setChannel(Math.min(last(), Math.max(0, selection.channel + by)));
-  number.addEventListener("change", () => {
-    const wanted = Math.round(Number(number.value));
-    if (number.value !== "" && wanted >= 0 && wanted <= last()) selection.setChannel(wanted);
-    else number.value = String(selection.channel);
-  });
-
   async function showChannel() {
     const c = selection.channel;
-    number.value = String(c);
-    number.max = String(last());
+    field.show();
     const [gains, stats, positions] = await Promise.all([
       ask.has("norms") ? ask.gains().catch(() => []) : [],
       ask.channels().catch(() => null),
@@ -100,7 +82,7 @@ export function createSelectionPanel({
     words.textContent = said.join("; ");
     const { legend, svg } = gainLines(gains, c, { width, height: HEIGHT, n_ticks: 3 });
     gains_at.replaceChildren(...(gains.length > 0 ? [legend] : []), ...(svg ? [svg] : []));
-    const n_embd = last() + 1;
+    const n_embd = Number(ask.facts.n_embd);
     wpe_at.replaceChildren(
       ...(positions
         ? [

@@ -1,6 +1,7 @@
 /** Tokens as a person writes them: text, or #id. */
 import { element } from "../ui/dom.ts";
 import type { Queries } from "./queries.ts";
+import type { Selection } from "../state/selection.ts";
 
 /** What was typed as ids; each piece between spaces that begins with # is an id, all else is text. */
 export async function tokensOf(
@@ -37,7 +38,7 @@ export function createLookup({
   go.type = "submit";
   const problem = element("p", "bad lookup-problem");
   problem.setAttribute("role", "alert");
-  const form = element("form", "deep-tools lookup", input, go);
+  const form = element("form", "field-row lookup", input, go);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     problem.textContent = "";
@@ -59,3 +60,13 @@ export function createLookup({
   });
   return { element: element("div", "lookup-whole", form, problem) };
 }
+
+/** A field for one token, which is then the selected one. */
+export const createTokenLookup = (name: string, ask: Queries, selection: Selection) =>
+  createLookup({
+    label: "A token",
+    button: name,
+    is_one: true,
+    ask: () => ask,
+    onTokens: ([id]) => void selection.setTokens([id]),
+  });

@@ -4,17 +4,15 @@
  */
 import { SANS } from "../graphics/canvas.ts";
 import { escaped } from "../graphics/svg.ts";
+import { pngOf } from "./image-file.ts";
 import { resolved } from "../graphics/css-colours.ts";
 
-const PNG_SCALE = 2;
 const MARGIN = 20;
 const HEAD = 26;
 const LINE = 16;
 /** How wide a letter of the words is, on average. */
 const LETTER = 6.4;
 const FOOT = 26;
-/** What no browser's canvas can be wider or higher than. */
-const MAX_SIDE = 16_384;
 
 /** Elements that draw themselves for a sheet: the inside of an SVG of their own size. */
 const drawers: WeakMap<Element, () => string> = new WeakMap();
@@ -160,18 +158,14 @@ ${text(height - MARGIN + 4, origin, `font-size="11" fill="${muted}"`)}
   return { svg, width, height };
 }
 
-export async function pngOf({ svg, width, height }: { svg: string; width: number; height: number }): Promise<Blob> {
+export async function cardPngOf({ svg, ...size }: { svg: string; width: number; height: number }): Promise<Blob> {
   const url = URL.createObjectURL(new Blob([svg], { type: "image/svg+xml" }));
   try {
     const image = new Image();
     image.src = url;
     await image.decode();
-    const scale = Math.min(PNG_SCALE, MAX_SIDE / width, MAX_SIDE / height);
-    const canvas = new OffscreenCanvas(Math.floor(width * scale), Math.floor(height * scale));
-    const ctx = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
-    ctx.scale(scale, scale);
-    ctx.drawImage(image, 0, 0, width, height);
-    return await canvas.convertToBlob({ type: "image/png" });
+    const { png } = await pngOf(size, (ctx) => ctx.drawImage(image, 0, 0, size.width, size.height));
+    return png;
   } finally {
     URL.revokeObjectURL(url);
   }

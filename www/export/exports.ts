@@ -5,7 +5,8 @@ import { cut, fontOf, paint } from "../graphics/canvas.ts";
 import { figureSheetOf } from "./figure-sheet.ts";
 import { pythonOf } from "./python.ts";
 import { textOf } from "../reading/reading.ts";
-import { save } from "./save-file.ts";
+import { fileName, pngOf } from "./image-file.ts";
+import { save, saveCsv } from "./save-file.ts";
 import { svgOf } from "../graphics/svg.ts";
 import { CHOICES } from "../state/options.ts";
 import { alignmentWords } from "../reading/comparison.ts";
@@ -21,9 +22,6 @@ import type { TextMark } from "../graphics/marks.ts";
 const TEXT_CHARS = 60;
 const textStart = (text: string) =>
   (text.length > TEXT_CHARS ? `${text.slice(0, TEXT_CHARS)}…` : text).replace(/\s+/g, " ");
-const PNG_SCALE = 2;
-/** What browsers can hold in one canvas, in pixels along a side. */
-const MAX_SIDE = 16_384;
 
 export type ExportPage = {
   shown: () => Shown | null;
@@ -46,8 +44,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
     const address = madeWith()?.in_use.address;
     return address ? ` (${addressText(address)})` : "";
   };
-  const fileName = (end: string) =>
-    `loupe ${nameOf()} ${store.view.peek().name}.${end}`.replace(/[^\w.-]+/g, "-").toLowerCase();
+  const fileOf = (extension: string) => fileName(nameOf(), store.view.peek().name, extension);
 
   function poster() {
     const shown = page.shown();
@@ -121,16 +118,14 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
     png: async () => {
       const sheet = poster();
       if (!sheet) return;
-      const scale = Math.min(PNG_SCALE, MAX_SIDE / sheet.width, MAX_SIDE / sheet.height);
-      const canvas = new OffscreenCanvas(Math.floor(sheet.width * scale), Math.floor(sheet.height * scale));
-      const ctx = canvas.getContext("2d") as OffscreenCanvasRenderingContext2D;
-      ctx.scale(scale, scale);
-      ctx.fillStyle = sheet.shown.palette.surface;
-      ctx.fillRect(0, 0, sheet.width, sheet.height);
-      paint(ctx, sheet.marks);
-      save(fileName("png"), await canvas.convertToBlob({ type: "image/png" }), "image/png");
+      const { png, scale, is_smaller } = await pngOf(sheet, (ctx) => {
+        ctx.fillStyle = sheet.shown.palette.surface;
+        ctx.fillRect(0, 0, sheet.width, sheet.height);
+        paint(ctx, sheet.marks);
+      });
+      save(fileOf("png"), png, "image/png");
       say(
-        scale < PNG_SCALE
+        is_smaller
           ? `Saved at ${scale.toFixed(1)}× only: a browser draws no larger picture. The SVG has every detail; a window of positions makes the PNG sharper.`
           : "Saved.",
       );
@@ -143,7 +138,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
         return cut(ruler, mark.text, mark.max_width);
       };
       save(
-        fileName("svg"),
+        fileOf("svg"),
         svgOf(sheet.marks, { ...sheet, background: sheet.shown.palette.surface, cutText }),
         "image/svg+xml",
       );
@@ -154,8 +149,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
       if (!shown) return;
       const comparison = compared && (await withBothTracks(compared));
       const reading = comparison?.first ?? (await withTracks(shown.reading));
-      // Spreadsheets take a file for UTF-8 only if it says so.
-      save(fileName("csv"), `\ufeff${csvOf(reading, await origin(), comparison)}`, "text/csv");
+      saveCsv(fileOf("csv"), csvOf(reading, await origin(), comparison));
       say("Saved.");
     },
     json: async () => {
@@ -164,7 +158,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
       const text = compared
         ? comparisonJson(await withBothTracks(compared), await origin())
         : jsonOf(await withTracks(shown.reading), await origin());
-      save(fileName("json"), text, "application/json");
+      save(fileOf("json"), text, "application/json");
       say("Saved.");
     },
     link: async () => {

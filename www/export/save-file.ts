@@ -9,3 +9,6 @@ export function save(name: string, content: BlobPart, type: string) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), KEEP_MS);
 }
+
+/** Spreadsheets take a file for UTF-8 only if it begins with a mark that says so. */
+export const saveCsv = (name: string, csv: string) => save(name, `\ufeff${csv}`, "text/csv");

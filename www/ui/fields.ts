@@ -20,6 +20,7 @@ export function numberField(label: string, last: () => number, onChange: (value:
   });
   return {
     element: element("label", "", label, input),
+    input,
     set(value: number) {
       input.max = String(last());
       input.value = now = String(value);

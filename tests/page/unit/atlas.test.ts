@@ -11,12 +11,11 @@ import {
   defaultChannel,
   extremes,
   heavyOf,
-  histogram,
   largestGap,
-  random,
   robustDistance,
   runningMedian,
 } from "../../../www/atlas/stats/maths.ts";
+import { logHistogram, sharedBins } from "../../../www/atlas/stats/bins.ts";
 import { mostActive, pairOf, pairsOf, parseChannels } from "../../../www/atlas/stats/pairs.ts";
 import { createPlaces } from "../../../www/atlas/scatter/point-index.ts";
 import { groupsOf, pathsOf } from "../../../www/atlas/scatter/points.ts";
@@ -42,21 +41,30 @@ test("the largest gap: in the upper half, between two groups, not beside a lone 
 });
 
 test("histograms: every number is in a bin, zeros have none on a log scale", () => {
-  const { bins, n_left_out } = histogram([0, -1, 0.01, 0.1, 1, 10, NaN], { n_bins: 3, log: true });
+  const { bins, n_left_out } = logHistogram([0, -1, 0.01, 0.1, 1, 10, NaN], 3);
   assert.equal(n_left_out, 3);
   assert.deepEqual(
     bins.map(({ count }) => count),
     [1, 1, 2],
   );
   assert.ok(Math.abs(bins[0].from - 0.01) < 1e-12 && Math.abs(bins[2].to - 10) < 1e-9);
-  assert.deepEqual(histogram([1, 2, 3, 4], { n_bins: 2 }).bins, [
-    { from: 1, to: 2.5, count: 2 },
-    { from: 2.5, to: 4, count: 2 },
-  ]);
   assert.deepEqual(
-    histogram([5, 5], { n_bins: 2 }).bins.map(({ count }) => count),
-    [2, 0],
+    sharedBins(
+      [
+        [1, 2, 3, 4],
+        [4, NaN, 2.5],
+      ],
+      2,
+    ),
+    {
+      edges: [1, 2.5, 4],
+      counts: [
+        [2, 2],
+        [0, 2],
+      ],
+    },
   );
+  assert.deepEqual(sharedBins([[5, 5]], 2).counts, [[2, 0]]);
 });
 
 test("outliers: far from the cloud at their place, not far from its mean", () => {
@@ -106,7 +114,7 @@ test("pairs: of their class, two channels, the same for the same seed", () => {
   assert.deepEqual(pairsOf("random", heavy, 5, 1), pairsOf("random", heavy, 5, 1));
   assert.notDeepEqual(pairsOf("random", heavy, 5, 1), pairsOf("random", heavy, 5, 2));
   assert.equal(pairsOf("heavy", Uint8Array.of(1, 1, 1, 0), 9, 1).length, 3, "three channels make three pairs");
-  assert.equal(pairOf("heavy", new Uint8Array(4), random(1)), null);
+  assert.equal(pairOf("heavy", new Uint8Array(4), Math.random), null);
   assert.deepEqual(mostActive([1, 3, 2], 2), [1, 2]);
   assert.deepEqual(parseChannels("5.5.99.x.2.-1", 10, 4), [5, 2]);
   assert.deepEqual(parseChannels(null, 10, 4), []);

@@ -17,10 +17,6 @@ export function createRowStore(ask: (ids: number[], watch: Watch) => Promise<Flo
     has: (id: number) => rows.has(id),
     get: (id: number) => rows.get(id),
     missing: (ids: number[]) => [...new Set(ids)].filter((id) => !rows.has(id)),
-    clear() {
-      rows.clear();
-      bytes = 0;
-    },
 
     /**
      * Gets those that are not there yet.

@@ -1,20 +1,37 @@
 /** Histograms that can be laid over each other: the same bins for all. Pure. */
-import { deviation, mean } from "d3-array";
+import { bin, deviation, mean } from "d3-array";
 import { extentOf } from "../../lib/extent.ts";
 
-/** @returns counts by series and bin; the last bin takes its upper edge in */
-export function sharedBins(series: ArrayLike<number>[], n_bins: number): { edges: number[]; counts: number[][] } {
-  const ends = series.map((values) => extentOf(values));
-  const [least, most] = [Math.min(...ends.map(([low]) => low)), Math.max(...ends.map(([, high]) => high))];
+/** The edges of bins of equal width; one value alone stands at the lower edge of bins whose widths sum to 1. */
+const edgesOf = (least: number, most: number, n_bins: number) => {
   const width = (most - least || 1) / n_bins;
-  const counts = series.map((values) => {
-    const of = new Array<number>(n_bins).fill(0);
-    for (let i = 0; i < values.length; i++) {
-      if (Number.isFinite(values[i])) of[Math.min(n_bins - 1, Math.max(0, Math.floor((values[i] - least) / width)))]++;
-    }
-    return of;
-  });
-  return { edges: Array.from({ length: n_bins + 1 }, (_, i) => least + i * width), counts };
+  return Array.from({ length: n_bins + 1 }, (_, i) => (i === n_bins && most > least ? most : least + i * width));
+};
+
+/** The last bin takes its upper edge in. */
+const countsIn = (values: number[], edges: number[]) =>
+  bin()
+    .domain([edges[0], edges[edges.length - 1]])
+    .thresholds(edges.slice(1, -1))(values)
+    .map((members) => members.length);
+
+/** @returns counts by series and bin, of the finite values */
+export function sharedBins(series: ArrayLike<number>[], n_bins: number): { edges: number[]; counts: number[][] } {
+  const finite = series.map((values) => Array.from(values).filter(Number.isFinite));
+  const [least, most] = extentOf(finite.flat());
+  const edges = edgesOf(least, most, n_bins);
+  return { edges, counts: finite.map((values) => countsIn(values, edges)) };
+}
+
+/** Of the logarithms: what has none is left out and counted. Edges are of the values. */
+export function logHistogram(values: ArrayLike<number>, n_bins: number) {
+  const logs = Array.from(values, (value) => (value > 0 ? Math.log10(value) : NaN)).filter(Number.isFinite);
+  const [least, most] = extentOf(logs);
+  const edges = edgesOf(least, most, n_bins);
+  return {
+    bins: countsIn(logs, edges).map((count, i) => ({ from: 10 ** edges[i], to: 10 ** edges[i + 1], count })),
+    n_left_out: values.length - logs.length,
+  };
 }
 
 /** Mean and standard deviation over all of them, as the atlas takes it (ddof = 0). */

@@ -39,26 +39,6 @@ export function heavyOf(wpe_std: ArrayLike<number>) {
   return { gap, heavy: Uint8Array.from(wpe_std, (value) => Number(value > cut)) };
 }
 
-/** Counts in bins of equal width, of the logarithms if asked for; what has none is left out and counted. */
-export function histogram(
-  values: ArrayLike<number>,
-  { n_bins, log = false, extent }: { n_bins: number; log?: boolean; extent?: [number, number] },
-) {
-  const usable = Array.from(values).filter((value) => Number.isFinite(value) && (!log || value > 0));
-  const at = log ? usable.map(Math.log10) : usable;
-  let [least, most] = extent ? (log ? extent.map(Math.log10) : extent) : [Infinity, -Infinity];
-  if (!extent) for (const value of at) [least, most] = [Math.min(least, value), Math.max(most, value)];
-  const width = (most - least || 1) / n_bins;
-  const counts = new Array<number>(n_bins).fill(0);
-  for (const value of at)
-    if (value >= least && value <= most) counts[Math.min(n_bins - 1, Math.floor((value - least) / width))]++;
-  const edge = (i: number) => (log ? 10 ** (least + i * width) : least + i * width);
-  return {
-    bins: counts.map((count, i) => ({ from: edge(i), to: edge(i + 1), count })),
-    n_left_out: values.length - usable.length,
-  };
-}
-
 /** The median of the neighbours by x, for each point. */
 export function runningMedian(xs: number[], ys: number[], n_neighbours: number) {
   const order = xs.map((_, i) => i).sort((a, b) => xs[a] - xs[b]);
@@ -101,20 +81,6 @@ export function defaultChannel(gains: Gains[]) {
 /** Rows of a table [n, C] as one column. */
 export const columnOf = (table: Float32Array, n_columns: number, column: number) =>
   Float32Array.from({ length: Math.floor(table.length / n_columns) }, (_, row) => table[row * n_columns + column]);
-
-/**
- * Reproducible, so that a link shows the same pairs.
- * @returns 0 to 1
- */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** The places of the n highest and of the n lowest numbers, each from its end on. */
 export function extremes(values: ArrayLike<number>, n: number) {

@@ -1,5 +1,5 @@
 /** Pairs of channels: by class, and at random but reproducible. Pure. */
-import { random } from "./maths.ts";
+import { randomLcg } from "d3-random";
 
 export type Pair = [number, number];
 export type Kind = "random" | "heavy" | "neither" | "each";
@@ -35,7 +35,8 @@ const MAX_DRAWS = 8;
 
 /** The same few pairs for the same seed, each once. */
 export function pairsOf(kind: Kind, heavy: Uint8Array, n: number, seed: number) {
-  const next = random(seed * 7919 + kind.length);
+  // Reproducible, so that a link shows the same pairs.
+  const next = randomLcg(seed * 7919 + kind.length);
   const found: Map<string, Pair> = new Map();
   for (let draw = 0; draw < n * MAX_DRAWS && found.size < n; draw++) {
     const pair = pairOf(kind, heavy, next);

@@ -40,7 +40,6 @@ function create(stage: Stage): Shown {
   counts.accept(whole);
   let found: Found | null = null;
   let shown: string[] = [];
-  let facts: unknown = null;
 
   const set = (name: string, value: string | null) => {
     options.set(name, value);
@@ -64,6 +63,7 @@ function create(stage: Stage): Shown {
 
   const x_choice = choiceOf("x", [], (value) => set("x", value));
   const y_choice = choiceOf("y", [], (value) => set("y", value));
+  scatter_card.element.hidden = true;
   scatter_card.tools.append(x_choice.element, y_choice.element);
   const at = element("div", "");
   scatter_card.body.append(at);
@@ -81,11 +81,6 @@ function create(stage: Stage): Shown {
 
   async function show() {
     const isCurrent = latest.begin();
-    if (facts !== ask.facts) {
-      facts = ask.facts;
-      counts.forget();
-      scatter_card.element.hidden = true;
-    }
     const counted = counts.now();
     layout.select.value = options.get("table") ?? "both";
     log.set(isLog());

@@ -5,7 +5,8 @@ import { gainLines } from "../charts/gain-lines.ts";
 import { columnOf, extremes } from "../stats/maths.ts";
 import { curvesOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
-import { numberField } from "../../ui/fields.ts";
+import { createChannelField } from "../channel-field.ts";
+import type { Column } from "../../ui/sortable-table.ts";
 import type { Gains } from "../queries.ts";
 import type { Stage, View } from "../types.ts";
 
@@ -16,23 +17,14 @@ const N_EXTREME = 20;
 function create({ ask, selection, card, cloud }: Stage) {
   const nEmbd = () => Number(ask.facts.n_embd);
   const title = element("h2", "channel-title");
-  const field = numberField(
-    "Channel",
-    () => nEmbd() - 1,
-    (c) => selection.setChannel(c),
-  );
-  const step = (by: number) => selection.setChannel(Math.min(nEmbd() - 1, Math.max(0, selection.channel + by)));
-  const [before, after] = [
-    button("chip small", "‹ before", () => step(-1)),
-    button("chip small", "next ›", () => step(1)),
-  ];
+  const field = createChannelField(ask, selection, ["‹ before", "next ›"]);
   const words = element("p", "muted");
   const head = element(
     "section",
     "card atlas-card channel-head",
     title,
     words,
-    element("div", "card-tools", field.element, before, after),
+    element("div", "card-tools", ...field.elements),
   );
   head.setAttribute("aria-label", "Channel");
 
@@ -69,17 +61,22 @@ function create({ ask, selection, card, cloud }: Stage) {
     };
   });
   const ends = card({ name: "channel-extremes", title: "Top and bottom tokens", is_picture: false, csv });
+  const tokenOf = ({ id, shown }: Row) => {
+    const choose = button("token-button", shown, () => selection.toggleToken(id));
+    choose.dataset.key = String(id);
+    return choose;
+  };
   const tables = ["highest", "lowest"].map((which) =>
     createTable({
       label: `The ${which} tokens`,
-      sorted_by: 0,
+      is_high: true,
+      sort: { column: 0, is_down: true },
       columns: [
-        { label: which, value: (row: Row) => -row.place, text: (row: Row) => row.shown, is_token: true },
-        { label: "id", value: (row) => row.id },
-        { label: "value", value: (row) => row.value, text: (row) => significant(row.value) },
-        { label: "norm", value: (row) => row.norm, text: (row) => significant(row.norm) },
-      ],
-      onChoose: ({ id }) => selection.toggleToken(id),
+        { name: which, by: ({ place }) => -place, show: tokenOf, class_name: "token left" },
+        { name: "id", by: ({ id }) => id, show: ({ id }) => String(id) },
+        { name: "value", by: ({ value }) => value, show: ({ value }) => significant(value) },
+        { name: "norm", by: ({ norm }) => norm, show: ({ norm }) => significant(norm) },
+      ] as Column<Row>[],
       isChosen: ({ id }) => selection.tokens.has(id),
     }),
   );
@@ -178,8 +175,7 @@ function create({ ask, selection, card, cloud }: Stage) {
   async function show() {
     const c = selection.channel;
     title.textContent = `Channel ${c}`;
-    field.set(c);
-    [before.disabled, after.disabled] = [c === 0, c >= nEmbd() - 1];
+    field.show();
     for (const { cloud } of clouds) cloud.element.setAttribute("data-channel", String(c));
     words.textContent = ask.has("wte")
       ? "Everything about one coordinate of the residual stream, from the weights alone."

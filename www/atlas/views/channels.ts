@@ -1,7 +1,8 @@
 /** Every channel's mean and standard deviation, in wte over the tokens and in wpe over the positions. */
-import { element } from "../../ui/dom.ts";
+import { button, element } from "../../ui/dom.ts";
 import { decimal, significant } from "../../lib/format.ts";
-import { cutOf, heavyOf, histogram } from "../stats/maths.ts";
+import { cutOf, heavyOf } from "../stats/maths.ts";
+import { logHistogram } from "../stats/bins.ts";
 import { histogramOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
 import type { Gap } from "../stats/maths.ts";
@@ -54,19 +55,23 @@ function create({ ask, selection, options, card, cloud }: Stage) {
     csv,
     is_picture: false,
   });
+  const channelButton = ({ c }: Row) => {
+    const choose = button("token-button", String(c), () => selection.setChannel(c));
+    choose.dataset.key = String(c);
+    return choose;
+  };
   const table = createTable({
     label: "All channels",
-    sorted_by: 4,
+    sort: { column: 4, is_down: true },
     columns: [
-      { label: "channel", value: (row: Row) => row.c },
+      { name: "channel", by: ({ c }: Row) => c, show: channelButton },
       ...COLUMNS.map((column) => ({
-        label: nameOf(column),
-        value: (row: Row) => row[column],
-        text: (row: Row) => significant(row[column]),
+        name: nameOf(column),
+        by: (row: Row) => row[column],
+        show: (row: Row) => significant(row[column]),
       })),
-      { label: "position-heavy", value: (row) => row.heavy, text: (row) => (row.heavy ? "yes" : "") },
+      { name: "position-heavy", by: ({ heavy }: Row) => heavy, show: ({ heavy }: Row) => (heavy ? "yes" : "") },
     ],
-    onChoose: ({ c }) => selection.setChannel(c),
     isChosen: ({ c }) => c === selection.channel,
   });
   const details = element("details", "", element("summary", "", "Show the table"), table.element);
@@ -82,7 +87,7 @@ function create({ ask, selection, options, card, cloud }: Stage) {
     grid.replaceChildren(
       ...SERIES.filter(({ of }) => found[of].length > 0).map(({ name, of, css }) => {
         const values = found[of].map(Math.abs);
-        const { bins, n_left_out } = histogram(values, { n_bins: N_BINS, log: true });
+        const { bins, n_left_out } = logHistogram(values, N_BINS);
         const cut = of === "wpe_std" && gap ? { at: cutOf(gap), words: gapWords(gap) } : null;
         const chosen = values[selection.channel] > 0 ? values[selection.channel] : null;
         const picture = element(

@@ -3,7 +3,7 @@ import { button, element } from "../../ui/dom.ts";
 import { bytes, integer, percent } from "../../lib/format.ts";
 import { countTokens } from "../token-counts.ts";
 import { descending } from "../stats/orders.ts";
-import { markPicked, tokenButton } from "../paged-table.ts";
+import { markPicked, tokenButton } from "../token-table.ts";
 import type { Stage } from "../types.ts";
 import type { Counted } from "../token-counts.ts";
 
@@ -162,5 +162,5 @@ export function createCounts({ ask, selection, card: make }: Stage, onCounts: ()
   }
 
   selection.subscribe(() => markPicked(result, selection));
-  return { element: card.element, accept, now: () => counted, forget };
+  return { element: card.element, accept, now: () => counted };
 }

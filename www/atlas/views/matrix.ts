@@ -7,7 +7,7 @@ import { createLatest } from "../../lib/latest.ts";
 import { createHeat } from "../matrix/matrix.ts";
 import { createHeatLegend } from "../matrix/legend.ts";
 import { createLookup } from "../token-input.ts";
-import { pick } from "../paged-table.ts";
+import { pick } from "../token-table.ts";
 import { channelOrder, tokenOrder } from "../matrix/order-choices.ts";
 import { inOrder } from "../stats/orders.ts";
 import { createRowStore } from "../matrix/rows.ts";
@@ -41,7 +41,6 @@ function create(stage: Stage): Shown {
   const histograms = createHistograms(stage, store);
   const whole = element("div", "atlas-view", card.element, histograms.element);
 
-  let facts = ask.facts;
   let norms = new Float32Array(0) as Float32Array;
   let shown: string[] = [];
   let [token_order, channel_order]: Uint32Array[] = [inOrder(0), inOrder(0)];
@@ -169,9 +168,7 @@ function create(stage: Stage): Shown {
   async function fetchRows(ids: number[]) {
     // The picture to come asks for its own rows, and is not to be stopped for those of this one.
     if (ids.length === 0 || is_showing) return;
-    const of = facts;
     await card.run((watch) => store.want(ids, watch, heat.refresh));
-    if (of !== facts) return;
     heat.refresh();
     if (hovered) say(hovered, false);
   }
@@ -192,10 +189,6 @@ function create(stage: Stage): Shown {
   /** @param part null: show all of it; else what the address says */
   async function show(part?: null) {
     const isCurrent = latest.begin();
-    if (facts !== ask.facts) {
-      facts = ask.facts;
-      store.clear();
-    }
     showControls();
     void histograms.show();
     await card.run(async (watch) => {

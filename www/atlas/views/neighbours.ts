@@ -2,10 +2,10 @@
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { createLatest } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../paged-table.ts";
-import { createLookup } from "../token-input.ts";
+import { createTokenTable, tokenButton } from "../token-table.ts";
+import { createTokenLookup } from "../token-input.ts";
 import type { Stage } from "../types.ts";
-import type { Column } from "../paged-table.ts";
+import type { Column } from "../../ui/sortable-table.ts";
 import type { Ranked } from "../queries.ts";
 
 const K = 20;
@@ -15,19 +15,11 @@ export type Line = { id: number; value: number };
 export function createNeighbours({ ask, selection, card: make }: Stage) {
   const latest = createLatest();
   const card = make({ name: "neighbours", title: "Nearest neighbours", is_picture: false, csv });
-  const lookup = createLookup({
-    label: "A token",
-    button: "Find",
-    is_one: true,
-    ask: () => ask,
-    onTokens: ([id]) => {
-      selection.setTokens([id]);
-    },
-  });
+  const lookup = createTokenLookup("Find", ask, selection);
   card.tools.append(lookup.element);
   let shown: string[] = [];
   const table = (quantity: string) =>
-    createListing({
+    createTokenTable({
       label: `Nearest by ${quantity}`,
       selection,
       page_size: K,

@@ -2,12 +2,12 @@
 import { element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { createLatest } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../paged-table.ts";
-import { createLookup } from "../token-input.ts";
+import { createTokenTable, tokenButton } from "../token-table.ts";
+import { createTokenLookup } from "../token-input.ts";
 import { settingWords } from "../stats/zero-layer-text.ts";
 import type { Stage } from "../types.ts";
 import type { Setting } from "../stats/zero-layer-text.ts";
-import type { Column } from "../paged-table.ts";
+import type { Column } from "../../ui/sortable-table.ts";
 
 const TOP_K = 20;
 
@@ -17,18 +17,10 @@ export type Line = { rank: number; id: number; logit: number; is_own: boolean };
 export function createNext({ ask, selection, card: make }: Stage, how: () => Setting | null) {
   const latest = createLatest();
   const card = make({ name: "next-tokens", title: "One token", words: "", is_picture: false, csv });
-  const lookup = createLookup({
-    label: "A token",
-    button: "Look up",
-    is_one: true,
-    ask: () => ask,
-    onTokens: ([id]) => {
-      selection.setTokens([id]);
-    },
-  });
+  const lookup = createTokenLookup("Look up", ask, selection);
   card.tools.append(lookup.element);
   let shown: string[] = [];
-  const listing = createListing({
+  const listing = createTokenTable({
     label: "The largest logits",
     selection,
     page_size: TOP_K,

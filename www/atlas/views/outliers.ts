@@ -5,11 +5,11 @@ import { distancesToMean } from "../stats/distances.ts";
 import { densest } from "../stats/densest.ts";
 import { choiceOf } from "../../ui/fields.ts";
 import { createLatest } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../paged-table.ts";
+import { createTokenTable, tokenButton } from "../token-table.ts";
 import { descending } from "../stats/orders.ts";
 import { createNeighbours } from "./neighbours.ts";
 import type { Shown, Stage, View } from "../types.ts";
-import type { Column } from "../paged-table.ts";
+import type { Column } from "../../ui/sortable-table.ts";
 
 const SIZES = ["10", "20", "50", "100"];
 const DEFAULT_SIZE = "20";
@@ -45,7 +45,6 @@ function create(stage: Stage): Shown {
   let channel_of_values = selection.channel;
   let distances = norms;
   let shown: string[] = [];
-  let facts: unknown = null;
 
   const size = choiceOf(
     "At either end",
@@ -57,7 +56,7 @@ function create(stage: Stage): Shown {
   );
   lengths.tools.append(size.element);
   const table = (label: string, quantity: string) =>
-    createListing({
+    createTokenTable({
       label,
       selection,
       page_size: 100,
@@ -94,10 +93,6 @@ function create(stage: Stage): Shown {
 
   async function show() {
     const isCurrent = latest.begin();
-    if (facts !== ask.facts) {
-      facts = ask.facts;
-      distances = new Float32Array(0);
-    }
     void neighbours.show();
     void showExtremes();
     await lengths.run(async (watch) => {

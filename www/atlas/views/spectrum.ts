@@ -24,13 +24,12 @@ function create(stage: Stage): Shown {
   const cosines = stage.card({ name: "cosines-with-mean", title: "Cosine with the mean embedding", csv: cosinesCsv });
   const lengths = createLengths(stage);
   const pair = element("div", "atlas-pair", values.element, cosines.element);
-  const whole = element("div", "atlas-view", clouds.element, pair, lengths.element);
+  const whole = element("div", "atlas-view is-waiting", clouds.element, pair, lengths.element);
 
   let spectrum: Spectrum | null = null;
   let norms = new Float32Array(0) as Float32Array;
   let vocabulary: Vocabulary | null = null;
   let n_shown = 0;
-  let facts: unknown = null;
 
   const set = (name: string, value: string | null) => {
     options.set(name, value);
@@ -72,8 +71,6 @@ function create(stage: Stage): Shown {
 
   async function show() {
     const isCurrent = latest.begin();
-    if (facts !== ask.facts) whole.classList.add("is-waiting");
-    facts = ask.facts;
     linear.set(options.get("linear") === "1");
     n_shown = Math.min(N_DIRECTIONS, Number(ask.facts.n_embd) || 1);
     fillChoices();

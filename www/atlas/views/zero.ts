@@ -6,7 +6,7 @@ import { GROUPS, straysOf } from "../stats/returned-tokens.ts";
 import { aboutText, flopOf, flopText, rowsFor, stepFor } from "../stats/cost.ts";
 import { choiceOf, fieldOf } from "../../ui/fields.ts";
 import { createLatest } from "../../lib/latest.ts";
-import { createListing, tokenButton } from "../paged-table.ts";
+import { createTokenTable, tokenButton } from "../token-table.ts";
 import { positionProblem, settingWords } from "../stats/zero-layer-text.ts";
 import { createNext } from "./next.ts";
 import type { Shown, Stage, View } from "../types.ts";
@@ -53,7 +53,7 @@ function create(stage: Stage): Shown {
   const cost = element("p", "");
   const all = button("chip main", "All tokens", () => void start(1));
   const some = button("chip", `A sample: every ${SAMPLE_STEP}th`, () => void start(SAMPLE_STEP));
-  const before = element("div", "zero-before", cost, element("div", "deep-tools", all, some));
+  const before = element("div", "zero-before", cost, element("div", "field-row", all, some));
   const summary = element("p", "atlas-answer");
   const explained = element(
     "p",
@@ -69,22 +69,14 @@ function create(stage: Stage): Shown {
     },
   );
   const groups = element("p", "muted zero-groups");
-  const result = element(
-    "div",
-    "zero-result",
-    summary,
-    groups,
-    explained,
-    element("div", "deep-tools", filter.element),
-  );
+  const result = element("div", "zero-result", summary, groups, explained, element("div", "field-row", filter.element));
   result.hidden = true;
   card.body.append(before, result);
-  let listing: ReturnType<typeof createListing<Line>> | null = null;
+  let listing: ReturnType<typeof createTokenTable<Line>> | null = null;
   let lines: Line[] = [];
   let shown: string[] = [];
   /** What a sample took, in ms a row, by the options it was taken under. */
   const measured: Map<string, number> = new Map();
-  let facts: unknown = null;
   let is_logit = false;
   /** What is under way, and what is shown: a run goes on while somebody looks at another view. */
   let running: string | null = null;
@@ -104,13 +96,6 @@ function create(stage: Stage): Shown {
   const key = () => JSON.stringify(optionsNow());
 
   async function show() {
-    if (facts !== ask.facts) {
-      facts = ask.facts;
-      measured.clear();
-      shown = [];
-      cost.textContent = "";
-      [running, done] = [null, null];
-    }
     const now = optionsNow();
     norm.select.value = now.norm;
     const n_ctx = Number(ask.facts.n_ctx) || 0;
@@ -301,7 +286,7 @@ function create(stage: Stage): Shown {
     const group = options.get("group");
     filter.select.value = group ?? "all";
     listing?.element.remove();
-    listing = createListing({
+    listing = createTokenTable({
       label: "Tokens that do not return themselves",
       columns: columns(),
       selection,
