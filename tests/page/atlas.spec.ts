@@ -107,7 +107,7 @@ test("two tabs: the address, the title and Back follow; the lens is as it was", 
   await page.getByRole("link", { name: "Lens", exact: true }).click();
   await readText(page, "The red fox");
   await page.locator("#heatmap").hover({ position: { x: 300, y: 200 } });
-  await expect(page.locator("#strip")).toContainText("position");
+  await expect(page.locator("#cell-title")).toContainText("position");
 });
 
 test("channels: the scatter's, the table's and the histograms' numbers are the file's", async ({ page, site }) => {

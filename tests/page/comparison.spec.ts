@@ -122,13 +122,14 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
   await expect(page.locator("#filters")).toContainText("≠ this token is not in the second text");
   const rect = await page.evaluate(([tap, i]) => (window as any).loupePage.cellRect(tap, i), [N - 1, i]);
   await page.locator("#heatmap").click({ position: { x: rect.x + rect.width / 2, y: rect.y + rect.height / 2 } });
-  const strip = page.locator("#strip");
-  await expect(strip).toContainText(`(${j} in the second text)`);
-  await expect(strip).toContainText("shown: second − first");
-  await expect(strip.locator(".fact", { hasText: "Jensen–Shannon" })).toContainText(
+  const panel = page.locator("#cell-panel");
+  await expect(panel).toContainText(`compared with position ${j} of the second text`);
+  await expect(panel).toContainText("shown: second − first");
+  await expect(panel.locator(".fact", { hasText: "Jensen–Shannon" })).toContainText(
     between.between_js[(N - 1) * columns.length + columns.length - 1].toFixed(2),
   );
-  await expect(strip.locator(".strip-second")).toContainText("Second text: ");
+  await expect(panel.locator("#cell-second")).toContainText("Second text: ");
+  await page.locator("#cell-all summary").click();
   await expect(page.locator("#cell-table th", { hasText: "2nd text" })).toBeVisible();
   await expect(page.locator("#paths-note")).toContainText("Dashed: the second text");
   await expect(

@@ -8,6 +8,7 @@ test("a pinned cell lists its twenty tokens, and followed tokens draw what trace
   await waitForState(page, "ready");
   await expect(page.locator("#cell-title")).toHaveText("Pinned: h.5, position 19");
   const api = await readByApi(page, {});
+  await page.locator("#cell-all summary").click();
   const tap = api.taps.indexOf("h.5");
   const at = (tap * api.n_tokens + 19) * 20;
   const ids = api.top_ids.slice(at, at + 20);
@@ -62,6 +63,7 @@ test("a pinned cell lists its twenty tokens, and followed tokens draw what trace
 test("the keyboard keeps its place when lists are drawn again", async ({ page, site }) => {
   await page.goto(`${site}#pin=19@h.5`);
   await waitForState(page, "ready");
+  await page.locator("#cell-all summary").click();
   const tokens = page.locator("#cell-table .token-button");
   await expect(tokens).toHaveCount(20);
   const followed = page.locator("#followed li");

@@ -1,6 +1,6 @@
 /** Every view, switch and window shows the API's numbers. */
 import { chooseView, expectSame, readByApi, setSwitch, shownByPage } from "./drawn.ts";
-import { expect, test, waitForState } from "./site.ts";
+import { expect, readText, test, waitForState } from "./site.ts";
 
 test("every view colours the API's numbers", async ({ page, site }) => {
   await page.goto(site);
@@ -43,8 +43,24 @@ test("every view colours the API's numbers", async ({ page, site }) => {
     const has_input = await page.evaluate(() => (window as any).loupePage.cellRect(0, 0) !== null);
     expect(has_input, `row input in ${name}`).toBe(!/logit|rank|gain/.test(name));
   }
-  for (const name of ["kl_final_reverse", "kl_input", "kl_input_reverse"])
-    expect(scales[name], "all KL views share a scale").toEqual(scales.kl_final);
+  // A person may have them share a scale: that of the post, or their own.
+  expect(scales.kl_final).not.toEqual(scales.kl_input);
+  for (const [limits, end] of [
+    ["post", /^≥ 30$/],
+    ["shared", /^≥ \d+$/],
+  ] as const) {
+    await setSwitch(page, "limits", limits);
+    const ends = new Set<string>();
+    for (const name of ["kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse"]) {
+      await chooseView(page, name);
+      ends.add((await shownByPage(page)).ends[1]);
+    }
+    expect(ends.size, "all KL views share a scale").toBe(1);
+    expect([...ends][0]).toMatch(end);
+  }
+  await setSwitch(page, "limits", "own");
+  await page.locator("#switches-close").click();
+  await chooseView(page, Object.keys(wanted).at(-1) as string);
   expect(scales.rank[1]).toBe("≥ 100");
   expect(scales.rank_input[1]).toBe("≥ 1,000");
 
@@ -121,8 +137,13 @@ test("what is only shown differently changes no number", async ({ page, site }) 
   expect(shown.values).toEqual(before.values);
   expect(shown.top_ids).toEqual(before.top_ids);
   await page.screenshot({ path: "test-results/switches.png" });
-  const outlined = await page.evaluate(() => (window as any).loupePage.outlined(8, 5));
-  expect(outlined).toBe(true);
+  const outlined = await page.evaluate(() => {
+    const { outlined, reading } = (window as any).loupePage;
+    const { n_tokens, top_k, top_ids } = reading();
+    const top = (tap: number, position: number) => top_ids[(tap * n_tokens + position) * top_k];
+    return Array.from({ length: n_tokens }, (_, i) => outlined(7, i) === (top(7, i) === top(8, i)) && outlined(7, i));
+  });
+  expect(outlined).toContain(true);
 
   // The address brings all of it back.
   await page.reload();
@@ -132,20 +153,46 @@ test("what is only shown differently changes no number", async ({ page, site }) 
   await expect(page.locator("#filters")).toContainText("tokens of the prompt hidden");
 });
 
-test("a window is dragged over the overview strip", async ({ page, site }) => {
+test("a window is dragged by its edges on the overview, which is there where not all fits", async ({ page, site }) => {
   await page.goto(site);
   await waitForState(page, "ready");
-  const box = (await page.locator("#overview").boundingBox()) as any;
-  await page.mouse.move(box.x + box.width * 0.25, box.y + 8);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * 0.75, box.y + 8, { steps: 4 });
-  await page.mouse.up();
-  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 5, end: 15 });
-  await expect.poll(() => new URL(page.url()).hash).toContain("window=5-15");
+  await expect(page.locator("#overview")).toBeHidden();
+  await page.setViewportSize({ width: 1000, height: 900 });
+  await readText(page, Array.from({ length: 40 }, () => " house").join(""));
+  await expect(page.locator("#overview")).toBeVisible();
+  const boxNow = async () => (await page.locator("#overview-brush").boundingBox()) as any;
+  const drag = async (from: number, to: number) => {
+    await page.locator("#overview").scrollIntoViewIfNeeded();
+    const box = await boxNow();
+    await page.mouse.move(box.x + box.width * from, box.y + 8);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * to, box.y + 8, { steps: 4 });
+    await page.mouse.up();
+  };
+  await drag(0.001, 0.25);
+  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 10, end: 40 });
+  await drag(0.999, 0.75);
+  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 10, end: 30 });
+  await expect.poll(() => new URL(page.url()).hash).toContain("window=10-30");
+  // The selected cell is the last of the window; a pin stays where it is.
   const title = page.locator("#cell-title");
-  await expect(title).toHaveText("Final prediction: h.7 (final), position 19 (outside the window)");
+  await expect(title).toHaveText("h.7 (final), position 29");
+  await page.locator("#cell-pin").click();
+  await drag(0.75, 0.5);
+  await expect(title).toHaveText("Pinned: h.7 (final), position 29 (outside the window)");
   await page.locator("#switches-toggle").click();
   await page.locator("#whole-text").click();
-  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 0, end: 20 });
-  await expect(title).toHaveText("Final prediction: h.7 (final), position 19");
+  await expect.poll(async () => (await shownByPage(page)).span).toEqual({ start: 0, end: 40 });
+  await expect(title).toHaveText("Pinned: h.7 (final), position 29");
+
+  // A click goes there, and what is in sight is marked.
+  const view = () =>
+    page.locator("#overview-view").evaluate((mark) => parseFloat((mark as HTMLElement).style.left) / 100);
+  await page.locator("#switches-close").click();
+  await page.locator("#overview").scrollIntoViewIfNeeded();
+  const box = await boxNow();
+  await page.mouse.click(box.x + box.width * 0.97, box.y + 8);
+  await expect.poll(view).toBeGreaterThan(0.4);
+  await page.mouse.click(box.x + box.width * 0.03, box.y + 8);
+  await expect.poll(view).toBe(0);
 });

@@ -22,7 +22,7 @@ export function figureSheetOf(
   const layout = shown.transposed ? tight : layoutFor(shown, Math.max(frame_width, tight.content), Infinity);
   const inner = Math.max(layout.width, BAR + 40);
   const [width, height] = [Math.ceil(inner + 2 * MARGIN), Math.ceil(layout.height + HEAD + FOOT + 2 * MARGIN)];
-  const picture = sceneOf(frameOf(shown, layout, 0, null, false)).filter(({ kind }) => kind !== "fade");
+  const picture = sceneOf(frameOf(shown, layout, 0, null, [])).filter(({ kind }) => kind !== "fade");
 
   const text = (mark: Pick<TextMark, "x" | "y" | "text"> & Partial<TextMark>) =>
     textMark({ size: 12, mono: false, fill: palette.muted, ...mark });

@@ -50,7 +50,9 @@ export function paint(ctx: CanvasRenderingContext2D | OffscreenCanvasRenderingCo
         if (mark.stroke) {
           ctx.strokeStyle = mark.stroke;
           ctx.lineWidth = mark.line ?? 1;
+          ctx.setLineDash(mark.dash ?? []);
           ctx.stroke();
+          ctx.setLineDash([]);
         }
         break;
       case "dot":

@@ -13,6 +13,7 @@ export type RectMark = {
   fill?: string;
   stroke?: string;
   line?: number;
+  dash?: number[];
 };
 export type DotMark = { kind: "dot"; x: number; y: number; r: number; fill: string };
 export type TextMark = {

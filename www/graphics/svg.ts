@@ -18,8 +18,8 @@ const n = (value: number) => String(Math.round(value * 100) / 100);
 function element(mark: Mark, cutText: (mark: TextMark) => string): string {
   switch (mark.kind) {
     case "rect": {
-      const { x, y, width, height, r, fill, stroke, line } = mark;
-      return `<rect x="${n(x)}" y="${n(y)}" width="${n(width)}" height="${n(height)}" rx="${n(r)}" fill="${fill ?? "none"}"${stroke ? ` stroke="${stroke}" stroke-width="${n(line ?? 1)}"` : ""}/>`;
+      const { x, y, width, height, r, fill, stroke, line, dash } = mark;
+      return `<rect x="${n(x)}" y="${n(y)}" width="${n(width)}" height="${n(height)}" rx="${n(r)}" fill="${fill ?? "none"}"${stroke ? ` stroke="${stroke}" stroke-width="${n(line ?? 1)}"${dash ? ` stroke-dasharray="${dash.join(" ")}"` : ""}` : ""}/>`;
     }
     case "dot":
       return `<circle cx="${n(mark.x)}" cy="${n(mark.y)}" r="${n(mark.r)}" fill="${mark.fill}"/>`;

@@ -4,7 +4,7 @@ import { createExportMenu } from "../export/export-menu.ts";
 import { onSystemTheme } from "../graphics/theme.ts";
 import { duration } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
-import { byId } from "../ui/dom.ts";
+import { byId, element } from "../ui/dom.ts";
 import { createFigure } from "./figure/figure.ts";
 import { createCellPanel } from "./panels/cell.ts";
 import { createControlCodes } from "./panels/control-codes.ts";
@@ -14,6 +14,8 @@ import { createSettings } from "./panels/settings.ts";
 import { setState, showPicture } from "./panels/stage.ts";
 import { createTextCharts } from "./panels/text-charts.ts";
 import { createToolbar } from "./panels/toolbar.ts";
+import { createTrackedPicker } from "./panels/tracked.ts";
+import { createTrajectories } from "./panels/trajectories.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Comparison } from "../reading/comparison.ts";
 import type { PlainReading } from "../reading/reading.ts";
@@ -40,7 +42,8 @@ export function createLens({
 }) {
   /** The newest reading, which may still have to be compared. */
   let arriving: PlainReading | null = null;
-  let follow_end = false;
+  /** Whether a person edits the middle of the text: then the picture stays where it is scrolled to. */
+  let is_inside = false;
   /** Counts changes of the system's theme, which colours follow. */
   const system = signal(0);
   onSystemTheme(() => system.value++);
@@ -55,11 +58,20 @@ export function createLens({
     theme: store.setTheme,
   });
   const figure = createFigure({
-    pin: (cell, is_step) => store.pinCell(cell, is_step),
+    point: (to, by_key) => {
+      if (by_key && !to.is_second && store.pins.peek().length > 0) store.movePin(to);
+      else store.point(to);
+      const now = store.cell.peek();
+      if (by_key && now) figure.say(now, store.pins.peek().length > 0);
+    },
+    pin: (cell, is_more) => store.togglePin(cell, is_more),
+    unpin: () => store.unpin(),
     span: (span) => store.setSwitches({ ...store.switches.peek(), span }),
   });
   const settings = createSettings(store.setSwitches);
-  const cell = createCellPanel({ store, engine });
+  const cell = createCellPanel({ store, engine, shownOf: figure.pictureOf });
+  const trajectories = createTrajectories({ store, engine });
+  const tracked = createTrackedPicker({ store, engine });
   const charts = createTextCharts(store, (ids) => engine().norms(ids));
   const second = createSecond({ store, compare: session.compare, newest: () => arriving ?? store.reading.peek() });
   const codes = createControlCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
@@ -78,6 +90,12 @@ export function createLens({
     store,
     engine,
   });
+
+  /** Draws the selected cell where it stands, and all that is said of it. */
+  function drawCell() {
+    figure.mark(store.cell.peek(), store.pins.peek(), !is_inside);
+    cell.draw();
+  }
 
   /** Puts a text in the box and reads it, or the ids that it stands for. */
   function setText(text: string, text_or_ids: string | Uint32Array) {
@@ -140,20 +158,20 @@ export function createLens({
       if (!is_in_sight) return;
       // What is drawn stays until a token that is to be tracked has been read.
       if (store.is_track_missing.peek() && figure.picture.reading() === reading) return;
-      figure.draw(reading, comparison, group, look, follow_end);
-      follow_end = false;
-      figure.pin(store.pin.peek());
+      figure.draw(reading, comparison, group, look);
+      tracked.draw();
+      drawCell();
     },
   );
   follows(
-    () => store.pin.value,
-    (pin) => store.reading.peek() && figure.pin(pin),
+    () => [store.cell.value, store.pins.value],
+    () => store.atlas.peek() === null && drawCell(),
   );
   follows(
     () => [
       store.reading.value,
       store.comparison.value,
-      store.pin.value,
+      store.pins.value,
       store.groups.value,
       store.tracked.value,
       store.view.value.is_tracked,
@@ -161,11 +179,11 @@ export function createLens({
       store.atlas.value === null,
       system.value,
     ],
-    () => (store.atlas.peek() === null || !store.reading.peek()) && cell.draw(),
+    () => (store.atlas.peek() === null || !store.reading.peek()) && trajectories.draw(),
   );
   follows(
-    () => store.span.value,
-    () => cell.drawTitle(),
+    () => store.cell.value,
+    () => store.atlas.peek() === null && trajectories.draw(true),
   );
   follows(
     () => [store.reading.value, store.span.value, store.second.value === null, store.theme.value],
@@ -208,10 +226,13 @@ export function createLens({
 
   /** Puts a reading into the picture. */
   function put(fresh: PlainReading, text: string, compared: Comparison | null) {
-    follow_end = controls.caretIsAtEnd();
+    is_inside = controls.caretIsInside();
     showPicture();
-    byId("status").textContent =
-      `${fresh.n_tokens} of ${store.n_ctx.peek()} tokens · read in ${duration(fresh.read_ms)} · ${notFiniteWords(fresh)}nothing leaves this page`;
+    byId("status").replaceChildren(
+      `${fresh.n_tokens} of ${store.n_ctx.peek()} tokens`,
+      element("span", "wide-only", ` · read in ${duration(fresh.read_ms)}`),
+      ` · ${notFiniteWords(fresh)}nothing leaves this page`,
+    );
     setState("ready");
     // Last, because it may show that a token is to be followed that this reading does not have: then it is read again.
     store.setReading(fresh, compared, text);

@@ -49,6 +49,7 @@ export type Asked = {
   decoder: string[];
 };
 export type Cell = { tap: number; position: number };
+export const isSameCell = (a: Cell, b: Cell) => a.tap === b.tap && a.position === b.position;
 export type Candidate = { token: Token; logit: number; probability: number };
 
 /**
@@ -60,6 +61,37 @@ export function textOf(tokens: Token[]) {
   // The first token may begin in the middle of a character.
   const start = bytes.findIndex((byte) => (byte & 0xc0) !== 0x80);
   return new TextDecoder().decode(Uint8Array.from(bytes.slice(Math.max(0, start))), { stream: true });
+}
+
+/** Neighbouring tokens [from, to) that have only parts of characters, and the characters that they make together. */
+export type SplitCharacters = { from: number; to: number; text: string };
+
+const split: WeakMap<PlainReading, SplitCharacters[]> = new WeakMap();
+
+export function splitCharacters(reading: PlainReading): SplitCharacters[] {
+  const known = split.get(reading);
+  if (known) return known;
+  const found = findSplitCharacters(reading.tokens);
+  split.set(reading, found);
+  return found;
+}
+
+/** Exported for tests. */
+export function findSplitCharacters(tokens: Pick<Token, "bytes">[]): SplitCharacters[] {
+  const found: SplitCharacters[] = [];
+  const isInside = (byte: number | undefined) => byte !== undefined && (byte & 0xc0) === 0x80;
+  for (let from = 0; from < tokens.length; from++) {
+    // The next token goes on with a character of this one for as long as its first byte is no beginning.
+    let to = from + 1;
+    while (to < tokens.length && isInside(tokens[to].bytes[0])) to++;
+    if (to === from + 1) continue;
+    const bytes = Uint8Array.from(tokens.slice(from, to).flatMap((token) => [...token.bytes]));
+    // Bytes that make no character have none to show.
+    const text = new TextDecoder().decode(bytes).trim();
+    if (!text.includes("\ufffd")) found.push({ from, to, text });
+    from = to - 1;
+  }
+  return found;
 }
 
 /** Whether two readings can be compared: they were made with the same model and options. */

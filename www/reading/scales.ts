@@ -18,10 +18,11 @@ export interface Scale {
 export type Kind = "logit" | "probability" | "rank" | "kl" | "nats" | "change" | "ratio";
 /**
  * "own": as fits the quantity; "auto": the middle nine tenths of the shown cells; "shared": own, over all views of a
- * kind.
+ * kind; "post": those of the post, where it has any.
  */
-export type Limits = "own" | "auto" | "shared" | "fixed";
+export type Limits = "own" | "auto" | "shared" | "post" | "fixed";
 
+/** The end of the post’s scale of divergences, in nats. */
 export const KL_CAP = 30;
 const PERCENTILES = [0.05, 0.95];
 const CHANGE_PERCENTILE = 0.86;
@@ -68,7 +69,7 @@ function linear(
 function ranks(from: number, to: number): Scale {
   const [start, end] = [Math.max(1, from), Math.max(to, Math.max(1, from) * 1.5)];
   const place = scaleLog([start, end], [0, 1]).clamp(true);
-  const steps = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000].filter((rank) => rank > start && place(rank) < 0.85);
+  const steps = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000].filter((rank) => rank > start && place(rank) < 0.78);
   const spread = steps.filter((rank) => steps.length < 6 || String(rank).startsWith("1"));
   return {
     place,
@@ -88,11 +89,16 @@ const roundUp = (value: number) => scaleLinear().domain([0, value]).nice(4).doma
 export const areLimits = ({ from, to }: { from: number | null; to: number | null }) =>
   from !== null && to !== null && to > from;
 
-/** From zero to the largest value, never beyond the cap. */
-function fromZero(values: Float32Array, cap: number): Scale {
+/** From zero to the largest value. */
+function fromZero(values: Float32Array): Scale {
   const largest = extent(Array.from(finite(values)))[1] ?? 1;
-  const to = largest >= cap ? cap : Math.min(cap, roundUp(Math.max(largest, 0.1)));
-  return linear(0, to, to === cap ? `capped at ${cap}` : "from 0", { low: false, high: to === cap });
+  return linear(0, roundUp(Math.max(largest, 0.1)), "from 0", { low: false, high: false });
+}
+
+/** From zero, so far that a few cells with next to nothing in common with the rest do not take all colour from it. */
+function divergences(values: Float32Array): Scale {
+  const to = roundUp(Math.max(middle(values)[1], 0.1));
+  return linear(0, to, "to the 95th percentile", { low: false });
 }
 
 /**
@@ -153,9 +159,9 @@ export function scaleOf(
     case "rank":
       return ranks(1, cap ?? 100);
     case "kl":
-      return fromZero(values, KL_CAP);
+      return limits === "post" ? linear(0, KL_CAP, "as in the post", { low: false }) : divergences(values);
     case "nats":
-      return fromZero(values, Infinity);
+      return fromZero(values);
     case "change":
       return bothWays(values);
     case "ratio":

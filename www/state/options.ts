@@ -57,6 +57,7 @@ export const CHOICES = {
     own: "default",
     auto: "5–95 % of what is shown",
     shared: "shared by similar views",
+    post: "0–30 nats for KL, as in the post",
     fixed: "fixed",
   },
   norm: { affine: "ln_f", plain: "ln_f without gain and bias", none: "none" },

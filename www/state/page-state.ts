@@ -1,6 +1,6 @@
 /**
  * What the address bar remembers, each part only where it is not as usual: the model, the text or texts, the view, the
- * switches, the pinned cell, the followed tokens, the theme; of the atlas the view with its options, and what is selected.
+ * switches, the pinned cells, the followed tokens, the theme; of the atlas the view with its options, and what is selected.
  */
 import { THEMES } from "../lib/themes.ts";
 import type { ThemeChoice } from "../lib/themes.ts";
@@ -23,7 +23,8 @@ export interface PageState {
   compare: "beside" | "difference";
   view: View;
   switches: Switches;
-  pin: { tap: string; position: number } | null;
+  /** pinned cells, the oldest first */
+  pins: { tap: string; position: number }[];
   /** followed tokens, each group as one */
   groups: number[][];
   /** which of the groups the tracked views show */
@@ -39,6 +40,8 @@ export interface PageState {
   picked: number[];
 }
 
+/** So many lines can be told apart by their dashes. */
+export const MAX_PINS = 3;
 /** So many selected tokens stand in the address. */
 export const MAX_PICKED = 200;
 /** An option of one of the atlas' views, by the view's name: pairs.x */
@@ -63,6 +66,16 @@ export const parseGroups = (text: string | null): number[][] =>
     )
     .filter((group) => group.length > 0);
 
+/** Cells with - between them; what is none is left out. */
+const parsePins = (text: string | null) =>
+  (text ?? "")
+    .split("-")
+    .flatMap((pin) => {
+      const [, position, tap] = PIN.exec(pin) ?? [];
+      return tap === undefined ? [] : [{ tap, position: Number(position) }];
+    })
+    .slice(0, MAX_PINS);
+
 export const formatGroups = (groups: number[][]) => groups.map((group) => group.join(".")).join("_");
 
 export async function parseHash(hash: string): Promise<PageState> {
@@ -73,7 +86,6 @@ export async function parseHash(hash: string): Promise<PageState> {
     const squeezed = fields.get(packed);
     return fields.get(plain) ?? (squeezed === null ? null : await unpack(squeezed));
   };
-  const [, position, tap] = PIN.exec(fields.get("pin") ?? "") ?? [];
   const groups = parseGroups(fields.get("tokens"));
   return {
     model: model && addressText(model),
@@ -83,7 +95,7 @@ export async function parseHash(hash: string): Promise<PageState> {
     compare: fields.get("compare") === "beside" ? "beside" : "difference",
     view: viewNamed(fields.get("view")),
     switches: parseSwitches(fields),
-    pin: tap === undefined ? null : { tap, position: Number(position) },
+    pins: parsePins(fields.get("pin")),
     groups,
     tracked: Math.min(Math.max(0, groups.length - 1), Number(fields.get("tracked")) || 0),
     theme: THEMES.includes(theme) ? theme : "auto",
@@ -105,7 +117,7 @@ export async function unreadableParts(hash: string): Promise<string[]> {
     ["the text", await isCut("packed")],
     ["the second text", await isCut("packed2")],
     ["the view", view !== null && !VIEWS.some(({ name }) => name === view)],
-    ["the pinned cell", fields.has("pin") && !PIN.test(fields.get("pin") ?? "")],
+    ["the pinned cell", (fields.get("pin")?.split("-") ?? []).some((pin) => !PIN.test(pin))],
     ["the model", fields.has("model") && addressOf(fields.get("model")) === null],
   ] as [string, boolean][];
   return checks.filter(([, is_unreadable]) => is_unreadable).map(([name]) => name);
@@ -119,7 +131,7 @@ export async function formatHash({
   compare,
   view,
   switches,
-  pin,
+  pins,
   groups,
   tracked,
   theme,
@@ -141,7 +153,7 @@ export async function formatHash({
   writeSwitches(switches, fields);
   if (groups.length > 0) fields.set("tokens", formatGroups(groups));
   if (tracked > 0) fields.set("tracked", String(tracked));
-  if (pin) fields.set("pin", `${pin.position}@${pin.tap}`);
+  if (pins.length > 0) fields.set("pin", pins.map(({ tap, position }) => `${position}@${tap}`).join("-"));
   if (theme !== "auto") fields.set("theme", theme);
   if (atlas !== null) fields.set("atlas", atlas);
   for (const [option, value] of Object.entries(atlas_options))

@@ -5,7 +5,8 @@
 import { batch, computed, signal } from "@preact/signals-core";
 import { topGroup } from "../reading/derived.ts";
 import { viewNamed } from "../reading/views.ts";
-import { readOptions } from "./options.ts";
+import { finalTap, isSameCell } from "../reading/reading.ts";
+import { readOptions, spanOf } from "./options.ts";
 import { createSelection } from "./selection.ts";
 import type { ModelInUse } from "../lib/model.ts";
 import type { ThemeChoice } from "../lib/themes.ts";
@@ -13,11 +14,14 @@ import type { Comparison } from "../reading/comparison.ts";
 import type { Asked, Cell, PlainReading } from "../reading/reading.ts";
 import type { View } from "../reading/views.ts";
 import type { Switches } from "./options.ts";
-import { MAX_PICKED } from "./page-state.ts";
+import { MAX_PICKED, MAX_PINS } from "./page-state.ts";
 import type { PageState } from "./page-state.ts";
 
 /** What a person chose, but for what is selected, and for the model, which may be another one than was asked for. */
 export type Chosen = Omit<PageState, "model" | "file" | "channel" | "picked">;
+
+/** A cell of the text, or of the second one. */
+export type PointedCell = Cell & { is_second: boolean };
 
 export type Store = ReturnType<typeof createStore>;
 
@@ -51,13 +55,16 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   const [view, switches, groups, tracked] = [part("view"), part("switches"), part("groups"), part("tracked")];
   const second = part("second");
 
-  const [page_text, page_pin] = [part("text"), part("pin")];
-  /** The pinned cell as text, which is the same while the cell is. */
-  const pin_text = computed(() => {
-    const [pin, of] = [page_pin.value, reading.value];
-    const tap = pin && of ? of.taps.indexOf(pin.tap) : -1;
-    return pin && of && tap >= 0 && pin.position < of.n_tokens ? `${tap} ${pin.position}` : "";
+  const [page_text, page_pins] = [part("text"), part("pins")];
+  /** The pinned cells as text, which is the same while the cells are. */
+  const pins_text = computed(() => {
+    const of = reading.value;
+    const cells = page_pins.value.map(({ tap, position }) => ({ tap: of?.taps.indexOf(tap) ?? -1, position }));
+    return JSON.stringify(cells.filter(({ tap, position }) => tap >= 0 && position < (of?.n_tokens ?? 0)));
   });
+  const pins = computed(() => JSON.parse(pins_text.value) as Cell[]);
+  /** The cell that the pointer or a key last chose. */
+  const pointed = signal<PointedCell | null>(null);
 
   const n_layer = computed(() => Number(model.value?.model.n_layer ?? 1));
   const asked_text = computed(() => JSON.stringify(readOptions(switches.value, n_layer.value)));
@@ -71,6 +78,20 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   const n_vocab = computed(() => Number(model.value?.model.vocab_size ?? Infinity));
   /** Those of the ids that the model has. */
   const known = (ids: Iterable<number>) => [...ids].filter((id) => id < n_vocab.peek());
+
+  const cell = computed((): PointedCell | null => {
+    const [of, at] = [reading.value, pointed.value];
+    if (!of) return null;
+    const pin = pins.value.at(-1);
+    if (pin) return { ...pin, is_second: false };
+    const shown = at?.is_second ? compared.value?.second : of;
+    if (at && shown && at.tap < shown.taps.length && at.position < shown.n_tokens) return at;
+    return { tap: finalTap(of), position: spanOf(switches.value.span, of.n_tokens).end - 1, is_second: false };
+  });
+  const pinsTo = (cells: Cell[], is_step: boolean) => {
+    const of = reading.value;
+    if (of) change({ pins: cells.map(({ tap, position }) => ({ tap: of.taps[tap], position })) }, is_step);
+  };
 
   const change = (part: Partial<Chosen>, is_step = false) =>
     batch(() => {
@@ -108,11 +129,13 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
       return view.value.is_tracked === true && readings.some((of) => group.value.some((id) => !of.tracked[id]));
     }),
     comparison: compared,
-    /** The pinned cell; null where the reading has no such row or position. The address keeps it for another reading. */
-    pin: computed((): Cell | null => {
-      const [tap, position] = pin_text.value.split(" ").map(Number);
-      return pin_text.value === "" ? null : { tap, position };
-    }),
+    /** The pinned cells that the reading has, the oldest first. The address keeps the others for another reading. */
+    pins,
+    /**
+     * The selected cell, which picture, panel and trajectories speak of: the newest pin, else what was last pointed at,
+     * else the final row at the last position in the window.
+     */
+    cell,
     /** The reading, if it is one of the text that is there now. */
     reading_of_text: computed(() => (read_text.value === page_text.value ? reading.value : null)),
     /** The window of positions. */
@@ -126,9 +149,18 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     })),
 
     change,
-    setText: (text: string) => change({ text }, isAfterStep()),
+    /** What is typed is looked at where it ends. */
+    setText: (text: string) =>
+      batch(() => {
+        pointed.value = null;
+        change({ text }, isAfterStep());
+      }),
     /** Another text than the one that was looked at: nothing of it is pinned, and all of it is in the window. */
-    replaceText: (text: string) => change({ text, pin: null, switches: { ...page.value.switches, span: null } }),
+    replaceText: (text: string) =>
+      batch(() => {
+        pointed.value = null;
+        change({ text, pins: [], switches: { ...page.value.switches, span: null } });
+      }),
     setView: (to: View) => to !== view.value && change({ view: to }, true),
     setSwitches: (to: Switches) => change({ switches: to }),
     setTheme: (theme: ThemeChoice) => change({ theme }),
@@ -136,12 +168,21 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** A view of the atlas; null: the lens. */
     open: (atlas: string | null) => atlas !== page.value.atlas && change({ atlas }, true),
 
-    /** @param is_step whether the Back button takes it back; moving a pin by keys is none */
-    pinCell(cell: Cell | null, is_step = true) {
-      const of = reading.value;
-      if (cell === null && page.value.pin === null) return;
-      if (of) change({ pin: cell && { tap: of.taps[cell.tap], position: cell.position } }, is_step);
+    point: (to: PointedCell | null) => void (pointed.value = to),
+    /**
+     * Pins a cell, or unpins it if it is pinned.
+     * @param is_more beside those that are pinned, of which the oldest makes way
+     */
+    togglePin(at: Cell, is_more = false) {
+      const [now, others] = [pins.value, pins.value.filter((pin) => !isSameCell(pin, at))];
+      const is_pinned = others.length < now.length;
+      pinsTo(is_pinned ? others : [...(is_more ? others.slice(1 - MAX_PINS) : []), at], true);
     },
+    /** Makes a pin the newest one, which the panel speaks of. */
+    selectPin: (pin: Cell) => pinsTo([...pins.value.filter((each) => !isSameCell(each, pin)), pin], false),
+    /** Moves the newest pin; that is no step which the Back button takes back. */
+    movePin: (to: Cell) => pinsTo([...pins.value.slice(0, -1).filter((pin) => !isSameCell(pin, to)), to], false),
+    unpin: () => page.value.pins.length > 0 && change({ pins: [] }, true),
     follow(ids: number[]) {
       if (groups.value.some((each) => each.join() === ids.join())) return;
       change({ groups: [...groups.value, ids], tracked: groups.value.length }, true);
@@ -163,8 +204,9 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
         model.value = now;
         reading.value = comparison.value = null;
         if (isAfterStep()) steps.value++;
+        pointed.value = null;
         change({
-          pin: link?.pin ?? null,
+          pins: link?.pins ?? [],
           groups: link?.groups ?? [],
           tracked: link?.tracked ?? 0,
           atlas_options: link?.atlas_options ?? page.value.atlas_options,
@@ -183,6 +225,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** What another address says. It names only the first of many selected tokens. */
     restore: ({ model, file, channel, picked, ...chosen }: PageState) =>
       batch(() => {
+        pointed.value = null;
         page.value = possible(chosen);
         of_model.value = { model, file };
         selection.setChannel(channel);

@@ -10,3 +10,7 @@ export function seriesKey(css: string, shape: "line" | "dot" = "line") {
 
 export const chartLegend = (series: { css: string; name: string | Node }[]) =>
   element("ul", "series", ...series.map(({ css, name }) => element("li", "", seriesKey(css), name)));
+
+/** Which line is solid, dashed or dotted. */
+export const dashLegend = (names: string[]) =>
+  element("ul", "series", ...names.map((name, i) => element("li", `dash-${i}`, element("span", "dash-key"), name)));

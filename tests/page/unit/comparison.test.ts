@@ -14,7 +14,7 @@ import { linesIn, linesOf } from "../../../www/reading/cell-text.ts";
 import { pythonOf } from "../../../www/export/python.ts";
 import { NO_TOKEN } from "../../../www/reading/reading.ts";
 import { scaleOf } from "../../../www/reading/scales.ts";
-import { spokenCell } from "../../../www/lens/figure/readout.ts";
+import { spokenCell } from "../../../www/lens/figure/cell-facts.ts";
 import { comparisonJson, csvOf } from "../../../www/export/tables.ts";
 import { VIEWS, comparedValues, comparedView, numberIn, viewBeside, viewNamed } from "../../../www/reading/views.ts";
 import { madeUp } from "./readings.ts";

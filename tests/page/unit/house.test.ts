@@ -165,3 +165,10 @@ test("a package is named where it belongs", () => {
     }
   }
 });
+
+test("the page's markup uses every id once", () => {
+  const ids = Array.from(readFileSync("www/index.html", "utf8").matchAll(/ id="([^"]+)"/g), ([, id]) => id);
+  const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
+  assert.ok(ids.length > 100);
+  assert.deepEqual(twice, []);
+});

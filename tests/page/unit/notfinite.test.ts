@@ -8,7 +8,7 @@ import { keptOf } from "../../../www/reading/retention.ts";
 import { defaultIds, linesFrom, measured } from "../../../www/reading/trajectories.ts";
 import { topOfColumn } from "../../../www/reading/derived.ts";
 import { NO_TOKEN, agrees, candidates, guessIsRight, statAt, topToken } from "../../../www/reading/reading.ts";
-import { spokenCell } from "../../../www/lens/figure/readout.ts";
+import { spokenCell } from "../../../www/lens/figure/cell-facts.ts";
 import { csvOf, jsonOf } from "../../../www/export/tables.ts";
 import { viewNamed } from "../../../www/reading/views.ts";
 import { madeUp } from "./readings.ts";

@@ -1,6 +1,7 @@
 /** The page's pure modules: scales, layout, rows, filters, decisions, quantities, switches, addresses. */
 import assert from "node:assert/strict";
 import { test } from "vitest";
+import { findSplitCharacters } from "../../../www/reading/reading.ts";
 import { decisionsOf, histogramOf, lossByDepth } from "../../../www/reading/settling.ts";
 import { isWordLike, linesOf, printedPlace } from "../../../www/reading/cell-text.ts";
 import { cellAt, cellRect, layoutOf, maxScroll, scrollTo, visibleColumns } from "../../../www/lens/figure/layout.ts";
@@ -18,12 +19,14 @@ const TAPS = ["input", "h.0", "h.1", "h.2", "h.3"];
 const own = { limits: "own", from: null, to: null } as const;
 
 test("scales: natural limits, caps and percentiles, marked where they clip", () => {
-  const kl = scaleOf({ kind: "kl" }, Float32Array.of(0, 12, 55, NaN), own);
-  assert.equal(kl.place(30), 1);
-  assert.equal(kl.place(55), 1);
-  assert.equal(kl.place(15), 0.5);
-  assert.equal(kl.ticks.at(-1)?.label, "≥ 30");
-  assert.equal(scaleOf({ kind: "kl" }, Float32Array.of(0, 7), own).place(8), 1, "a round number, below the cap");
+  // One cell that is far from all others takes no colour from them.
+  const divergences = Float32Array.from({ length: 100 }, (_, i) => (i === 99 ? 55 : i / 50));
+  const kl = scaleOf({ kind: "kl" }, divergences, own);
+  assert.deepEqual([kl.place(2), kl.place(1), kl.place(55)], [1, 0.5, 1]);
+  assert.equal(kl.ticks.at(-1)?.label, "≥ 2");
+  const post = scaleOf({ kind: "kl" }, divergences, { ...own, limits: "post" });
+  assert.deepEqual([post.place(30), post.place(15)], [1, 0.5]);
+  assert.equal(post.ticks.at(-1)?.label, "≥ 30");
 
   const rank = scaleOf({ kind: "rank", cap: 1000 }, Float32Array.of(1, 4000), own);
   assert.deepEqual([1, 1000, 4000].map(rank.place), [0, 1, 1]);
@@ -222,7 +225,10 @@ test("an address brings back everything, also long texts and odd characters", as
       row_kind: "subblocks" as const,
       words_only: true,
     },
-    pin: { tap: "h.3.attn", position: 17 },
+    pins: [
+      { tap: "h.3.attn", position: 17 },
+      { tap: "h.0.attn_out", position: 3 },
+    ],
     groups: [[11, 13], [29]],
     tracked: 1,
     theme: "dark" as const,
@@ -242,7 +248,7 @@ test("an address brings back everything, also long texts and odd characters", as
     null,
     "a link that unfolds without end is not followed",
   );
-  assert.equal((await parseHash("#pin=9@<img>&window=9-2&step=-4&tokens=x_1.y")).pin, null);
+  assert.deepEqual((await parseHash("#pin=9@<img>&window=9-2&step=-4&tokens=x_1.y")).pins, []);
   const options = { "matrix.typed": "1".repeat(2000), "matrix.range": "1".repeat(2001) };
   const brief = await formatHash({ ...state, atlas_options: options });
   assert.ok(!brief.includes("matrix.range"));
@@ -253,4 +259,17 @@ test("an address brings back everything, also long texts and odd characters", as
   );
   const odd = await parseHash("#atlas=<b>&channel=-1&picked=3.x.5&pairs.x=1&nobody.x=2&pairs.<x>=3");
   assert.deepEqual([odd.atlas, odd.channel, odd.picked, odd.atlas_options], [null, null, [3, 5], { "pairs.x": "1" }]);
+});
+
+test("characters that are spread over tokens are found with their tokens, broken ones are not", () => {
+  const tokens = (...pieces: number[][]) => pieces.map((bytes) => ({ bytes: Uint8Array.from(bytes) }));
+  const [letter, face] = [[0x61], [0xf0, 0x9f, 0x98, 0x80]];
+  assert.deepEqual(findSplitCharacters(tokens(letter, face, letter)), []);
+  assert.deepEqual(findSplitCharacters(tokens(letter, [0x20, 0xf0, 0x9f], [0x98], [0x80], letter)), [
+    { from: 1, to: 4, text: "😀" },
+  ]);
+  // Two characters that share a token are one group.
+  assert.deepEqual(findSplitCharacters(tokens([0xc3], [0xa9, 0xc3], [0xa8])), [{ from: 0, to: 3, text: "éè" }]);
+  assert.deepEqual(findSplitCharacters(tokens([0x80], [0x80])), []);
+  assert.deepEqual(findSplitCharacters(tokens([0xf0, 0x9f])), []);
 });

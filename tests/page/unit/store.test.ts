@@ -72,19 +72,20 @@ function fakeBar(hash = "") {
 
 test("what follows from a choice: the token of a tracked view, the pinned cell, the engine's options", async () => {
   const store = await begin("#pin=2@h.0&view=tracked_rank");
-  assert.equal(store.pin.value, null, "without a reading no cell is pinned");
+  assert.deepEqual(store.pins.value, [], "without a reading no cell is pinned");
+  assert.equal(store.cell.value, null);
   assert.deepEqual(store.track.value, []);
   store.setReading(reading());
-  assert.deepEqual(store.pin.value, { tap: 1, position: 2 });
+  assert.deepEqual(store.pins.value, [{ tap: 1, position: 2 }]);
   assert.deepEqual(store.group.value, [3], "what the final row puts first at the end");
   assert.equal(store.is_track_missing.value, true);
   store.follow([7, 5]);
   assert.deepEqual(store.group.value, [7, 5]);
   store.setReading(reading(2));
-  assert.equal(store.pin.value, null, "this text has no such position");
-  assert.deepEqual(store.page.value.pin, { tap: "h.0", position: 2 }, "and the address still names it");
+  assert.deepEqual(store.pins.value, [], "this text has no such position");
+  assert.deepEqual(store.page.value.pins, [{ tap: "h.0", position: 2 }], "and the address still names it");
   store.setReading(reading());
-  assert.deepEqual(store.pin.value, { tap: 1, position: 2 });
+  assert.deepEqual(store.pins.value, [{ tap: 1, position: 2 }]);
 
   const seen: object[] = [];
   effect(() => void seen.push(store.asked.value));
@@ -121,20 +122,56 @@ test("drawing writes nothing: what an effect sees is consistent, and a change is
   effect(
     () =>
       void seen.push([
-        store.pin.value?.position ?? null,
+        store.pins.value[0]?.position ?? null,
         store.page.value.text.length > 0,
         store.reading.value?.n_tokens,
       ]),
   );
   store.replaceText("another text");
   store.setReading(reading(2));
-  store.pinCell({ tap: 0, position: 1 });
+  store.togglePin({ tap: 0, position: 1 });
   assert.deepEqual(seen, [
     [1, true, 4],
     [null, true, 4],
     [null, true, 2],
     [1, true, 2],
   ]);
+});
+
+test("the selected cell: the end of the window, what is pointed at, the newest pin", async () => {
+  const store = await begin("");
+  store.setReading(reading());
+  const [last, deepest] = [reading().n_tokens - 1, reading().taps.length - 1];
+  assert.deepEqual(store.cell.value, { tap: deepest, position: last, is_second: false });
+  store.setSwitches({ ...store.switches.value, span: { start: 0, end: 2 } });
+  assert.equal(store.cell.value?.position, 1);
+  store.point({ tap: 0, position: 0, is_second: false });
+  assert.deepEqual(store.cell.value, { tap: 0, position: 0, is_second: false });
+
+  // Beside other pins; the newest is the one that is spoken of, and the oldest makes way.
+  const places = () => store.pins.value.map(({ position }) => position);
+  store.togglePin({ tap: 1, position: 0 });
+  store.togglePin({ tap: 1, position: 1 }, true);
+  assert.deepEqual([places(), store.cell.value?.position], [[0, 1], 1]);
+  store.selectPin({ tap: 1, position: 0 });
+  assert.deepEqual(places(), [1, 0]);
+  store.togglePin({ tap: 1, position: 2 }, true);
+  store.togglePin({ tap: 0, position: 2 }, true);
+  assert.deepEqual(places(), [0, 2, 2]);
+  store.togglePin({ tap: 1, position: 0 }, true);
+  assert.deepEqual(places(), [2, 2]);
+  // One by itself is instead of them.
+  store.togglePin({ tap: 0, position: 1 });
+  assert.deepEqual(places(), [1]);
+  store.togglePin({ tap: 0, position: 1 });
+  assert.deepEqual(places(), []);
+  const steps = store.steps.value;
+  store.unpin();
+  assert.equal(store.steps.value, steps, "nothing was pinned");
+
+  // What is typed is looked at where it ends.
+  store.setText("another");
+  assert.equal(store.cell.value?.position, 1);
 });
 
 test("another model: tokens that it does not have are not selected, what was chosen in the old one goes", async () => {
@@ -146,12 +183,12 @@ test("another model: tokens that it does not have are not selected, what was cho
   assert.deepEqual(
     [
       store.reading.value,
-      store.page.value.pin,
+      store.page.value.pins,
       store.groups.value,
       store.selection.chosen_channel,
       store.selection.tokens.size,
     ],
-    [null, null, [], null, 0],
+    [null, [], [], null, 0],
   );
   store.replaceModel(model(2), await parseHash("#picked=4.50&channel=1&tokens=2&pin=0@h.1"));
   assert.deepEqual([[...store.selection.tokens], store.selection.chosen_channel, store.groups.value], [[4], 1, [[2]]]);
@@ -170,7 +207,7 @@ test("the address: many changes are one write, typing replaces, a step is pushed
   await frame();
   assert.equal(writes.join(), "replace #theme=dark&text=The+old");
   store.setReading(reading());
-  store.pinCell({ tap: 1, position: 2 });
+  store.togglePin({ tap: 1, position: 2 });
   await frame();
   store.follow([5]);
   await frame();
@@ -186,7 +223,7 @@ test("the address: many changes are one write, typing replaces, a step is pushed
     store.page.peek().atlas,
     store.view.peek().name,
     store.groups.peek().length,
-    store.page.peek().pin?.position ?? null,
+    store.page.peek().pins[0]?.position ?? null,
   ];
   assert.deepEqual(at(), ["gains", "rank", 1, 2]);
   const back = [];
@@ -206,7 +243,7 @@ test("the address: many changes are one write, typing replaces, a step is pushed
   assert.deepEqual(at(), [null, "logit", 1, 2]);
   assert.deepEqual(followed, Array(5).fill([]));
   // A pin that keys move is one step with the pin itself.
-  store.pinCell({ tap: 1, position: 3 }, false);
+  store.movePin({ tap: 1, position: 3 });
   await frame();
   assert.ok(writes.at(-1)?.startsWith("replace") && writes.at(-1)?.includes("pin=3%40h.0"));
 });

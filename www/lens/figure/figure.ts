@@ -1,4 +1,4 @@
-/** The figure as a whole: from a reading and the page's state to picture, overview, legend and strip. */
+/** The figure as a whole: from a reading and the page's state to picture, overview and legend. */
 import { byId } from "../../ui/dom.ts";
 import { counted } from "../../lib/format.ts";
 import { showLegend } from "./legend.ts";
@@ -9,7 +9,7 @@ import { createHeatmap } from "./heatmap.ts";
 import { tokenById } from "../../reading/reading.ts";
 import { rowsOf, scaledValues } from "../../reading/visible-rows.ts";
 import { areLimits, scaleOf } from "../../reading/scales.ts";
-import { createReadout, spokenCell } from "./readout.ts";
+import { spokenCell } from "./cell-facts.ts";
 import { spanOf } from "../../state/options.ts";
 import { createTable } from "./data-table.ts";
 import { VIEWS, comparedValues, comparedView, viewNamed } from "../../reading/views.ts";
@@ -19,6 +19,7 @@ import type { Comparison } from "../../reading/comparison.ts";
 import type { Cell, PlainReading } from "../../reading/reading.ts";
 import type { Shown } from "./frame.ts";
 import type { PageState } from "../../state/page-state.ts";
+import type { PointedCell } from "../../state/store.ts";
 
 /** Values of the rows and positions in the picture, but for the row `input`. */
 function valuesInSight(
@@ -35,10 +36,7 @@ function valuesInSight(
   );
 }
 
-/**
- * The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. The
- * views of KL always share, so that they can be compared.
- */
+/** The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. */
 export function limitingValues(
   reading: PlainReading,
   comparison: Comparison | null,
@@ -49,7 +47,7 @@ export function limitingValues(
   span: { start: number; end: number },
 ) {
   const valuesOf = (of: View) => (comparison ? comparedValues(of, comparison, group) : of.values(reading, group));
-  const is_shared = limits === "shared" || (view.kind === "kl" && limits === "own" && !comparison);
+  const is_shared = limits === "shared";
   // Changes have a kind of their own for each quantity, divergences between two texts one for all.
   if (is_shared && (!comparison || view.between)) {
     const alike = VIEWS.filter(({ kind, between }) => kind === view.kind && !between === !view.between);
@@ -103,26 +101,24 @@ export function shownOf(
 export type Look = Pick<PageState, "view" | "switches" | "theme" | "compare" | "picked">;
 
 export function createFigure(on: {
-  /** a person pins a cell, or unpins it */
-  pin: (cell: Cell | null, is_step: boolean) => void;
+  /** a person points at a cell, or moves there by keys */
+  point: (cell: PointedCell, by_key: boolean) => void;
+  /** a person pins a cell or unpins it, beside other pins or instead of them */
+  pin: (cell: Cell, is_more: boolean) => void;
+  unpin: () => void;
   /** a person chooses a window of positions */
   span: (span: { start: number; end: number } | null) => void;
 }) {
   const table = createTable();
-  const fillStrip = createReadout(byId("strip"));
   const canvas = byId<HTMLCanvasElement>("heatmap");
-  let switches: PageState["switches"] | null = null;
-  const say = (shown: Shown | null, cell: Cell, pinned: boolean, by_key: boolean, is_second = false) => {
-    if (!shown) return;
-    fillStrip(shown, cell, pinned, is_second);
-    if (by_key) byId("spoken").textContent = (is_second ? "second text, " : "") + spokenCell(shown, cell, pinned);
-  };
   const picture = createHeatmap(
     { canvas, scroller: byId("scroller"), track: byId("track") },
     {
-      select: ({ cell, pinned, by_key }) => say(picture.shown(), cell, pinned, by_key),
+      point: (cell, by_key) => on.point({ ...cell, is_second: false }, by_key),
       pin: on.pin,
+      unpin: on.unpin,
       resize: showOverview,
+      scroll: () => overview.mark(picture.visible()),
     },
   );
   const overview = createOverview(
@@ -130,30 +126,37 @@ export function createFigure(on: {
       root: byId("overview"),
       canvas: byId<HTMLCanvasElement>("overview-canvas"),
       svg: byId("overview-brush") as unknown as SVGSVGElement,
+      view: byId("overview-view"),
     },
-    on.span,
+    { span: on.span, seek: (position) => picture.seek(position) },
   );
 
-  const second_canvas = byId<HTMLCanvasElement>("heatmap-second");
   const beside = createHeatmap(
-    { canvas: second_canvas, scroller: byId("scroller-second"), track: byId("track-second") },
     {
-      // It draws itself before anybody points at it; only then does it fill the strip.
-      select: ({ cell, pinned, by_key }) => {
-        if (second_canvas.matches(":hover") || document.activeElement === second_canvas)
-          say(beside.shown(), cell, pinned, by_key, true);
-      },
+      canvas: byId<HTMLCanvasElement>("heatmap-second"),
+      scroller: byId("scroller-second"),
+      track: byId("track-second"),
+    },
+    {
+      point: (cell, by_key) => on.point({ ...cell, is_second: true }, by_key),
       // The address has no pin of the second text.
-      pin: (cell) => beside.pin(cell),
+      pin: () => {},
+      unpin: () => {},
     },
   );
 
   function showOverview() {
     const shown = picture.shown();
-    if (!shown || !switches) return;
-    const { span, reading } = shown;
-    overview.show(shown, switches.span, picture.scrolls() || span.end - span.start < reading.n_tokens);
+    if (!shown) return;
+    const { span, reading, transposed } = shown;
+    const is_whole = span.end - span.start === reading.n_tokens;
+    overview.hide(is_whole && !picture.scrolls());
+    overview.show(shown, transposed ? 0 : picture.gutter());
+    overview.mark(picture.visible());
   }
+
+  /** The picture that a cell is in. */
+  const pictureOf = (cell: PointedCell) => (cell.is_second ? beside : picture).shown();
 
   return {
     picture,
@@ -162,8 +165,7 @@ export function createFigure(on: {
      * @param comparison with the second text
      * @param group the tracked token
      */
-    draw(reading: PlainReading, comparison: Comparison | null, group: number[], look: Look, follow_end: boolean) {
-      ({ switches } = look);
+    draw(reading: PlainReading, comparison: Comparison | null, group: number[], look: Look) {
       // What is between two texts needs both: until they are read, the first view is drawn.
       const is_early = look.view.between !== undefined && !comparison;
       const state = is_early ? { ...look, view: viewNamed(null) } : look;
@@ -175,18 +177,16 @@ export function createFigure(on: {
       byId("explain").textContent = is_early
         ? `${look.view.explain} Both texts are needed; until they are read, this is the ${state.view.quantity}.`
         : shown.view.explain;
+      byId("explain").title = byId("explain").textContent;
       // One scale for both, so that the same colour is the same number.
       if (is_beside)
-        beside.show(
-          {
-            ...shownOf(comparison.second, { ...state, switches: { ...state.switches, span: null } }, group),
-            scale: shown.scale,
-          },
-          false,
-        );
+        beside.show({
+          ...shownOf(comparison.second, { ...state, switches: { ...state.switches, span: null } }, group),
+          scale: shown.scale,
+        });
       else beside.clear();
       const { view, scale, rows, span } = shown;
-      picture.show(shown, follow_end);
+      picture.show(shown);
       showOverview();
       showLegend(shown);
       table.show(shown);
@@ -209,7 +209,21 @@ export function createFigure(on: {
     },
 
     beside,
-    pin: (cell: Cell | null) => picture.pin(cell),
+    /**
+     * Marks the selected cell and the pins.
+     * @param reveals whether the selected cell is scrolled to, if it is another one
+     */
+    mark(cell: PointedCell | null, pins: Cell[], reveals: boolean) {
+      picture.mark(cell?.is_second ? null : cell, pins, reveals);
+      beside.mark(cell?.is_second ? cell : null, [], reveals);
+    },
+    pictureOf,
+    /** For screen readers. */
+    say(cell: PointedCell, is_pinned: boolean) {
+      const shown = pictureOf(cell);
+      if (shown)
+        byId("spoken").textContent = (cell.is_second ? "second text, " : "") + spokenCell(shown, cell, is_pinned);
+    },
     release: () => picture.release(),
     /** Takes the picture away, with what says the same in words. */
     clear() {

@@ -6,6 +6,7 @@ import { strength } from "../../reading/views.ts";
 import type { Layout } from "./layout.ts";
 import type { Frame } from "./scene.ts";
 import type { Palette } from "../../graphics/marks.ts";
+import { splitCharacters } from "../../reading/reading.ts";
 import type { Cell, PlainReading } from "../../reading/reading.ts";
 import type { Comparison } from "../../reading/comparison.ts";
 import type { View } from "../../reading/views.ts";
@@ -38,7 +39,7 @@ const heightRows = ({ reading, rows }: Shown) =>
   rows.length + (reading.taps[0] === "input" && !rows.includes(0) ? 1 : 0);
 
 /** The frame of a picture at one scroll position; all it takes is in `shown`. */
-export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: Cell | null, pinned: boolean): Frame {
+export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: Cell | null, pins: Cell[]): Frame {
   const { reading, comparison, view, values, scale, rows, span, printing, theme, palette } = shown;
   const value = ({ tap, position }: Cell) => values[tap * reading.n_tokens + position];
   // An absent rank is 0, any other absent number is not finite.
@@ -53,7 +54,7 @@ export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: 
     palette,
     scroll,
     selected,
-    pinned,
+    pins,
     value,
     start: span.start,
     picked: shown.picked ?? new Set(),
@@ -64,7 +65,10 @@ export function frameOf(shown: Shown, layout: Layout, scroll: number, selected: 
   };
 }
 
-/** The layout of a picture in a frame of this width. */
+const longestToken = ({ tokens }: PlainReading) =>
+  tokens.reduce((longest, { shown }) => Math.max(longest, shown.length), 0);
+
+/** The layout of a picture in a frame of this size. */
 export const layoutFor = (shown: Shown, width: number, height: number) =>
   layoutOf({
     width,
@@ -74,6 +78,8 @@ export const layoutFor = (shown: Shown, width: number, height: number) =>
     n_taps: heightRows(shown),
     font: shown.font,
     lines: linesIn(shown.printing, shown.comparison !== null),
+    label_chars: longestToken(shown.reading),
+    has_braces: splitCharacters(shown.reading).length > 0,
     tap_chars: Math.max(...shown.reading.taps.map((tap) => tap.length)),
     transposed: shown.transposed,
   });

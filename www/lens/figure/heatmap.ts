@@ -1,9 +1,9 @@
 /** The heatmap as a thing on the page: its size, its scrolling, the selected cell, pointer and keys. */
 import { frameOf, layoutFor } from "./frame.ts";
-import { cellAt, cellRect, lastWholeColumn, maxScroll, scrollTo, wholeColumns } from "./layout.ts";
+import { cellAt, cellRect, maxScroll, scrollTo, wholeColumns } from "./layout.ts";
 import { paint } from "../../graphics/canvas.ts";
-import { agrees, finalTap } from "../../reading/reading.ts";
-import { cellCount, sceneOf } from "./scene.ts";
+import { isSameCell } from "../../reading/reading.ts";
+import { cellCount, isOutlined, sceneOf } from "./scene.ts";
 import type { Layout } from "./layout.ts";
 import type { Cell } from "../../reading/reading.ts";
 import type { Shown } from "./frame.ts";
@@ -12,6 +12,12 @@ export type Picture = ReturnType<typeof createHeatmap>;
 
 /** The share of the window's height that a transposed picture may take. */
 const TRANSPOSED_SHARE = 0.62;
+
+/** What of the card stands below the picture and is to be in sight with it. */
+const BELOW = 44;
+
+/** None is selected. */
+const NO_CELL: Cell = { tap: -1, position: -1 };
 
 const MOVES = {
   ArrowLeft: [0, -1],
@@ -25,26 +31,28 @@ const MOVES = {
 export function createHeatmap(
   { canvas, scroller, track }: { canvas: HTMLCanvasElement; scroller: HTMLElement; track: HTMLElement },
   on: {
-    /** the selected cell is another one, or is drawn anew: what is said of it follows */
-    select: (selection: { cell: Cell; pinned: boolean; by_key: boolean }) => void;
-    /** a person pins a cell, or unpins it; moving a pin by keys is no step that can be gone back */
-    pin: (cell: Cell | null, is_step: boolean) => void;
+    /** a person points at a cell, or moves there by keys */
+    point: (cell: Cell, by_key: boolean) => void;
+    /** a person pins a cell or unpins it, beside other pins or instead of them */
+    pin: (cell: Cell, is_more: boolean) => void;
+    unpin: () => void;
     resize?: () => void;
+    scroll?: () => void;
   },
 ) {
   const ctx = canvas.getContext("2d") as CanvasRenderingContext2D;
   let shown: Shown | null = null;
   let layout: Layout;
-  let selected: Cell = { tap: 0, position: 0 };
-  let pinned = false;
-  /** The selection stays at the end of the text until a person chooses a cell. */
-  let chosen = false;
+  let selected = NO_CELL;
+  /** The selected cell that was last brought into view. */
+  let revealed = NO_CELL;
+  let pins: Cell[] = [];
   let frame_asked = false;
   /** For tests: cells in the last frame, frames so far. */
   let drawn = { cells: 0, frames: 0 };
 
   const scroll = () => Math.min(layout.transposed ? scroller.scrollTop : scroller.scrollLeft, maxScroll(layout));
-  const frame = () => frameOf(shown as Shown, layout, scroll(), selected, pinned);
+  const frame = () => frameOf(shown as Shown, layout, scroll(), selected, pins);
 
   function scrollToPixel(to: number) {
     if (layout.transposed) scroller.scrollTop = to;
@@ -71,7 +79,9 @@ export function createHeatmap(
 
   function measure() {
     if (!shown || scroller.clientWidth === 0) return;
-    layout = layoutFor(shown, scroller.clientWidth, Math.round(innerHeight * TRANSPOSED_SHARE));
+    const top = scroller.getBoundingClientRect().top + scrollY;
+    const height = shown.transposed ? Math.round(innerHeight * TRANSPOSED_SHARE) : innerHeight - top - BELOW;
+    layout = layoutFor(shown, scroller.clientWidth, height);
     canvas.style.width = `${layout.width}px`;
     canvas.style.height = `${layout.height}px`;
     scroller.classList.toggle("transposed", layout.transposed);
@@ -80,11 +90,14 @@ export function createHeatmap(
     track.style.height = layout.transposed ? `${Math.max(layout.content, layout.height)}px` : "";
   }
 
-  function select(cell: Cell, by_key: boolean = false) {
-    selected = cell;
+  /** Before it is told, so that the cell that a person chose is not scrolled to. */
+  function point(cell: Cell, by_key = false) {
+    selected = revealed = cell;
     askFrame();
-    on.select({ cell, pinned, by_key });
+    on.point(cell, by_key);
   }
+
+  const isMore = (event: MouseEvent | KeyboardEvent) => event.shiftKey || event.ctrlKey || event.metaKey;
 
   function cellUnder(event: MouseEvent): Cell | null {
     if (!shown) return null;
@@ -92,47 +105,41 @@ export function createHeatmap(
     return found && { tap: shown.rows[found.row], position: shown.span.start + found.column };
   }
 
-  const same = (a: Cell, b: Cell) => a.tap === b.tap && a.position === b.position;
-
   canvas.addEventListener("pointermove", (event) => {
     const cell = cellUnder(event);
     canvas.classList.toggle("over-cell", cell !== null);
-    if (!cell || pinned || same(cell, selected) || event.pointerType === "touch") return;
-    chosen = true;
-    select(cell);
+    if (!cell || pins.length > 0 || isSameCell(cell, selected) || event.pointerType === "touch") return;
+    point(cell);
   });
 
   canvas.addEventListener("click", (event) => {
     const cell = cellUnder(event);
     if (!cell) return;
-    chosen = true;
-    const is_unpinned = pinned && same(cell, selected);
-    selected = cell;
-    on.pin(is_unpinned ? null : cell, true);
+    // Unpinned, it stays selected until the pointer moves on.
+    point(cell);
+    on.pin(cell, isMore(event));
   });
 
-  canvas.addEventListener("focus", () => {
-    if (shown) scrollToPixel(scrollTo(layout, selected.position - shown.span.start, scroll()));
-  });
+  // A pointer that gives it the focus stays where it is.
+  canvas.addEventListener("focus", () => canvas.matches(":focus-visible") && reveal());
 
   canvas.addEventListener("keydown", (event) => {
-    if (!shown || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (!shown || event.altKey) return;
+    const is_enter = event.key === "Enter" || event.key === " ";
+    if (!is_enter && isMore(event)) return;
     const page = event.key === "PageUp" ? -1 : event.key === "PageDown" ? 1 : 0;
     const move = page !== 0 ? [0, page * wholeColumns(layout)] : MOVES[event.key];
     if (move) {
       const { rows, span } = shown;
       const is_sideways = layout.transposed && event.key.startsWith("Arrow");
       const [down, along] = is_sideways ? [move[1], move[0]] : move;
-      const row = Math.min(rows.length - 1, Math.max(0, rows.indexOf(selected.tap) + down));
+      const row = Math.min(rows.length - 1, Math.max(0, rows.indexOf(nearestRow(rows)) + down));
       const position = Math.min(span.end - 1, Math.max(span.start, selected.position + along));
-      chosen = true;
       scrollToPixel(scrollTo(layout, position - span.start, scroll()));
-      const cell = { tap: rows[row], position };
-      if (pinned) on.pin(cell, false);
-      select(cell, true);
-    } else if (event.key === "Enter" || event.key === " ") {
-      on.pin(pinned ? null : selected, true);
-      select(selected, true);
+      point({ tap: rows[row], position }, true);
+    } else if (is_enter && selected.tap >= 0) {
+      on.pin(selected, isMore(event));
+      point(selected, true);
     } else {
       return;
     }
@@ -141,69 +148,76 @@ export function createHeatmap(
 
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || !shown || document.querySelector("dialog[open], :popover-open")) return;
-    on.pin(null, true);
-    select(selected, true);
+    on.unpin();
   });
 
-  scroller.addEventListener("scroll", askFrame, { passive: true });
-  new ResizeObserver(() => {
+  scroller.addEventListener(
+    "scroll",
+    () => {
+      askFrame();
+      on.scroll?.();
+    },
+    { passive: true },
+  );
+  function refit() {
+    const { start, end } = visible() ?? { start: 0, end: Infinity };
+    const is_in_sight = selected.position >= start && selected.position < end;
     measure();
+    // What was in sight stays there.
+    if (is_in_sight) reveal();
     // At once: waiting for the next frame would show the old picture stretched.
     draw();
     on.resize?.();
-  }).observe(scroller);
+  }
+  new ResizeObserver(refit).observe(scroller);
+  addEventListener("resize", refit);
+
+  /** The row of the selected cell, or the nearest one that the picture has. */
+  const nearestRow = (rows: number[]) =>
+    rows.reduce((best, tap) => (Math.abs(tap - selected.tap) < Math.abs(best - selected.tap) ? tap : best), rows[0]);
+
+  function reveal() {
+    const column = shown ? selected.position - shown.span.start : -1;
+    revealed = selected;
+    if (shown && layout && column >= 0 && column < shown.span.end - shown.span.start)
+      scrollToPixel(scrollTo(layout, column, scroll()));
+  }
+
+  /** The positions that are wholly in sight, [start, end); null if that is the whole window. */
+  function visible() {
+    if (!shown || !layout || maxScroll(layout) === 0) return null;
+    const start = shown.span.start + Math.ceil(scroll() / layout.pitch - 0.05);
+    return { start, end: Math.min(shown.span.end, start + wholeColumns(layout)) };
+  }
 
   return {
-    /** @param follow_end scroll to the last position, for text that grows at its end */
-    show(what: Shown, follow_end: boolean) {
+    show(what: Shown) {
       shown = what;
-      const { rows, span, reading } = what;
       measure();
-      if (!layout) return;
-      const last = { tap: finalTap(reading), position: span.end - 1 };
-      // Until a person chooses a cell: the end of a text that grows there, else the last column in view.
-      if (!chosen)
-        selected = follow_end
-          ? last
-          : { ...last, position: Math.min(last.position, span.start + lastWholeColumn(layout, scroll())) };
-      if (follow_end) scrollToPixel(maxScroll(layout));
-      // The nearest row and position that this picture has.
-      const nearest = rows.reduce(
-        (best, tap) => (Math.abs(tap - selected.tap) < Math.abs(best - selected.tap) ? tap : best),
-        rows[0],
-      );
-      select({ tap: nearest, position: Math.min(last.position, Math.max(span.start, selected.position)) });
       draw();
     },
 
-    /** The cell that is pinned; one that this picture does not have is not shown as pinned. */
-    pin(cell: Cell | null) {
-      const is_here =
-        cell !== null &&
-        shown !== null &&
-        shown.rows.includes(cell.tap) &&
-        cell.position >= shown.span.start &&
-        cell.position < shown.span.end;
-      pinned = is_here;
+    /**
+     * Marks the selected cell and the pinned ones.
+     * @param reveals whether it is scrolled to, if it is another one; what a person points at stays where it is
+     */
+    mark(cell: Cell | null, pinned: Cell[], reveals: boolean) {
+      [selected, pins] = [cell ?? NO_CELL, pinned];
       if (!shown || !layout) return;
-      if (is_here) {
-        chosen = true;
-        // What a person points at, and what was pinned before, stays where it is.
-        if (!same(cell, selected)) scrollToPixel(scrollTo(layout, cell.position - shown.span.start, scroll()));
-      }
-      select(is_here ? cell : selected);
+      if (reveals && !isSameCell(selected, revealed)) reveal();
+      askFrame();
     },
 
-    /** Starts clean for another text: nothing pinned, nothing chosen, scrolled to its beginning. */
+    /** Starts clean for another text, at its beginning. */
     release() {
-      pinned = chosen = false;
+      [selected, revealed, pins] = [NO_CELL, NO_CELL, []];
       scroller.scrollLeft = scroller.scrollTop = 0;
     },
 
     /** Forgets the reading: nothing can be pointed at until the next one. */
     clear() {
       shown = null;
-      pinned = chosen = false;
+      [selected, revealed, pins] = [NO_CELL, NO_CELL, []];
     },
 
     reading: () => shown?.reading ?? null,
@@ -211,6 +225,15 @@ export function createHeatmap(
     drawn: () => drawn,
     /** Whether not all positions fit. */
     scrolls: () => layout !== undefined && maxScroll(layout) > 0,
+    /** Where the first column begins. */
+    gutter: () => layout.gutter,
+    visible,
+    /** Scrolls so that a position stands in the middle. */
+    seek(position: number) {
+      if (!shown || !layout) return;
+      const middle = (layout.end - layout.lead - layout.pitch) / 2;
+      scrollToPixel((position - shown.span.start) * layout.pitch - middle);
+    },
 
     /** Where a cell is painted, in CSS pixels from the canvas's top left; null for one that is not in the picture. */
     cellRect: (tap: number, position: number) =>
@@ -225,6 +248,6 @@ export function createHeatmap(
     cellInk: (tap: number, position: number) => frame().swatch({ tap, position }).ink,
 
     /** Whether a cell is outlined. */
-    outlined: (tap: number, position: number) => shown !== null && agrees(shown.reading, { tap, position }),
+    outlined: (tap: number, position: number) => shown !== null && isOutlined(shown.reading, { tap, position }),
   };
 }

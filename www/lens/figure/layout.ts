@@ -4,9 +4,14 @@
  * is as long as its frame; positions further along are reached by `scroll`.
  */
 
-const MIN_CELL = 56;
+const MIN_CELL = 42;
 const MAX_CELL = 92;
 const LABEL_CHARS = 11;
+/** Labels of short tokens keep this room, so that the picture does not move with every longer one. */
+const SHORT_LABEL_CHARS = 8;
+const BRACE = 20;
+const MIN_ROW = 24;
+const MAX_ROW = 40;
 const SLANT = Math.SQRT1_2;
 const STRIP = 26;
 
@@ -43,6 +48,8 @@ export interface Layout {
   label_length: number;
   /** thickness of the decision strip */
   strip: number;
+  /** thickness of the brackets over the parts of characters */
+  brace: number;
 }
 
 export type Rect = { x: number; y: number; width: number; height: number };
@@ -58,15 +65,17 @@ export function layoutOf({
   font = 1,
   lines = 1,
   tap_chars = 5,
+  label_chars = LABEL_CHARS,
+  has_braces = false,
   transposed = false,
 }: {
   /** of the frame */
   width: number;
-  /** that a transposed picture may take */
+  /** that the picture may take, if its cells can be read then */
   height: number;
   n_columns: number;
   n_rows: number;
-  /** fixes the height, so that hiding a row between views makes the others taller instead of moving what is below */
+  /** fixes the height together with `height`, so that hiding a row between views makes the others taller instead of moving what is below */
   n_taps: number;
   /** 1 is the usual size of type */
   font?: number;
@@ -74,20 +83,26 @@ export function layoutOf({
   lines?: 1 | 2;
   /** the longest name of a row */
   tap_chars?: number;
+  /** of the longest token */
+  label_chars?: number;
+  /** whether there are tokens that are only parts of a character */
+  has_braces?: boolean;
   transposed?: boolean;
 }): Layout {
   const narrow = width < 560;
   const label_font = Math.round((narrow ? 12 : 13) * font);
-  const label_length = LABEL_CHARS * label_font * 0.61;
+  // A margin for the sign of a right guess.
+  const label_length = clamp(label_chars + 2, SHORT_LABEL_CHARS, LABEL_CHARS) * label_font * 0.61;
+  const brace = has_braces ? BRACE : 0;
   const slanted = Math.ceil(label_length * SLANT);
   const tap_width = Math.ceil(tap_chars * 7.3);
-  const shared = { transposed, n_rows, n_columns, label_font, label_length, strip: STRIP };
+  const shared = { transposed, n_rows, n_columns, label_font, label_length, strip: STRIP, brace };
   const cellFont = (cell_width: number) =>
     Math.round((cell_width >= 72 * font ? 13 : cell_width >= 54 * font ? 12 : 11) * font);
 
   if (transposed) {
-    const gutter = Math.ceil(label_length) + 14;
-    const right = STRIP + gutter;
+    const gutter = brace + Math.ceil(label_length) + 14;
+    const right = STRIP + Math.ceil(label_length) + 14;
     const cell_width = clamp(
       Math.floor((width - gutter - right) / n_rows),
       Math.ceil(50 * font),
@@ -116,16 +131,19 @@ export function layoutOf({
     };
   }
 
-  const gutter = Math.max(narrow ? 44 : 78, tap_width + (narrow ? 12 : 42));
-  const min_cell = Math.ceil((narrow ? 44 : MIN_CELL) * font);
+  const gutter = Math.max(narrow ? 44 : 62, tap_width + 14);
+  const min_cell = Math.ceil(MIN_CELL * font);
   // The last column has no true next token, so only the label before it can stick out on the right.
   const rightOf = (cell_width: number) => Math.max(4, slanted + 6 - Math.round(cell_width * 1.5));
   let cell_width = clamp(Math.floor((width - gutter) / n_columns), min_cell, Math.ceil(MAX_CELL * font));
   // A picture that nearly fits is made to: an edge fades only where something is behind it.
   while (cell_width > min_cell && gutter + n_columns * cell_width + rightOf(cell_width) > width) cell_width--;
-  const base_height =
-    Math.round(clamp(Math.round(cell_width * 0.56), 27 * font, 40 * font)) + (lines === 2 ? Math.round(11 * font) : 0);
-  const grid_top = slanted + 18 + STRIP;
+  const grid_top = slanted + 14 + STRIP;
+  const below = brace + slanted + 14;
+  const second_line = lines === 2 ? 11 : 0;
+  const base_height = Math.floor(
+    clamp((height - grid_top - below) / n_taps, (MIN_ROW + second_line) * font, (MAX_ROW + second_line) * font),
+  );
   const cell_height = Math.floor((n_taps * base_height) / n_rows);
   const grid_bottom = grid_top + n_taps * base_height;
   return {
@@ -137,7 +155,7 @@ export function layoutOf({
     grid_right: width,
     cell_width,
     cell_height,
-    height: grid_bottom + slanted + 14,
+    height: grid_bottom + below,
     content: gutter + n_columns * cell_width + rightOf(cell_width),
     lead: gutter,
     end: width,
@@ -188,10 +206,6 @@ export function cellAt(
 
 /** How many columns are wholly in view. */
 export const wholeColumns = ({ lead, end, pitch }: Layout) => Math.max(1, Math.floor((end - lead) / pitch));
-
-/** The last column that is wholly in view. */
-export const lastWholeColumn = ({ lead, end, pitch, n_columns }: Layout, scroll: number) =>
-  clamp(Math.floor((scroll + end - lead) / pitch) - 1, 0, n_columns - 1);
 
 /**
  * The scroll position nearest to `scroll` at which a column is wholly in view; the first and the last

@@ -5,13 +5,14 @@
 import { decisionsOf } from "../../reading/settling.ts";
 import { linesOf } from "../../reading/cell-text.ts";
 import { cellRect, maxScroll, visibleColumns } from "./layout.ts";
-import { agrees, finalTap, guessIsRight, nextToken, topId } from "../../reading/reading.ts";
+import { agrees, finalTap, guessIsRight, nextToken, splitCharacters, topId } from "../../reading/reading.ts";
 import type { Layout } from "./layout.ts";
 import type { Cell, PlainReading } from "../../reading/reading.ts";
 import type { Comparison } from "../../reading/comparison.ts";
 import type { Swatch } from "../../graphics/colormaps.ts";
 import type { Printing } from "../../reading/cell-text.ts";
 import type { Kind } from "../../reading/scales.ts";
+import { DASHES } from "../../graphics/series.ts";
 import { textMark } from "../../graphics/marks.ts";
 import type { Mark, Palette } from "../../graphics/marks.ts";
 
@@ -30,14 +31,18 @@ export interface Frame {
   palette: Palette;
   scroll: number;
   selected: Cell | null;
-  pinned: boolean;
+  /** the oldest first */
+  pins: Cell[];
   /** tokens that are selected in the atlas */
   picked: ReadonlySet<number>;
 }
 
 const CORNER = 3;
-/** The outline lies inside the cell with some fill around it: at the edge, white on dark would melt into a light page. */
-const INSET = 2.25;
+/** Two lines that lie inside the cell, a light and a dark one: one of them is seen on every fill. */
+const OUTLINE: [inset: number, stroke: string][] = [
+  [1.5, "#d9dde4"],
+  [2.5, "#20242c"],
+];
 
 const PICKED_CORNER = 10;
 /** Before the name of a selected token: the shape that its cells have in a corner. */
@@ -60,6 +65,7 @@ export function sceneOf(frame: Frame): Mark[] {
         ...decisions(frame, columns),
         ...nextTokens(frame, columns),
         ...inputTokens(frame, columns),
+        ...splitCharacterMarks(frame, columns),
       ],
     },
     ...edges(frame),
@@ -88,7 +94,7 @@ function cells(
     palette,
     scroll,
     selected,
-    pinned,
+    pins,
     picked,
   }: Frame,
   { first, end }: { first: number; end: number },
@@ -103,18 +109,18 @@ function cells(
       const { x, y, width, height } = cellRect(layout, row, column, scroll);
       const { css, ink } = swatch(cell);
       marks.push({ kind: "rect", x, y, width, height, r: CORNER, fill: css });
-      if (agrees(reading, cell)) {
-        marks.push({
-          kind: "rect",
-          x: x + INSET,
-          y: y + INSET,
-          width: width - 2 * INSET,
-          height: height - 2 * INSET,
-          r: CORNER - 1.5,
-          stroke: ink,
-          line: 1.5,
-        });
-      }
+      if (isOutlined(reading, cell))
+        for (const [inset, stroke] of OUTLINE)
+          marks.push({
+            kind: "rect",
+            x: x + inset,
+            y: y + inset,
+            width: width - 2 * inset,
+            height: height - 2 * inset,
+            r: CORNER - 1,
+            stroke,
+            line: 1,
+          });
       if (picked.size > 0 && picked.has(topId(reading, cell)))
         marks.push({
           kind: "corner",
@@ -142,22 +148,23 @@ function cells(
       });
     }
   });
-  const row = selected ? rows.indexOf(selected.tap) : -1;
-  if (selected && row >= 0 && selected.position >= start && selected.position < start + layout.n_columns) {
-    const { x, y, width, height } = cellRect(layout, row, selected.position - start, scroll);
-    marks.push({
-      kind: "rect",
-      x: x - 0.5,
-      y: y - 0.5,
-      width: width + 1,
-      height: height + 1,
-      r: CORNER + 0.5,
-      stroke: palette.accent,
-      line: pinned ? 3 : 2,
-    });
-  }
+  const ring = ({ tap, position }: Cell, line: number, dash?: number[]) => {
+    const row = rows.indexOf(tap);
+    if (row < 0 || position < start || position >= start + layout.n_columns) return;
+    const { x, y, width, height } = cellRect(layout, row, position - start, scroll);
+    const around = { kind: "rect" as const, x: x - 0.5, y: y - 0.5, width: width + 1, height: height + 1 };
+    // Between the dashes of a ring its ground is seen.
+    if (dash) marks.push({ ...around, r: CORNER + 0.5, stroke: palette.surface, line });
+    marks.push({ ...around, r: CORNER + 0.5, stroke: palette.accent, line, dash });
+  };
+  pins.forEach((pin, i) => ring(pin, 3, DASHES[i]));
+  if (pins.length === 0 && selected) ring(selected, 2);
   return marks;
 }
+
+/** Whether a cell says the same as the final row, which itself needs no mark for that. */
+export const isOutlined = (reading: PlainReading, cell: Cell) =>
+  cell.tap !== finalTap(reading) && agrees(reading, cell);
 
 /**
  * The decision strip: a bar as high as the row is deep from which the top-1 never changes, and across it a line at the
@@ -265,8 +272,7 @@ function nextTokens(
       ? [grid_right + strip + 8, grid_top + (column + 0.5) * cell_height - scroll]
       : [gutter + (column + 0.5) * cell_width - scroll, grid_top - strip - 10];
     marks.push(textMark({ ...label, x: transposed ? x + 6 : x, y, tilt: !transposed }));
-    if (right)
-      marks.push({ kind: "dot", x: transposed ? x : x, y: transposed ? y : grid_top - strip - 2, r: 2.5, fill });
+    if (right) marks.push({ kind: "dot", x, y: transposed ? y : grid_top - strip - 2, r: 2.5, fill });
   }
   return marks;
 }
@@ -276,8 +282,18 @@ function inputTokens(
   { layout, reading, comparison, start, palette, scroll, selected, picked }: Frame,
   columns: { first: number; end: number },
 ): Mark[] {
-  const { transposed, gutter, grid_top, grid_bottom, cell_width, cell_height, label_font, label_length, n_columns } =
-    layout;
+  const {
+    transposed,
+    gutter,
+    grid_top,
+    grid_bottom,
+    cell_width,
+    cell_height,
+    label_font,
+    label_length,
+    n_columns,
+    brace,
+  } = layout;
   const marks: Mark[] = [];
   for (let column = columns.first; column < Math.min(n_columns, columns.end + 2); column++) {
     const { id, shown } = reading.tokens[start + column];
@@ -293,10 +309,44 @@ function inputTokens(
     };
     const [x, y] = transposed
       ? [gutter - 8, grid_top + (column + 0.5) * cell_height - scroll]
-      : [gutter + (column + 0.5) * cell_width - scroll + 4, grid_bottom + 10];
+      : [gutter + (column + 0.5) * cell_width - scroll + 4, grid_bottom + brace + 10];
     marks.push(textMark({ ...label, x, y, tilt: !transposed }));
   }
   return marks;
+}
+
+/** Brackets over tokens that are parts of a character, with the character itself. */
+function splitCharacterMarks(
+  { layout, reading, start, palette, scroll }: Frame,
+  columns: { first: number; end: number },
+): Mark[] {
+  const { transposed, gutter, grid_top, grid_bottom, cell_width, cell_height, label_font, brace } = layout;
+  if (brace === 0) return [];
+  const line = { kind: "rect" as const, r: 0, fill: palette.muted };
+  return splitCharacters(reading)
+    .filter(({ from, to }) => to > start + columns.first && from < start + columns.end)
+    .flatMap(({ from, to, text }): Mark[] => {
+      const label = { text, size: label_font + 1, fill: palette.ink, align: "center" as const };
+      const length = (to - from) * (transposed ? cell_height : cell_width) - 8;
+      if (transposed) {
+        const [x, y] = [brace - 6, grid_top + (from - start) * cell_height - scroll + 4];
+        return [
+          { ...line, x, y, width: 1, height: length },
+          ...[y, y + length - 1].map((end) => ({ ...line, x, y: end, width: 4, height: 1 })),
+          textMark({ ...label, x: (brace - 6) / 2, y: y + length / 2 }),
+        ];
+      }
+      const [x, y] = [gutter + (from - start) * cell_width - scroll + 4, grid_bottom + 9];
+      // The bracket is open where the character stands.
+      const room = Math.min(length / 2 - 2, 6 + text.length * label_font * 0.5);
+      const half = length / 2 - room;
+      return [
+        { ...line, x, y, width: half, height: 1 },
+        { ...line, x: x + length - half, y, width: half, height: 1 },
+        ...[x, x + length - 1].map((end) => ({ ...line, x: end, y: y - 4, width: 1, height: 4 })),
+        textMark({ ...label, x: x + length / 2, y: y + 1, max_width: length - 8 }),
+      ];
+    });
 }
 
 /** Where columns continue beyond the frame, they fade into the page. */
@@ -320,7 +370,6 @@ function edges({ layout, palette, scroll }: Frame): Mark[] {
 function rowLabels({ layout, reading, rows, palette, selected }: Frame): Mark[] {
   const { transposed, gutter, grid_top, cell_width, cell_height } = layout;
   const tilt = transposed && Math.max(...rows.map((tap) => reading.taps[tap].length)) * 7.3 + 4 > cell_width;
-  const is_roomy = gutter > 60;
   return rows.flatMap((tap, row) => {
     const is_chosen = tap === selected?.tap;
     const label = { text: reading.taps[tap], size: 12, bold: is_chosen, fill: is_chosen ? palette.ink : palette.muted };
@@ -333,14 +382,14 @@ function rowLabels({ layout, reading, rows, palette, selected }: Frame): Mark[] 
       return marks;
     }
     const y = grid_top + (row + 0.5) * cell_height + 0.5;
-    const marks = [textMark({ ...label, x: gutter - 9, y, align: "right" })];
-    if (is_roomy && is_final && label.text.length < 9) marks.push(textMark({ ...note, x: 2, y }));
-    return marks;
+    const place = { x: gutter - 9, align: "right" as const };
+    if (!is_final) return [textMark({ ...label, ...place, y })];
+    return [textMark({ ...label, ...place, y: y - 5 }), textMark({ ...note, ...place, size: 11, y: y + 7 })];
   });
 }
 
 function axisLabels({ layout, palette }: Frame): Mark[] {
-  const { transposed, gutter, grid_top, grid_bottom, grid_right, strip } = layout;
+  const { transposed, gutter, grid_top, grid_bottom, grid_right, strip, brace } = layout;
   const is_roomy = gutter > 60;
   const label = { size: 12, mono: false, fill: palette.muted };
   if (transposed) {
@@ -353,6 +402,6 @@ function axisLabels({ layout, palette }: Frame): Mark[] {
   return [
     textMark({ ...label, text: is_roomy ? "true next" : "next", x: 2, y: grid_top - strip - 12 }),
     textMark({ ...label, text: is_roomy ? "settles at" : "settles", x: 2, y: grid_top - 12 }),
-    textMark({ ...label, text: "token", x: 2, y: grid_bottom + 14 }),
+    textMark({ ...label, text: "token", x: 2, y: grid_bottom + brace + 12 }),
   ];
 }

@@ -1,22 +1,21 @@
-/** Reading deeper into one cell: its twenty likeliest tokens, and trajectories through it. */
-import { counterpart } from "../../reading/comparison.ts";
-import { button, byId, element, onWidth, replaceKeyed } from "../../ui/dom.ts";
-import { decimal, integer, percent } from "../../lib/format.ts";
-import { defaultIds, linesFrom, measured, rankChange } from "../../reading/trajectories.ts";
-import { joined } from "../../reading/derived.ts";
-import { candidates, finalTap, textOf, tokenById } from "../../reading/reading.ts";
-import { colourOf } from "../../graphics/series.ts";
-import { chartLegend } from "../../ui/chart-legend.ts";
+/** The panel of the selected cell: its numbers, its likeliest tokens, and what it is pinned by. */
 import { codeOf } from "../../engine/errors.ts";
+import { decimal, integer, percent } from "../../lib/format.ts";
+import { counterpart } from "../../reading/comparison.ts";
+import { candidates, finalTap, guessIsRight, isSameCell, nextToken, textOf } from "../../reading/reading.ts";
+import { rankChange } from "../../reading/trajectories.ts";
 import { spanOf } from "../../state/options.ts";
-import { viewNamed } from "../../reading/views.ts";
-import type { Store } from "../../state/store.ts";
+import { button, byId, element, replaceKeyed } from "../../ui/dom.ts";
+import { factsOf } from "../figure/cell-facts.ts";
 import type { Engine } from "../../engine/client.ts";
-import type { Along, Measure, Numbers } from "../../reading/trajectories.ts";
 import type { Cell, PlainReading, Token, Track } from "../../reading/reading.ts";
-import type { Comparison } from "../../reading/comparison.ts";
+import type { PointedCell, Store } from "../../state/store.ts";
+import type { Shown } from "../figure/frame.ts";
 
 const CONTEXT_TOKENS = 9;
+const N_CANDIDATES = 10;
+/** Of the second text. */
+const N_OTHERS = 5;
 
 const bytesOf = ({ bytes }: Token) =>
   Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0").toUpperCase()).join(" ");
@@ -30,105 +29,139 @@ function changeCell(change: number) {
   return cell;
 }
 
-/** Tracks along the second text's positions, placed at those of the first text that they are compared with. */
-function onFirst({ first, columns }: Comparison, tracks: Map<number, Track>) {
-  return new Map(
-    [...tracks].map(([id, track]) => {
-      const placed = (values: Float32Array) => {
-        const out = new Float32Array(first.n_tokens).fill(NaN);
-        for (const [i, j] of columns) out[i] = values[j];
-        return out;
-      };
-      return [id, { id, logit: placed(track.logit), logprob: placed(track.logprob), rank: placed(track.rank) }];
-    }),
+/** A line of the list, whose places are always the same, so that moving over cells moves nothing else. */
+function createLine(place: number, onFollow: (id: number) => void) {
+  let id = 0;
+  const name = button("token-button token", "", () => onFollow(id));
+  const fill = element("span", "candidate-fill");
+  const bar = element("span", "candidate-bar", fill);
+  bar.setAttribute("aria-hidden", "true");
+  const [probability, logit] = [element("span", "candidate-number"), element("span", "candidate-number muted")];
+  [probability.title, logit.title] = ["probability", "logit"];
+  const item = element(
+    "li",
+    "candidate",
+    element("span", "candidate-place", String(place)),
+    name,
+    bar,
+    probability,
+    logit,
   );
+  return {
+    item,
+    show(found: { token: Token; logit: number; probability: number } | undefined, is_next: boolean) {
+      item.hidden = !found;
+      if (!found) return;
+      ({ id } = found.token);
+      name.textContent = found.token.shown;
+      name.title = `id ${id}; follow it over the rows`;
+      name.classList.toggle("right", is_next);
+      fill.style.width = `${found.probability * 100}%`;
+      probability.textContent = percent(found.probability);
+      logit.textContent = decimal(found.logit);
+    },
+  };
 }
 
-export function createCellPanel(page: { store: Store; engine: () => Engine }) {
-  const { store } = page;
-  let reading: PlainReading | null = null;
-  let cell: Cell = { tap: 0, position: 0 };
-  let is_pinned = false;
-  /** Tokens of the model in use that are in no top-k of the reading, by id. */
-  const others: Map<number, Token> = new Map();
+export function createCellPanel({
+  store,
+  engine,
+  shownOf,
+}: {
+  store: Store;
+  engine: () => Engine;
+  /** the picture that a cell is in */
+  shownOf: (cell: PointedCell) => Shown | null;
+}) {
   let tracing = new AbortController();
-  const measure = byId<HTMLSelectElement>("paths-measure");
-  const along = byId<HTMLSelectElement>("paths-line");
+  const panel = byId("cell-panel");
+  const all = byId<HTMLDetailsElement>("cell-all");
+  const followToken = (id: number) => store.follow([id]);
+  const lines = Array.from({ length: N_CANDIDATES }, (_, i) => createLine(i + 1, followToken));
+  byId("candidates").replaceChildren(...lines.map(({ item }) => item));
 
-  const tokenOf = (from: PlainReading, id: number) => others.get(id) ?? tokenById(from, id);
-  const nameOf = (from: PlainReading, group: number[]) => group.map((id) => tokenOf(from, id).shown).join(" | ");
+  function showHead({ reading: of, comparison }: Shown, at: PointedCell) {
+    const { tap, position } = at;
+    const pins = store.pins.peek();
+    const row = of.taps[tap] + (tap === finalTap(of) ? " (final)" : "");
+    const { start, end } = spanOf(at.is_second ? null : store.span.peek(), of.n_tokens);
+    const outside = position < start || position >= end ? " (outside the window)" : "";
+    byId("cell-title").textContent =
+      `${pins.length > 0 ? "Pinned: " : at.is_second ? "Second text: " : ""}${row}, position ${position}${outside}`;
+    const before = textOf(of.tokens.slice(Math.max(0, position - CONTEXT_TOKENS), position + 1));
+    const next = nextToken(of, position);
+    const other = comparison && counterpart(comparison, at);
+    byId("cell-context").textContent = [
+      `after “${position > CONTEXT_TOKENS ? "…" : ""}${before}”`,
+      next ? `true next ${guessIsRight(of, position) ? "* " : ""}${next.shown}` : "end of the text",
+      !comparison
+        ? ""
+        : other
+          ? `compared with position ${other.position} of the second text`
+          : "not compared: the second text has no such token there",
+    ]
+      .filter(Boolean)
+      .join(" · ");
+    const pin = byId("cell-pin");
+    pin.textContent = pins.length > 0 ? "Unpin" : "Pin";
+    pin.hidden = at.is_second;
+    replaceKeyed(
+      byId("pins"),
+      ...(pins.length < 2 ? [] : pins).map((each, i) => {
+        const name = `${of.taps[each.tap]} · ${each.position}`;
+        const show = button("", name, () => store.selectPin(each));
+        show.dataset.key = `show ${name}`;
+        const drop = button("", "×", () => store.togglePin(each, true));
+        drop.setAttribute("aria-label", `unpin ${name}`);
+        drop.dataset.key = `drop ${name}`;
+        return element("li", `dash-${i}${isSameCell(each, at) ? " chosen" : ""}`, show, drop);
+      }),
+    );
+  }
 
-  /** Draws the panel; what has to be traced comes a moment later. */
-  async function update() {
-    if (!reading) return;
+  function showNumbers(shown: Shown, at: Cell) {
+    const { reading, comparison } = shown;
+    byId("cell-facts").replaceChildren(
+      ...factsOf(shown, at).map(({ label, unit, text }) =>
+        element(
+          "div",
+          "fact",
+          element("dt", "", label),
+          element("dd", "", element("span", "fact-value", text), unit && text !== "–" ? ` ${unit}` : ""),
+        ),
+      ),
+    );
+    const best = candidates(reading, at);
+    const next = nextToken(reading, at.position);
+    lines.forEach((line, i) => line.show(best[i], best[i]?.token.id === next?.id));
+    byId("cell-brief").textContent = best[0] ? `${best[0].token.shown} ${percent(best[0].probability)}` : "NaN";
+    byId("cell-not-finite").hidden = best.length > 0;
+    const other = comparison && counterpart(comparison, at);
+    byId("cell-second").hidden = !other;
+    if (other)
+      byId("cell-second").textContent = `Second text: ${candidates(comparison.second, other)
+        .slice(0, N_OTHERS)
+        .map(({ token, probability }) => `${token.shown} ${percent(probability)}`)
+        .join(" · ")}`;
+  }
+
+  /** The table of all candidates, while it is open; what has to be traced comes a moment later. */
+  async function showAll({ reading: of, comparison }: Shown, at: Cell) {
     tracing.abort();
+    if (!all.open) return;
     const { signal } = (tracing = new AbortController());
-    const [of, at] = [reading, cell];
-    const comparison = store.comparison.peek();
-    const other = comparison?.first === of ? counterpart(comparison, at) : null;
-    showHead(of, at, comparison, other);
     showTable(of, at, null, null);
-    showFollowed(of);
-    const groups = store.groups.peek();
-    const way = along.value as Along;
-    const mine = defaultIds(of, at, way);
-    const listed = candidates(of, at).map(({ token }) => token.id);
+    const other = comparison && counterpart(comparison, at);
+    const ids = candidates(of, at).map(({ token }) => token.id);
+    const trace = async (from: PlainReading, position: number) =>
+      new Map((await engine().trace(from.serial, ids, { position }, signal)).map((track) => [track.id, track]));
     try {
-      await learn(groups.flat());
-      const trace = async (from: PlainReading, ids: number[], line: { position: number } | { tap: number }) =>
-        new Map(
-          (await page.engine().trace(from.serial, [...new Set(ids)], line, signal)).map((track) => [track.id, track]),
-        );
-      const followed = [...groups.flat(), ...mine];
-      const in_column = [...listed, ...(way === "taps" ? followed : [])];
-      const column = await trace(of, in_column, { position: at.position });
-      const other_column =
-        comparison && other ? await trace(comparison.second, in_column, { position: other.position }) : null;
-      if (signal.aborted) return;
-      showTable(of, at, column, other_column);
-      const tracks = way === "taps" ? column : await trace(of, followed, { tap: at.tap });
-      const second =
-        way === "taps"
-          ? other_column
-          : comparison
-            ? onFirst(comparison, await trace(comparison.second, followed, { tap: at.tap }))
-            : null;
-      if (signal.aborted) return;
-      showFollowed(of);
-      await showPaths(of, at, way, { tracks, second }, mine, signal);
+      const column = await trace(of, at.position);
+      const other_column = other ? await trace(comparison.second, other.position) : null;
+      if (!signal.aborted) showTable(of, at, column, other_column);
     } catch (error) {
       if (!signal.aborted && codeOf(error) !== "aborted") byId("paths-note").textContent = (error as Error).message;
     }
-  }
-
-  /** Gets to know tokens that the reading does not name. */
-  async function learn(ids: number[]) {
-    const [unknown, of] = [ids.filter((id) => !others.has(id)), reading];
-    if (unknown.length === 0) return;
-    const tokens = await page.engine().tokens(unknown);
-    // Those of a model that is no longer in use are not told apart from others by their ids.
-    if (reading?.model === of?.model) for (const token of tokens) others.set(token.id, token);
-  }
-
-  function showTitle(of: PlainReading, { tap, position }: Cell) {
-    const row = of.taps[tap] + (tap === finalTap(of) ? " (final)" : "");
-    const { start, end } = spanOf(store.span.peek(), of.n_tokens);
-    const words = position < start || position >= end ? " (outside the window)" : "";
-    byId("cell-title").textContent =
-      `${is_pinned ? "Pinned: " : "Final prediction: "}${row}, position ${position}${words}`;
-  }
-
-  /** @param other the cell's counterpart */
-  function showHead(of: PlainReading, at: Cell, comparison: Comparison | null, other: Cell | null) {
-    showTitle(of, at);
-    const before = textOf(of.tokens.slice(Math.max(0, at.position - CONTEXT_TOKENS), at.position + 1));
-    const context = `after “${at.position > CONTEXT_TOKENS ? "…" : ""}${before}”`;
-    const second = !comparison
-      ? ""
-      : other
-        ? ` · compared with position ${other.position} of the second text`
-        : " · not compared: the second text has no such token there";
-    byId("cell-context").textContent = `${context}${second}${is_pinned ? "" : " · click a cell to pin it here"}`;
   }
 
   /** @param second the same tokens at the cell's counterpart */
@@ -154,13 +187,8 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
       }),
     );
     const listed = candidates(of, at);
-    if (listed.length === 0) {
-      const words =
-        "The logits of this cell are not finite: an activation of the model is too large for single precision.";
-      return byId("cell-table").replaceChildren(element("caption", "", words));
-    }
     const rows = listed.map(({ token, logit, probability }) => {
-      const follow = button("token-button token", token.shown, () => store.follow([token.id]));
+      const follow = button("token-button token", token.shown, () => followToken(token.id));
       follow.title = `follow ${token.shown} (${bytesOf(token)})`;
       follow.dataset.key = String(token.id);
       const track = column?.get(token.id);
@@ -181,117 +209,27 @@ export function createCellPanel(page: { store: Store; engine: () => Engine }) {
     replaceKeyed(byId("cell-table"), element("thead", "", head), element("tbody", "", ...rows));
   }
 
-  function showFollowed(of: PlainReading) {
-    const [groups, tracked, view] = [store.groups.peek(), store.tracked.peek(), store.view.peek()];
-    replaceKeyed(
-      byId("followed"),
-      ...groups.map((group, i) => {
-        const name = nameOf(of, group);
-        const show = button("", name, () =>
-          store.change({ tracked: i, ...(view.is_tracked ? {} : { view: viewNamed("tracked_rank") }) }, true),
-        );
-        show.title = "show it in the heatmap";
-        show.dataset.key = `show ${group.join()}`;
-        const drop = button("", "×", () => store.unfollow(i));
-        drop.setAttribute("aria-label", `stop following ${name}`);
-        drop.dataset.key = `drop ${group.join()}`;
-        return element("li", view.is_tracked && tracked === i ? "chosen" : "", show, drop);
-      }),
-    );
+  function draw() {
+    const at = store.cell.peek();
+    const shown = at && shownOf(at);
+    panel.hidden = !shown;
+    if (!shown) return tracing.abort();
+    showHead(shown, at);
+    showNumbers(shown, at);
+    void showAll(shown, at);
   }
 
-  /** @param traced in this reading, and in the second text's */
-  async function showPaths(
-    of: PlainReading,
-    at: Cell,
-    way: Along,
-    { tracks, second }: { tracks: Map<number, Track>; second: Map<number, Track> | null },
-    mine: number[],
-    signal: AbortSignal,
-  ) {
-    const charts = await import("./charts.ts");
-    if (signal.aborted) return;
-    const what = measure.value as Measure;
-    const { lines, n_left_out } = linesFrom(tracks, store.groups.peek(), mine);
-    const is_taps = way === "taps";
-    const xs = is_taps ? of.taps.map((_, tap) => tap) : of.tokens.map((_, position) => position);
-    const xTick = (x: number) => (is_taps ? of.taps[x] : String(x));
-    const pointsOf = (ids: number[], track: Numbers, series: number, dashed: boolean) =>
-      xs.map((x) => ({
-        x,
-        y: measured(what, track, x),
-        series,
-        dashed,
-        title: `${nameOf(of, ids)}${dashed ? ", second text," : ""} at ${is_taps ? of.taps[x] : `position ${x}`}: rank ${integer(track.rank[x])}, ${percent(Math.exp(track.logprob[x]))}, logit ${decimal(track.logit[x])}`,
-      }));
-    const points = lines.flatMap(({ ids, track }, series) => [
-      ...pointsOf(ids, track, series, false),
-      ...(second && ids.every((id) => second.has(id))
-        ? pointsOf(ids, joined(ids.map((id) => second.get(id) as Track)), series, true)
-        : []),
-    ]);
-    const box = byId("paths-chart");
-    const axis = {
-      width: Math.max(260, box.clientWidth || 360),
-      xs,
-      xTick,
-      x_label: is_taps ? `rows at position ${at.position}` : `positions at row ${of.taps[at.tap]}`,
-    };
-    const legend = chartLegend(
-      lines.map(({ ids }, series) => ({ css: colourOf(series), name: element("span", "token", nameOf(of, ids)) })),
-    );
-    box.replaceChildren(charts.pathsChart(points, what, axis, is_taps ? at.tap : at.position), legend);
-    byId("paths-note").textContent = [
-      store.groups.peek().length === 0
-        ? `Tokens that are top-1 in some ${is_taps ? "row of this position" : "position of this row"}.`
-        : "",
-      n_left_out > 0 ? `${n_left_out} less likely ones are left out.` : "",
-      second ? `Dashed: the second text${is_taps ? "" : ", at the positions that are compared"}.` : "",
-    ]
-      .filter(Boolean)
-      .join(" ");
-  }
-
-  byId("follow").addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const input = byId<HTMLInputElement>("follow-text");
-    const say = (words: string) => void (byId("follow-problem").textContent = words);
-    say("");
-    if (input.value === "") return;
-    try {
-      const group = [];
-      for (const piece of input.value.split("|").filter(Boolean)) {
-        const [, id] = /^#(\d{1,9})$/.exec(piece) ?? [];
-        const tokens = id === undefined ? await page.engine().encode(piece) : await page.engine().tokens([Number(id)]);
-        if (tokens.length !== 1)
-          return say(
-            `“${piece}” is ${tokens.length} tokens (${tokens.map(({ shown }) => shown).join(" ")}): follow one of them, or several with | between them.`,
-          );
-        others.set(tokens[0].id, tokens[0]);
-        group.push(tokens[0].id);
-      }
-      input.value = "";
-      store.follow([...new Set(group)]);
-    } catch (error) {
-      say((error as Error).message);
-    }
+  byId("cell-pin").addEventListener("click", () => {
+    const at = store.cell.peek();
+    if (store.pins.peek().length > 0) store.unpin();
+    else if (at) store.togglePin(at);
   });
-  for (const select of [measure, along]) select.addEventListener("change", () => void update());
-  onWidth(byId("paths-chart"), () => void update(), true);
+  all.addEventListener("toggle", draw);
+  const expand = byId("cell-expand");
+  expand.addEventListener("click", () => {
+    const is_open = panel.classList.toggle("is-open");
+    expand.setAttribute("aria-expanded", String(is_open));
+  });
 
-  return {
-    /** Draws what is pinned; until something is, the last guess. */
-    draw() {
-      const [of, pin] = [store.reading.peek(), store.pin.peek()];
-      // The next reading may be of a model with another vocabulary.
-      if (of?.model !== reading?.model) others.clear();
-      reading = of;
-      is_pinned = pin !== null;
-      if (!of) return tracing.abort();
-      cell = pin ?? { tap: finalTap(of), position: of.n_tokens - 1 };
-      void update();
-    },
-    /** Says again which cell it is, for another window. */
-    drawTitle: () => reading && showTitle(reading, cell),
-  };
+  return { draw };
 }

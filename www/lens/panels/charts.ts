@@ -4,10 +4,10 @@
  */
 import { areaY, axisX, axisY, dot, gridY, line, rectY, ruleX, ruleY } from "@observablehq/plot";
 import { chart, powers } from "../../graphics/plot.ts";
-import { colourOf } from "../../graphics/series.ts";
+import { DASHES, colourOf } from "../../graphics/series.ts";
 
-/** `dashed`: of the second text */
-export type Point = { x: number; y: number; series: number; title: string; dashed?: boolean };
+/** `dash`: which family of lines it belongs to */
+export type Point = { x: number; y: number; series: number; title: string; dash?: number };
 export type Axis = { width: number; x_label: string; xTick: (x: number) => string; xs: number[] };
 
 /**
@@ -74,16 +74,16 @@ export function pathsChart(
         }),
         ...xAxis(axis, room),
         ...(marked === null ? [] : [ruleX([marked], { stroke: "var(--line)", strokeWidth: 6 })]),
-        ...[false, true].map((dashed) =>
+        ...DASHES.map((dash, i) =>
           line(
-            points.filter((point) => (point.dashed ?? false) === dashed),
+            points.filter((point) => (point.dash ?? 0) === i),
             {
               x: "x",
               y: "y",
               z: "series",
               stroke: ({ series }: Point) => colourOf(series),
               strokeWidth: 1.75,
-              ...(dashed ? { strokeDasharray: "5 4" } : {}),
+              ...(dash ? { strokeDasharray: dash.join(" ") } : {}),
             },
           ),
         ),

@@ -10,7 +10,7 @@ export function createExampleBar(page: {
   engine: () => Engine;
   model: () => { name: string; n_ctx: number };
   open: (example: Example, text: string, ids: Uint32Array | null) => void;
-  /** another button at the end of the row */
+  /** another button beside them */
   beside: HTMLElement;
 }) {
   /** One that was cut to fit, and the text that it became. */
@@ -40,7 +40,8 @@ export function createExampleBar(page: {
   }
 
   const buttons = EXAMPLES.map((example) => button("chip small", example.name, () => void open(example)));
-  byId("examples").replaceChildren(element("span", "muted", "Try"), ...buttons, page.beside);
+  byId("examples").replaceChildren(element("span", "muted", "Try"), ...buttons);
+  byId("examples").after(page.beside);
 
   /** Counts what was to be said: only the newest is. */
   let n_shown = 0;
@@ -52,7 +53,7 @@ export function createExampleBar(page: {
       EXAMPLES.forEach((each, i) => buttons[i].setAttribute("aria-pressed", String(each === example)));
       byId("example").hidden = !example || !reading;
       const mine = ++n_shown;
-      byId("example-finding").textContent = "";
+      byId("example-finding").textContent = "What to look for";
       if (!example || !reading) return;
       const { name, n_ctx } = page.model();
       byId("example-look").textContent =
@@ -64,7 +65,7 @@ export function createExampleBar(page: {
       const finding = await findingOf(example, reading, trace).catch(() => null);
       // Another text or model may have come meanwhile.
       if (finding !== null && mine === n_shown)
-        byId("example-finding").textContent = finding && `${name} here: ${finding}`;
+        byId("example-finding").textContent = finding ? `${name} here: ${finding}` : "What to look for";
     },
   };
 }

@@ -21,7 +21,7 @@ export function createSecond({
 }) {
   const box = byId<HTMLTextAreaElement>("second");
   const how = byId<HTMLSelectElement>("compare");
-  const toggle = button("chip small compare-chip", "Compare with a second text", () => {
+  const toggle = button("chip small compare-chip", "Compare with…", () => {
     const is_open = store.second.peek() !== null;
     store.setSecond(is_open ? null : store.text.peek());
     if (!is_open) box.focus();
@@ -97,7 +97,7 @@ export function createSecond({
       const text = store.second.value;
       byId("second-box").hidden = text === null;
       toggle.setAttribute("aria-expanded", String(text !== null));
-      toggle.textContent = text === null ? "Compare with a second text" : "Close the second text";
+      toggle.textContent = text === null ? "Compare with…" : "Close the second text";
       if (text !== null && box.value !== text) box.value = text;
       how.value = store.compare.value;
       if (text !== null) fitHeight(box);

@@ -10,7 +10,7 @@ function fill(select: HTMLSelectElement, choices: Record<string, string>) {
 
 export function createSettings(onChange: (switches: Switches) => void) {
   const form = byId<HTMLFormElement>("switches");
-  const toggle = byId("switches-toggle");
+  const toggle = byId<HTMLButtonElement>("switches-toggle");
   const field = <E extends HTMLElement>(name: string) => form.elements.namedItem(name) as E;
   const select = (name: string) => field<HTMLSelectElement>(name);
   const input = (name: string) => field<HTMLInputElement>(name);
@@ -74,10 +74,20 @@ export function createSettings(onChange: (switches: Switches) => void) {
     [input("start").value, input("end").value] = ["", ""];
     onChange(read());
   });
-  toggle.addEventListener("click", () => {
-    form.hidden = !form.hidden;
-    toggle.setAttribute("aria-expanded", String(!form.hidden));
+  // It stays open while the picture is used, so that one sees what an option does.
+  toggle.popoverTargetElement = form;
+  byId("switches-close").addEventListener("click", () => form.hidePopover());
+  form.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    form.hidePopover();
+    toggle.focus();
   });
+  form.addEventListener("beforetoggle", ({ newState }) => {
+    toggle.setAttribute("aria-expanded", String(newState === "open"));
+    // Below the buttons that it belongs to.
+    form.style.setProperty("--top", `${toggle.getBoundingClientRect().bottom + 8}px`);
+  });
+  toggle.setAttribute("aria-expanded", "false");
 
   return {
     /** @param size `n_tokens` is null while there is no reading */

@@ -12,7 +12,6 @@ export function setState(state: State) {
 
 function only(id: "loading" | "problem" | "picture") {
   for (const each of ["loading", "problem", "picture"]) byId(each).hidden = each !== id;
-  if (id !== "picture") byId("strip").hidden = true;
 }
 
 export function showProblem(code: string, message: string, advice: Advice, actions: Action[]) {

@@ -110,7 +110,7 @@ export function createToolbar(on: {
     },
     /** Fits the box to its text again, once it is displayed. */
     fit: () => fitHeight(box),
-    /** Whether text is being added at its end. */
-    caretIsAtEnd: () => document.activeElement === box && box.selectionEnd === box.value.length,
+    /** Whether text is being edited elsewhere than at its end. */
+    caretIsInside: () => document.activeElement === box && box.selectionEnd < box.value.length,
   };
 }
