@@ -1,11 +1,11 @@
 import { defineConfig } from "@playwright/test";
 
-/** One worker: the page computes on the CPU here (SwiftShader), and two at once only wait for each other. */
+/** Two workers: the page computes on the CPU here (SwiftShader), but waits as often as it computes. */
 export default defineConfig({
   testDir: "tests/page",
   // Files named *.test.ts are Vitest's.
   testMatch: "*.spec.ts",
-  workers: 1,
+  workers: 2,
   timeout: 120_000,
   expect: { timeout: 30_000 },
   forbidOnly: true,

@@ -50,7 +50,7 @@ const isSameModel = (a: ModelInUse, b: ModelInUse) =>
 
 const session = createSession(startEngine, {
   text: () => store.text.peek(),
-  options: () => ({ asked: store.asked.peek(), track: store.track.peek() }),
+  options: () => ({ ...store.how.peek(), track: store.track.peek() }),
   opening: (source, is_first) => {
     openings.opening(source, is_first);
     models.draw();
@@ -124,11 +124,8 @@ const models = createModelDialog({
   open: openings.open,
 });
 const showFailure = createFailure({
-  engine,
-  text: () => store.text.peek(),
   nCtx: () => store.n_ctx.peek(),
   again: () => openings.again(),
-  setText: lens.setText,
   clear: () => lens.drop(),
   part: () => {
     const now = store.model.peek();
@@ -180,7 +177,7 @@ createAddress(store, barOf(window), (before, wanted, unreadable) => {
 });
 // Options that the engine has to know, and tokens that it was not asked for: the text is read again.
 effect(() => {
-  void store.asked.value;
+  void store.how.value;
   untracked(() => void session.readAgain());
 });
 effect(() => {

@@ -1,6 +1,6 @@
 /** The engine's worker: downloads start here, the GPU is driven from here, and only plain data leaves. */
 import * as Comlink from "comlink";
-import { LoupeError, outcomeOf } from "./engine/errors.ts";
+import { LoupeError, codeOf, outcomeOf } from "./engine/errors.ts";
 import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./engine/reading-transfer.ts";
 import { vocabularyOf } from "./engine/vocabulary.ts";
 import { TOP_K } from "./reading/reading.ts";
@@ -10,7 +10,7 @@ import { listKept, removeKept } from "./sources/model-store.ts";
 import type { Atlas, Loupe, Reading } from "../src/web/types.d.ts";
 import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
 import type { Facts, InUse, ModelInUse } from "./lib/model.ts";
-import type { Track } from "./reading/reading.ts";
+import type { Part, Track } from "./reading/reading.ts";
 
 /** The engine's module, which is not part of the bundle. */
 type EngineModule = { default: () => Promise<unknown>; Loupe: typeof Loupe };
@@ -25,6 +25,8 @@ let opened: Promise<Loupe> | null = null;
 /** the same, once it is there */
 let loupe: Loupe | null = null;
 let in_use: InUse | null = null;
+/** Whether the model in use can encode a text. */
+let has_tokenizer = true;
 
 /** The engine's newest readings of the page's two texts: tokens are traced in them, and they are compared. */
 const live = new Map<"first" | "second", { serial: number; reading: Reading }>();
@@ -80,21 +82,54 @@ function throttled<T>(listener: (value: T) => void, isUrgent: (value: T, last: T
 /** What the bar says has changed, or it counts the seconds until another attempt. */
 const isNewStep = (step: Step, last: Step | null) => step.step !== last?.step || step.step === "wait";
 
-/** The bytes of these tokens as text; a character cut in half becomes U+FFFD. */
-function textOf(ids: Uint32Array) {
-  const pieces = Array.from(ids, (id) => started().token(id).bytes);
-  const bytes = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.length;
-  }
-  return new TextDecoder().decode(bytes);
+const END_OF_TEXT = "<|endoftext|>";
+
+/** The tokens of a text; of one for a model without a tokenizer, the ids that it lists. Errors: `bad-token`. */
+function idsOf(engine: Loupe, text: string) {
+  if (has_tokenizer) return engine.encode(text);
+  const pieces = text.split(/[\s,;[\]]+/).filter(Boolean);
+  const bad = pieces.find((piece) => !/^\d{1,9}$/.test(piece));
+  if (bad !== undefined)
+    throw new LoupeError(
+      "no-tokenizer",
+      `This model has no tokenizer: its text is token ids with spaces between them, such as 464 3290 318; “${bad.slice(0, 40)}” is none.`,
+    );
+  return Uint32Array.from(pieces, Number);
+}
+
+/** The token that stands between documents; null where the tokenizer has none. */
+function endOfText(engine: Loupe) {
+  const ids = has_tokenizer ? engine.encode(END_OF_TEXT) : [];
+  return ids.length === 1 ? ids[0] : null;
+}
+
+/** What of a text is read: as much of it as fits, behind the token that a person may want before it. */
+function readable(engine: Loupe, text: string, { kept, with_end_token }: Part) {
+  const all = idsOf(engine, text);
+  const first = with_end_token ? endOfText(engine) : null;
+  const before = first === null ? [] : [first];
+  const room = Number(engine.model?.n_ctx ?? Infinity) - before.length;
+  const ids = all.length <= room ? all : kept === "first" ? all.subarray(0, room) : all.subarray(all.length - room);
+  // A text without tokens stays one, so that it is said to be empty.
+  return { ids: ids.length === 0 ? ids : Uint32Array.of(...before, ...ids), n_text: all.length, n_read: ids.length };
 }
 
 /** The model in use; null if there is none. */
-const current = (): ModelInUse | null =>
-  loupe?.model && in_use ? { model: plainFacts(loupe.model), adapter: plainFacts(loupe.adapter), in_use } : null;
+function current(): ModelInUse | null {
+  if (!loupe?.model || !in_use) return null;
+  has_tokenizer = hasTokenizer(loupe);
+  const of_text = { has_tokenizer, has_end_token: endOfText(loupe) !== null };
+  return { model: { ...plainFacts(loupe.model), ...of_text }, adapter: plainFacts(loupe.adapter), in_use };
+}
+
+function hasTokenizer(engine: Loupe) {
+  try {
+    engine.encode("a");
+    return true;
+  } catch (error) {
+    return codeOf(error) !== "no-tokenizer";
+  }
+}
 
 /** Frees a reading that could be traced. */
 function forgetReading(which: "first" | "second") {
@@ -192,10 +227,11 @@ const api: EngineApi = {
 
   remove: (key) => outcomeOf(() => removeKept(key)),
 
-  async read(job, text_or_ids, { asked, track, is_second }, onBlock) {
+  async read(job, text, { asked, part, track, is_second }, onBlock) {
     const outcome = await cancellable(job, async (signal) => {
       const start = performance.now();
-      const reading = await started().read(text_or_ids, {
+      const { ids, n_text, n_read } = readable(started(), text, part);
+      const reading = await started().read(ids, {
         ...asked,
         track,
         top_k: TOP_K,
@@ -207,7 +243,16 @@ const api: EngineApi = {
       });
       const serial = n_readings++;
       const tracked_tokens = track.map((id) => started().token(id));
-      const plain = plainReading(reading, { asked, track, tracked_tokens, serial, read_ms: performance.now() - start });
+      const plain = plainReading(reading, {
+        asked,
+        track,
+        tracked_tokens,
+        serial,
+        n_text,
+        n_read,
+        kept: part.kept,
+        read_ms: performance.now() - start,
+      });
       const which = is_second ? "second" : "first";
       forgetReading(which);
       live.set(which, { serial, reading });
@@ -266,15 +311,6 @@ const api: EngineApi = {
   cancel: (job) => jobs.get(job)?.abort(),
 
   ids: (text) => outcomeOf(() => started().encode(text)),
-
-  count: (text) => outcomeOf(() => started().encode(text).length),
-
-  keep: (text, n, which) =>
-    outcomeOf(() => {
-      const ids = started().encode(text);
-      const kept = which === "first" ? ids.slice(0, n) : ids.slice(Math.max(0, ids.length - n));
-      return { ids: kept, text: textOf(kept) };
-    }),
 };
 
 /** The plain values of an engine object, whose fields may be getters. */

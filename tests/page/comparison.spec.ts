@@ -137,7 +137,7 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
   ).toBeAttached();
   await expect(page.locator("#passage-first")).toBeVisible();
   await page.screenshot({ path: "test-results/two-texts.png" });
-  await page.getByRole("button", { name: "Show as a table" }).click();
+  await page.getByRole("button", { name: "Table", exact: true }).click();
   await expect(page.locator("#table caption")).toContainText("second text − first");
   await page.getByRole("button", { name: "Hide the table" }).click();
 

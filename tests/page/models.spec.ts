@@ -200,12 +200,11 @@ test("files from this computer: whole, in shards, dropped, and what is missing b
   await page.goto(`${site}#text=${encodeURIComponent(TEXT)}`);
   await waitForState(page, "ready");
   const bundled = await numbers(page);
-  const { "tokenizer.json": _, ...incomplete } = tales();
-  await page.locator("#files").setInputFiles(asFiles(incomplete));
-  await expect(await expectNotice(page, "not-found")).toContainText("These files lack tokenizer.json.");
-  const { "model-00002-of-00003.safetensors": __, ...gap } = talesInShards(3);
+  const { "model-00002-of-00003.safetensors": _, ...gap } = talesInShards(3);
   await page.locator("#files").setInputFiles(asFiles(gap));
-  await expect(page.locator("#notice")).toContainText("These files lack model-00002-of-00003.safetensors.");
+  const notice = await expectNotice(page, "not-found");
+  await expect(notice).toContainText("These files lack model-00002-of-00003.safetensors.");
+  await expect(notice).toContainText("A file of weights by itself opens in the atlas.");
 
   await page.locator("#files").setInputFiles(asFiles(talesInShards(3)));
   await waitForModel(page, "Files of this computer");
@@ -230,6 +229,31 @@ test("files from this computer: whole, in shards, dropped, and what is missing b
   await expect(page.getByText("Drop the model’s files here")).toBeHidden();
   expect(await numbers(page)).toEqual(bundled);
   expect(hub.asked()).toEqual([]);
+});
+
+test("a model without a tokenizer reads token ids", async ({ page, site }) => {
+  await page.goto(`${site}#text=${encodeURIComponent(TEXT)}`);
+  await waitForState(page, "ready");
+  const [bundled, ids] = [
+    await numbers(page),
+    await page.evaluate(() => (window as any).loupePage.reading().tokens.map((t: any) => t.id)),
+  ];
+  const { "tokenizer.json": _, ...bare } = tales();
+  await page.locator("#files").setInputFiles(asFiles(bare));
+  const problem = page.locator("#problem");
+  await expect(problem).toBeVisible();
+  await expect(problem).toContainText("This model reads token ids");
+  await expect(problem).toContainText("“The” is none");
+  await page.screenshot({ path: "test-results/ids-mode.png" });
+  await page.locator("#text").fill(ids.join(" "));
+  await expect(problem).toBeHidden();
+  expect(await numbers(page)).toEqual(bundled);
+  await expect(page.locator("#cell-context")).toContainText("#");
+  await page.locator("#switches-toggle").click();
+  await expect(page.locator('#switches [name="with_end_token"]')).toBeDisabled();
+  await page.locator("#switches-close").click();
+  await page.locator("#text").fill("1 99999999");
+  await expect(page.locator("#problem")).toHaveAttribute("data-code", "bad-token");
 });
 
 test("a weight beyond f16 is refused by its name, and f32 is offered", async ({ page, site }) => {

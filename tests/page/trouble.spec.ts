@@ -13,7 +13,7 @@ async function expectProblem(page: Page, code: string) {
   return problem;
 }
 
-test("an empty text, half a character and a text that is too long", async ({ page, site }) => {
+test("an empty text and half a character", async ({ page, site }) => {
   await page.goto(site);
   await waitForState(page, "ready");
   await page.locator("#text").fill("");
@@ -26,33 +26,62 @@ test("an empty text, half a character and a text that is too long", async ({ pag
   });
   await expectProblem(page, "bad-text");
 
-  const long = "The old king and the young queen went home. ".repeat(60).trim();
-  await page.locator("#text").fill(long);
-  const problem = await expectProblem(page, "too-long");
-  const n_tokens = await page.evaluate((text) => (window as any).loupePage.engine.count(text), long);
-  expect(n_tokens).toBeGreaterThan(256);
-  await expect(problem).toContainText(String(n_tokens));
-  await expect(problem).toContainText("256");
-  await page.getByRole("button", { name: "Keep the last 256 tokens" }).click();
+  await readText(page, "All is well again.");
+});
+
+test("of a text that is too long as much as fits is read, and the page says which part", async ({ page, site }) => {
+  await page.goto(site);
   await waitForState(page, "ready");
+  const long = "The old king and the young queen went home. ".repeat(60).trim();
+  const n_tokens = await page.evaluate(
+    async (text) => (await (window as any).loupePage.engine.ids(text)).length as number,
+    long,
+  );
+  expect(n_tokens).toBeGreaterThan(256);
   const shown = () =>
-    page.evaluate(() =>
-      (window as any).loupePage
-        .reading()
-        .tokens.map((t: any) => t.text)
-        .join(""),
-    );
-  const kept = await shown();
-  expect(long.endsWith(kept)).toBe(true);
-  expect(await page.evaluate(() => (window as any).loupePage.reading().n_tokens)).toBe(256);
+    page.evaluate(() => {
+      const { tokens, n_tokens } = (window as any).loupePage.reading();
+      return { n_tokens, text: tokens.map((t: any) => t.text).join("") as string };
+    });
+  await page.locator("#text").fill(long);
+  const status = page.locator("#status");
+  await expect(status).toContainText(`The first 256 of ${n_tokens} tokens: more do not fit`);
+  const first = await shown();
+  expect(first.n_tokens).toBe(256);
+  expect(long.startsWith(first.text)).toBe(true);
+  await expect(page.locator("#text")).toHaveValue(long);
+
+  await status.getByRole("button", { name: "read the last 256" }).click();
+  await expect(status).toContainText(`The last 256 of ${n_tokens} tokens`);
+  expect(long.endsWith((await shown()).text)).toBe(true);
+  expect(new URL(page.url()).hash).toContain("kept=last");
   await page.screenshot({ path: "test-results/long-text.png" });
 
-  await page.locator("#text").fill(long);
-  await expectProblem(page, "too-long");
-  await page.getByRole("button", { name: "Keep the first 256 tokens" }).click();
+  // One token more than fits takes nothing away.
+  const ids = await page.evaluate((text) => (window as any).loupePage.engine.ids(text), long);
+  const pieces = await page.evaluate(
+    async (ids) => (await (window as any).loupePage.engine.tokens(ids)).map((t: any) => t.text),
+    Object.values(ids).slice(0, 257),
+  );
+  await page.locator("#text").fill(pieces.slice(0, 256).join(""));
+  await expect(status).toContainText("256 of 256 tokens");
+  await page.locator("#text").fill(pieces.join(""));
+  await expect(status).toContainText("The last 256 of 257 tokens");
+});
+
+test("the token that separates documents stands before the text if a person wants that", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king`);
   await waitForState(page, "ready");
-  expect(long.startsWith(await shown())).toBe(true);
-  await readText(page, "All is well again.");
+  const tokens = () => page.evaluate(() => (window as any).loupePage.reading().tokens.map((t: any) => t.shown));
+  const without: string[] = await tokens();
+  await page.locator("#switches-toggle").click();
+  await expect(page.locator("#end-token-words")).toContainText("position 0");
+  await page.locator('#switches [name="with_end_token"]').check();
+  await expect.poll(tokens).toEqual(["<|endoftext|>", ...without]);
+  expect(new URL(page.url()).hash).toContain("endoftext=1");
+  await page.reload();
+  await waitForState(page, "ready");
+  expect(await tokens()).toEqual(["<|endoftext|>", ...without]);
 });
 
 test("a model file that is missing, cut short or not a model: say so, then try again", async ({ page, site }) => {
@@ -185,7 +214,7 @@ test("cells whose numbers overflow are shown as not finite, and counted", async 
   );
   expect(not_finite).toEqual(expected);
   await expect(page.locator("#status")).toContainText(`${expected.length} cells are not finite`);
-  await expect(page.locator("#cell-table")).toContainText("The logits of this cell are not finite");
+  await expect(page.locator("#cell-not-finite")).toBeVisible();
   await expect(page.locator("#paths-chart circle"), "the rows below are drawn").not.toHaveCount(0);
   for (const scheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme: scheme });

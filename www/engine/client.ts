@@ -2,7 +2,7 @@
 import * as Comlink from "comlink";
 import { LoupeError, valueOf } from "./errors.ts";
 import type { Outcome } from "./errors.ts";
-import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
+import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Divergences } from "../reading/comparison.ts";
 import type {
   AtlasAnswer,
@@ -122,16 +122,24 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
     remove: (key: string): Promise<void> => answer(remote.remove(key)),
 
     read: (
-      text_or_ids: string | Uint32Array,
+      text: string,
       {
         asked,
+        part,
         track,
         is_second,
         signal,
         onBlock,
-      }: { asked: Asked; track: number[]; is_second: boolean; signal: AbortSignal; onBlock: (end: number) => void },
+      }: {
+        asked: Asked;
+        part: Part;
+        track: number[];
+        is_second: boolean;
+        signal: AbortSignal;
+        onBlock: (end: number) => void;
+      },
     ): Promise<PlainReading> =>
-      cancellable(signal, (job) => remote.read(job, text_or_ids, { asked, track, is_second }, Comlink.proxy(onBlock))),
+      cancellable(signal, (job) => remote.read(job, text, { asked, part, track, is_second }, Comlink.proxy(onBlock))),
 
     trace: (
       serial: number,
@@ -175,11 +183,6 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
     encode: (text: string): Promise<Token[]> => answer(remote.encode(text)),
 
     ids: (text: string): Promise<Uint32Array> => answer(remote.ids(text)),
-
-    count: (text: string): Promise<number> => answer(remote.count(text)),
-
-    keep: (text: string, n: number, which: "first" | "last"): Promise<{ ids: Uint32Array; text: string }> =>
-      answer(remote.keep(text, n, which)),
 
     /** Ends the worker; whatever is still asked of it fails. */
     close() {

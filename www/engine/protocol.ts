@@ -2,7 +2,7 @@
 import type { Atlas, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
 import type { Address, ModelInUse, Precision, Source } from "../lib/model.ts";
 import type { Divergences } from "../reading/comparison.ts";
-import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
+import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
 
 export type { LayerNormGains, Plan, Watch };
@@ -111,11 +111,14 @@ export interface EngineApi {
   /** What is kept in this browser. */
   list(): Answer<Kept[]>;
   remove(key: string): Answer<void>;
-  /** Reads a text or ids; `onBlock` is called with the number of positions read so far. */
+  /**
+   * Reads a text, or for a model without a tokenizer the ids that it lists; `onBlock` is called with the number of
+   * positions read so far.
+   */
   read(
     job: number,
-    text_or_ids: string | Uint32Array,
-    options: { asked: Asked; track: number[]; is_second: boolean },
+    text: string,
+    options: { asked: Asked; part: Part; track: number[]; is_second: boolean },
     onBlock: (end: number) => void,
   ): Answer<PlainReading>;
   /** Follows tokens along one position or one row of a reading; one that is no longer there is `aborted`. */
@@ -146,10 +149,6 @@ export interface EngineApi {
   encode(text: string): Answer<Token[]>;
   /** The ids of a text's tokens, and nothing else of them. */
   ids(text: string): Answer<Uint32Array>;
-  /** How many tokens a text has. */
-  count(text: string): Answer<number>;
-  /** The first or the last n tokens of a text, as ids and as text. */
-  keep(text: string, n: number, which: "first" | "last"): Answer<{ ids: Uint32Array; text: string }>;
   /** Stops a job; one that is already over is no longer known, which is fine. */
   cancel(job: number): void;
 }

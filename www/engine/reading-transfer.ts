@@ -1,7 +1,7 @@
 /** Worker side: from the engine's Reading, whose arrays may live in wasm memory, to one plain object that can be transferred. */
 import type { Reading } from "../../src/web/types.d.ts";
 import { STATS } from "../reading/reading.ts";
-import type { Asked, PlainReading, Token, Track } from "../reading/reading.ts";
+import type { PlainReading, Token, Track } from "../reading/reading.ts";
 
 /** An array that owns its whole buffer, so that transferring it takes nothing else along. */
 const owned = <A extends Float32Array | Uint32Array | Uint8Array>(array: A): A =>
@@ -19,12 +19,13 @@ export const plainTrack = ({ id, logit, logprob, rank }: Track) => ({
 export function plainReading(
   reading: Reading,
   {
-    asked,
     track,
     tracked_tokens,
-    serial,
-    read_ms,
-  }: { asked: Asked; track: number[]; tracked_tokens: Token[]; serial: number; read_ms: number },
+    ...made
+  }: { track: number[] } & Pick<
+    PlainReading,
+    "asked" | "tracked_tokens" | "serial" | "read_ms" | "n_text" | "n_read" | "kept"
+  >,
 ): PlainReading {
   return {
     tokens: reading.tokens.map(plainToken),
@@ -39,9 +40,7 @@ export function plainReading(
     not_finite: reading.not_finite,
     tracked_tokens: tracked_tokens.map(plainToken),
     tracked: Object.fromEntries(track.map((id) => [id, plainTrack(reading.tracked(id))])),
-    asked,
-    serial,
-    read_ms,
+    ...made,
     model: null,
   };
 }

@@ -2,9 +2,9 @@
 import { effect, signal, untracked } from "@preact/signals-core";
 import { createExportMenu } from "../export/export-menu.ts";
 import { onSystemTheme } from "../graphics/theme.ts";
-import { duration } from "../lib/format.ts";
+import { duration, integer } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
-import { byId, element } from "../ui/dom.ts";
+import { button, byId, element } from "../ui/dom.ts";
 import { createFigure } from "./figure/figure.ts";
 import { createCellPanel } from "./panels/cell.ts";
 import { createControlCodes } from "./panels/control-codes.ts";
@@ -34,7 +34,7 @@ export function createLens({
   store: Store;
   engine: () => Engine;
   session: {
-    readNow: (text_or_ids: string | Uint32Array) => Promise<void>;
+    readNow: (text: string) => Promise<void>;
     readSoon: (text: string) => void;
     compare: (text: string, first: PlainReading) => Promise<Comparison | null>;
     closeSecond: () => void;
@@ -74,13 +74,13 @@ export function createLens({
   const tracked = createTrackedPicker({ store, engine });
   const charts = createTextCharts(store, (ids) => engine().norms(ids));
   const second = createSecond({ store, compare: session.compare, newest: () => arriving ?? store.reading.peek() });
-  const codes = createControlCodes({ text: () => store.text.peek(), setText: (text) => setText(text, text) });
+  const codes = createControlCodes({ text: () => store.text.peek(), setText });
   const examples = createExampleBar({
     engine,
-    model: () => ({ name: store.model.peek()?.in_use.name ?? "", n_ctx: store.n_ctx.peek() }),
-    open: ({ view }, text, ids) => {
+    name: () => store.model.peek()?.in_use.name ?? "",
+    open: ({ view, text }) => {
       store.setView(viewNamed(view));
-      setText(text, ids ?? text);
+      setText(text);
     },
     beside: second.toggle,
   });
@@ -97,12 +97,12 @@ export function createLens({
     cell.draw();
   }
 
-  /** Puts a text in the box and reads it, or the ids that it stands for. */
-  function setText(text: string, text_or_ids: string | Uint32Array) {
+  /** Puts a text in the box and reads it. */
+  function setText(text: string) {
     store.replaceText(text);
     figure.release();
     controls.setText(text);
-    void session.readNow(text_or_ids);
+    void session.readNow(text);
   }
 
   /** Draws what `draw` reads of signals, whenever one of them changes; what it calls is not followed. */
@@ -134,6 +134,7 @@ export function createLens({
       switches: store.switches.value,
       n_layer: store.n_layer.value,
       n_tokens: store.reading.value?.n_tokens ?? null,
+      has_end_token: store.model.value?.model.has_end_token === true,
     }),
     ({ switches, ...size }) => settings.show(switches, size),
   );
@@ -224,12 +225,22 @@ export function createLens({
     store.setView(viewBeside(store.view.peek(), event.key === "[" ? -1 : 1, store.second.peek() !== null));
   });
 
+  /** How much of the text was read; of one that is too long, with a way to the other end of it. */
+  function partOf({ n_text, n_read, n_tokens, kept }: PlainReading) {
+    if (n_read === n_text) return [`${n_tokens} of ${store.n_ctx.peek()} tokens`];
+    const other = kept === "first" ? "last" : "first";
+    const turn = button("link", `read the ${other} ${n_read}`, () =>
+      store.setSwitches({ ...store.switches.peek(), kept: other }),
+    );
+    return [`The ${kept} ${integer(n_read)} of ${integer(n_text)} tokens: more do not fit · `, turn];
+  }
+
   /** Puts a reading into the picture. */
   function put(fresh: PlainReading, text: string, compared: Comparison | null) {
     is_inside = controls.caretIsInside();
     showPicture();
     byId("status").replaceChildren(
-      `${fresh.n_tokens} of ${store.n_ctx.peek()} tokens`,
+      ...partOf(fresh),
       element("span", "wide-only", ` · read in ${duration(fresh.read_ms)}`),
       ` · ${notFiniteWords(fresh)}nothing leaves this page`,
     );

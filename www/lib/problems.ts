@@ -3,7 +3,7 @@
  * Codes are the engine's; `unexpected` is the page's own, for what no code names.
  */
 
-export type Remedy = "retry" | "keep";
+export type Remedy = "retry";
 export type Advice = { title: string; help?: string; remedy?: Remedy; quiet?: boolean };
 
 const BROWSERS =
@@ -12,7 +12,11 @@ const BROWSERS =
 
 const ADVICE: Record<string, Advice> = {
   empty: { title: "Nothing to read yet", help: "Type a text above, or choose an example.", quiet: true },
-  "too-long": { title: "The text is too long for this model", remedy: "keep" },
+  "no-tokenizer": {
+    title: "This model reads token ids",
+    help: "Type ids above, or open the model together with its tokenizer.json.",
+    quiet: true,
+  },
   "bad-text": { title: "The text holds half a character" },
   "no-webgpu": { title: "This browser has no WebGPU", help: BROWSERS, remedy: "retry" },
   "no-adapter": {

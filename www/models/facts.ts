@@ -45,6 +45,7 @@ const describe = (model: Facts): Record<string, string> =>
         architecture: `${model.family}: ${model.n_layer} blocks, ${model.n_head} heads, n_embd ${model.n_embd}`,
         context: `${integer(Number(model.n_ctx))} tokens`,
         vocabulary: `${integer(Number(model.vocab_size))} tokens`,
+        ...(model.has_tokenizer === false ? { tokenizer: "none: a text is token ids with spaces between them" } : {}),
         parameters: integer(Number(model.parameters)),
       };
 
@@ -65,6 +66,10 @@ export function showFacts({ model, adapter, in_use }: ModelInUse) {
       element("div", "", element("dt", "", name), element("dd", "", value)),
     ),
   );
+  byId<HTMLTextAreaElement>("text").placeholder =
+    model.has_tokenizer === false
+      ? "Type token ids, such as 464 3290 318."
+      : "Type a text; the model reads it as you type.";
   const is_bundled = in_use.source.kind === "bundled";
   byId("model-about").hidden = !is_bundled;
   byId("note").hidden = !is_bundled;

@@ -36,6 +36,11 @@ export interface PlainReading {
   serial: number;
   /** what the engine took, in milliseconds */
   read_ms: number;
+  /** tokens of the whole text, and those of them that were read: no more than fit */
+  n_text: number;
+  n_read: number;
+  /** which part was read, if not all */
+  kept: Part["kept"];
   /** the model that it was made with; null for one that no engine of the page made */
   model: ModelInUse | null;
 }
@@ -48,6 +53,8 @@ export type Asked = {
   contributions: boolean;
   decoder: string[];
 };
+/** What of a text is read: the first or the last tokens, if not all fit, and what is put before them. */
+export type Part = { kept: "first" | "last"; with_end_token: boolean };
 export type Cell = { tap: number; position: number };
 export const isSameCell = (a: Cell, b: Cell) => a.tap === b.tap && a.position === b.position;
 export type Candidate = { token: Token; logit: number; probability: number };

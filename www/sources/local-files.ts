@@ -36,29 +36,31 @@ export async function sortFiles(
   const is_older = !by_name.has("tokenizer.json") && by_name.has("vocab.json") && by_name.has("merges.txt");
   const is_part = wants_part || (!by_name.has("config.json") && found.length > 0);
   const text = (name: string) => (by_name.get(name) as File).text();
-  const tokenizerText = async () =>
-    is_older ? { vocab: await text("vocab.json"), merges: await text("merges.txt") } : text("tokenizer.json");
+  // A model without one reads ids.
+  const tokenizer = is_older
+    ? { vocab: await text("vocab.json"), merges: await text("merges.txt") }
+    : by_name.has("tokenizer.json")
+      ? await text("tokenizer.json")
+      : null;
   if (is_part) {
     const there = (by_index ? wanted : found).filter((name) => by_name.has(name));
     return {
       config: by_name.has("config.json") ? await text("config.json") : null,
-      tokenizer: is_older || by_name.has("tokenizer.json") ? await tokenizerText() : null,
+      tokenizer,
       weights: there.map((name) => by_name.get(name) as File),
       is_part,
     };
   }
-  const missing = ["config.json", ...(is_older ? [] : ["tokenizer.json"]), ...wanted].filter(
-    (name) => !by_name.has(name),
-  );
+  const missing = ["config.json", ...wanted].filter((name) => !by_name.has(name));
   if (missing.length > 0) {
     const names = missing.length === 1 ? missing[0] : `${missing.slice(0, -1).join(", ")} and ${missing.at(-1)}`;
     throw new LoupeError(
       "not-found",
-      `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors or pytorch_model.bin, or its shards with their index.`,
+      `These files lack ${names}. A model is config.json, tokenizer.json (or vocab.json and merges.txt) and model.safetensors or pytorch_model.bin, or its shards with their index. A file of weights by itself opens in the atlas.`,
     );
   }
   const weights = wanted.map((name) => by_name.get(name) as File);
-  return { config: await text("config.json"), tokenizer: await tokenizerText(), weights, is_part };
+  return { config: await text("config.json"), tokenizer, weights, is_part };
 }
 
 /** The same for the same files, without reading all of them. */

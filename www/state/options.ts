@@ -30,6 +30,10 @@ export interface Switches {
   borrowed: number;
   /** of the last block, where only one block is borrowed */
   part: "" | "attn" | "mlp";
+  /** what is read of a text that is too long */
+  kept: "first" | "last";
+  /** whether the token that stands between documents is read before the text */
+  with_end_token: boolean;
 }
 
 export const DEFAULTS: Switches = {
@@ -48,6 +52,8 @@ export const DEFAULTS: Switches = {
   row_kind: "blocks",
   borrowed: 0,
   part: "",
+  kept: "first",
+  with_end_token: false,
 };
 
 export const CHOICES = {
@@ -62,6 +68,7 @@ export const CHOICES = {
   },
   norm: { affine: "ln_f", plain: "ln_f without gain and bias", none: "none" },
   row_kind: { blocks: "blocks", subblocks: "half-blocks", contributions: "contributions" },
+  kept: { first: "its first tokens", last: "its last tokens" },
   part: { "": "whole", attn: "only its attn", mlp: "only its mlp" },
 };
 
@@ -117,6 +124,8 @@ export function parseSwitches(fields: URLSearchParams): Switches {
     row_kind: oneOf(get("rows"), CHOICES.row_kind, "blocks"),
     borrowed: count("decoder", 0),
     part: oneOf(get("part"), CHOICES.part, ""),
+    kept: oneOf(get("kept"), CHOICES.kept, "first"),
+    with_end_token: get("endoftext") === "1",
   };
 }
 
@@ -137,6 +146,8 @@ export function writeSwitches(switches: Switches, fields: URLSearchParams) {
     row_kind: "rows",
     borrowed: "decoder",
     part: "part",
+    kept: "kept",
+    with_end_token: "endoftext",
   };
   for (const [key, name] of Object.entries(names)) {
     const value = switches[key as keyof typeof names];

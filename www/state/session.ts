@@ -5,7 +5,7 @@
 import { alignedColumns, comparisonOf, targetsOf } from "../reading/comparison.ts";
 import { codeOf } from "../engine/errors.ts";
 import { areAlike } from "../reading/reading.ts";
-import type { Asked, PlainReading } from "../reading/reading.ts";
+import type { Asked, Part, PlainReading } from "../reading/reading.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Refusal, Step } from "../engine/protocol.ts";
 import type { ModelInUse, Source } from "../lib/model.ts";
@@ -24,7 +24,7 @@ export function createSession(
     /** the text to read once a model is there */
     text: () => string;
     /** how to read */
-    options: () => { asked: Asked; track: number[] };
+    options: () => { asked: Asked; part: Part; track: number[] };
     /** `is_first`: there is none to read with meanwhile */
     opening: (source: Source, is_first: boolean) => void;
     step: (step: Step) => void;
@@ -45,8 +45,8 @@ export function createSession(
   let loaded = false;
   /** The model that readings are made with. */
   let model: ModelInUse | null = null;
-  /** What is to be read: the newest text, or the ids of one. */
-  let wanted: string | Uint32Array | null = null;
+  /** What is to be read: the newest text. */
+  let wanted: string | null = null;
   let pause: ReturnType<typeof setTimeout> | undefined;
   let reading = new AbortController();
   let second = new AbortController();
@@ -74,8 +74,8 @@ export function createSession(
     if (!opening) on.crashed(message);
   }
 
-  async function readNow(text_or_ids: string | Uint32Array) {
-    wanted = text_or_ids;
+  async function readNow(text: string) {
+    wanted = text;
     clearTimeout(pause);
     reading.abort();
     // What is compared with an older text need not be waited for.
@@ -84,13 +84,12 @@ export function createSession(
     const mine = (reading = new AbortController());
     const { signal } = mine;
     const made_with = model;
-    const text = on.text();
-    if (text_or_ids.length === 0) return on.failure("empty", "", false);
+    if (text.length === 0) return on.failure("empty", "", false);
     on.busy();
     try {
       const engine = theEngine();
       const onBlock = (end: number) => signal.aborted || on.block(end);
-      const fresh = await engine.read(text_or_ids, {
+      const fresh = await engine.read(text, {
         ...on.options(),
         is_second: false,
         signal,

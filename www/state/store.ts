@@ -11,7 +11,7 @@ import { createSelection } from "./selection.ts";
 import type { ModelInUse } from "../lib/model.ts";
 import type { ThemeChoice } from "../lib/themes.ts";
 import type { Comparison } from "../reading/comparison.ts";
-import type { Asked, Cell, PlainReading } from "../reading/reading.ts";
+import type { Asked, Cell, Part, PlainReading } from "../reading/reading.ts";
 import type { View } from "../reading/views.ts";
 import type { Switches } from "./options.ts";
 import { MAX_PICKED, MAX_PINS } from "./page-state.ts";
@@ -67,7 +67,10 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   const pointed = signal<PointedCell | null>(null);
 
   const n_layer = computed(() => Number(model.value?.model.n_layer ?? 1));
-  const asked_text = computed(() => JSON.stringify(readOptions(switches.value, n_layer.value)));
+  const how_text = computed(() => {
+    const { kept, with_end_token } = switches.value;
+    return JSON.stringify({ asked: readOptions(switches.value, n_layer.value), part: { kept, with_end_token } });
+  });
   /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. */
   const group = computed(() => groups.value[tracked.value] ?? topGroup(reading.value));
 
@@ -120,7 +123,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     group,
 
     /** How the engine is to read; the same object while nothing of it changes. */
-    asked: computed(() => JSON.parse(asked_text.value) as Asked),
+    how: computed(() => JSON.parse(how_text.value) as { asked: Asked; part: Part }),
     /** The tokens to follow in a reading. */
     track: computed(() => (view.value.is_tracked ? [...new Set(group.value)] : [])),
     /** Whether the view needs a token that a reading was not asked for. */

@@ -1,5 +1,6 @@
 //! Runs every test: natively on Vulkan, fuzzing, in Chromium, in Firefox, and of the built page.
 
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use crate::run::{Outcome, Var, root, run, watch};
@@ -63,8 +64,15 @@ pub fn test(suites: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
     let mut times = Vec::new();
+    // The site is built beside the suites that use one core.
+    let mut site = None;
     for suite in suites {
         let start = Instant::now();
+        if *suite == "chromium" && suites.contains(&"page") {
+            // Both need it, and only one may install it.
+            tools::wasm_target().and_then(|()| tools::wasm_bindgen())?;
+            site = Some(std::thread::spawn(build::build));
+        }
         println!("\n== {suite} ==");
         let before = count.passed;
         let result = match *suite {
@@ -72,7 +80,7 @@ pub fn test(suites: &[&str]) -> Outcome {
             "fuzz" => fuzz(&mut count),
             "chromium" => chromium(&mut count),
             "firefox" => firefox(&mut count),
-            _ => page(&mut count),
+            _ => site_of(&mut site).and_then(|()| page(&mut count)),
         };
         match result {
             Err(message) => failures.push(format!("{suite}: {message}")),
@@ -168,10 +176,19 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     watch("cargo", &args, &vars, |line| count.read(line))
 }
 
+/// Waits for the site that is being built, or builds it.
+fn site_of(building: &mut Option<JoinHandle<Outcome>>) -> Outcome {
+    match building.take() {
+        Some(building) => {
+            building.join().map_err(|_| "the build of the site panicked".to_string())?
+        }
+        None => build::build(),
+    }
+}
+
 /// Tests the page's pure modules in Node, and the built site in headless Chromium.
 fn page(count: &mut Count) -> Outcome {
     tools::chromium()?;
-    build::build()?;
     build::crashing_engine()?;
     run("npm", &["run", "--silent", "check"], &[])?;
     run("npm", &["run", "--silent", "lint"], &[])?;

@@ -9,6 +9,8 @@ import type { Kept } from "../../../www/engine/protocol.ts";
 import type { ModelInUse, Source } from "../../../www/lib/model.ts";
 import type { Notice } from "../../../www/ui/notice.ts";
 
+const PART = { kept: "first", with_end_token: false } as const;
+
 const GPT2 = "openai-community/gpt2";
 const HUB: Source = { kind: "hub", id: GPT2, revision: "main" };
 const HOW = { precision: "f16", keep: true } as const;
@@ -65,7 +67,11 @@ function bench(store: Kept[] = [], last: string | null = null) {
   };
   const session = createSession(engine, {
     text: () => "",
-    options: () => ({ asked: { norm: "affine", subblocks: false, contributions: false, decoder: [] }, track: [] }),
+    options: () => ({
+      asked: { norm: "affine", subblocks: false, contributions: false, decoder: [] },
+      part: PART,
+      track: [],
+    }),
     opening: (source, is_first) => openings.opening(source, is_first),
     step: () => {},
     opened: (now, refusal, source) => openings.opened(now, refusal, source),

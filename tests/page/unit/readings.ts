@@ -47,5 +47,8 @@ export function madeUp({
     asked: { norm: "affine", subblocks: false, contributions: false, decoder: [] },
     serial: 0,
     read_ms: 1,
+    n_text: n_tokens,
+    n_read: n_tokens,
+    kept: "first",
   };
 }

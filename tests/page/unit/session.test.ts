@@ -5,6 +5,8 @@ import { LoupeError } from "../../../www/engine/errors.ts";
 import type { Asked } from "../../../www/reading/reading.ts";
 import { createSession } from "../../../www/state/session.ts";
 
+const PART = { kept: "first", with_end_token: false } as const;
+
 export type Read = {
   input: string;
   asked: any;
@@ -62,8 +64,7 @@ function bench() {
       compare: (first: number, second: number, columns: any, targets: any, signal: AbortSignal) =>
         call(comparisons, { first, second, columns, targets }, signal),
       closeSecond: () => events.push("second closed"),
-      read: (input: any, { asked, is_second, signal }: any) =>
-        call(reads, { input: typeof input === "string" ? input : [...input].join(), asked, is_second }, signal),
+      read: (input: any, { asked, is_second, signal }: any) => call(reads, { input, asked, is_second }, signal),
       current: async () => in_use,
       close: () => events.push("closed"),
     } as any;
@@ -71,7 +72,11 @@ function bench() {
   const note = (name: string) => (first: any) => void events.push([name, first?.input ?? first?.in_use?.name ?? first]);
   const session = createSession(start, {
     text: () => page.text,
-    options: () => ({ asked: { norm: page.norm, subblocks: false, contributions: false, decoder: [] }, track: [] }),
+    options: () => ({
+      asked: { norm: page.norm, subblocks: false, contributions: false, decoder: [] },
+      part: PART,
+      track: [],
+    }),
     opening: note("opening"),
     step: () => {},
     opened: note("opened"),
@@ -170,17 +175,6 @@ test("options that change over an empty box leave it empty", async () => {
   assert.deepEqual(it.events.at(-1), ["failure", "empty"]);
 });
 
-test("ids that were read are read again as ids", async () => {
-  const it = bench();
-  await it.begin();
-  await it.answer();
-  void it.session.readNow(Uint32Array.of(3, 5));
-  void it.session.readAgain();
-  await settle();
-  await it.answer();
-  assert.deepEqual(it.readings().at(-1), ["3,5", "Tales", "affine"]);
-});
-
 test("a reading that ends after another model was opened is not shown; the text is read with that model", async () => {
   const it = bench();
   await it.begin();
@@ -206,21 +200,6 @@ test("a reading that ends before another model is in use carries the model that 
     ["first", "Tales", "affine"],
     ["first", "Other", "affine"],
   ]);
-});
-
-test("ids that were read do not go to another model, whatever changes then", async () => {
-  const it = bench();
-  await it.begin();
-  void it.session.readNow(Uint32Array.of(3, 5));
-  await settle();
-  await it.answer();
-  await it.open("Other");
-  it.page.norm = "plain";
-  void it.session.readAgain();
-  await settle();
-  assert.equal(it.last().input, "first", "the text, not the ids of another vocabulary");
-  await it.answer();
-  assert.deepEqual(it.readings().at(-1), ["first", "Other", "plain"]);
 });
 
 test("a second text that is answered after another model was opened is not shown as that model's", async () => {

@@ -88,16 +88,20 @@ test("what follows from a choice: the token of a tracked view, the pinned cell, 
   assert.deepEqual(store.pins.value, [{ tap: 1, position: 2 }]);
 
   const seen: object[] = [];
-  effect(() => void seen.push(store.asked.value));
+  effect(() => void seen.push(store.how.value));
   store.setSwitches({ ...store.switches.value, font: 1.5, transposed: true });
   assert.equal(seen.length, 1, "how it looks is nothing to the engine");
+  store.setSwitches({ ...store.switches.value, kept: "last" });
+  const last = { kept: "last", with_end_token: false };
+  assert.deepEqual(store.how.value.part, last);
+  seen.length = 1;
   store.setSwitches({ ...store.switches.value, norm: "none" });
   store.setSwitches({ ...store.switches.value, borrowed: 1 });
   store.setModel(model(12));
   assert.deepEqual(seen.slice(1), [
-    { norm: "none", subblocks: false, contributions: false, decoder: [] },
-    { norm: "none", subblocks: false, contributions: false, decoder: ["h.0"] },
-    { norm: "none", subblocks: false, contributions: false, decoder: ["h.11"] },
+    { asked: { norm: "none", subblocks: false, contributions: false, decoder: [] }, part: last },
+    { asked: { norm: "none", subblocks: false, contributions: false, decoder: ["h.0"] }, part: last },
+    { asked: { norm: "none", subblocks: false, contributions: false, decoder: ["h.11"] }, part: last },
   ]);
 });
 

@@ -79,7 +79,7 @@ export function createTable() {
   toggle.addEventListener("click", () => {
     box.hidden = !box.hidden;
     toggle.setAttribute("aria-expanded", String(!box.hidden));
-    toggle.textContent = box.hidden ? "Show as a table" : "Hide the table";
+    toggle.textContent = box.hidden ? "Table" : "Hide the table";
     fill();
   });
 

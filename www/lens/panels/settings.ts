@@ -8,6 +8,9 @@ function fill(select: HTMLSelectElement, choices: Record<string, string>) {
   select.replaceChildren(...optionsOf(Object.entries(choices)));
 }
 
+const END_TOKEN_WORDS =
+  "The token that separates documents in training stands at position 0. Without it the first token of the text has nothing before it, and its column is unlike the others.";
+
 export function createSettings(onChange: (switches: Switches) => void) {
   const form = byId<HTMLFormElement>("switches");
   const toggle = byId<HTMLButtonElement>("switches-toggle");
@@ -33,6 +36,8 @@ export function createSettings(onChange: (switches: Switches) => void) {
       norm: choice("norm"),
       row_kind: choice("row_kind"),
       part: choice("part"),
+      kept: choice("kept"),
+      with_end_token: input("with_end_token").checked,
       font: Number(select("font").value),
       step: Math.max(1, numberOf("step") ?? 1),
       borrowed: numberOf("borrowed") ?? 0,
@@ -91,11 +96,16 @@ export function createSettings(onChange: (switches: Switches) => void) {
 
   return {
     /** @param size `n_tokens` is null while there is no reading */
-    show(switches: Switches, size: { n_layer: number; n_tokens: number | null }) {
-      [n_layer, n_tokens] = [size.n_layer, size.n_tokens ?? n_tokens];
+    show(switches: Switches, of: { n_layer: number; n_tokens: number | null; has_end_token: boolean }) {
+      [n_layer, n_tokens] = [of.n_layer, of.n_tokens ?? n_tokens];
+      input("with_end_token").disabled = !of.has_end_token;
+      byId("end-token-words").textContent = of.has_end_token
+        ? END_TOKEN_WORDS
+        : "This model’s tokenizer has no such token.";
       for (const name of Object.keys(CHOICES)) select(name).value = String(switches[name as keyof typeof CHOICES]);
       select("font").value = String(switches.font);
-      for (const name of ["transposed", "words_only", "hide_prompt"] as const) input(name).checked = switches[name];
+      for (const name of ["transposed", "words_only", "hide_prompt", "with_end_token"] as const)
+        input(name).checked = switches[name];
       for (const name of ["from", "to"] as const) {
         if (document.activeElement !== input(name))
           input(name).value = switches[name] === null ? "" : String(switches[name]);
