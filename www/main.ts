@@ -14,12 +14,14 @@ import { wantsKeeping } from "./models/storage.ts";
 import { workOffline } from "./shell/offline.ts";
 import { createTabs } from "./shell/tabs.ts";
 import { installHook } from "./shell/test-hook.ts";
+import { createTour } from "./shell/tour.ts";
 import { addressText } from "./sources/hub-address.ts";
 import { barOf, createAddress } from "./state/address.ts";
 import { parseHash, unreadableParts } from "./state/page-state.ts";
 import { createSession } from "./state/session.ts";
 import { createStore } from "./state/store.ts";
 import { byId } from "./ui/dom.ts";
+import { createGlossary } from "./ui/glossary.ts";
 import { showNotice } from "./ui/notice.ts";
 import type { ModelInUse, Source } from "./lib/model.ts";
 import type { PageState } from "./state/page-state.ts";
@@ -112,6 +114,7 @@ const session = createSession(startEngine, {
   },
 });
 const engine = () => session.engine();
+const tour = createTour();
 
 // Before the lens, which is measured once its tab is shown.
 const tabs = createTabs({ store, engine, restart: () => openings.again() });
@@ -148,6 +151,7 @@ function saveModel() {
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
+  tour.offer();
   void workOffline((takeOver) => {
     const button = byId("new-version");
     button.addEventListener("click", takeOver, { once: true });
@@ -203,6 +207,11 @@ if (!("closedBy" in HTMLDialogElement.prototype)) {
 const help = byId<HTMLDialogElement>("help");
 byId("help-open").addEventListener("click", () => help.showModal());
 byId("help-close").addEventListener("click", () => help.close());
+byId("tour-start").addEventListener("click", () => {
+  help.close();
+  tour.start();
+});
+createGlossary();
 addEventListener("keydown", (event) => {
   const at = event.target as HTMLElement;
   if (event.altKey || event.ctrlKey || event.metaKey || at.closest(TYPED)) return;

@@ -88,7 +88,9 @@ export function createCellPanel({
     const outside = position < start || position >= end ? " (outside the window)" : "";
     byId("cell-title").textContent =
       `${pins.length > 0 ? "Pinned: " : at.is_second ? "Second text: " : ""}${row}, position ${position}${outside}`;
-    const before = textOf(of.tokens.slice(Math.max(0, position - CONTEXT_TOKENS), position + 1));
+    const tokens = of.tokens.slice(Math.max(0, position - CONTEXT_TOKENS), position + 1);
+    // Without a tokenizer tokens have no text.
+    const before = textOf(tokens) || tokens.map(({ shown }) => shown).join(" ");
     const next = nextToken(of, position);
     const other = comparison && counterpart(comparison, at);
     byId("cell-context").textContent = [
