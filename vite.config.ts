@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 import { defineConfig } from "vite";
 import type { Plugin } from "vite";
@@ -16,6 +17,10 @@ const otherHub = () => ({
           .replace(/(<meta name="loupe-hub" content=")[^"]*/, `$1${hub.replace(/\/+$/, "")}`)
           .replace(/connect-src 'self'[^;]*/, `connect-src ${["'self'", hub, ...more].map(originOf).join(" ")}`),
 });
+
+/** The policy of index.html, as a header for what `cargo xtask serve` serves. */
+const policy = () =>
+  /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(readFileSync("www/index.html", "utf8"))?.[1] ?? "";
 
 const originOf = (source: string) => (source.startsWith("'") || source.includes("*") ? source : new URL(source).origin);
 
@@ -98,6 +103,7 @@ export default defineConfig({
   base: "./",
   publicDir: "public",
   worker: { format: "es" },
+  preview: { headers: { "Content-Security-Policy": policy() } },
   plugins: [otherHub(), isSmall(), worksOffline()],
   build: {
     outDir: "../dist",

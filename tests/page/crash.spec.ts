@@ -108,7 +108,7 @@ test.describe("a crash", () => {
     const text = "The old king sat by the window.";
     await readText(page, text);
     // The next call of the page meets the crash.
-    const meet = () => page.evaluate(() => (window as any).loupePage.engine.count("Once").catch(() => {}));
+    const meet = () => page.evaluate(() => (window as any).loupePage.engine.ids("Once").catch(() => {}));
     await panic(page, site);
     await meet();
     await expect(page.locator("#notice")).toContainText("crashed and was started again");

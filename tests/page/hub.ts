@@ -46,6 +46,8 @@ async function listen(listener: RequestListener, port: number = 0) {
   return { server, port: address.port, origin: `http://127.0.0.1:${address.port}` };
 }
 
+const CUT_MS = 500;
+
 /** @param models by id */
 export async function startHub(models: Record<string, Folder>) {
   let asked: Asked[] = [];
@@ -64,7 +66,8 @@ export async function startHub(models: Record<string, Folder>) {
       response.write(bytes.subarray(at, end), () => {
         at = end;
         if (at >= stop && is_stalled) return;
-        if (at >= stop) return setTimeout(() => response.destroy(), 60);
+        // What was written has been read by then: a browser forgets what it has not passed on when a download breaks.
+        if (at >= stop) return setTimeout(() => response.destroy(), CUT_MS);
         if (at >= bytes.length) return response.end();
         setTimeout(next, fault.drip ? 20 : 0);
       });

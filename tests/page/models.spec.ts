@@ -231,6 +231,30 @@ test("files from this computer: whole, in shards, dropped, and what is missing b
   expect(hub.asked()).toEqual([]);
 });
 
+test("a description that is torn while it is written loses nothing", async ({ page, site, hub }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await download(page, "loupe/tales");
+  await waitForModel(page, "loupe/tales");
+  const [{ key, about }] = await stored(page);
+  await page.evaluate(async (key) => {
+    const root = await navigator.storage.getDirectory();
+    const folder = await (
+      await (await root.getDirectoryHandle("loupe")).getDirectoryHandle("models")
+    ).getDirectoryHandle(key);
+    const file = await (await folder.getFileHandle("about.json")).createWritable();
+    await file.write('{"version":1,"sta');
+    await file.close();
+  }, key);
+  hub.reset();
+  await page.reload();
+  await waitForModel(page, "loupe/tales");
+  expect(hub.asked()).toEqual([]);
+  await page.locator("#model-chip").click();
+  await expect(page.locator("#model-rows")).toContainText("loupe/tales");
+  expect(about).toMatchObject({ state: "whole" });
+});
+
 test("a model without a tokenizer reads token ids", async ({ page, site }) => {
   await page.goto(`${site}#text=${encodeURIComponent(TEXT)}`);
   await waitForState(page, "ready");

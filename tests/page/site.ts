@@ -54,7 +54,9 @@ export const test = base.extend<{ site: string; quiet: boolean }, { server: Awai
   /** The site's address; afterwards, nothing may have left it and nothing may have failed unseen. */
   site: async ({ server, page, quiet }, use) => {
     // Where no test asks for it, the tour does not stand before what is tested.
-    await page.addInitScript(() => localStorage.setItem("loupe:tour", "done"));
+    await page.addInitScript(() => {
+      if (location.protocol === "http:") localStorage.setItem("loupe:tour", "done");
+    });
     const strayed = [] as string[];
     const errors = [] as string[];
     page.on("request", (request) => {

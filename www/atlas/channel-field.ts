@@ -4,13 +4,12 @@ import { numberField } from "../ui/fields.ts";
 import type { Queries } from "./queries.ts";
 import type { Selection } from "../state/selection.ts";
 
-/** @param steps what the two buttons show */
-export function createChannelField(ask: Queries, selection: Selection, steps: [before: string, after: string]) {
+export function createChannelField(ask: Queries, selection: Selection) {
   const last = () => Number(ask.facts.n_embd) - 1;
   const go = (to: number) => selection.setChannel(Math.min(last(), Math.max(0, to)));
   const field = numberField("Channel", last, go);
-  const before = button("chip small", steps[0], () => go(selection.channel - 1));
-  const after = button("chip small", steps[1], () => go(selection.channel + 1));
+  const before = button("chip small", "‹", () => go(selection.channel - 1));
+  const after = button("chip small", "›", () => go(selection.channel + 1));
   before.setAttribute("aria-label", "Previous channel");
   after.setAttribute("aria-label", "Next channel");
   return {

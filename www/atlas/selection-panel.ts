@@ -24,7 +24,7 @@ export function createSelectionPanel({
   /** shows the lens */
   lens: () => void;
 }) {
-  const field = createChannelField(ask, selection, ["‹", "›"]);
+  const field = createChannelField(ask, selection);
   field.input.setAttribute("aria-label", "Selected channel");
   const why = element("p", "muted", "selected in every picture");
   const gains_at = element("div", "chart small-chart");

@@ -1,5 +1,6 @@
 /** The main thread's side of the engine: one worker, calls that throw a LoupeError, jobs that can be cancelled. */
 import * as Comlink from "comlink";
+import worker_url from "../worker.ts?worker&url";
 import { LoupeError, valueOf } from "./errors.ts";
 import type { Outcome } from "./errors.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
@@ -21,8 +22,23 @@ import type { Address, ModelInUse, Source } from "../lib/model.ts";
 
 export type Engine = ReturnType<typeof startEngine>;
 
+/**
+ * The worker's script is imported by one that the page makes itself, because that one inherits the page's
+ * Content-Security-Policy: a script from a host that sends no policy of its own could ask any address.
+ */
+function startWorker() {
+  const script = `import ${JSON.stringify(new URL(worker_url, document.baseURI).href)};`;
+  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  const worker = new Worker(url, { type: "module" });
+  // The worker has fetched it by then, or never will.
+  setTimeout(() => URL.revokeObjectURL(url), SCRIPT_MS);
+  return worker;
+}
+
 /** How the message of a crash begins, in src/web/guard.js. */
 const CRASHED = "The engine crashed";
+
+const SCRIPT_MS = 60_000;
 
 /** Where downloads come from is said once, in index.html. */
 function hubOfPage(): Hub {
@@ -39,7 +55,7 @@ function hubOfPage(): Hub {
  * @param onCrash called once when the engine in the worker has crashed: every call of it fails from then on
  */
 export function startEngine(onCrash: (message: string) => void = () => {}) {
-  const worker = new Worker(new URL("../worker.ts", import.meta.url), { type: "module" });
+  const worker = startWorker();
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
   const waiting: Set<(error: LoupeError) => void> = new Set();

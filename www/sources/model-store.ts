@@ -23,6 +23,7 @@ type InWorker = FileSystemFileHandle & { createSyncAccessHandle: () => Promise<S
 type Iterated = FileSystemDirectoryHandle & { entries: () => AsyncIterable<[string, FileSystemHandle]> };
 
 const [CONFIG, TOKENIZER, WEIGHTS, ABOUT] = ["config.json", "tokenizer.json", "model.safetensors", "about.json"];
+const ABOUT_COPY = "about.copy.json";
 /** What older models have instead of a tokenizer.json. */
 const [VOCAB, MERGES] = ["vocab.json", "merges.txt"];
 
@@ -71,13 +72,22 @@ async function writeTokenizer(folder: FileSystemDirectoryHandle, tokenizer: Toke
   await writeText(folder, MERGES, tokenizer.merges);
 }
 
+/** The description of a model, or its copy where that was torn while it was written. */
 async function readAbout(folder: FileSystemDirectoryHandle): Promise<About | null> {
-  try {
-    const about = JSON.parse(await (await fileIn(folder, ABOUT)).text()) as About;
-    return about.version === 1 && ["partial", "whole"].includes(about.state) && about.source ? about : null;
-  } catch {
-    return null;
+  for (const name of [ABOUT, ABOUT_COPY]) {
+    try {
+      const about = JSON.parse(await (await fileIn(folder, name)).text()) as About;
+      if (about.version === 1 && ["partial", "whole"].includes(about.state) && about.source) return about;
+    } catch {
+      // The other one, then.
+    }
   }
+  return null;
+}
+
+/** One after the other, so that one of both is whole whenever the tab is closed. */
+async function writeAbout(folder: FileSystemDirectoryHandle, about: About) {
+  for (const name of [ABOUT_COPY, ABOUT]) await writeText(folder, name, JSON.stringify(about));
 }
 
 /** Whether a file of that name is there, whatever is in it. */
@@ -169,7 +179,7 @@ export async function openWriter(key: string, about: About, texts: { config: str
   let goes_on;
   try {
     goes_on = goesOn(await readAbout(folder), about);
-    await writeText(folder, ABOUT, JSON.stringify(about));
+    await writeAbout(folder, about);
     if (!goes_on) file.truncate(0);
     await writeText(folder, CONFIG, texts.config);
     await writeTokenizer(folder, texts.tokenizer);
@@ -189,7 +199,7 @@ export async function openWriter(key: string, about: About, texts: { config: str
       if (size !== bytes) throw new DOMException(`${size} of ${bytes} bytes are on the disk`, "DataError");
       const changed_at = new Date().toISOString();
       // The weights stay locked until their description is there, so that no other tab meets them without it.
-      await writeText(folder, ABOUT, JSON.stringify({ ...about, state: "whole", bytes, sha256, changed_at }));
+      await writeAbout(folder, { ...about, state: "whole", bytes, sha256, changed_at });
       close();
     },
     /** Leaves the beginning for another time, if there is one. */

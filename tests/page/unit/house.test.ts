@@ -111,7 +111,7 @@ function localOf(file: string, { to, is_type }: { to: string; is_type: boolean }
   if (!to.startsWith(".") && !to.startsWith("/")) return null;
   const local = path.posix.join(to.startsWith("/") ? "." : roomOf(file), to);
   if (is_type && path.posix.normalize(path.posix.join(ROOT, local)) === ENGINE_TYPES) return null;
-  return local.replace(/\.ts$/, "");
+  return local.replace(/\?.*$/, "").replace(/\.ts$/, "");
 }
 
 test("every file has a room", () => {

@@ -17,7 +17,7 @@ const N_EXTREME = 20;
 function create({ ask, selection, card, cloud }: Stage) {
   const nEmbd = () => Number(ask.facts.n_embd);
   const title = element("h2", "channel-title");
-  const field = createChannelField(ask, selection, ["‹ before", "next ›"]);
+  const field = createChannelField(ask, selection);
   const words = element("p", "muted");
   const head = element(
     "section",
