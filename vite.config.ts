@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
+import path from "node:path";
 import { brotliCompressSync } from "node:zlib";
 import { defineConfig } from "vite";
 import type { Plugin } from "vite";
 import { generateSW } from "workbox-build";
+import { checkLicences, crates, licencesAsHtml, licencesAsText, npmPackages } from "./licences.ts";
 
 /** Where models come from, and every origin that it may send downloads on to. */
 const [hub, ...more] = (process.env.LOUPE_HUB ?? "").split(/\s+/).filter(Boolean);
@@ -17,10 +18,6 @@ const otherHub = () => ({
           .replace(/(<meta name="loupe-hub" content=")[^"]*/, `$1${hub.replace(/\/+$/, "")}`)
           .replace(/connect-src 'self'[^;]*/, `connect-src ${["'self'", hub, ...more].map(originOf).join(" ")}`),
 });
-
-/** The policy of index.html, as a header for what `cargo xtask serve` serves. */
-const policy = () =>
-  /http-equiv="Content-Security-Policy"\s+content="([^"]+)"/.exec(readFileSync("www/index.html", "utf8"))?.[1] ?? "";
 
 const originOf = (source: string) => (source.startsWith("'") || source.includes("*") ? source : new URL(source).origin);
 
@@ -68,6 +65,26 @@ const isSmall = (): Plugin => ({
   },
 });
 
+/** Packages whose code the service worker's generator puts into it. */
+const OF_SERVICE_WORKER = ["workbox-core", "workbox-precaching", "workbox-routing", "workbox-strategies"];
+
+/** `licences.html` beside the page, and a text file beside the engine, which others embed without the page. */
+const namesLicences = (): Plugin => ({
+  name: "loupe-licences",
+  apply: "build",
+  generateBundle(_, bundle) {
+    const modules = Object.values(bundle).flatMap((file) => (file.type === "chunk" ? Object.keys(file.modules) : []));
+    const of_page = npmPackages([
+      ...modules,
+      ...OF_SERVICE_WORKER.map((name) => path.resolve("node_modules", name, "index.js")),
+    ]);
+    const of_engine = crates();
+    checkLicences([...of_engine, ...of_page]);
+    this.emitFile({ type: "asset", fileName: "licences.html", source: licencesAsHtml(of_engine, of_page) });
+    this.emitFile({ type: "asset", fileName: "loupe/LICENCES.txt", source: licencesAsText(of_engine) });
+  },
+});
+
 /** Once everything is in `dist/`: a service worker that keeps all of it, so that the page works without a network. */
 const worksOffline = () => ({
   name: "loupe-offline",
@@ -103,8 +120,7 @@ export default defineConfig({
   base: "./",
   publicDir: "public",
   worker: { format: "es" },
-  preview: { headers: { "Content-Security-Policy": policy() } },
-  plugins: [otherHub(), isSmall(), worksOffline()],
+  plugins: [otherHub(), isSmall(), namesLicences(), worksOffline()],
   build: {
     outDir: "../dist",
     emptyOutDir: false,

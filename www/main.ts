@@ -151,7 +151,7 @@ function saveModel() {
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
-  tour.offer();
+  if (store.atlas.peek() === null) tour.offer();
   void workOffline((takeOver) => {
     const button = byId("new-version");
     button.addEventListener("click", takeOver, { once: true });
@@ -209,6 +209,7 @@ byId("help-open").addEventListener("click", () => help.showModal());
 byId("help-close").addEventListener("click", () => help.close());
 byId("tour-start").addEventListener("click", () => {
   help.close();
+  store.open(null);
   tour.start();
 });
 createGlossary();

@@ -84,7 +84,7 @@ const isNewStep = (step: Step, last: Step | null) => step.step !== last?.step ||
 
 const END_OF_TEXT = "<|endoftext|>";
 
-/** The tokens of a text; of one for a model without a tokenizer, the ids that it lists. Errors: `bad-token`. */
+/** The tokens of a text; of one for a model without a tokenizer, the ids that it lists. Errors: `no-tokenizer`. */
 function idsOf(engine: Loupe, text: string) {
   if (has_tokenizer) return engine.encode(text);
   const pieces = text.split(/[\s,;[\]]+/).filter(Boolean);
@@ -92,15 +92,21 @@ function idsOf(engine: Loupe, text: string) {
   if (bad !== undefined)
     throw new LoupeError(
       "no-tokenizer",
-      `This model has no tokenizer: its text is token ids with spaces between them, such as 464 3290 318; “${bad.slice(0, 40)}” is none.`,
+      `This model has no tokenizer. Enter token ids separated by spaces, such as 464 3290 318. “${bad.slice(0, 40)}” is not a token id.`,
     );
   return Uint32Array.from(pieces, Number);
 }
 
 /** The token that stands between documents; null where the tokenizer has none. */
 function endOfText(engine: Loupe) {
-  const ids = has_tokenizer ? engine.encode(END_OF_TEXT) : [];
-  return ids.length === 1 ? ids[0] : null;
+  if (!has_tokenizer) return null;
+  try {
+    const ids = engine.encode(END_OF_TEXT);
+    return ids.length === 1 ? ids[0] : null;
+  } catch {
+    // An added token that the model itself does not have.
+    return null;
+  }
 }
 
 /** What of a text is read: as much of it as fits, behind the token that a person may want before it. */

@@ -188,3 +188,9 @@ test("two texts: differences hold the token fixed, at aligned positions, and are
   await expect(page.locator('#more-views option[value="between_js"]')).toHaveCount(1);
   await expect(page.locator('#more-views optgroup[label="Between the two texts"]')).toBeDisabled();
 });
+
+test("a second text that is too long is read in part, and the page says so", async ({ page, site }) => {
+  await page.goto(`${site}#text=The+old+king&second=${"The+old+king+and+the+queen+".repeat(60)}`);
+  await waitForState(page, "ready");
+  await expect(page.locator("#second-status")).toContainText("Read the first 256 of its");
+});

@@ -267,7 +267,7 @@ test("a model without a tokenizer reads token ids", async ({ page, site }) => {
   const problem = page.locator("#problem");
   await expect(problem).toBeVisible();
   await expect(problem).toContainText("This model reads token ids");
-  await expect(problem).toContainText("“The” is none");
+  await expect(problem).toContainText("“The” is not a token id");
   await page.screenshot({ path: "test-results/ids-mode.png" });
   await page.locator("#text").fill(ids.join(" "));
   await expect(problem).toBeHidden();

@@ -113,7 +113,16 @@ test("characters of several tokens stand over their tokens", async ({ page, site
   const [download] = await Promise.all([page.waitForEvent("download"), page.locator('[data-export="svg"]').click()]);
   const chunks: Buffer[] = [];
   for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer);
-  expect(Buffer.concat(chunks).toString()).toContain(">😀</text>");
+  const svg = Buffer.concat(chunks).toString();
+  // In the middle of the first and the last of its tokens.
+  const [x] = /<text x="([\d.]+)"[^>]*>😀<\/text>/.exec(svg)?.slice(1).map(Number) ?? [NaN];
+  const [first, last] = await page.evaluate(() => {
+    const { tokens } = (window as any).loupePage.reading();
+    const inside = tokens.flatMap(({ bytes }: any, i: number) => (bytes.some((byte: number) => byte > 127) ? [i] : []));
+    return [inside[0], inside.at(-1)].map((i) => (window as any).loupePage.cellRect(8, i));
+  });
+  // The sheet has a margin of 20 pixels.
+  expect(Math.abs(x - 20 - (first.x + last.x + last.width) / 2)).toBeLessThan(first.width);
 });
 
 test("a tracked view has its token beside its name", async ({ page, site }) => {
@@ -139,7 +148,7 @@ test("the first visit has a tour of three steps, the second has none", async ({ 
   await expect(tour).toContainText("1 of 3");
   await expectAccessible(page, "tour");
   await page.getByRole("button", { name: "Next" }).click();
-  await expect(page.locator(".toured")).toHaveAttribute("id", "heatmap");
+  await expect(page.locator(".toured")).toHaveAttribute("id", "picture");
   await page.getByRole("button", { name: "Next" }).click();
   await page.getByRole("button", { name: "Done" }).click();
   await expect(tour).toBeHidden();

@@ -45,14 +45,14 @@ test("of a text that is too long as much as fits is read, and the page says whic
     });
   await page.locator("#text").fill(long);
   const status = page.locator("#status");
-  await expect(status).toContainText(`The first 256 of ${n_tokens} tokens: more do not fit`);
+  await expect(status).toContainText(`Read the first 256 of ${n_tokens} tokens; the rest do not fit.`);
   const first = await shown();
   expect(first.n_tokens).toBe(256);
   expect(long.startsWith(first.text)).toBe(true);
   await expect(page.locator("#text")).toHaveValue(long);
 
-  await status.getByRole("button", { name: "read the last 256" }).click();
-  await expect(status).toContainText(`The last 256 of ${n_tokens} tokens`);
+  await status.getByRole("button", { name: "Read the last 256 instead" }).click();
+  await expect(status).toContainText(`Read the last 256 of ${n_tokens} tokens`);
   expect(long.endsWith((await shown()).text)).toBe(true);
   expect(new URL(page.url()).hash).toContain("kept=last");
   await page.screenshot({ path: "test-results/long-text.png" });
@@ -66,7 +66,7 @@ test("of a text that is too long as much as fits is read, and the page says whic
   await page.locator("#text").fill(pieces.slice(0, 256).join(""));
   await expect(status).toContainText("256 of 256 tokens");
   await page.locator("#text").fill(pieces.join(""));
-  await expect(status).toContainText("The last 256 of 257 tokens");
+  await expect(status).toContainText("Read the last 256 of 257 tokens");
 });
 
 test("the token that separates documents stands before the text if a person wants that", async ({ page, site }) => {

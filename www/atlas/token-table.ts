@@ -39,7 +39,7 @@ export function createTokenTable<R>({
   const table = createTable({
     ...how,
     page_size,
-    is_high: true,
+    is_full_height: true,
     onDraw: (body) => markPicked(body, selection),
   });
   table.element.classList.add("token-table");

@@ -4,7 +4,7 @@ import { byId } from "../ui/dom.ts";
 import { cut, fontOf, paint } from "../graphics/canvas.ts";
 import { figureSheetOf } from "./figure-sheet.ts";
 import { pythonOf } from "./python.ts";
-import { textOf } from "../reading/reading.ts";
+import { partRead, textOf } from "../reading/reading.ts";
 import { fileName, pngOf } from "./image-file.ts";
 import { save, saveCsv } from "./save-file.ts";
 import { svgOf } from "../graphics/svg.ts";
@@ -50,6 +50,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
     const shown = page.shown();
     if (!shown) return null;
     const { asked, final_is_model, n_tokens } = shown.reading;
+    const part = partRead(shown.reading);
     const { start, end } = shown.span;
     const comparison = store.comparison.peek();
     const second = comparison
@@ -65,6 +66,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
       end - start < n_tokens
         ? `positions ${start} to ${end - 1} of ${n_tokens}; the model read them all`
         : `${n_tokens} tokens`,
+      ...(part === null ? [] : [`read: ${part}`]),
     ];
     return { shown, ...figureSheetOf(shown, { frame_width: page.width(), words }) };
   }

@@ -5,7 +5,7 @@
  * as [row][position].
  */
 import { targetsOf } from "../reading/comparison.ts";
-import { NO_TOKEN, tokenById, topId } from "../reading/reading.ts";
+import { NO_TOKEN, partRead, tokenById, topId } from "../reading/reading.ts";
 import type { PlainReading, Token } from "../reading/reading.ts";
 import type { Comparison, Scores } from "../reading/comparison.ts";
 
@@ -102,6 +102,7 @@ export function csvOf(
     ...model,
     ...Object.fromEntries(Object.entries(adapter).map(([key, value]) => [`adapter_${key}`, value])),
     ...reading.asked,
+    part_read: partRead(reading) ?? "all",
     final_is_model: reading.final_is_model,
     ...(comparison ? { second_text: comparison.second.tokens.map(({ text }) => text).join("") } : {}),
   };
@@ -156,6 +157,7 @@ function bodyOf(reading: PlainReading) {
   const token = ({ id, text, bytes, shown }: Token) => ({ id, text, bytes: Array.from(bytes), shown });
   return {
     options: reading.asked,
+    part_read: partRead(reading),
     final_is_model: reading.final_is_model,
     not_finite: reading.not_finite,
     text: reading.tokens.map(({ text }) => text).join(""),

@@ -4,7 +4,7 @@ import { createExportMenu } from "../export/export-menu.ts";
 import { onSystemTheme } from "../graphics/theme.ts";
 import { duration, integer } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
-import { button, byId, element } from "../ui/dom.ts";
+import { button, byId, element, replaceKeyed } from "../ui/dom.ts";
 import { createFigure } from "./figure/figure.ts";
 import { createCellPanel } from "./panels/cell.ts";
 import { createControlCodes } from "./panels/control-codes.ts";
@@ -50,6 +50,7 @@ export function createLens({
 
   const controls = createToolbar({
     text: (text) => {
+      is_inside = controls.caretIsInside();
       // In the address now: a reload in the middle of a long reading must not lose it.
       store.setText(text);
       session.readSoon(text);
@@ -61,8 +62,7 @@ export function createLens({
     point: (to, by_key) => {
       if (by_key && !to.is_second && store.pins.peek().length > 0) store.movePin(to);
       else store.point(to);
-      const now = store.cell.peek();
-      if (by_key && now) figure.say(now, store.pins.peek().length > 0);
+      if (by_key) figure.say(to, !to.is_second && store.pins.peek().length > 0);
     },
     pin: (cell, is_more) => store.togglePin(cell, is_more),
     unpin: () => store.unpin(),
@@ -160,9 +160,12 @@ export function createLens({
       // What is drawn stays until a token that is to be tracked has been read.
       if (store.is_track_missing.peek() && figure.picture.reading() === reading) return;
       figure.draw(reading, comparison, group, look);
-      tracked.draw();
       drawCell();
     },
+  );
+  follows(
+    () => [store.reading.value, store.groups.value, store.tracked.value, store.view.value],
+    () => tracked.draw(),
   );
   follows(
     () => [store.cell.value, store.pins.value],
@@ -184,7 +187,7 @@ export function createLens({
   );
   follows(
     () => store.cell.value,
-    () => store.atlas.peek() === null && trajectories.draw(true),
+    () => store.atlas.peek() === null && store.pins.peek().length === 0 && trajectories.draw(true),
   );
   follows(
     () => [store.reading.value, store.span.value, store.second.value === null, store.theme.value],
@@ -229,17 +232,19 @@ export function createLens({
   function partOf({ n_text, n_read, n_tokens, kept }: PlainReading) {
     if (n_read === n_text) return [`${n_tokens} of ${store.n_ctx.peek()} tokens`];
     const other = kept === "first" ? "last" : "first";
-    const turn = button("link", `read the ${other} ${n_read}`, () =>
+    const turn = button("link", `Read the ${other} ${n_read} instead`, () =>
       store.setSwitches({ ...store.switches.peek(), kept: other }),
     );
-    return [`The ${kept} ${integer(n_read)} of ${integer(n_text)} tokens: more do not fit · `, turn];
+    turn.dataset.key = "other end";
+    return [`Read the ${kept} ${integer(n_read)} of ${integer(n_text)} tokens; the rest do not fit. `, turn];
   }
 
   /** Puts a reading into the picture. */
   function put(fresh: PlainReading, text: string, compared: Comparison | null) {
     is_inside = controls.caretIsInside();
     showPicture();
-    byId("status").replaceChildren(
+    replaceKeyed(
+      byId("status"),
       ...partOf(fresh),
       element("span", "wide-only", ` · read in ${duration(fresh.read_ms)}`),
       ` · ${notFiniteWords(fresh)}nothing leaves this page`,

@@ -45,7 +45,7 @@ const describe = (model: Facts): Record<string, string> =>
         architecture: `${model.family}: ${model.n_layer} blocks, ${model.n_head} heads, n_embd ${model.n_embd}`,
         context: `${integer(Number(model.n_ctx))} tokens`,
         vocabulary: `${integer(Number(model.vocab_size))} tokens`,
-        ...(model.has_tokenizer === false ? { tokenizer: "none: a text is token ids with spaces between them" } : {}),
+        ...(model.has_tokenizer === false ? { tokenizer: "none; texts are token ids separated by spaces" } : {}),
         parameters: integer(Number(model.parameters)),
       };
 

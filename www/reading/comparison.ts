@@ -176,7 +176,11 @@ export function changeWhereSame(comparison: Comparison, values: (reading: PlainR
 /** What the comparison covers, in words. */
 export function alignmentWords({ first, second, columns }: Comparison) {
   const [left, right] = [first.n_tokens - columns.length, second.n_tokens - columns.length];
-  if (left === 0 && right === 0) return "The same text: change a word and see what follows from it.";
+  const is_cut = [first, second].some(({ n_read, n_text }) => n_read < n_text);
+  if (left === 0 && right === 0)
+    return is_cut
+      ? "What was read of both texts is the same."
+      : "The same text: change a word and see what follows from it.";
   const only = (n: number, which: string) => (n === 0 ? "" : `${n} of the ${which}`);
   const rest = [only(left, "first"), only(right, "second")].filter(Boolean).join(" and ");
   return columns.length === 0

@@ -105,6 +105,10 @@ export function findSplitCharacters(tokens: Pick<Token, "bytes">[]): SplitCharac
 export const areAlike = (a: PlainReading, b: PlainReading) =>
   a.model === b.model && JSON.stringify(a.asked) === JSON.stringify(b.asked);
 
+/** What of the text was read, as files state it; null where all of it was. */
+export const partRead = ({ n_read, n_text, kept }: PlainReading) =>
+  n_read < n_text ? `the ${kept} ${n_read} of ${n_text} tokens` : null;
+
 /** The statistics of the engine: all of them, which for the longest text is less than its top-k. */
 export const STATS = [
   "logsumexp",

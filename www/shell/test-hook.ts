@@ -1,6 +1,6 @@
 /**
  * The page's hook for tests and scripts. Rectangles are CSS pixels from the canvas's top left; a cell's fill can be
- * sampled 5 pixels inside its corner, clear of outline and text, and its outline 2.25 pixels inside its edges.
+ * sampled 5 pixels inside its corner, clear of outline and text, and the two lines of its outline 1.5 and 2.5 pixels inside its edges.
  */
 import type { Atlas } from "../atlas/atlas.ts";
 import type { Engine } from "../engine/client.ts";
@@ -26,7 +26,6 @@ export function installHook({
     reading: picture.reading,
     cellRect: picture.cellRect,
     cellColour: picture.cellColour,
-    cellInk: picture.cellInk,
     outlined: picture.outlined,
     view: () => store.view.peek().name,
     state: () => store.address.peek(),
@@ -43,7 +42,7 @@ export function installHook({
     show: put,
     /** The atlas, once somebody has opened it: its questions to the engine, its clouds and where their points are. */
     atlas,
-    /** The engine behind the page: `load`, `read`, `count`, `keep`, `close`. */
+    /** The engine behind the page: `load`, `read`, `encode`, `close`. */
     get engine() {
       return engine();
     },

@@ -10,14 +10,14 @@ const STEPS = [
     text: "The model reads it as you type, on this device. Each column of the picture is one token of it.",
   },
   {
-    at: "heatmap",
+    at: "picture",
     title: "Read a column upwards",
     text: "A row is the model after one of its blocks. Each cell names the token that the model would write next if it stopped there; the top row is its real answer. Colour says how strongly the row already expects that answer.",
   },
   {
     at: "cell-panel",
     title: "Look into a cell",
-    text: "Point at a cell, and its likeliest tokens stand here. A click pins it; with Shift it is pinned beside others. A click on a token draws its path through the rows.",
+    text: "Point at a cell, and its most likely tokens are listed here. Click to pin the cell; Shift-click to pin several. Click a token to plot it through the rows.",
   },
 ];
 

@@ -82,18 +82,25 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   /** Those of the ids that the model has. */
   const known = (ids: Iterable<number>) => [...ids].filter((id) => id < n_vocab.peek());
 
-  const cell = computed((): PointedCell | null => {
+  /** The selected cell as text, which is the same while the cell is. */
+  const cell_text = computed(() => {
     const [of, at] = [reading.value, pointed.value];
-    if (!of) return null;
+    if (!of) return "";
     const pin = pins.value.at(-1);
-    if (pin) return { ...pin, is_second: false };
+    if (pin) return JSON.stringify({ ...pin, is_second: false });
     const shown = at?.is_second ? compared.value?.second : of;
-    if (at && shown && at.tap < shown.taps.length && at.position < shown.n_tokens) return at;
-    return { tap: finalTap(of), position: spanOf(switches.value.span, of.n_tokens).end - 1, is_second: false };
+    const last = { tap: finalTap(of), position: spanOf(switches.value.span, of.n_tokens).end - 1, is_second: false };
+    const is_there = at && shown && at.tap < shown.taps.length && at.position < shown.n_tokens;
+    return JSON.stringify(is_there ? at : last);
   });
+  const cell = computed(() => (cell_text.value === "" ? null : (JSON.parse(cell_text.value) as PointedCell)));
+  /** Those that the reading does not have stay in the address. */
   const pinsTo = (cells: Cell[], is_step: boolean) => {
     const of = reading.value;
-    if (of) change({ pins: cells.map(({ tap, position }) => ({ tap: of.taps[tap], position })) }, is_step);
+    if (!of) return;
+    const hidden = page_pins.value.filter(({ tap, position }) => !of.taps.includes(tap) || position >= of.n_tokens);
+    const shown = cells.map(({ tap, position }) => ({ tap: of.taps[tap], position }));
+    change({ pins: [...hidden, ...shown].slice(-MAX_PINS) }, is_step);
   };
 
   const change = (part: Partial<Chosen>, is_step = false) =>
@@ -184,11 +191,12 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** Makes a pin the newest one, which the panel speaks of. */
     selectPin: (pin: Cell) => pinsTo([...pins.value.filter((each) => !isSameCell(each, pin)), pin], false),
     /** Moves the newest pin; that is no step which the Back button takes back. */
-    movePin: (to: Cell) => pinsTo([...pins.value.slice(0, -1).filter((pin) => !isSameCell(pin, to)), to], false),
+    movePin: (to: Cell) => pinsTo([...pins.value.slice(0, -1), to], false),
     unpin: () => page.value.pins.length > 0 && change({ pins: [] }, true),
     follow(ids: number[]) {
-      if (groups.value.some((each) => each.join() === ids.join())) return;
-      change({ groups: [...groups.value, ids], tracked: groups.value.length }, true);
+      const at = groups.value.findIndex((each) => each.join() === ids.join());
+      if (at < 0) change({ groups: [...groups.value, ids], tracked: groups.value.length }, true);
+      else if (at !== tracked.value) change({ tracked: at }, true);
     },
     unfollow: (index: number) => change({ groups: groups.value.filter((_, i) => i !== index), tracked: 0 }, true),
 

@@ -14,9 +14,10 @@ export function createGlossary() {
     byId("term-name").textContent = entry.textContent;
     byId("term-meaning").replaceChildren(...Array.from(meaning.childNodes, (node) => node.cloneNode(true)));
     sheet.showPopover();
-    const { left, bottom } = button.getBoundingClientRect();
+    const { left, top, bottom } = button.getBoundingClientRect();
+    const fits = bottom + GAP + sheet.offsetHeight <= document.documentElement.clientHeight;
     const widest = document.documentElement.clientWidth - sheet.offsetWidth - MARGIN;
     sheet.style.left = `${Math.max(MARGIN, Math.min(left, widest))}px`;
-    sheet.style.top = `${bottom + scrollY + GAP}px`;
+    sheet.style.top = `${scrollY + (fits ? bottom + GAP : top - GAP - sheet.offsetHeight)}px`;
   });
 }

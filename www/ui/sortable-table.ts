@@ -13,11 +13,9 @@ export interface Column<R> {
   class_name?: string;
 }
 
-export type Table<R> = ReturnType<typeof createTable<R>>;
-
 /**
  * @param sort null: in the order in which the rows come
- * @param is_high whether it is as high as its rows; otherwise it scrolls
+ * @param is_full_height whether all rows of the page are shown without scrolling
  * @param onDraw when the rows in sight are others
  */
 export function createTable<R>({
@@ -25,7 +23,7 @@ export function createTable<R>({
   columns,
   page_size = Infinity,
   sort = null,
-  is_high = false,
+  is_full_height = false,
   isChosen,
   onDraw,
 }: {
@@ -33,14 +31,14 @@ export function createTable<R>({
   columns: Column<R>[];
   page_size?: number;
   sort?: { column: number; is_down: boolean } | null;
-  is_high?: boolean;
+  is_full_height?: boolean;
   isChosen?: (row: R) => boolean;
   onDraw?: (body: Element) => void;
 }) {
   const body = element("tbody", "");
   const titles = columns.map(titleOf);
   const table = element("table", "numbers", element("thead", "", element("tr", "", ...titles)), body);
-  const box = element("div", is_high ? "sortable is-high" : "sortable", table);
+  const box = element("div", is_full_height ? "sortable is-high" : "sortable", table);
   box.tabIndex = 0;
   box.setAttribute("role", "region");
   box.setAttribute("aria-label", label);

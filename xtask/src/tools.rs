@@ -38,8 +38,14 @@ pub fn wasm_bindgen() -> Outcome {
         .find_map(|package| package.split_once("name = \"wasm-bindgen\"\nversion = \""))
         .and_then(|(_, rest)| rest.split('"').next())
         .ok_or("Cargo.lock does not name wasm-bindgen")?;
-    // Not --locked: the lock file of the tool names a crate version that some registry mirrors lack.
-    cargo_tool("wasm-bindgen-cli", "wasm-bindgen", version, &[])
+    // Not --locked: the lock file of the tool names a crate version that some registry mirrors lack. Only what reads
+    // and writes the wasm is optimised: the rest would take twice as long to compile.
+    let mut config = vec!["--config=profile.release.opt-level=1".to_string()];
+    for package in ["walrus", "wasmparser", "wasm-encoder", "wasm-bindgen-cli-support"] {
+        config.push(format!("--config=profile.release.package.{package}.opt-level=3"));
+    }
+    let config: Vec<&str> = config.iter().map(String::as_str).collect();
+    cargo_tool("wasm-bindgen-cli", "wasm-bindgen", version, &config)
 }
 
 /// Installs geckodriver, for the tests in Firefox.

@@ -164,6 +164,17 @@ test("the selected cell: the end of the window, what is pointed at, the newest p
   assert.deepEqual(places(), [0, 2, 2]);
   store.togglePin({ tap: 1, position: 0 }, true);
   assert.deepEqual(places(), [2, 2]);
+  // Moving a pin over another one loses neither, and is no step.
+  const steps_before = store.steps.value;
+  store.movePin({ tap: 1, position: 2 });
+  store.movePin({ tap: 0, position: 0 });
+  assert.deepEqual([places(), store.steps.value], [[2, 0], steps_before]);
+  // Those that a shorter text lacks stay for the longer one.
+  store.setReading(reading(2));
+  store.togglePin({ tap: 0, position: 1 }, true);
+  store.setReading(reading());
+  assert.deepEqual(places(), [2, 0, 1]);
+  store.togglePin({ tap: 0, position: 1 }, true);
   // One by itself is instead of them.
   store.togglePin({ tap: 0, position: 1 });
   assert.deepEqual(places(), [1]);

@@ -69,7 +69,7 @@ function create({ ask, selection, card, cloud }: Stage) {
   const tables = ["highest", "lowest"].map((which) =>
     createTable({
       label: `The ${which} tokens`,
-      is_high: true,
+      is_full_height: true,
       sort: { column: 0, is_down: true },
       columns: [
         { name: which, by: ({ place }) => -place, show: tokenOf, class_name: "token left" },

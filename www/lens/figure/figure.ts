@@ -37,7 +37,7 @@ function valuesInSight(
 }
 
 /** The values that set a view's limits: those of the shown cells, or of all views of its kind where they share. */
-export function limitingValues(
+function limitingValues(
   reading: PlainReading,
   comparison: Comparison | null,
   view: View,
@@ -150,7 +150,12 @@ export function createFigure(on: {
     if (!shown) return;
     const { span, reading, transposed } = shown;
     const is_whole = span.end - span.start === reading.n_tokens;
-    overview.hide(is_whole && !picture.scrolls());
+    const is_hidden = is_whole && !picture.scrolls();
+    if (is_hidden !== byId("overview").hidden) {
+      overview.hide(is_hidden);
+      // It takes some of the picture's height.
+      picture.refit();
+    }
     overview.show(shown, transposed ? 0 : picture.gutter());
     overview.mark(picture.visible());
   }
@@ -186,16 +191,18 @@ export function createFigure(on: {
         });
       else beside.clear();
       const { view, scale, rows, span } = shown;
+      // The picture takes the height that is left below them.
+      byId("legend-row").hidden = false;
+      byId("not-model").hidden = reading.final_is_model;
+      showLegend(shown);
       picture.show(shown);
       showOverview();
-      showLegend(shown);
       table.show(shown);
       byId("picked-legend").hidden = state.picked.length === 0;
       byId("picked-words").textContent = pickedWords(
         state.picked.length,
         pickedCells(reading, rows, new Set(state.picked)),
       );
-      byId("not-model").hidden = reading.final_is_model;
       // Contributions are no states of the stream, so none of them settles.
       byId("legend-settles").hidden = reading.asked.contributions;
       const window =
@@ -231,6 +238,7 @@ export function createFigure(on: {
       beside.clear();
       table.clear();
       byId("not-model").hidden = true;
+      byId("legend-row").hidden = true;
     },
   };
 }

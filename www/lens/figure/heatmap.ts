@@ -8,8 +8,6 @@ import type { Layout } from "./layout.ts";
 import type { Cell } from "../../reading/reading.ts";
 import type { Shown } from "./frame.ts";
 
-export type Picture = ReturnType<typeof createHeatmap>;
-
 /** The share of the window's height that a transposed picture may take. */
 const TRANSPOSED_SHARE = 0.62;
 
@@ -80,7 +78,9 @@ export function createHeatmap(
   function measure() {
     if (!shown || scroller.clientWidth === 0) return;
     const top = scroller.getBoundingClientRect().top + scrollY;
-    const height = shown.transposed ? Math.round(innerHeight * TRANSPOSED_SHARE) : innerHeight - top - BELOW;
+    const height = shown.transposed
+      ? Math.round(innerHeight * TRANSPOSED_SHARE)
+      : document.documentElement.clientHeight - top - BELOW;
     layout = layoutFor(shown, scroller.clientWidth, height);
     canvas.style.width = `${layout.width}px`;
     canvas.style.height = `${layout.height}px`;
@@ -147,7 +147,7 @@ export function createHeatmap(
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !shown || document.querySelector("dialog[open], :popover-open")) return;
+    if (event.key !== "Escape" || !shown || document.querySelector("dialog[open], [popover=auto]:popover-open")) return;
     on.unpin();
   });
 
@@ -159,6 +159,11 @@ export function createHeatmap(
     },
     { passive: true },
   );
+  function fit() {
+    measure();
+    draw();
+  }
+
   function refit() {
     const { start, end } = visible() ?? { start: 0, end: Infinity };
     const is_in_sight = selected.position >= start && selected.position < end;
@@ -208,7 +213,7 @@ export function createHeatmap(
       askFrame();
     },
 
-    /** Starts clean for another text, at its beginning. */
+    /** Starts clean for another text. */
     release() {
       [selected, revealed, pins] = [NO_CELL, NO_CELL, []];
       scroller.scrollLeft = scroller.scrollTop = 0;
@@ -219,6 +224,9 @@ export function createHeatmap(
       shown = null;
       [selected, revealed, pins] = [NO_CELL, NO_CELL, []];
     },
+
+    /** Measures again what stands above it. */
+    refit: fit,
 
     reading: () => shown?.reading ?? null,
     shown: () => shown,
@@ -243,9 +251,6 @@ export function createHeatmap(
 
     /** The fill of a cell, as css. */
     cellColour: (tap: number, position: number) => frame().swatch({ tap, position }).css,
-
-    /** The colour of a cell's text and outline, as css. */
-    cellInk: (tap: number, position: number) => frame().swatch({ tap, position }).ink,
 
     /** Whether a cell is outlined. */
     outlined: (tap: number, position: number) => shown !== null && isOutlined(shown.reading, { tap, position }),

@@ -25,16 +25,21 @@ export function createOverview(
   const brush = brushX().on("end", ({ sourceEvent, selection }: { sourceEvent?: Event; selection?: unknown }) => {
     // Moves of our own come without an event.
     if (!sourceEvent) return;
-    if (!selection) return on.span(null);
+    if (!selection) return seek(sourceEvent);
     const [from, to] = (selection as [number, number]).map((x) => (x / width) * n_tokens);
     const start = Math.min(n_tokens - 1, Math.round(from));
     const end = Math.min(n_tokens, Math.max(start + 1, Math.round(to)));
     if (start !== current.start || end !== current.end)
       return on.span(start === 0 && end === n_tokens ? null : { start, end });
-    place();
-    on.seek(Math.min(n_tokens - 1, Math.floor((pointer(sourceEvent, svg)[0] / width) * n_tokens)));
+    seek(sourceEvent);
   });
   const layer = select(svg).append("g");
+
+  /** A click goes to a position and changes no window. */
+  function seek(event: Event) {
+    place();
+    on.seek(Math.min(n_tokens - 1, Math.floor((pointer(event, svg)[0] / width) * n_tokens)));
+  }
 
   function place() {
     width = svg.clientWidth;

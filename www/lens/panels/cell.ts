@@ -105,7 +105,7 @@ export function createCellPanel({
       .filter(Boolean)
       .join(" · ");
     const pin = byId("cell-pin");
-    pin.textContent = pins.length > 0 ? "Unpin" : "Pin";
+    pin.textContent = pins.length > 1 ? "Unpin all" : pins.length > 0 ? "Unpin" : "Pin";
     pin.hidden = at.is_second;
     replaceKeyed(
       byId("pins"),
@@ -152,6 +152,7 @@ export function createCellPanel({
     tracing.abort();
     if (!all.open) return;
     const { signal } = (tracing = new AbortController());
+    byId("cell-problem").textContent = "";
     showTable(of, at, null, null);
     const other = comparison && counterpart(comparison, at);
     const ids = candidates(of, at).map(({ token }) => token.id);
@@ -162,7 +163,7 @@ export function createCellPanel({
       const other_column = other ? await trace(comparison.second, other.position) : null;
       if (!signal.aborted) showTable(of, at, column, other_column);
     } catch (error) {
-      if (!signal.aborted && codeOf(error) !== "aborted") byId("paths-note").textContent = (error as Error).message;
+      if (!signal.aborted && codeOf(error) !== "aborted") byId("cell-problem").textContent = (error as Error).message;
     }
   }
 

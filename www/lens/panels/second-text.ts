@@ -1,4 +1,5 @@
 /** The second text: its box, its reading under the same options, and how the two are compared. */
+import { integer } from "../../lib/format.ts";
 import { alignmentWords } from "../../reading/comparison.ts";
 import { fitHeight } from "./toolbar.ts";
 import { button, byId } from "../../ui/dom.ts";
@@ -7,6 +8,12 @@ import type { PlainReading } from "../../reading/reading.ts";
 import type { Store } from "../../state/store.ts";
 
 const DEBOUNCE_MS = 250;
+
+/** How much of a second text that is too long was read. */
+const partWords = ({ n_read, n_text, kept }: PlainReading) =>
+  n_read === n_text
+    ? ""
+    : `Read the ${kept} ${integer(n_read)} of its ${integer(n_text)} tokens; the rest do not fit. `;
 
 export function createSecond({
   store,
@@ -57,7 +64,7 @@ export function createSecond({
       const found = await compare(text, first);
       // It may have been changed, emptied or closed meanwhile.
       if (!found || store.second.peek() !== text) return null;
-      say(alignmentWords(found));
+      say(`${partWords(found.second)}${alignmentWords(found)}`);
       return found;
     } catch (error) {
       is_failed = true;

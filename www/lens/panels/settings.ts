@@ -9,7 +9,7 @@ function fill(select: HTMLSelectElement, choices: Record<string, string>) {
 }
 
 const END_TOKEN_WORDS =
-  "The token that separates documents in training stands at position 0. Without it the first token of the text has nothing before it, and its column is unlike the others.";
+  "Puts the token that separates documents in training at position 0. Without it the first token of the text has nothing before it, and its column is unlike the others.";
 
 export function createSettings(onChange: (switches: Switches) => void) {
   const form = byId<HTMLFormElement>("switches");
@@ -81,12 +81,12 @@ export function createSettings(onChange: (switches: Switches) => void) {
   });
   // It stays open while the picture is used, so that one sees what an option does.
   toggle.popoverTargetElement = form;
-  byId("switches-close").addEventListener("click", () => form.hidePopover());
-  form.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
+  function close() {
     form.hidePopover();
     toggle.focus();
-  });
+  }
+  byId("switches-close").addEventListener("click", close);
+  form.addEventListener("keydown", ({ key }) => key === "Escape" && close());
   form.addEventListener("beforetoggle", ({ newState }) => {
     toggle.setAttribute("aria-expanded", String(newState === "open"));
     // Below the buttons that it belongs to.
@@ -95,7 +95,7 @@ export function createSettings(onChange: (switches: Switches) => void) {
   toggle.setAttribute("aria-expanded", "false");
 
   return {
-    /** @param size `n_tokens` is null while there is no reading */
+    /** @param of `n_tokens` is null while there is no reading */
     show(switches: Switches, of: { n_layer: number; n_tokens: number | null; has_end_token: boolean }) {
       [n_layer, n_tokens] = [of.n_layer, of.n_tokens ?? n_tokens];
       input("with_end_token").disabled = !of.has_end_token;

@@ -1,0 +1,32 @@
+/** What is shipped names its licences, and one that is not accepted fails the build. */
+import assert from "node:assert/strict";
+import { test } from "vitest";
+import { checkLicences, crates, licencesAsHtml, licencesAsText, npmPackages } from "../../../licences.ts";
+
+const of = (licence: string) => ({ name: "x", version: "1.0.0", licence, texts: ["Do <what> you like."] });
+
+test("a licence that is not accepted, missing or no SPDX expression is refused by the package's name", () => {
+  checkLicences([of("MIT"), of("GPL-3.0 OR MIT"), of("(MIT OR Apache-2.0) AND Unicode-3.0")]);
+  for (const licence of ["GPL-3.0", "MIT AND GPL-3.0", "", "see LICENSE"])
+    assert.throws(() => checkLicences([of("MIT"), of(licence)]), /accepted licences.*x 1\.0\.0/, licence);
+});
+
+test("the crates of the engine and the packages of the page have texts, each once", () => {
+  const [engine, page] = [
+    crates(),
+    npmPackages(["/x.ts", `${process.cwd()}/node_modules/comlink/dist/esm/comlink.mjs`]),
+  ];
+  checkLicences([...engine, ...page]);
+  const names = engine.map(({ name }) => name);
+  for (const name of ["wgpu", "tokenizers", "safetensors", "wasm-bindgen", "serde"])
+    assert.ok(names.includes(name), name);
+  assert.ok(!names.includes("loupe") && !names.includes("serde_derive"));
+  assert.deepEqual(
+    page.map(({ name, licence, texts }) => [name, licence, texts.length]),
+    [["comlink", "Apache-2.0", 1]],
+  );
+  const text = licencesAsText(engine);
+  for (const { name, version } of engine) assert.ok(text.includes(`${name} ${version}: `), name);
+  const html = licencesAsHtml([of("MIT")], [{ ...of("MIT"), name: "y" }]);
+  assert.equal(html.split("Do &lt;what> you like.").length, 2, "one text for both, escaped");
+});
