@@ -222,7 +222,8 @@ export function createFigure(on: {
      */
     mark(cell: PointedCell | null, pins: Cell[], reveals: boolean) {
       picture.mark(cell?.is_second ? null : cell, pins, reveals);
-      beside.mark(cell?.is_second ? cell : null, [], reveals);
+      // While something is pinned, the second picture keeps the cell that was pointed at there.
+      if (cell?.is_second || pins.length === 0) beside.mark(cell?.is_second ? cell : null, [], reveals);
     },
     pictureOf,
     /** For screen readers. */
