@@ -64,14 +64,14 @@ pub fn test(suites: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
     let mut times = Vec::new();
-    // The site is built beside the suites that use one core.
+    // What is compiled and checked beside the suites in browsers, which leave a core free.
     let mut site = None;
     for suite in suites {
         let start = Instant::now();
         if *suite == "chromium" && suites.contains(&"page") {
             // Both need it, and only one may install it.
             match tools::wasm_target().and_then(|()| tools::wasm_bindgen()) {
-                Ok(()) => site = Some(std::thread::spawn(build::build)),
+                Ok(()) => site = Some(std::thread::spawn(beside_browsers)),
                 Err(message) => failures.push(format!("tools: {message}")),
             }
         }
@@ -82,7 +82,7 @@ pub fn test(suites: &[&str]) -> Outcome {
             "fuzz" => fuzz(&mut count),
             "chromium" => chromium(&mut count),
             "firefox" => firefox(&mut count),
-            _ => site_of(&mut site).and_then(|()| page(&mut count)),
+            _ => page(site.take(), &mut count),
         };
         match result {
             Err(message) => failures.push(format!("{suite}: {message}")),
@@ -178,24 +178,37 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     watch("cargo", &args, &vars, |line| count.read(line))
 }
 
-/// Waits for the site that is being built, or builds it.
-fn site_of(building: &mut Option<JoinHandle<Outcome>>) -> Outcome {
-    match building.take() {
-        Some(building) => {
-            building.join().map_err(|_| "the build of the site panicked".to_string())?
-        }
-        None => build::build(),
+/// What is done while the suites in browsers run: the site and its checks, and the WebDriver of Firefox, which that
+/// suite installs itself if this fails.
+fn beside_browsers() -> Result<Count, String> {
+    let checked = built_and_checked();
+    if let Err(message) = tools::geckodriver() {
+        println!("{message}");
     }
+    checked
 }
 
-/// Tests the page's pure modules in Node, and the built site in headless Chromium.
-fn page(count: &mut Count) -> Outcome {
-    tools::chromium()?;
-    build::crashing_engine()?;
+/// Builds the site, checks its sources, and tests its pure modules in Node.
+fn built_and_checked() -> Result<Count, String> {
+    let mut count = Count::default();
+    build::build()?;
     run("npm", &["run", "--silent", "check"], &[])?;
     run("npm", &["run", "--silent", "lint"], &[])?;
     let plain = [("NO_COLOR", "1".into())];
     watch("npm", &["run", "--silent", "unit"], &plain, |line| count.read_vitest(line))?;
+    Ok(count)
+}
+
+/// Tests the built site in headless Chromium.
+fn page(checking: Option<JoinHandle<Result<Count, String>>>, count: &mut Count) -> Outcome {
+    tools::chromium()?;
+    let checked = match checking {
+        Some(checking) => checking.join().map_err(|_| "the checks of the page panicked")?,
+        None => built_and_checked(),
+    }?;
+    count.passed += checked.passed;
+    count.failed += checked.failed;
+    build::crashing_engine()?;
     let args = ["--no-install", "playwright", "test"];
     watch("npx", &args, &[], |line| count.read(line))
 }
