@@ -50,7 +50,7 @@ function linear(
   const place = scaleLinear([from, to > from ? to : from + 1], [0, 1]).clamp(true);
   const [start, end] = place.domain();
   // Longer labels at the ends need more room.
-  const margin = low || high ? 0.2 : 0.08;
+  const margin = low || high ? 0.28 : 0.08;
   const inner = place.ticks(4).filter((value) => place(value) > margin && place(value) < 1 - margin);
   const digits = digitsFor(start, end);
   const digits_inner = inner.every(Number.isInteger) ? 0 : digits;

@@ -128,8 +128,14 @@ export function createCellPanel({
         element(
           "div",
           "fact",
-          element("dt", "", label),
-          element("dd", "", element("span", "fact-value", text), unit && text !== "–" ? ` ${unit}` : ""),
+          // Two numbers leave no room for the unit beside them.
+          element("dt", "", text.includes("→") && unit ? `${label}, ${unit}` : label),
+          element(
+            "dd",
+            "",
+            element("span", "fact-value", text),
+            unit && text !== "–" && !text.includes("→") ? ` ${unit}` : "",
+          ),
         ),
       ),
     );
