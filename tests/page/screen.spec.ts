@@ -78,6 +78,24 @@ test("picture, panel and trajectories speak of one cell: the last one, the one p
   await page.locator("#cell-pin").click();
   await expect(title).not.toContainText("Pinned");
 
+  // By keys: a pin, another one that the arrows move, and both unpinned one after the other.
+  await canvas.focus();
+  const places = () => page.evaluate(() => (window as any).loupePage.state().pins.map((pin: any) => pin.position));
+  const { position: at } = await page.evaluate(() => {
+    const [, position] = /position (\d+)/.exec(document.getElementById("cell-title")?.textContent ?? "") ?? [];
+    return { position: Number(position) };
+  });
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Shift+Enter");
+  await page.keyboard.press("ArrowLeft");
+  await page.keyboard.press("ArrowLeft");
+  expect(await places()).toEqual([at, at - 2]);
+  await page.keyboard.press("Enter");
+  expect(await places()).toEqual([at]);
+  await page.keyboard.press("Enter");
+  expect(await places()).toEqual([]);
+  await expect(title).toContainText(`position ${at}`);
+
   // Typing looks at the end again.
   await page.locator("#text").focus();
   await page.keyboard.press("Control+End");

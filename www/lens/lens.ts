@@ -65,6 +65,7 @@ export function createLens({
       if (by_key) figure.say(to, !to.is_second && store.pins.peek().length > 0);
     },
     pin: (cell, is_more) => store.togglePin(cell, is_more),
+    add: (cell) => store.addPin(cell),
     unpin: () => store.unpin(),
     span: (span) => store.setSwitches({ ...store.switches.peek(), span }),
   });

@@ -181,13 +181,15 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     point: (to: PointedCell | null) => void (pointed.value = to),
     /**
      * Pins a cell, or unpins it if it is pinned.
-     * @param is_more beside those that are pinned, of which the oldest makes way
+     * @param is_more beside those that are pinned; the oldest is dropped if there are too many
      */
     togglePin(at: Cell, is_more = false) {
       const [now, others] = [pins.value, pins.value.filter((pin) => !isSameCell(pin, at))];
       const is_pinned = others.length < now.length;
       pinsTo(is_pinned ? others : [...(is_more ? others.slice(1 - MAX_PINS) : []), at], true);
     },
+    /** Adds a pin even where one is, for keys to move. */
+    addPin: (at: Cell) => pinsTo([...pins.value, at], true),
     /** Makes a pin the newest one, which the panel speaks of. */
     selectPin: (pin: Cell) => pinsTo([...pins.value.filter((each) => !isSameCell(each, pin)), pin], false),
     /** Moves the newest pin; that is no step which the Back button takes back. */

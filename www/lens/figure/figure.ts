@@ -105,6 +105,8 @@ export function createFigure(on: {
   point: (cell: PointedCell, by_key: boolean) => void;
   /** a person pins a cell or unpins it, beside other pins or instead of them */
   pin: (cell: Cell, is_more: boolean) => void;
+  /** a person adds a pin by keys */
+  add: (cell: Cell) => void;
   unpin: () => void;
   /** a person chooses a window of positions */
   span: (span: { start: number; end: number } | null) => void;
@@ -116,6 +118,7 @@ export function createFigure(on: {
     {
       point: (cell, by_key) => on.point({ ...cell, is_second: false }, by_key),
       pin: on.pin,
+      add: on.add,
       unpin: on.unpin,
       resize: showOverview,
       scroll: () => overview.mark(picture.visible()),
@@ -141,6 +144,7 @@ export function createFigure(on: {
       point: (cell, by_key) => on.point({ ...cell, is_second: true }, by_key),
       // The address has no pin of the second text.
       pin: () => {},
+      add: () => {},
       unpin: () => {},
     },
   );
@@ -154,7 +158,7 @@ export function createFigure(on: {
     if (is_hidden !== byId("overview").hidden) {
       overview.hide(is_hidden);
       // It takes some of the picture's height.
-      picture.refit();
+      picture.fit();
     }
     overview.show(shown, transposed ? 0 : picture.gutter());
     overview.mark(picture.visible());

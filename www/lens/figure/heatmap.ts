@@ -33,6 +33,8 @@ export function createHeatmap(
     point: (cell: Cell, by_key: boolean) => void;
     /** a person pins a cell or unpins it, beside other pins or instead of them */
     pin: (cell: Cell, is_more: boolean) => void;
+    /** a person adds a pin by keys, which then move it; the newest one stays where it is */
+    add: (cell: Cell) => void;
     unpin: () => void;
     resize?: () => void;
     scroll?: () => void;
@@ -138,8 +140,11 @@ export function createHeatmap(
       scrollToPixel(scrollTo(layout, position - span.start, scroll()));
       point({ tap: rows[row], position }, true);
     } else if (is_enter && selected.tap >= 0) {
-      on.pin(selected, isMore(event));
-      point(selected, true);
+      const cell = selected;
+      if (isMore(event) && pins.length > 0) on.add(cell);
+      else on.pin(cell, isMore(event));
+      // The cell that was unpinned last stays selected.
+      point(pins.length > 0 ? selected : cell, true);
     } else {
       return;
     }
@@ -225,8 +230,8 @@ export function createHeatmap(
       [selected, revealed, pins] = [NO_CELL, NO_CELL, []];
     },
 
-    /** Measures again what stands above it. */
-    refit: fit,
+    /** Takes the height that is left below what stands above it now. */
+    fit,
 
     reading: () => shown?.reading ?? null,
     shown: () => shown,
