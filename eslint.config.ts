@@ -32,7 +32,7 @@ export default defineConfig(
   {
     languageOptions: {
       parserOptions: {
-        project: ["www/tsconfig.json", "tests/page/tsconfig.json"],
+        project: ["www/tsconfig.json", "www/tsconfig.worker.json", "tests/page/tsconfig.json"],
         tsconfigRootDir: import.meta.dirname,
       },
     },

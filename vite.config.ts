@@ -1,8 +1,8 @@
 import path from "node:path";
 import { brotliCompressSync } from "node:zlib";
-import { defineConfig } from "vite";
+import { build, defineConfig } from "vite";
 import type { Plugin } from "vite";
-import { generateSW } from "workbox-build";
+import { injectManifest } from "workbox-build";
 import { checkLicences, crates, licencesAsHtml, licencesAsText, npmPackages } from "./licences.ts";
 
 /** Where models come from, and every origin that it may send downloads on to. */
@@ -91,20 +91,27 @@ const worksOffline = () => ({
   enforce: "post" as const,
   apply: "build" as const,
   async closeBundle() {
-    const { count, size, warnings } = await generateSW({
+    await build({
+      configFile: false,
+      publicDir: false,
+      logLevel: "warn",
+      define: { "process.env.NODE_ENV": JSON.stringify("production") },
+      build: {
+        outDir: "dist",
+        emptyOutDir: false,
+        target: "esnext",
+        lib: { entry: "www/service-worker.ts", formats: ["iife"], name: "sw", fileName: () => "sw.js" },
+      },
+    });
+    const { count, size, warnings } = await injectManifest({
       globDirectory: "dist",
       globPatterns: ["**/*"],
       globIgnores: ["**/*.d.ts", "sw.js"],
+      swSrc: "dist/sw.js",
       swDest: "dist/sw.js",
       maximumFileSizeToCacheInBytes: 64 << 20,
       // A file with a hash in its name never changes: it is taken from the HTTP cache where that has it.
       dontCacheBustURLsMatching: /^assets\//,
-      cleanupOutdatedCaches: true,
-      // The page asks before a new version takes over: two versions of one page must not meet.
-      skipWaiting: false,
-      clientsClaim: false,
-      inlineWorkboxRuntime: true,
-      sourcemap: false,
     });
     for (const warning of warnings) throw new Error(`the service worker: ${warning}`);
     console.log(`offline: ${count} files, ${(size / 1e6).toFixed(1)} MB`);

@@ -11,13 +11,12 @@ import { lackWords, viewOfPart } from "./models/facts.ts";
 import { createFileDrop } from "./models/file-drop.ts";
 import { createOpeningView } from "./models/opening-view.ts";
 import { wantsKeeping } from "./models/storage.ts";
-import { workOffline } from "./shell/offline.ts";
 import { createTabs } from "./shell/tabs.ts";
 import { installHook } from "./shell/test-hook.ts";
 import { createTour } from "./shell/tour.ts";
 import { addressText } from "./sources/hub-address.ts";
 import { barOf, createAddress } from "./state/address.ts";
-import { parseHash, unreadableParts } from "./state/page-state.ts";
+import { MAX_PICKED, parseHash, unreadableParts } from "./state/page-state.ts";
 import { createSession } from "./state/session.ts";
 import { createStore } from "./state/store.ts";
 import { byId } from "./ui/dom.ts";
@@ -152,11 +151,20 @@ function saveModel() {
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
   if (store.atlas.peek() === null) tour.offer();
-  void workOffline((takeOver) => {
-    const button = byId("new-version");
-    button.addEventListener("click", takeOver, { once: true });
-    button.hidden = false;
-  });
+  void import("./shell/offline.ts").then(({ workOffline }) => workOffline(losses));
+}
+
+/** What a reload would lose, because no address and no file in this browser has it. */
+function losses() {
+  const now = store.model.peek();
+  const n_tokens = store.selection.tokens.size;
+  return [
+    ...(now?.in_use.source.kind === "files" ? [`the model ${now.in_use.name}, which was opened from files`] : []),
+    ...(now?.in_use.source.kind === "hub" ? [`the model ${now.in_use.name}, which is not kept`] : []),
+    ...(session.isOpening() && now ? ["the model that is being opened"] : []),
+    ...(n_tokens > MAX_PICKED ? [`the selection of ${n_tokens} tokens`] : []),
+    ...(tabs.atlas()?.held() ?? []),
+  ];
 }
 
 /** @param parts of the address */

@@ -13,7 +13,8 @@ import type { Page, TestInfo } from "@playwright/test";
 export type Site = {
   url: string;
   folder: string;
-  n_requests: () => number;
+  /** The answers so far: path and status. */
+  answers: () => { path: string; status: number }[];
   stop: () => Promise<void>;
   start: () => Promise<void>;
 };
@@ -24,10 +25,11 @@ const PATH = "/somewhere/";
 async function copySite(folder: string): Promise<Site> {
   rmSync(folder, { recursive: true, force: true });
   cpSync("dist", folder, { recursive: true });
-  const serve = sirv(folder, { dev: true });
-  let n_requests = 0;
+  const serve = sirv(folder, { dev: true, etag: true });
+  const answers: { path: string; status: number }[] = [];
   const answer = (request: IncomingMessage, response: ServerResponse) => {
-    n_requests++;
+    const path = request.url ?? "";
+    response.on("finish", () => answers.push({ path, status: response.statusCode }));
     const nothing = () => void response.writeHead(404).end();
     if (!request.url?.startsWith(PATH)) return nothing();
     request.url = request.url.slice(PATH.length - 1);
@@ -40,7 +42,7 @@ async function copySite(folder: string): Promise<Site> {
   return {
     url: `http://127.0.0.1:${port}${PATH}`,
     folder,
-    n_requests: () => n_requests,
+    answers: () => answers,
     async stop() {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));
@@ -56,8 +58,15 @@ async function copySite(folder: string): Promise<Site> {
 function edit({ folder }: Site, name: string, change: (text: string) => string) {
   const before = readFileSync(`${folder}/${name}`, "utf8");
   const after = change(before);
-  expect(after, `${name} was changed`).not.toBe(before);
+  expect(after === before, `${name} was changed`).toBe(false);
   writeFileSync(`${folder}/${name}`, after);
+}
+
+/** Puts another version of the site in the place of the first. */
+function publishSecond(site: Site) {
+  edit(site, "index.html", (html) => html.replace("</title>", '</title><meta name="edition" content="second" />'));
+  const entry = /"revision":"[0-9a-f]+"(?=,"url":"index.html")/;
+  edit(site, "sw.js", (text) => text.replace(entry, `"revision":"${"0".repeat(32)}"`));
 }
 
 /** Each test has a browser with a profile of its own on the disk: one without keeps no large caches. */
@@ -156,8 +165,7 @@ test("a newer version is announced, and takes over when it is let", async ({ pag
   const edition = () =>
     page.evaluate(() => document.querySelector('meta[name="edition"]')?.getAttribute("content") ?? "first");
 
-  edit(site, "index.html", (html) => html.replace("</title>", '</title><meta name="edition" content="second" />'));
-  edit(site, "sw.js", (text) => text.replace(/(url:"index\.html",revision:")[0-9a-f]+/, `$1${"0".repeat(32)}`));
+  publishSecond(site);
   await page.reload();
   await waitForState(page, "ready");
   expect(await edition(), "the old version goes on until it is let go").toBe("first");
@@ -175,6 +183,58 @@ test("a newer version is announced, and takes over when it is let", async ({ pag
   await page.reload();
   await waitForState(page, "ready");
   expect(await edition(), "the newer version is the one that is kept").toBe("second");
+});
+
+test("the first visit fetches every file once; what is kept for offline use is only asked about", async ({
+  page,
+}, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  const whole = site.answers().flatMap(({ path, status }) => (status === 200 ? [path] : []));
+  for (const name of ["loupe/loupe_bg.wasm", "models/tales/model.safetensors"])
+    expect(whole.filter((path) => path.endsWith(name)).length, name).toBe(1);
+  expect(whole.filter((path, i) => whole.indexOf(path) !== i)).toEqual([]);
+  await site.stop();
+});
+
+test("a newer version asks before it reloads a tab that would lose something", async ({ page, context }, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  // This tab has a model from the disk, the other one nothing to lose.
+  await page.locator("#model-chip").click();
+  await page.locator("#keep").uncheck();
+  const files = ["config.json", "tokenizer.json", "model.safetensors"];
+  await page.locator("#files").setInputFiles(files.map((name) => `${site.folder}/models/tales/${name}`));
+  await expect(page.locator("#model-chip")).not.toContainText("Tales");
+  await waitForState(page, "ready");
+  const other = await context.newPage();
+  await other.goto(site.url);
+  await waitForState(other, "ready");
+
+  publishSecond(site);
+  const isSecond = (of: Page) => of.locator('meta[name="edition"][content="second"]');
+  await other.reload();
+  const update = other.locator("#new-version");
+  await expect(update).toBeVisible();
+  // In the tab that would lose its model, the button asks.
+  await page.locator("#new-version").click();
+  const notice = page.locator("#notice");
+  await expect(notice).toContainText("which was opened from files");
+  await page.screenshot({ path: "test-results/update-asks.png" });
+  await notice.getByRole("button", { name: "Not now" }).click();
+  await expect(isSecond(page)).toHaveCount(0);
+  // The other one takes the update: it is reloaded at once, and this one asks again.
+  await update.click();
+  await expect(isSecond(other)).toHaveCount(1);
+  await expect(notice).toContainText("installed in another tab");
+  await readText(page, "The model from the disk still reads.");
+  await notice.getByRole("button", { name: "Reload" }).click();
+  await expect(isSecond(page)).toHaveCount(1);
+  await site.stop();
 });
 
 test("it can be installed", async ({ page }, info) => {

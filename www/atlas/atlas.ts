@@ -17,7 +17,8 @@ export type Atlas = ReturnType<typeof createAtlas>;
 export const DEFAULT_VIEW = "channels";
 
 /** What the study looks at most. */
-const STUDIED_CHANNEL = 138;
+/** The option of the view Channels that other views use too. */
+const THRESHOLD = "channels.cut";
 
 const NAMES = { wte: "wte, the token embedding", wpe: "wpe, the position embedding", norms: "LayerNorms" };
 
@@ -50,6 +51,8 @@ export function createAtlas(
   let is_ready = false;
   const shown: Map<string, Shown> = new Map();
   const clouds: Set<Cloud> = new Set();
+  /** What views have that a reload would lose. */
+  const held: Map<string, string> = new Map();
   /** What the views have asked to be told of. */
   const subscriptions: Set<() => void> = new Set();
 
@@ -59,6 +62,7 @@ export function createAtlas(
     for (const each of [...clouds]) each.destroy();
     for (const end of subscriptions) end();
     shown.clear();
+    held.clear();
     subscriptions.clear();
   }
 
@@ -106,6 +110,14 @@ export function createAtlas(
     return { ...made, destroy: forget };
   }
 
+  const threshold = {
+    get() {
+      const value = Number(options.get(THRESHOLD) ?? NaN);
+      return value > 0 && value < Infinity ? value : null;
+    },
+    set: (value: number | null) => options.set(THRESHOLD, value === null ? null : value.toPrecision(4)),
+  };
+
   const stageOf = ({ name }: View): Stage => ({
     ask,
     selection: heard,
@@ -113,6 +125,8 @@ export function createAtlas(
       get: (option) => options.get(`${name}.${option}`),
       set: (option, value) => options.set(`${name}.${option}`, value),
     },
+    threshold,
+    holds: (words) => void (words === null ? held.delete(name) : held.set(name, words)),
     card: (what) => createCard({ ...what, model: () => model, again: () => void shown.get(name)?.show(), restart }),
     cloud,
   });
@@ -156,10 +170,6 @@ export function createAtlas(
   async function findDefault() {
     const n_embd = Number(ask.facts.n_embd);
     if (selection.chosen_channel !== null && selection.chosen_channel >= n_embd) selection.setChannel(null);
-    if (n_embd > STUDIED_CHANNEL) {
-      selection.setDefault(STUDIED_CHANNEL);
-      return side.reason("Until you choose one: the channel that the study singles out in GPT-2 small");
-    }
     const gains = ask.has("norms") ? await ask.gains().catch(() => []) : [];
     selection.setDefault(defaultChannel(gains) ?? 0);
     side.reason(
@@ -210,6 +220,9 @@ export function createAtlas(
       for (const each of clouds) each.redraw();
       for (const each of shown.values()) each.redraw?.();
     },
+
+    /** What a reload would lose. */
+    held: () => [...held.values()],
 
     ask,
     /** The clouds in sight, by what they show. */

@@ -10,6 +10,10 @@ export interface Stage {
   selection: Selection;
   /** the view's own, in the address bar; setting one shows nothing anew */
   options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
+  /** The std(wpe) above which a channel is position-heavy, if a person chose it; null: the largest gap. Set in Channels. */
+  threshold: { get: () => number | null; set: (value: number | null) => void };
+  /** Says what the view has that a reload would lose, in words; null: nothing. */
+  holds: (words: string | null) => void;
   card: (what: { name: string; title: string; words?: string; csv?: () => Table; is_picture?: boolean }) => Card;
   cloud: (home: HTMLElement, options: Omit<Parameters<typeof createScatter>[1], "selection">) => Cloud;
 }

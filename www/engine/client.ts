@@ -2,6 +2,7 @@
 import * as Comlink from "comlink";
 import worker_url from "../worker.ts?worker&url";
 import { LoupeError, valueOf } from "./errors.ts";
+import { trustedScript } from "./trusted-urls.ts";
 import type { Outcome } from "./errors.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Divergences } from "../reading/comparison.ts";
@@ -29,7 +30,7 @@ export type Engine = ReturnType<typeof startEngine>;
 function startWorker() {
   const script = `import ${JSON.stringify(new URL(worker_url, document.baseURI).href)};`;
   const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  const worker = new Worker(url, { type: "module" });
+  const worker = new Worker(trustedScript(url), { type: "module" });
   // The worker has fetched it by then, or never will.
   setTimeout(() => URL.revokeObjectURL(url), SCRIPT_MS);
   return worker;

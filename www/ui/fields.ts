@@ -29,6 +29,24 @@ export function numberField(label: string, last: () => number, onChange: (value:
 }
 
 /**
+ * A number between two others.
+ * @param onChange `is_over`: the slider has been released
+ */
+export function slider(label: string, step: number, onChange: (value: number, is_over: boolean) => void) {
+  const input = element("input", "");
+  Object.assign(input, { type: "range", step: String(step) });
+  input.setAttribute("aria-label", label);
+  input.addEventListener("input", () => onChange(Number(input.value), false));
+  input.addEventListener("change", () => onChange(Number(input.value), true));
+  return {
+    element: element("label", "field", element("span", "muted", label), input),
+    set(value: number, [min, max]: [number, number]) {
+      Object.assign(input, { min: String(min), max: String(max), value: String(value) });
+    },
+  };
+}
+
+/**
  * One of several, from a list.
  * @param choices value and what is said
  */

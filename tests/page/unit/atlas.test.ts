@@ -1,5 +1,7 @@
 /** The atlas' pure parts: gaps, histograms, outliers, pairs, axes, names, questions, selection. */
 import assert from "node:assert/strict";
+import { deviation, mean } from "d3-array";
+import { randomLcg, randomNormal } from "d3-random";
 import { test } from "vitest";
 import { createQueries } from "../../../www/atlas/queries.ts";
 import { axesOf, logLabel, scaleFor, ticksOf } from "../../../www/graphics/axes.ts";
@@ -15,6 +17,7 @@ import {
   robustDistance,
   runningMedian,
 } from "../../../www/atlas/stats/maths.ts";
+import { densestNear, normalLike } from "../../../www/atlas/stats/densest.ts";
 import { logHistogram, sharedBins } from "../../../www/atlas/stats/bins.ts";
 import { mostActive, pairOf, pairsOf, parseChannels } from "../../../www/atlas/stats/pairs.ts";
 import { createPlaces } from "../../../www/atlas/scatter/point-index.ts";
@@ -38,6 +41,9 @@ test("the largest gap: in the upper half, between two groups, not beside a lone 
     [...heavyOf([...low, 0.2, 0.21, 0.23]).heavy].map((is, c) => (is ? c : -1)).filter((c) => c >= 0),
     [20, 21, 22],
   );
+  const chosen = heavyOf([0.1, 0.2, 0.3], 0.15);
+  assert.deepEqual([chosen.cut, chosen.is_chosen, chosen.n_heavy], [0.15, true, 2]);
+  assert.equal(heavyOf([1]).cut, null, "too few for a gap, and none was chosen");
 });
 
 test("histograms: every number is in a bin, zeros have none on a log scale", () => {
@@ -330,4 +336,36 @@ test("numbers with three digits that count", () => {
     [0.0039234, -12.3456, 1234.5, 0, 0.00001234, NaN].map((value) => significant(value)),
     ["0.00392", "−12.3", "1,235", "0", "1.23e−5", "–"],
   );
+});
+
+test("what a cluster is compared with: a cloud of the same means, deviations and correlation, and a clump stands out of it", () => {
+  const next = randomNormal.source(randomLcg(0.5))();
+  const n = 4000;
+  const xs = Float32Array.from({ length: n }, () => 3 + 0.5 * next());
+  const ys = Float32Array.from(xs, (x) => 2 * x + 0.3 * next());
+  const like = normalLike(xs, ys, 0.25);
+  const close = (a: number, b: number) => assert.ok(Math.abs(a - b) < 0.05, `${a} and ${b}`);
+  close(mean(like.xs) ?? 0, mean(xs) ?? 1);
+  close(mean(like.ys) ?? 0, mean(ys) ?? 1);
+  close(deviation(like.xs) ?? 0, deviation(xs) ?? 1);
+  close(deviation(like.ys) ?? 0, deviation(ys) ?? 1);
+  const by_chance = densestNear(like.xs, like.ys).n;
+  assert.ok(densestNear(xs, ys).n < 2 * by_chance, "a cloud without a clump is no denser");
+  for (let i = 0; i < 200; i++) [xs[i], ys[i]] = [1.5, 3];
+  assert.ok(densestNear(xs, ys).n > 2 * by_chance, "two hundred tokens at one place are");
+});
+
+test("the axes of a scatter plot: faint places of its line do not stretch them, a marked origin is spanned", () => {
+  const frame = { left: 0, top: 0, right: 100, bottom: 100, width: 100, height: 100 };
+  const spanOf = (data: object) => {
+    const places = createPlaces();
+    places.resize(frame);
+    places.show({ x: [1, 2], y: [1, 2], x_label: "", y_label: "", ...data }, null, 1);
+    return places.scales().x.domain();
+  };
+  const over = { x: [50, 3, 4], y: [1, 1, 1], name: "", css: "" };
+  assert.ok(spanOf({ over })[1] >= 50);
+  assert.ok(spanOf({ over: { ...over, n_faint: 1 } })[1] < 10);
+  assert.ok(spanOf({})[0] > 0.5);
+  assert.ok(spanOf({ has_origin: true })[0] <= 0);
 });

@@ -63,11 +63,12 @@ const OWNERS: Record<string, RegExp> = {
   comlink: /^(engine\/client|worker)$/,
   "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
   "workbox-window": /^shell\/offline$/,
+  "workbox-precaching": /^service-worker$/,
   "@preact/signals-core": /^(main|lens\/lens|state\/|shell\/)/,
 };
 
-/** Files that start a program: the page and the worker. */
-const ENTRIES = ["main", "worker"];
+/** Files that start a program: the page, the service worker and the worker. */
+const ENTRIES = ["main", "service-worker", "worker"];
 
 const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" })
   .filter((file) => /\.[cm]?[jt]sx?$/.test(file) && file !== "pure.d.ts" && !file.startsWith("public/"))

@@ -1,7 +1,7 @@
 /** Some pairs of channels as small clouds, by whether both, one or none of them is position-heavy. */
 import { button, element } from "../../ui/dom.ts";
 import { columnOf } from "../stats/maths.ts";
-import { pairsOf } from "../stats/pairs.ts";
+import { nFirst, pairsOf } from "../stats/pairs.ts";
 import type { Stage } from "../types.ts";
 import type { Pair } from "../stats/pairs.ts";
 
@@ -91,6 +91,7 @@ export function createCloudOfPairs({ ask, options, card, cloud }: Stage, onChoos
               y: columnOf(positions, n_embd, y),
               name: "positions",
               css: "var(--series-4)",
+              n_faint: nFirst(columnOf(positions, n_embd, x)),
             },
           });
           watch.onProgress({ done: ++done / pairs.length });

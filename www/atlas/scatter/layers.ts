@@ -35,18 +35,18 @@ function coloursOf({ places, home }: Cloud): string[] {
 /** All that the lower layer has. */
 function lower(cloud: Cloud) {
   const { places, home, is_small } = cloud;
-  const { x_kind = "linear", y_kind = "linear", x_label, y_label, over } = places.data() as ScatterData;
+  const { x_kind = "linear", y_kind = "linear", x_label, y_label, over, has_origin } = places.data() as ScatterData;
   const { x, y } = places.scales();
   const palette = { ...readPalette(), line: resolved(home, "var(--line)") };
   const grows = Math.min(2, places.scale() ** 0.2);
   return {
     axes: axesOf({ x, y, x_kind, y_kind, x_label, y_label, frame: places.frame(), palette, is_small }),
     css: coloursOf(cloud),
-    line: over
-      ? Array.from(over.x, (value, i) => [x(value), y(over.y[i])]).filter(
-          ([a, b]) => Number.isFinite(a) && Number.isFinite(b),
-        )
-      : [],
+    ...partsOf(
+      Array.from(over?.x ?? [], (value, i) => [x(value), y(over?.y[i] ?? NaN)]),
+      over?.n_faint ?? 0,
+    ),
+    origin: has_origin && !is_small ? [x(0), y(0)] : null,
     line_css: over ? resolved(home, over.css) : "",
     ends: over?.ends && !is_small ? over.ends : [],
     line_width: is_small ? SMALL_LINE : LINE,
@@ -58,22 +58,45 @@ function lower(cloud: Cloud) {
   };
 }
 
+/** A line in two parts, the faint one up to where the other begins. */
+function partsOf(line: number[][], n_faint: number) {
+  const drawn = (part: number[][]) => part.filter(([a, b]) => Number.isFinite(a) && Number.isFinite(b));
+  return { faint: drawn(n_faint > 0 ? line.slice(0, n_faint + 1) : []), line: drawn(line.slice(n_faint)) };
+}
+
+const FAINT = 0.3;
+/** Half the width of the plus sign at the origin. */
+const ORIGIN_ARM = 6;
+
+const originPath = ([x, y]: number[]) =>
+  `M${x - ORIGIN_ARM} ${y}H${x + ORIGIN_ARM}M${x} ${y - ORIGIN_ARM}V${y + ORIGIN_ARM}`;
+
 export function paintLower(ctx: Context, cloud: Cloud) {
   const { places } = cloud;
-  const { axes, css, line, line_css, line_width, ends, palette, look } = lower(cloud);
+  const { axes, css, line, faint, line_css, line_width, ends, palette, look, origin } = lower(cloud);
   const { left, top, right, bottom } = places.frame();
   const { xs, ys } = places.places();
   paint(ctx, axes);
   paintPoints(ctx, xs, ys, places.groups(), css, places.frame(), look);
-  if (line.length === 0) return;
+  if (line.length === 0 && !origin) return;
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, right - left, bottom - top);
   ctx.clip();
-  ctx.beginPath();
-  line.forEach(([a, b], i) => (i === 0 ? ctx.moveTo(a, b) : ctx.lineTo(a, b)));
+  if (origin) {
+    Object.assign(ctx, { strokeStyle: palette.ink, lineWidth: 1.5 });
+    ctx.stroke(new Path2D(originPath(origin)));
+  }
   Object.assign(ctx, { strokeStyle: line_css, lineWidth: line_width, lineJoin: "round" });
-  ctx.stroke();
+  for (const [part, alpha] of [
+    [faint, FAINT],
+    [line, 1],
+  ] as const) {
+    ctx.beginPath();
+    part.forEach(([a, b], i) => (i === 0 ? ctx.moveTo(a, b) : ctx.lineTo(a, b)));
+    ctx.globalAlpha = alpha;
+    ctx.stroke();
+  }
   Object.assign(ctx, { font: `12px ${SANS}`, textBaseline: "middle", fillStyle: line_css });
   endsOf(line, ends, places.frame()).forEach(({ x, y, text, at_x }) => {
     ctx.beginPath();
@@ -202,20 +225,22 @@ export function paintUpper(ctx: Context, cloud: Cloud, marks: Marks, box: Box | 
 /** Both layers as the inside of an SVG of the cloud's size. */
 export function insideOf(cloud: Cloud, marks: Marks) {
   const { places, is_small, is_mono } = cloud;
-  const { axes, css, line, line_css, line_width, ends, palette, look } = lower(cloud);
+  const { axes, css, line, faint, line_css, line_width, ends, palette, look, origin } = lower(cloud);
   const { left, top, right, bottom } = places.frame();
   const { xs, ys } = places.places();
   // An SVG of its own cuts off what lies beyond the axes.
   const window = `x="${left}" y="${top}" width="${right - left}" height="${bottom - top}" viewBox="${left} ${top} ${right - left} ${bottom - top}"`;
-  const path =
-    line.length > 0
-      ? `<path d="M${line.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}" fill="none" stroke="${line_css}" stroke-width="${line_width}" stroke-linejoin="round"/>`
+  const pathOf = (part: number[][], opacity: number) =>
+    part.length > 0
+      ? `<path d="M${part.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L")}" fill="none" stroke="${line_css}" stroke-opacity="${opacity}" stroke-width="${line_width}" stroke-linejoin="round"/>`
       : "";
   return [
     innerOf(axes),
     `<svg ${window}>`,
     pathsOf(xs, ys, places.groups(), css, places.frame(), look),
-    path,
+    origin ? `<path class="origin" d="${originPath(origin)}" stroke="${palette.ink}" stroke-width="1.5"/>` : "",
+    pathOf(faint, FAINT),
+    pathOf(line, 1),
     ...endsOf(line, ends, places.frame()).map(
       ({ x, y, text, at_x }) =>
         `<circle cx="${x.toFixed(1)}" cy="${y.toFixed(1)}" r="${END_RADIUS}" fill="${line_css}"/><text x="${at_x.toFixed(1)}" y="${y.toFixed(1)}" dy=".35em" font-size="12" text-anchor="${at_x < x ? "end" : "start"}" fill="${line_css}" stroke="${palette.surface}" stroke-width="3" stroke-linejoin="round" paint-order="stroke">${escaped(text)}</text>`,

@@ -14,14 +14,11 @@ export type Places = ReturnType<typeof createPlaces>;
 
 const isUsable = (value: number, kind: string | undefined) => Number.isFinite(value) && (kind !== "log" || value > 0);
 
-/** What the axis has to span: the points, and the line over them. */
-function spanOf(points: ArrayLike<number>, line: ArrayLike<number> | undefined, kind: string | undefined) {
-  const usable = (values: ArrayLike<number>) =>
-    extentOf(Float64Array.from(values, (value) => (isUsable(value, kind) ? value : NaN)));
-  if (!line || line.length === 0) return usable(points);
-  if (points.length === 0) return usable(line);
-  const [one, other] = [usable(points), usable(line)];
-  return [Math.min(one[0], other[0]), Math.max(one[1], other[1])] as [number, number];
+/** What the axis has to span: the points, what of the line over them is not faint, and the origin where it is marked. */
+function spanOf({ over, has_origin }: ScatterData, along: "x" | "y", points: ArrayLike<number>, kind?: string) {
+  const line = Array.from(over?.[along] ?? []).slice(over?.n_faint ?? 0);
+  const all = [...Array.from(points), ...line, ...(has_origin ? [0] : [])];
+  return extentOf(Float64Array.from(all, (value) => (isUsable(value, kind) ? value : NaN)));
 }
 
 export function createPlaces() {
@@ -58,11 +55,11 @@ export function createPlaces() {
 
   function place() {
     if (!data || frame.width === 0) return;
-    const { x, y, x_kind = "linear", y_kind = "linear", x_extent, y_extent, over } = data;
+    const { x, y, x_kind = "linear", y_kind = "linear", x_extent, y_extent } = data;
     const { left, right, top, bottom } = frame;
     scales = {
-      x: scaleFor(x_kind, x_extent ?? spanOf(x, over?.x, x_kind), [left, right]),
-      y: scaleFor(y_kind, y_extent ?? spanOf(y, over?.y, y_kind), [bottom, top]),
+      x: scaleFor(x_kind, x_extent ?? spanOf(data, "x", x, x_kind), [left, right]),
+      y: scaleFor(y_kind, y_extent ?? spanOf(data, "y", y, y_kind), [bottom, top]),
     };
     const held = (at: number, low: number, high: number) => Math.min(high, Math.max(low, at));
     [base_x, base_y, xs, ys] = Array.from({ length: 4 }, () => new Float64Array(x.length).fill(NaN));

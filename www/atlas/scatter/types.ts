@@ -19,8 +19,20 @@ export interface ScatterData {
   about?: (index: number) => string;
   /** points whose names are always shown, by index */
   labelled?: number[];
-  /** drawn as a line over the points, with names for its ends */
-  over?: { x: ArrayLike<number>; y: ArrayLike<number>; name: string; css: string; ends?: [string, string] };
+  /**
+   * drawn as a line over the points, with names for its ends. The axes need not span its first `n_faint` places, and
+   * what leads from one of them is drawn faintly.
+   */
+  over?: {
+    x: ArrayLike<number>;
+    y: ArrayLike<number>;
+    name: string;
+    css: string;
+    n_faint?: number;
+    ends?: [string, string];
+  };
+  /** whether the axes span the origin, which a plus sign marks */
+  has_origin?: boolean;
   /** while it is the same, the zoom stays */
   key?: string;
 }

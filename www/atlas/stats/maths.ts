@@ -32,11 +32,15 @@ export function largestGap(values: ArrayLike<number>): Gap | null {
 /** Where the gap is cut: in its middle. */
 export const cutOf = ({ low, high }: Gap) => 10 ** ((low + high) / 2);
 
-/** Which channels are position-heavy: 1 above the gap. */
-export function heavyOf(wpe_std: ArrayLike<number>) {
+/**
+ * Which channels are position-heavy: 1 above the threshold.
+ * @param chosen the threshold of a person, instead of the largest gap
+ */
+export function heavyOf(wpe_std: ArrayLike<number>, chosen: number | null = null) {
   const gap = largestGap(wpe_std);
-  const cut = gap ? cutOf(gap) : Infinity;
-  return { gap, heavy: Uint8Array.from(wpe_std, (value) => Number(value > cut)) };
+  const cut = chosen ?? (gap ? cutOf(gap) : null);
+  const heavy = Uint8Array.from(wpe_std, (value) => Number(cut !== null && value > cut));
+  return { cut, is_chosen: chosen !== null, heavy, n_heavy: heavy.reduce((sum, is) => sum + is, 0) };
 }
 
 /** The median of the neighbours by x, for each point. */

@@ -4,6 +4,12 @@ import { randomLcg } from "d3-random";
 export type Pair = [number, number];
 export type Kind = "random" | "heavy" | "neither" | "each";
 
+/** In GPT-2 small the first few positions lie far from all others; an axis that spans them shows little else. */
+const N_FIRST = 4;
+
+/** How many positions at the start of a curve over all of them need not be spanned. */
+export const nFirst = ({ length }: ArrayLike<number>) => Math.min(N_FIRST, Math.floor(length / 4));
+
 export const KINDS = [
   ["random", "Random pair"],
   ["heavy", "Both position-heavy"],

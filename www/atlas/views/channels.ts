@@ -1,11 +1,11 @@
 /** Every channel's mean and standard deviation, in wte over the tokens and in wpe over the positions. */
 import { button, element } from "../../ui/dom.ts";
 import { decimal, significant } from "../../lib/format.ts";
-import { cutOf, heavyOf } from "../stats/maths.ts";
+import { heavyOf } from "../stats/maths.ts";
+import { slider } from "../../ui/fields.ts";
 import { logHistogram } from "../stats/bins.ts";
 import { histogramOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
-import type { Gap } from "../stats/maths.ts";
 import type { Channels } from "../queries.ts";
 import type { Stage, View } from "../types.ts";
 
@@ -21,11 +21,14 @@ const SERIES = [
 const COLUMNS = ["wte_mean", "wte_std", "wpe_mean", "wpe_std"] as const;
 const nameOf = (column: string) => `${column.endsWith("mean") ? "mean" : "std"}(${column.slice(0, 3)})`;
 
-/** "69 channels above 0.0637 (log₁₀ −1.2)" */
-const gapWords = (gap: Gap) =>
-  `${gap.n_above} channels above ${significant(cutOf(gap))} (log₁₀ ${decimal(Math.log10(cutOf(gap)), 1)})`;
+/** Of the threshold's slider, in powers of ten. */
+const STEP = 0.01;
 
-function create({ ask, selection, options, card, cloud }: Stage) {
+/** "69 channels above 0.0637 (log₁₀ −1.2)" */
+const cutWords = (cut: number, n_heavy: number) =>
+  `${n_heavy} channels above ${significant(cut)} (log₁₀ ${decimal(Math.log10(cut), 1)})`;
+
+function create({ ask, selection, options, card, cloud, threshold }: Stage) {
   let rows: Row[] = [];
   const csv = () => ({
     head: ["channel", ...COLUMNS, "position_heavy"],
@@ -48,6 +51,14 @@ function create({ ask, selection, options, card, cloud }: Stage) {
   });
   const grid = element("div", "charts histograms");
   bars.body.append(grid);
+  const cut_slider = slider("Threshold", STEP, (log, is_over) => setThreshold(10 ** log, is_over));
+  const usual = button("chip small", "Largest gap", () => setThreshold(null, true));
+  const figures = SERIES.map((series) => {
+    const [picture, note] = [element("div", "chart"), element("p", "muted")];
+    const tools = series.of === "wpe_std" ? [element("div", "card-tools threshold", cut_slider.element, usual)] : [];
+    return { ...series, picture, note, box: element("figure", "", picture, ...tools, note) };
+  });
+  grid.append(...figures.map(({ box }) => box));
   const listed = card({
     name: "channel-table",
     title: "All channels",
@@ -79,30 +90,34 @@ function create({ ask, selection, options, card, cloud }: Stage) {
   const all = element("div", "", figure.element, bars.element, listed.element);
   let stats: Channels | null = null;
 
+  /** The histogram follows the slider; what else depends on the threshold is drawn once it stands. */
+  function setThreshold(value: number | null, is_over: boolean) {
+    threshold.set(value);
+    if (is_over) void show();
+    else drawBars();
+  }
+
   function drawBars() {
     if (!stats || !all.isConnected) return;
     const width = Math.max(250, innerWidth >= 760 ? Math.floor((grid.clientWidth - 36) / 2) : grid.clientWidth);
     const found = stats;
-    const { gap } = heavyOf(found.wpe_std);
-    grid.replaceChildren(
-      ...SERIES.filter(({ of }) => found[of].length > 0).map(({ name, of, css }) => {
-        const values = found[of].map(Math.abs);
-        const { bins, n_left_out } = logHistogram(values, N_BINS);
-        const cut = of === "wpe_std" && gap ? { at: cutOf(gap), words: gapWords(gap) } : null;
-        const chosen = values[selection.channel] > 0 ? values[selection.channel] : null;
-        const picture = element(
-          "div",
-          "chart",
-          histogramOf(bins, { width, label: name, css, unit: "channels", log: true, cut, chosen }),
-        );
-        return element(
-          "figure",
-          "",
-          picture,
-          ...(n_left_out > 0 ? [element("p", "muted", `${n_left_out} channels with zero are left out.`)] : []),
-        );
-      }),
-    );
+    const { cut, n_heavy } = heavyOf(found.wpe_std, threshold.get());
+    for (const { of, name, css, box, picture, note } of figures) {
+      box.hidden = found[of].length === 0;
+      if (box.hidden) continue;
+      const values = found[of].map(Math.abs);
+      const { bins, n_left_out } = logHistogram(values, N_BINS);
+      const chosen = values[selection.channel] > 0 ? values[selection.channel] : null;
+      const is_cut = of === "wpe_std" && cut !== null;
+      const marked = is_cut ? { at: cut, words: cutWords(cut, n_heavy) } : null;
+      picture.replaceChildren(
+        histogramOf(bins, { width, label: name, css, unit: "channels", log: true, cut: marked, chosen }),
+      );
+      note.textContent = n_left_out > 0 ? `${n_left_out} channels with zero are left out.` : "";
+      if (!is_cut) continue;
+      cut_slider.set(Math.log10(cut), [Math.log10(bins[0].from), Math.log10(bins[bins.length - 1].to)]);
+      usual.disabled = threshold.get() === null;
+    }
   }
 
   async function show() {
@@ -110,7 +125,7 @@ function create({ ask, selection, options, card, cloud }: Stage) {
     if (!found) return;
     stats = found;
     const n = Math.max(found.wpe_std.length, found.wte_std.length);
-    const { gap, heavy } = heavyOf(found.wpe_std);
+    const { cut, is_chosen, heavy, n_heavy } = heavyOf(found.wpe_std, threshold.get());
     rows = Array.from({ length: n }, (_, c) => ({
       c,
       heavy: heavy[c] ?? NaN,
@@ -118,7 +133,7 @@ function create({ ask, selection, options, card, cloud }: Stage) {
     })).map((row) => row as Row);
     const missing = ask.has("wte") ? "" : "This file has no wte: of the four series, the two of wpe are shown. ";
     figure.setWords(
-      `${missing}One point a channel and series, against the channel’s standard deviation over the positions${gap ? `; ${gapWords(gap)}, the largest gap` : ""}.`,
+      `${missing}One point a channel and series, against the channel’s standard deviation over the positions${cut === null ? "" : `; ${cutWords(cut, n_heavy)}, ${is_chosen ? "the threshold chosen here" : "the largest gap"}`}.`,
     );
     at.hidden = found.wpe_std.length === 0;
     if (at.hidden)

@@ -14,7 +14,7 @@ const N_MOST = 12;
 const IS_MODEL = /\.(json|safetensors)$/i;
 
 /** @param onCounts after counts came or went */
-export function createCounts({ ask, selection, card: make }: Stage, onCounts: () => void) {
+export function createCounts({ ask, selection, holds, card: make }: Stage, onCounts: () => void) {
   const card = make({
     name: "counts",
     title: "Counts from a text",
@@ -116,6 +116,7 @@ export function createCounts({ ask, selection, card: make }: Stage, onCounts: ()
   }
 
   function draw() {
+    holds(counted && `the token counts of ${counted.name}`);
     zone.hidden = counted !== null;
     if (!counted) return result.replaceChildren();
     const { name, n_tokens, n_distinct, n_cut, counts } = counted;

@@ -22,7 +22,7 @@ const BEYOND = { few: 2, share: 0.0005 };
 
 const titleOf = ({ name }: Gains) => (name === "ln_f" ? "ln_f, before the unembedding" : `block ${name.split(".")[1]}`);
 
-function create({ ask, options, card, cloud }: Stage) {
+function create({ ask, options, card, cloud, threshold }: Stage) {
   const figure = card({
     name: "gains",
     title: "LayerNorm gains",
@@ -88,13 +88,15 @@ function create({ ask, options, card, cloud }: Stage) {
     linear.set(is_linear);
     by_index.set(is_by_index);
     const shown = all.filter(({ name }) => name.endsWith(asked));
-    const { heavy, gap } = heavyOf(wpe_std);
+    const { heavy, n_heavy, is_chosen } = heavyOf(wpe_std, threshold.get());
     const x_extent = extentOf(wpe_std.filter((value) => value > 0));
     const { y_extent, n_beyond } = limitsOf(shown, is_linear);
-    const n_heavy = gap?.n_above ?? 0;
     const classes = [
       { name: `${wpe_std.length - n_heavy} other channels`, css: "var(--series-0)" },
-      { name: `${n_heavy} position-heavy channels, above the largest gap of std(wpe)`, css: "var(--series-5)" },
+      {
+        name: `${n_heavy} position-heavy channels, above the ${is_chosen ? "threshold" : "largest gap"} of std(wpe)`,
+        css: "var(--series-5)",
+      },
     ];
     const log_x = Array.from(wpe_std, (value) => Math.log(Math.max(value, 1e-30)));
 

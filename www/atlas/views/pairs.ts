@@ -2,7 +2,8 @@
 import { createCurves } from "../charts/position-curves.ts";
 import { createCloudOfPairs } from "../charts/pair-grid.ts";
 import { heavyOf } from "../stats/maths.ts";
-import { KINDS, mostActive, pairOf } from "../stats/pairs.ts";
+import { KINDS, mostActive, nFirst, pairOf } from "../stats/pairs.ts";
+import { extentOf } from "../../lib/extent.ts";
 import { numberField } from "../../ui/fields.ts";
 import { button, element } from "../../ui/dom.ts";
 import { columnOf } from "../stats/maths.ts";
@@ -121,7 +122,7 @@ function create(stage: Stage) {
     values = found.columns;
     figure.setTitle(`Channels ${x} and ${y}`);
     figure.setWords(
-      `${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe." : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe."} ${classWords(heavy[x], heavy[y])}`,
+      `${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe" : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe"}, faint at the first ${nFirst(column(x))}, which the axes need not span. ${classWords(heavy[x], heavy[y])}`,
     );
     scatter.show({
       key: `${x} ${y}`,
@@ -142,7 +143,8 @@ function create(stage: Stage) {
         y: column(y),
         name: `${column(x).length.toLocaleString("en")} positions`,
         css: "var(--series-4)",
-        ends: ["position 0", `position ${column(x).length - 1}`],
+        n_faint: nFirst(column(x)),
+        ends: [`position ${nFirst(column(x))}`, `position ${column(x).length - 1}`],
       },
     });
   }
@@ -153,12 +155,15 @@ function create(stage: Stage) {
     const last = xs.length - 1;
     loops.setTitle(`Channel ${x} against channel ${y}, over the positions`);
     loops.setWords(
-      "wpe of the two channels, a point a position: sinusoids of one frequency draw an ellipse, of several a Lissajous figure.",
+      `wpe of the two channels, a point a position: sinusoids of one frequency draw an ellipse, of several a Lissajous figure. The axes span the positions from ${nFirst(xs)} on.`,
     );
     lissajous.show({
       key: `${x} ${y}`,
       x: xs,
       y: ys,
+      // The first few positions would stretch the axes.
+      x_extent: extentOf(xs.subarray(nFirst(xs))),
+      y_extent: extentOf(ys.subarray(nFirst(ys))),
       x_label: `wpe, channel ${x}`,
       y_label: `wpe, channel ${y}`,
       colours: { label: "position", values: Float32Array.from(xs, (_, position) => position) },
@@ -172,7 +177,7 @@ function create(stage: Stage) {
     const found = await figure.run((watch) => Promise.all([ask.channels(watch), ask.positions(watch)]));
     if (!found) return;
     const [{ wpe_std }, positions] = found;
-    const now = (known = { wpe_std, positions, heavy: heavyOf(wpe_std).heavy });
+    const now = (known = { wpe_std, positions, heavy: heavyOf(wpe_std, stage.threshold.get()).heavy });
     curves.show(now);
     await showPair();
     if (known === now && all.isConnected) others.show(now);

@@ -17,7 +17,8 @@ function create(stage: Stage): Shown {
   const clouds = stage.card({
     name: "directions",
     title: "Tokens along singular directions",
-    words: "The SVD of wte, uncentred: one point a token, at its projections on two directions.",
+    words:
+      "The SVD of wte, uncentred: one point a token, at its projections on two directions; a plus sign marks the origin.",
     csv: tokensCsv,
   });
   const values = stage.card({ name: "singular-values", title: "Singular values", csv: valuesCsv });
@@ -124,6 +125,7 @@ function create(stage: Stage): Shown {
       colours,
       x_label: `projection on direction ${x}`,
       y_label: `projection on direction ${y}`,
+      has_origin: true,
       name: (id) => shown[id],
       about: (id) =>
         `#${integer(id)} · norm ${decimal(norms[id])} · direction ${x}: ${decimal(along(x)[id], 3)} · direction ${y}: ${decimal(along(y)[id], 3)}`,
