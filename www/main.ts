@@ -159,8 +159,10 @@ function losses() {
   const now = store.model.peek();
   const n_tokens = store.selection.tokens.size;
   return [
-    ...(now?.in_use.source.kind === "files" ? [`the model ${now.in_use.name}, which was opened from files`] : []),
-    ...(now?.in_use.source.kind === "hub" ? [`the model ${now.in_use.name}, which is not kept`] : []),
+    ...(now?.in_use.source.kind === "files"
+      ? ["the model, which was opened from files and is not saved in this browser"]
+      : []),
+    ...(now?.in_use.source.kind === "hub" ? [`the model ${now.in_use.name}, which is not saved in this browser`] : []),
     ...(session.isOpening() && now ? ["the model that is being opened"] : []),
     ...(n_tokens > MAX_PICKED ? [`the selection of ${n_tokens} tokens`] : []),
     ...(tabs.atlas()?.held() ?? []),

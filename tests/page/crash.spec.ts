@@ -1,6 +1,6 @@
 /** An engine that panics: every call of it ends with an error, and the page starts another one. */
 import { readFileSync } from "node:fs";
-import { expect, readText, test, waitForState } from "./site.ts";
+import { expect, readText, serveSite, test, waitForState } from "./site.ts";
 import type { Page } from "@playwright/test";
 
 /** A build of the engine with a function that panics (xtask/src/build.rs). */
@@ -205,5 +205,52 @@ test.describe("a worker", () => {
     const problem = page.locator("#problem");
     await expect(problem).toHaveAttribute("data-code", "unexpected");
     await expect(problem).toContainText("its script could not be loaded");
+  });
+
+  test("that throws at its start: the page says what, and tries again when it is asked to", async ({ page }) => {
+    const server = await serveSite({ worker: "throw new Error('no good start');" });
+    await page.goto(`${server.origin}/a/b/`);
+    const problem = page.locator("#problem");
+    await expect(problem).toHaveAttribute("data-code", "unexpected");
+    await expect(problem).toContainText("no good start");
+    await page.getByRole("button", { name: "Try again" }).click();
+    await expect(problem).toContainText("no good start");
+    server.close();
+  });
+
+  test("that throws later, while nothing is asked of it: the page starts another one", async ({ page, site }) => {
+    await page.goto(site);
+    await waitForState(page, "ready");
+    const text = "The old king sat by the window.";
+    await readText(page, text);
+    const [before] = page.workers();
+    await before.evaluate(
+      () =>
+        void setTimeout(() => {
+          throw new Error("later");
+        }),
+    );
+    await expect(page.locator("#notice")).toContainText("later");
+    await waitForState(page, "ready");
+    await expect.poll(() => readings(page)).toBe(text);
+    await readText(page, "And another one.");
+    expect(page.workers().includes(before)).toBe(false);
+  });
+
+  test("that is closed: what is asked of it is settled, and so is what is asked afterwards", async ({ page, site }) => {
+    await page.goto(site);
+    await waitForState(page, "ready");
+    const codes = await page.evaluate(async () => {
+      const { engine } = (window as any).loupePage;
+      const code = (promise: Promise<unknown>) =>
+        promise.then(
+          () => "fine",
+          (error) => error.code,
+        );
+      const pending = [code(engine.ids("Once")), code(engine.norms([1])), code(engine.list())];
+      engine.close();
+      return Promise.all([...pending, code(engine.ids("Once"))]);
+    });
+    expect(codes).toEqual(Array(4).fill("aborted"));
   });
 });

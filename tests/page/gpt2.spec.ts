@@ -3,13 +3,12 @@
  * every statistic of a reading is the CPU twin's, and its atlas draws while it still computes, in little room.
  */
 import { execFileSync } from "node:child_process";
+import { MIB, countBuffers, gpuBytes, heapOf, workersDebugger } from "./memory.ts";
 import { expect, readText, test, waitForState } from "./site.ts";
-import type { Page } from "@playwright/test";
 
 const FOLDER = "target/synth/gpt2";
 /** The synthetic tokenizer gives a byte its own value as id. */
 const TEXT = "Hello, w";
-const MIB = 1 << 20;
 
 const cargo = (...args: string[]) =>
   execFileSync("cargo", args, { maxBuffer: 64 * MIB, stdio: ["ignore", "pipe", "ignore"] }).toString();
@@ -20,65 +19,6 @@ function twin(): { top_ids: number[]; stats: Record<string, (number | null)[]> }
   return JSON.parse(cargo("run", "--quiet", "--example", "twin", "--", FOLDER, "f16", ids));
 }
 
-/** Counts the bytes of the worker's GPU buffers, before its script runs. */
-const COUNT_BUFFERS = `
-  const gpu = (globalThis.gpuBytes = { now: 0, peak: 0 });
-  const { createBuffer } = GPUDevice.prototype;
-  const { destroy } = GPUBuffer.prototype;
-  const alive = new WeakSet();
-  GPUDevice.prototype.createBuffer = function (descriptor) {
-    const buffer = createBuffer.call(this, descriptor);
-    alive.add(buffer);
-    gpu.now += buffer.size;
-    gpu.peak = Math.max(gpu.peak, gpu.now);
-    return buffer;
-  };
-  GPUBuffer.prototype.destroy = function () {
-    if (alive.delete(this)) gpu.now -= this.size;
-    return destroy.call(this);
-  };
-`;
-
-const gpuBytes = (page: Page): Promise<{ now: number; peak: number }> =>
-  page.workers()[0].evaluate(() => ({ ...(globalThis as any).gpuBytes }));
-
-/**
- * The heap of the engine's worker now: JavaScript's objects, what its buffers hold, and the wasm memory. Units: bytes.
- * @param ask the worker's debugger
- */
-async function heapOf(page: Page, ask: (method: string) => Promise<any>) {
-  const { usedSize, backingStorageSize } = await ask("Runtime.getHeapUsage");
-  const wasm = await page.workers()[0].evaluate(async (url) => {
-    const engine = await import(url);
-    return (await engine.default()).memory.buffer.byteLength;
-  }, new URL("loupe/loupe.js", page.url()).href);
-  return usedSize + backingStorageSize + wasm;
-}
-
-/** A line to the debugger of the page's first worker. */
-async function workersDebugger(page: Page) {
-  const session = await page.context().newCDPSession(page);
-  const waiting = new Map();
-  let worker = "";
-  session.on("Target.attachedToTarget", ({ sessionId, targetInfo }) => {
-    if (targetInfo.type === "worker") worker ||= sessionId;
-  });
-  session.on("Target.receivedMessageFromTarget", ({ message }) => {
-    const { id, result } = JSON.parse(message);
-    waiting.get(id)?.(result);
-    waiting.delete(id);
-  });
-  await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  await expect.poll(() => worker).not.toBe("");
-  let n_asked = 0;
-  return (method: string) =>
-    new Promise((answer) => {
-      const id = ++n_asked;
-      waiting.set(id, answer);
-      void session.send("Target.sendMessageToTarget", { sessionId: worker, message: JSON.stringify({ id, method }) });
-    });
-}
-
 test("GPT-2's real shape from disk: loaded within 64 MiB of heap, kept, and read as the CPU twin reads it", async ({
   page,
   site,
@@ -86,10 +26,7 @@ test("GPT-2's real shape from disk: loaded within 64 MiB of heap, kept, and read
   test.setTimeout(600_000);
   cargo("xtask", "synth", "gpt2", FOLDER);
   const expected = twin();
-  await page.route("**/assets/worker-*.js", async (route) => {
-    const body = await (await route.fetch()).text();
-    await route.fulfill({ body: COUNT_BUFFERS + body, contentType: "text/javascript" });
-  });
+  await countBuffers(page);
 
   await page.goto(site);
   await waitForState(page, "ready");

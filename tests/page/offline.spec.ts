@@ -204,6 +204,9 @@ test("a newer version asks before it reloads a tab that would lose something", a
   await page.goto(site.url);
   await waitForState(page, "ready");
   await isKept(page);
+  // From now on the service worker answers.
+  await page.reload();
+  await waitForState(page, "ready");
   // This tab has a model from the disk, the other one nothing to lose.
   await page.locator("#model-chip").click();
   await page.locator("#keep").uncheck();

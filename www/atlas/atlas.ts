@@ -59,7 +59,8 @@ export function createAtlas(
   /** The views of another model show nothing of this one. */
   function forgetViews() {
     for (const view of shown.values()) view.hide?.();
-    for (const each of [...clouds]) each.destroy();
+    for (const each of clouds) each.destroy();
+    clouds.clear();
     for (const end of subscriptions) end();
     shown.clear();
     held.clear();

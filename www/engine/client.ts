@@ -75,11 +75,14 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
     die(new LoupeError("crashed", message));
     onCrash(message);
   }
-  // A worker whose script cannot be loaded answers nothing; the event has no message then.
+  let has_answered = false;
+  // A worker whose script cannot be loaded answers nothing; the event has no message then. What throws later leaves the
+  // worker in an unknown state, as a crash of the engine does.
   worker.addEventListener("error", ({ message = "" }) => {
+    const words = `The engine's worker stopped: ${message || "its script could not be loaded"}`;
     if (message.includes(CRASHED)) crash(message);
-    else
-      die(new LoupeError("unexpected", `The engine's worker stopped: ${message || "its script could not be loaded"}`));
+    else if (has_answered) crash(words);
+    else die(new LoupeError("unexpected", words));
   });
 
   async function answer<T>(call: Promise<Outcome<T>>): Promise<T> {
@@ -90,6 +93,7 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
       waiting.add(reject);
       call.then(resolve, reject).finally(settled);
     });
+    has_answered = true;
     if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
     return valueOf(outcome);
   }
