@@ -1,6 +1,7 @@
 /**
- * The licences of everything that is shipped: the crates that are compiled into the engine and the packages that are
- * bundled into the page. A licence that is not in ACCEPTED fails the build.
+ * Everything of others that is shipped: the crates that are compiled into the engine and the packages that are bundled
+ * into the page. A licence that is not in ACCEPTED fails the build, and so do a banned package and a second version of
+ * one.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
@@ -9,6 +10,19 @@ import satisfies from "spdx-satisfies";
 
 /** By their SPDX identifiers. */
 const ACCEPTED = ["Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "Unicode-3.0", "Zlib"];
+
+/** What has no place in what is shipped, and why. */
+const BANNED: Record<string, string> = {
+  onig: "C code: tokenizers uses fancy-regex",
+  "hf-hub": "the page downloads models, not the engine",
+  reqwest: "the page downloads models, not the engine",
+  ureq: "the page downloads models, not the engine",
+  d3: "each of its packages is imported by itself",
+  lodash: "the language has it",
+};
+
+/** Packages of which two versions are shipped, because two others ask for them. */
+const TWICE = ["hashbrown"];
 
 /** How packages name the files that hold their licences. */
 const LICENCE_FILE = /^(un)?licen[cs]e|^copying|^notice/i;
@@ -31,36 +45,25 @@ function textsIn(folder: string) {
 }
 
 interface Metadata {
-  packages: {
-    id: string;
-    name: string;
-    version: string;
-    license: string | null;
-    manifest_path: string;
-    targets: { kind: string[] }[];
-  }[];
-  resolve: { nodes: { id: string; deps: { pkg: string; dep_kinds: { kind: string | null }[] }[] }[] };
+  packages: { name: string; version: string; license: string | null; manifest_path: string }[];
 }
+
+const cargo = (...args: string[]) =>
+  execFileSync("cargo", args, { encoding: "utf8", maxBuffer: 64 << 20, stdio: ["ignore", "pipe", "ignore"] });
+
+const TARGET = "wasm32-unknown-unknown";
 
 /** The crates that are compiled into the engine, but for macros, which leave nothing of themselves in it. */
 export function crates(): Licensed[] {
-  const args = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "wasm32-unknown-unknown"];
-  const { packages, resolve } = JSON.parse(
-    execFileSync("cargo", args, { encoding: "utf8", maxBuffer: 64 << 20, stdio: ["ignore", "pipe", "ignore"] }),
+  // The metadata by themselves would also name what only tests switch on.
+  const edges = ["--edges", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"];
+  const tree = cargo("tree", "--package", "loupe", "--locked", "--target", TARGET, ...edges);
+  const found = new Set(Array.from(tree.matchAll(/^(\S+) v(\S+)/gm), ([, name, version]) => `${name} ${version}`));
+  const { packages } = JSON.parse(
+    cargo("metadata", "--format-version", "1", "--locked", "--filter-platform", TARGET),
   ) as Metadata;
-  const by_id = new Map(packages.map((each) => [each.id, each]));
-  const dependencies = new Map(resolve.nodes.map(({ id, deps }) => [id, deps]));
-  const found = new Set<string>();
-  const visit = (id: string) => {
-    const is_macro = by_id.get(id)?.targets.some(({ kind }) => kind.includes("proc-macro"));
-    if (found.has(id) || is_macro) return;
-    found.add(id);
-    for (const { pkg, dep_kinds } of dependencies.get(id) ?? [])
-      if (dep_kinds.some(({ kind }) => kind === null)) visit(pkg);
-  };
-  visit(packages.find(({ name }) => name === "loupe")?.id ?? "");
   return packages
-    .filter(({ id, name }) => found.has(id) && !name.startsWith("loupe"))
+    .filter(({ name, version }) => found.has(`${name} ${version}`) && !name.startsWith("loupe"))
     .map(({ name, version, license, manifest_path }) => ({
       name,
       version,
@@ -102,6 +105,19 @@ export function checkLicences(all: Licensed[]) {
     throw new Error(
       `not in the list of accepted licences (licences.ts): ${refused.map(({ name, version, licence }) => `${name} ${version} (${licence || "none"})`).join(", ")}`,
     );
+}
+
+/** Errors: names every banned package, and every one of which there are two versions or, if it is in TWICE, no longer. */
+export function checkPackages(all: Licensed[], twice: string[] = TWICE) {
+  const banned = all.filter(({ name }) => name in BANNED).map(({ name }) => `${name} (${BANNED[name]})`);
+  if (banned.length > 0) throw new Error(`banned (licences.ts): ${banned.join(", ")}`);
+  const names = all.map(({ name }) => name);
+  const doubled = [...new Set(names.filter((name, i) => names.indexOf(name) !== i))];
+  const wrong = [
+    ...doubled.filter((name) => !twice.includes(name)).map((name) => `${name} has two versions`),
+    ...twice.filter((name) => !doubled.includes(name)).map((name) => `${name} has only one by now`),
+  ];
+  if (wrong.length > 0) throw new Error(`versions (licences.ts): ${wrong.join(", ")}`);
 }
 
 const byName = (a: Licensed, b: Licensed) => a.name.localeCompare(b.name) || a.version.localeCompare(b.version);

@@ -3,7 +3,7 @@ import { brotliCompressSync } from "node:zlib";
 import { build, defineConfig } from "vite";
 import type { Plugin } from "vite";
 import { injectManifest } from "workbox-build";
-import { checkLicences, crates, licencesAsHtml, licencesAsText, npmPackages } from "./licences.ts";
+import { checkLicences, checkPackages, crates, licencesAsHtml, licencesAsText, npmPackages } from "./licences.ts";
 
 /** Where models come from, and every origin that it may send downloads on to. */
 const [hub, ...more] = (process.env.LOUPE_HUB ?? "").split(/\s+/).filter(Boolean);
@@ -80,6 +80,7 @@ const namesLicences = (): Plugin => ({
     ]);
     const of_engine = crates();
     checkLicences([...of_engine, ...of_page]);
+    checkPackages([...of_engine, ...of_page]);
     this.emitFile({ type: "asset", fileName: "licences.html", source: licencesAsHtml(of_engine, of_page) });
     this.emitFile({ type: "asset", fileName: "loupe/LICENCES.txt", source: licencesAsText(of_engine) });
   },

@@ -61,11 +61,13 @@ function started() {
   return loupe;
 }
 
-async function cancellable<T>(job: number, step: (signal: AbortSignal) => T | Promise<T>) {
+/** @param listener the page's function that is called meanwhile; its channel is closed afterwards */
+async function cancellable<T>(job: number, step: (signal: AbortSignal) => T | Promise<T>, listener?: unknown) {
   const controller = new AbortController();
   jobs.set(job, controller);
   const outcome = await outcomeOf(() => step(controller.signal));
   jobs.delete(job);
+  (listener as Comlink.ProxyMethods | undefined)?.[Comlink.releaseProxy]();
   return outcome;
 }
 
@@ -166,15 +168,19 @@ async function letGo() {
 }
 
 /** A question to the atlas of the model in use, which is held no longer than that. */
-async function question<T>(job: number, ask: (atlas: Atlas, signal: AbortSignal) => Promise<T>) {
-  const asked = cancellable(job, async (signal) => {
-    const atlas = started().atlas();
-    try {
-      return await ask(atlas, signal);
-    } finally {
-      atlas.free();
-    }
-  });
+async function question<T>(job: number, ask: (atlas: Atlas, signal: AbortSignal) => Promise<T>, listener?: unknown) {
+  const asked = cancellable(
+    job,
+    async (signal) => {
+      const atlas = started().atlas();
+      try {
+        return await ask(atlas, signal);
+      } finally {
+        atlas.free();
+      }
+    },
+    listener,
+  );
   questions.set(job, asked);
   const outcome = await asked;
   questions.delete(job);
@@ -188,82 +194,97 @@ const api: EngineApi = {
   },
 
   load: (job, source, { precision, keep }, onStep) =>
-    cancellable(job, async (signal) => {
-      const before = in_use;
-      const how = {
-        places: settings,
-        precision,
-        keep,
-        in_use: before,
-        signal,
-        onStep: throttled(onStep, isNewStep),
-        letGo,
-      };
-      try {
-        const { in_use: now, refusal } = await loadModel(engine(), source, how);
-        in_use = now;
-        forgetReadings();
-        return { ...(current() as ModelInUse), refusal };
-      } catch (error) {
-        if (before && loupe && !loupe.model) {
-          in_use = null;
-          const { signal } = new AbortController();
-          const again = { ...how, precision: before.precision, keep: false, in_use: null, signal };
-          in_use = await loadModel(engine(), before.source, again).then(
-            (result) => result.in_use,
-            () => null,
-          );
+    cancellable(
+      job,
+      async (signal) => {
+        const before = in_use;
+        const how = {
+          places: settings,
+          precision,
+          keep,
+          in_use: before,
+          signal,
+          onStep: throttled(onStep, isNewStep),
+          letGo,
+        };
+        try {
+          const { in_use: now, refusal } = await loadModel(engine(), source, how);
+          in_use = now;
+          forgetReadings();
+          return { ...(current() as ModelInUse), refusal };
+        } catch (error) {
+          if (before && loupe && !loupe.model) {
+            in_use = null;
+            const { signal } = new AbortController();
+            const again = { ...how, precision: before.precision, keep: false, in_use: null, signal };
+            in_use = await loadModel(engine(), before.source, again).then(
+              (result) => result.in_use,
+              () => null,
+            );
+          }
+          throw error;
         }
-        throw error;
-      }
-    }),
+      },
+      onStep,
+    ),
 
   current: () => outcomeOf(current),
 
   plan: (config, precision, trial) => outcomeOf(async () => (await engine()).plan({ config, precision, trial })),
 
   lookUp: (job, address, onStep) =>
-    cancellable(job, async (signal) => {
-      const onWait = (wait: { ms: number; reason: string }) => onStep({ step: "wait", ...wait });
-      const { id, revision, config, bytes, weights, format } = await lookUp(settings.hub, address, { signal, onWait });
-      return { id, revision, config, bytes, n_files: weights.length, format };
-    }),
+    cancellable(
+      job,
+      async (signal) => {
+        const onWait = (wait: { ms: number; reason: string }) => onStep({ step: "wait", ...wait });
+        const { id, revision, config, bytes, weights, format } = await lookUp(settings.hub, address, {
+          signal,
+          onWait,
+        });
+        return { id, revision, config, bytes, n_files: weights.length, format };
+      },
+      onStep,
+    ),
 
   list: () => outcomeOf(listKept),
 
   remove: (key) => outcomeOf(() => removeKept(key)),
 
   async read(job, text, { asked, part, track, is_second }, onBlock) {
-    const outcome = await cancellable(job, async (signal) => {
-      const start = performance.now();
-      const { ids, n_text, n_read } = readable(started(), text, part);
-      const reading = await started().read(ids, {
-        ...asked,
-        track,
-        top_k: TOP_K,
-        signal,
-        onBlock: ({ end, reading }) => {
-          reading.free();
-          onBlock(end);
-        },
-      });
-      const serial = n_readings++;
-      const tracked_tokens = track.map((id) => started().token(id));
-      const plain = plainReading(reading, {
-        asked,
-        track,
-        tracked_tokens,
-        serial,
-        n_text,
-        n_read,
-        kept: part.kept,
-        read_ms: performance.now() - start,
-      });
-      const which = is_second ? "second" : "first";
-      forgetReading(which);
-      live.set(which, { serial, reading });
-      return plain;
-    });
+    const outcome = await cancellable(
+      job,
+      async (signal) => {
+        const start = performance.now();
+        const { ids, n_text, n_read } = readable(started(), text, part);
+        const reading = await started().read(ids, {
+          ...asked,
+          track,
+          top_k: TOP_K,
+          signal,
+          onBlock: ({ end, reading }) => {
+            reading.free();
+            onBlock(end);
+          },
+        });
+        const serial = n_readings++;
+        const tracked_tokens = track.map((id) => started().token(id));
+        const plain = plainReading(reading, {
+          asked,
+          track,
+          tracked_tokens,
+          serial,
+          n_text,
+          n_read,
+          kept: part.kept,
+          read_ms: performance.now() - start,
+        });
+        const which = is_second ? "second" : "first";
+        forgetReading(which);
+        live.set(which, { serial, reading });
+        return plain;
+      },
+      onBlock,
+    );
     return outcome.ok ? Comlink.transfer(outcome, buffersOf(outcome.value)) : outcome;
   },
 
@@ -293,15 +314,18 @@ const api: EngineApi = {
     }),
 
   async atlas(job, method, before, options, onProgress) {
-    const outcome = await question(job, (atlas, signal) => {
-      const ask = atlas[method] as (...args: unknown[]) => Promise<AtlasAnswer<typeof method>>;
-      return ask.call(atlas, ...before, {
-        ...options,
-        signal,
-        onProgress: throttled(onProgress, ({ done }) => done >= 1),
-      });
-    });
-    (onProgress as Comlink.Remote<typeof onProgress>)[Comlink.releaseProxy]();
+    const outcome = await question(
+      job,
+      (atlas, signal) => {
+        const ask = atlas[method] as (...args: unknown[]) => Promise<AtlasAnswer<typeof method>>;
+        return ask.call(atlas, ...before, {
+          ...options,
+          signal,
+          onProgress: throttled(onProgress, ({ done }) => done >= 1),
+        });
+      },
+      onProgress,
+    );
     return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
   },
 

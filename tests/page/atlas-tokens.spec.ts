@@ -458,6 +458,9 @@ test("outliers: lengths, extremes, neighbours, the cluster; what is selected is 
     const away = Math.sqrt(row(id).reduce((sum, value, c) => sum + (value - mean[c]) ** 2, 0));
     expect(Math.abs(Number(clump[id].distance_to_mean) - away)).toBeLessThan(1e-3);
   }
+  await expect(card(page, "Cluster near the mean embedding")).toContainText(
+    "this is an edge of the cloud, and no cluster",
+  );
   const clumped = clump.filter((line) => line.in_cluster === "1").map((line) => Number(line.token_id));
   await card(page, "Cluster near the mean embedding").getByRole("button", { name: "Zoom to the cluster" }).click();
   await card(page, "Cluster near the mean embedding").getByRole("button", { name: "Select its tokens" }).click();

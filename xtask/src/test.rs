@@ -199,9 +199,10 @@ fn built_and_checked() -> Result<Count, String> {
     Ok(count)
 }
 
-/// Tests the built site in headless Chromium.
+/// Tests the built site in headless Chromium and, in part, in headless Firefox.
 fn page(checking: Option<JoinHandle<Result<Count, String>>>, count: &mut Count) -> Outcome {
     tools::chromium()?;
+    tools::firefox()?;
     let checked = match checking {
         Some(checking) => checking.join().map_err(|_| "the checks of the page panicked")?,
         None => built_and_checked(),

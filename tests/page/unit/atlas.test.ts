@@ -1,6 +1,5 @@
 /** The atlas' pure parts: gaps, histograms, outliers, pairs, axes, names, questions, selection. */
 import assert from "node:assert/strict";
-import { deviation, mean } from "d3-array";
 import { randomLcg, randomNormal } from "d3-random";
 import { test } from "vitest";
 import { createQueries } from "../../../www/atlas/queries.ts";
@@ -17,7 +16,7 @@ import {
   robustDistance,
   runningMedian,
 } from "../../../www/atlas/stats/maths.ts";
-import { densestNear, normalLike } from "../../../www/atlas/stats/densest.ts";
+import { densestNear, isCluster, mostBeside } from "../../../www/atlas/stats/densest.ts";
 import { logHistogram, sharedBins } from "../../../www/atlas/stats/bins.ts";
 import { mostActive, pairOf, pairsOf, parseChannels } from "../../../www/atlas/stats/pairs.ts";
 import { createPlaces } from "../../../www/atlas/scatter/point-index.ts";
@@ -338,21 +337,19 @@ test("numbers with three digits that count", () => {
   );
 });
 
-test("what a cluster is compared with: a cloud of the same means, deviations and correlation, and a clump stands out of it", () => {
+test("a cluster is fuller than every place beside it; the edge of a cloud is not", () => {
   const next = randomNormal.source(randomLcg(0.5))();
   const n = 4000;
   const xs = Float32Array.from({ length: n }, () => 3 + 0.5 * next());
   const ys = Float32Array.from(xs, (x) => 2 * x + 0.3 * next());
-  const like = normalLike(xs, ys, 0.25);
-  const close = (a: number, b: number) => assert.ok(Math.abs(a - b) < 0.05, `${a} and ${b}`);
-  close(mean(like.xs) ?? 0, mean(xs) ?? 1);
-  close(mean(like.ys) ?? 0, mean(ys) ?? 1);
-  close(deviation(like.xs) ?? 0, deviation(xs) ?? 1);
-  close(deviation(like.ys) ?? 0, deviation(ys) ?? 1);
-  const by_chance = densestNear(like.xs, like.ys).n;
-  assert.ok(densestNear(xs, ys).n < 2 * by_chance, "a cloud without a clump is no denser");
-  for (let i = 0; i < 200; i++) [xs[i], ys[i]] = [1.5, 3];
-  assert.ok(densestNear(xs, ys).n > 2 * by_chance, "two hundred tokens at one place are");
+  const verdict = () => {
+    const { x, y, n } = densestNear(xs, ys);
+    return isCluster(n, mostBeside(xs, ys, { x, y }));
+  };
+  assert.equal(verdict(), false, "the edge of a normal distribution");
+  for (let i = 0; i < 60; i++) [xs[i], ys[i]] = [1.5, 3];
+  assert.equal(verdict(), true, "sixty tokens at one place");
+  assert.equal(mostBeside([0.5, 1.5, 1.6, 2.5, -5], [0.5, 0.5, 0.5, 0.5, 0.5], { x: [0, 1], y: [0, 1] }), 2);
 });
 
 test("the axes of a scatter plot: faint places of its line do not stretch them, a marked origin is spanned", () => {

@@ -1,7 +1,14 @@
 /** What is shipped names its licences, and one that is not accepted fails the build. */
 import assert from "node:assert/strict";
 import { test } from "vitest";
-import { checkLicences, crates, licencesAsHtml, licencesAsText, npmPackages } from "../../../licences.ts";
+import {
+  checkLicences,
+  checkPackages,
+  crates,
+  licencesAsHtml,
+  licencesAsText,
+  npmPackages,
+} from "../../../licences.ts";
 
 const of = (licence: string) => ({ name: "x", version: "1.0.0", licence, texts: ["Do <what> you like."] });
 
@@ -11,12 +18,21 @@ test("a licence that is not accepted, missing or no SPDX expression is refused b
     assert.throws(() => checkLicences([of("MIT"), of(licence)]), /accepted licences.*x 1\.0\.0/, licence);
 });
 
+test("a banned package is refused, and so is a second version of one that is not known to have two", () => {
+  const named = (name: string, version = "1.0.0") => ({ ...of("MIT"), name, version });
+  checkPackages([named("x"), named("y", "1.0.0"), named("y", "2.0.0")], ["y"]);
+  assert.throws(() => checkPackages([named("x"), named("reqwest")], []), /banned.*reqwest \(the page downloads/);
+  assert.throws(() => checkPackages([named("x", "1.0.0"), named("x", "2.0.0")], []), /x has two versions/);
+  assert.throws(() => checkPackages([named("x")], ["x"]), /x has only one by now/);
+});
+
 test("the crates of the engine and the packages of the page have texts, each once", () => {
   const [engine, page] = [
     crates(),
     npmPackages(["/x.ts", `${process.cwd()}/node_modules/comlink/dist/esm/comlink.mjs`]),
   ];
   checkLicences([...engine, ...page]);
+  checkPackages([...engine, ...page]);
   const names = engine.map(({ name }) => name);
   for (const name of ["wgpu", "tokenizers", "safetensors", "wasm-bindgen", "serde"])
     assert.ok(names.includes(name), name);

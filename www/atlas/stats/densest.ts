@@ -1,6 +1,5 @@
 /** Where points stand closest together. Pure. */
-import { deviation, mean, quantileSorted } from "d3-array";
-import { randomLcg, randomNormal } from "d3-random";
+import { quantileSorted } from "d3-array";
 
 /** The middle of each axis that is searched, so that a far point does not make every cell coarse. */
 const SEARCHED = [0.0005, 0.9995];
@@ -51,24 +50,25 @@ export function densestNear(xs: Float32Array, ys: ArrayLike<number>) {
   return densest(xs, ys, (i) => xs[i] <= near);
 }
 
-/**
- * As many points as these, drawn from the normal distribution with their means, standard deviations and correlation:
- * what of a cluster would be there by chance.
- * @param seed from 0 to 1
- */
-export function normalLike(xs: Float32Array, ys: ArrayLike<number>, seed: number) {
-  const [x, y] = [xs, Float64Array.from(ys)].map((values) => ({
-    mean: mean(values) ?? 0,
-    deviation: deviation(values) || 1e-12,
-  }));
-  const together = xs.reduce((sum, value, i) => sum + (value - x.mean) * (ys[i] - y.mean), 0);
-  const r = Math.min(1, Math.max(-1, together / ((xs.length - 1) * x.deviation * y.deviation)));
-  const next = randomNormal.source(randomLcg(seed))();
-  const [drawn_x, drawn_y] = [new Float32Array(xs.length), new Float32Array(xs.length)];
+export type Box = { x: [number, number]; y: [number, number] };
+
+/** How many points lie in the fullest of the eight boxes of the same size around a box. */
+export function mostBeside(xs: ArrayLike<number>, ys: ArrayLike<number>, { x, y }: Box) {
+  const [width, height] = [x[1] - x[0], y[1] - y[0]];
+  const counts = new Uint32Array(9);
   for (let i = 0; i < xs.length; i++) {
-    const a = next();
-    drawn_x[i] = x.mean + x.deviation * a;
-    drawn_y[i] = y.mean + y.deviation * (r * a + Math.sqrt(1 - r * r) * next());
+    const [column, row] = [Math.floor((xs[i] - x[0]) / width) + 1, Math.floor((ys[i] - y[0]) / height) + 1];
+    if (column >= 0 && column < 3 && row >= 0 && row < 3) counts[3 * row + column]++;
   }
-  return { xs: drawn_x, ys: drawn_y };
+  counts[4] = 0;
+  return Math.max(...counts);
 }
+
+/** So much fuller than what is beside it is a cluster. */
+const MIN_RATIO = 2;
+/** And by more than so many standard deviations of a count that varies by chance. */
+const MIN_DEVIATIONS = 4;
+
+/** Whether that many points together are a cluster of their own, and not an edge of the cloud. */
+export const isCluster = (n: number, beside: number) =>
+  n >= MIN_RATIO * beside && n - beside > MIN_DEVIATIONS * Math.sqrt(Math.max(1, beside));

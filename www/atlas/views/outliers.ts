@@ -2,7 +2,7 @@
 import { button, element } from "../../ui/dom.ts";
 import { decimal, integer } from "../../lib/format.ts";
 import { distancesToMean } from "../stats/distances.ts";
-import { densestNear, normalLike } from "../stats/densest.ts";
+import { densestNear, isCluster, mostBeside } from "../stats/densest.ts";
 import { choiceOf } from "../../ui/fields.ts";
 import { createLatest } from "../../lib/latest.ts";
 import { createTokenTable, tokenButton } from "../token-table.ts";
@@ -13,8 +13,6 @@ import type { Column } from "../../ui/sortable-table.ts";
 
 const SIZES = ["10", "20", "50", "100"];
 const DEFAULT_SIZE = "20";
-/** Clouds that are drawn at random, to compare the cluster with. */
-const N_RANDOM = 9;
 
 export type Line = { id: number; value: number };
 
@@ -108,26 +106,18 @@ function create(stage: Stage): Shown {
         distances.length === norms.length ? distances : await distancesToMean(wte_mean, norms.length, ask.rows, watch);
       if (!isCurrent()) return;
       distances = found;
-      await drawCluster(wte_mean, isCurrent);
+      drawCluster(wte_mean);
     });
   }
 
-  async function drawCluster(mean: Float32Array, isCurrent: () => boolean) {
+  function drawCluster(mean: Float32Array) {
     const { x, y } = densestNear(distances, norms);
-    const by_chance = [];
-    for (let n = 0; n < N_RANDOM; n++) {
-      const random = normalLike(distances, norms, n / N_RANDOM);
-      by_chance.push(densestNear(random.xs, random.ys).n);
-      // Each takes a moment.
-      await new Promise((done) => setTimeout(done));
-      if (!isCurrent()) return;
-    }
     clustered = Array.from(distances.keys()).filter(
       (i) => distances[i] >= x[0] && distances[i] <= x[1] && norms[i] >= y[0] && norms[i] <= y[1],
     );
     const length = Math.sqrt(mean.reduce((sum, value) => sum + value * value, 0));
     cluster.setWords(
-      `One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clustered.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}. ${chanceWords(clustered.length, by_chance)}`,
+      `One point a token: its distance to the mean of all embeddings (which has length ${decimal(length)}), and its own length. Where the tokens nearest to the mean stand closest together there are ${integer(clustered.length)}: distance ${decimal(x[0])} to ${decimal(x[1])}, length ${decimal(y[0])} to ${decimal(y[1])}. ${besideWords(clustered.length, mostBeside(distances, norms, { x, y }))}`,
     );
     [zoom.disabled, select.disabled] = [clustered.length === 0, clustered.length === 0];
     is_named = false;
@@ -215,17 +205,10 @@ function create(stage: Stage): Shown {
   };
 }
 
-/** Whether there are more tokens together than at random. */
-const chanceWords = (n: number, by_chance: number[]) => {
-  const [least, most] = [Math.min(...by_chance), Math.max(...by_chance)];
-  const verdict =
-    n > 2 * most
-      ? "so this is a cluster"
-      : n > most
-        ? "so this is somewhat denser than chance"
-        : "so this is no denser than chance, and no cluster";
-  return `In ${by_chance.length} clouds drawn at random with the same means, standard deviations and correlation there are ${integer(least)} to ${integer(most)} in such a place, ${verdict}.`;
-};
+const besideWords = (n: number, beside: number) =>
+  isCluster(n, beside)
+    ? `None of the eight places of the same size around it has more than ${integer(beside)}: it is a cluster of its own.`
+    : `A place of the same size beside it has ${integer(beside)}: this is an edge of the cloud, and no cluster of its own.`;
 
 /** Two tables beside each other. */
 const beside = (...halves: [string, HTMLElement][]) =>
