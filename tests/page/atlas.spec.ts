@@ -505,3 +505,37 @@ test("another model: what was known and selected is forgotten", async ({ page, s
   await expect(page.getByLabel("Selected tokens", { exact: true }).locator("li")).toHaveCount(0);
   await expect(page).toHaveURL(/^(?!.*(channel=36|picked=))/);
 });
+
+test("the threshold of the position-heavy channels is a person's to drag, and holds in every view", async ({
+  page,
+  site,
+}) => {
+  await open(page, `${site}#atlas=channels`);
+  const words = card(page, "Channels by how much the position moves them");
+  await expect(words).toContainText("the largest gap");
+  const usual = page.getByRole("button", { name: "Largest gap" });
+  await expect(usual).toBeDisabled();
+  const slider = page.getByLabel("Threshold");
+  const cut = (wpe_std[by_activity[9]] + wpe_std[by_activity[10]]) / 2;
+  // As dragging does: the value follows the pointer, and counts once that is let go.
+  await slider.evaluate((input: HTMLInputElement, value) => {
+    input.value = String(value);
+    input.dispatchEvent(new Event("input"));
+    input.dispatchEvent(new Event("change"));
+  }, Math.log10(cut));
+  const n = wpe_std.filter((std) => std > 10 ** (Math.round(Math.log10(cut) * 100) / 100)).length;
+  await expect(words).toContainText(/\d+ channels above/);
+  await expect(words).toContainText("the threshold chosen here");
+  const chosen = Number(/(\d+) channels above/.exec((await words.textContent()) ?? "")?.[1]);
+  expect(Math.abs(chosen - 10)).toBeLessThanOrEqual(Math.abs(n - 10) + 1);
+  await expect.poll(() => page.url()).toContain("channels.cut=");
+  await page.locator('[data-atlas="gains"]').click();
+  await expect(page.locator(".atlas-stand")).toContainText(`${chosen} position-heavy channels, above the threshold`);
+  await page.reload();
+  await waitForState(page, "ready");
+  await expect(page.locator(".atlas-stand")).toContainText(`${chosen} position-heavy channels, above the threshold`);
+  await page.locator('[data-atlas="channels"]').click();
+  await usual.click();
+  await expect(words).toContainText("the largest gap");
+  expect(page.url()).not.toContain("channels.cut");
+});

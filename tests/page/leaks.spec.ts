@@ -92,6 +92,8 @@ test("models and texts that came and went hold no listener, no GPU buffer and no
   expect(after.gpu, "GPU buffers").toBe(before.gpu);
   expect(after.listeners - before.listeners, "listeners").toBeLessThanOrEqual(20);
   expect(after.nodes - before.nodes, "nodes").toBeLessThanOrEqual(400);
-  expect(after.heap - before.heap, "the page’s heap, which grows a little with code that is compiled").toBeLessThan(4 * MIB);
+  expect(after.heap - before.heap, "the page’s heap, which grows a little with code that is compiled").toBeLessThan(
+    4 * MIB,
+  );
   expect(after.of_worker - before.of_worker, "the worker's heap").toBeLessThan(4 * MIB);
 });

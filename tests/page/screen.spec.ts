@@ -200,3 +200,42 @@ test("terms explain themselves, in the words of Help", async ({ page, site }) =>
   await expect(page.locator('#help a[href*="interpreting-gpt-the-logit-lens"]')).toBeVisible();
   await expect(page.locator('#help a[href*="gpt-2-s-embedding-weights"]')).toBeVisible();
 });
+
+test("on a phone the picture begins in the upper half of the screen", async ({ page, site }) => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const { y } = (await page.locator("#scroller").boundingBox()) as any;
+  expect(y).toBeLessThan(844 / 2 + 20);
+  const [options, more] = [
+    (await page.locator("#switches-toggle").boundingBox()) as any,
+    (await page.locator("#more-views").boundingBox()) as any,
+  ];
+  expect(Math.abs(options.y - more.y), "one row").toBeLessThan(8);
+});
+
+test("forced colours: what is a quantity keeps its colour, what is chosen is seen to be", async ({ browser, site }) => {
+  const context = await browser.newContext({ forcedColors: "active", serviceWorkers: "block" });
+  const page = await context.newPage();
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const style = (selector: string, property: string) =>
+    page
+      .locator(selector)
+      .first()
+      .evaluate((of, property) => getComputedStyle(of).getPropertyValue(property), property);
+  expect(await style("#legend-bar", "background-image")).toContain("linear-gradient");
+  const fill = await style(".candidate-bar > *", "background-color");
+  expect(fill).not.toBe(await style(".candidate-bar", "background-color"));
+  const [chosen, other] = [".segment:has(:checked)", ".segment:not(:has(:checked))"];
+  expect(await style(chosen, "background-color")).not.toBe(await style(other, "background-color"));
+  await page.goto(`${site}#atlas=channels`);
+  await page.waitForFunction(() =>
+    /points/.test(document.querySelector(".atlas-stand .cloud-readout")?.textContent ?? ""),
+  );
+  const keys = await page
+    .locator(".cloud .series-key")
+    .evaluateAll((all) => all.map((key) => getComputedStyle(key).backgroundColor));
+  expect(new Set(keys).size, "four series, four colours").toBe(4);
+  await context.close();
+});

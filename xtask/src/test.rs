@@ -102,14 +102,13 @@ pub fn test(suites: &[&str]) -> Outcome {
 fn rust(count: &mut Count) -> Outcome {
     tools::vulkan()?;
     run("cargo", &["fmt", "--all", "--check"], &[])?;
-    tools::wasm_target()?;
-    let native = ["--workspace", "--all-targets"];
-    let wasm = ["--lib", "--tests", "--target", "wasm32-unknown-unknown"];
-    for what in [&native[..], &wasm[..]] {
-        run("cargo", &[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat(), &[])?;
-    }
+    clippy(&["--workspace", "--all-targets"])?;
     let args = ["test", "--workspace", "--no-fail-fast"];
     watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
+}
+
+fn clippy(what: &[&str]) -> Outcome {
+    run("cargo", &[&["clippy", "--quiet"], what, &["--", "-D", "warnings"]].concat(), &[])
 }
 
 /// The targets in fuzz/fuzz_targets, the number of inputs that each gets besides its committed ones, and the largest
@@ -188,10 +187,11 @@ fn beside_browsers() -> Result<Count, String> {
     checked
 }
 
-/// Builds the site, checks its sources, and tests its pure modules in Node.
+/// Builds the site, checks its sources and what of the engine only a browser runs, and tests its pure modules in Node.
 fn built_and_checked() -> Result<Count, String> {
     let mut count = Count::default();
     build::build()?;
+    clippy(&["--lib", "--tests", "--target", "wasm32-unknown-unknown"])?;
     run("npm", &["run", "--silent", "check"], &[])?;
     run("npm", &["run", "--silent", "lint"], &[])?;
     let plain = [("NO_COLOR", "1".into())];

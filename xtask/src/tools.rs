@@ -1,6 +1,5 @@
-//! Installs the programs that a task needs beyond cargo, after a line that says what is installed and where.
-//! If it cannot install
-//! them, it fails with a message that gives the command.
+//! Installs the programs that a task needs beyond cargo, after a line that says what is installed and where. If it
+//! cannot install them, it fails with a message that gives the command.
 
 use std::ffi::OsString;
 use std::fs;
