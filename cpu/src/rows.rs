@@ -1,0 +1,71 @@
+//! What is done to whole rows.
+
+use wide::f32x4;
+
+/// Beyond it squares, or the sum of 65,536 of them, would overflow.
+const LARGE: f32 = 1e15;
+/// 2^−73.
+const SHRINK: f32 = f32::from_bits((127 - 73) << 23);
+
+fn total(v: f32x4) -> f32 {
+    let [x, y, z, w] = v.to_array();
+    (x + y) + (z + w)
+}
+
+/// Gain and bias. Shapes: \[C4 / 4\].
+pub type Affine<'a> = (&'a [[f32; 4]], &'a [[f32; 4]]);
+
+/// (x − mean) / √(var + ε), optionally times gain plus bias, for one row; see shaders/layer_norm.wgsl.
+///
+/// Shapes: \[C4 / 4\], of which the first `n_embd` floats are channels.
+#[inline(never)]
+pub fn layer_norm(
+    x: &[[f32; 4]],
+    affine: Option<Affine<'_>>,
+    n_embd: usize,
+    epsilon: f32,
+    y: &mut [[f32; 4]],
+) {
+    let n = n_embd as f32;
+    // 1 where a channel is, 0 in the padding of the last four.
+    let mask = |c: usize| {
+        f32x4::from(std::array::from_fn::<f32, 4, _>(
+            |i| if 4 * c + i < n_embd { 1.0 } else { 0.0 },
+        ))
+    };
+    let large = x.iter().fold(f32x4::ZERO, |most, &v| most.max(f32x4::from(v).abs())).to_array();
+    let unit = if large.iter().any(|&v| v > LARGE) { SHRINK } else { 1.0 };
+    let scaled = |v: [f32; 4]| f32x4::from(v) * f32x4::splat(unit);
+    let mean = total(x.iter().fold(f32x4::ZERO, |sum, &v| sum + scaled(v))) / n;
+    let mut squares = f32x4::ZERO;
+    for (c, &v) in x.iter().enumerate() {
+        let centred = (scaled(v) - f32x4::splat(mean)) * mask(c);
+        squares += centred * centred;
+    }
+    // In a scaled row epsilon is negligible; the lower bound avoids 0 / 0.
+    let scale = 1.0 / (total(squares) / n + (epsilon * unit * unit).max(1e-36)).sqrt();
+    for (c, (&v, out)) in x.iter().zip(y).enumerate() {
+        let mut value = (scaled(v) - f32x4::splat(mean)) * f32x4::splat(scale);
+        if let Some((gain, bias)) = affine {
+            let at = |of: &[[f32; 4]]| f32x4::from(of.get(c).copied().unwrap_or_default());
+            value = value * at(gain) + at(bias);
+        }
+        *out = (value * mask(c)).to_array();
+    }
+}
+
+/// y = a − b.
+#[inline(never)]
+pub fn subtract(a: &[[f32; 4]], b: &[[f32; 4]], y: &mut [[f32; 4]]) {
+    for ((&a, &b), y) in a.iter().zip(b).zip(y) {
+        *y = (f32x4::from(a) - f32x4::from(b)).to_array();
+    }
+}
+
+/// y = scale · a + b.
+#[inline(never)]
+pub fn add_scaled(scale: f32, a: &[[f32; 4]], b: &[[f32; 4]], y: &mut [[f32; 4]]) {
+    for ((&a, &b), y) in a.iter().zip(b).zip(y) {
+        *y = (f32x4::splat(scale) * f32x4::from(a) + f32x4::from(b)).to_array();
+    }
+}
