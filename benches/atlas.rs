@@ -10,8 +10,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use loupe::atlas::{self, Atlas, By, TokenRow, ZeroLayerOptions};
+use loupe::device::{Cancel, Choice, Device};
 use loupe::error::Result;
-use loupe::gpu::Cancel;
 use loupe::lens::Norm;
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
@@ -20,8 +20,8 @@ use pollster::block_on;
 const STEP: usize = 64;
 
 async fn measure(folder: &Path) -> Result<()> {
-    let session = Session::open().await?;
-    println!("{:?}", session.gpu().info().name);
+    let session = Session::new(device().await);
+    println!("{:?}", session.device().adapter_info().map_or("the CPU", |info| &info.name));
     let request = LoadRequest { config: None, partial: true, ..LoadRequest::new("", None) };
     let mut loading = session.load(&request).await?;
     let start = Instant::now();
@@ -34,7 +34,7 @@ async fn measure(folder: &Path) -> Result<()> {
         bytes as f64 / 1e6
     );
     let atlas = Atlas {
-        gpu: session.gpu(),
+        device: session.device(),
         model: &loaded.model,
         cancel: &cancel,
         on_progress: &|_| {},
@@ -45,11 +45,11 @@ async fn measure(folder: &Path) -> Result<()> {
         println!(
             "{what:<44} {:8.2} s; peak {:5.1} MB above the weights",
             start.elapsed().as_secs_f64(),
-            (session.gpu().peak_bytes() - bytes) as f64 / 1e6,
+            (session.device().peak_bytes() - bytes) as f64 / 1e6,
         );
-        session.gpu().reset_peak();
+        session.device().reset_peak();
     };
-    session.gpu().reset_peak();
+    session.device().reset_peak();
     let start = Instant::now();
     atlas::channels(&atlas).await?;
     report("channels", start);
@@ -93,4 +93,12 @@ fn main() {
         return;
     };
     block_on(measure(Path::new(folder))).expect("an atlas");
+}
+
+/// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.
+async fn device() -> Device {
+    let is_cpu = std::env::var("LOUPE_DEVICE").is_ok_and(|name| name == "cpu");
+    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
+    let choice = if is_cpu { Choice::Cpu } else { Choice::Gpu };
+    Device::open(choice, hand_back).await.expect("a WebGPU adapter")
 }

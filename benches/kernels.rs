@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use loupe::config::Activation;
-use loupe::gpu::{Cancel, Gpu, Recorder, Tensor};
+use loupe::device::{Cancel, Choice, Device, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
     LensMerge, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets,
@@ -29,10 +29,17 @@ fn main() {
 }
 
 async fn run() {
-    let gpu = Gpu::open().await.expect("a WebGPU adapter");
-    let info = gpu.info();
-    println!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info);
-    let is_software = info.device_type == wgpu::DeviceType::Cpu;
+    let device = device().await;
+    let is_software = match device.adapter_info() {
+        Some(info) => {
+            println!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info);
+            info.device_type == wgpu::DeviceType::Cpu
+        }
+        None => {
+            println!("the CPU, one thread");
+            true
+        }
+    };
     let shape = match is_software {
         true => Shape { rows: 16, c: 256, v: 8192 },
         false => Shape { rows: 64, c: 768, v: 50257 },
@@ -40,7 +47,7 @@ async fn run() {
     println!("rows {} C {} V {}\n", shape.rows, shape.c, shape.v);
     println!("{:<22} {:>10} {:>10} {:>12}", "kernel", "ms", "GFLOP/s", "MB touched");
     for precision in [Precision::F32, Precision::F16] {
-        kernels(&gpu, precision, &shape).await;
+        kernels(&device, precision, &shape).await;
     }
     println!();
     reading().await;
@@ -48,7 +55,7 @@ async fn run() {
 
 /// Prints the median of several runs of one dispatch, each of which is waited for.
 async fn measure(
-    gpu: &Gpu,
+    device: &Device,
     name: &str,
     flops: f64,
     bytes: usize,
@@ -57,7 +64,7 @@ async fn measure(
     let cancel = Cancel::default();
     let mut times = Vec::new();
     for run in 0..8 {
-        let mut rec = gpu.record("a benchmark", &cancel);
+        let mut rec = device.record("a benchmark", &cancel);
         record(&mut rec);
         let start = Instant::now();
         rec.finish().await.expect("the device");
@@ -71,23 +78,23 @@ async fn measure(
     println!("{name:<22} {ms:>10.3} {rate:>10.2} {mb:>12.2}");
 }
 
-async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
+async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
     let Shape { rows, c, v } = *shape;
     let (hidden, weight_bytes) = (4 * c, if precision == Precision::F16 { 2 } else { 4 });
-    let kernels = Kernels::new(gpu, precision).await.expect("kernels");
-    let tensor = |floats: usize| gpu.tensor("bench", 4 * floats as u64);
+    let kernels = Kernels::new(device, precision).await.expect("kernels");
+    let tensor = |floats: usize| device.tensor("bench", 4 * floats as u64);
     let filled = |floats: usize| {
         let values: Vec<f32> = (0..floats).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-        gpu.upload("bench", &values)
+        device.upload("bench", &values)
     };
     let (x, y, residual, wide) =
         (filled(rows * c), tensor(rows * c), filled(rows * c), tensor(rows * hidden));
     let named = |name: &str| format!("{name} {}", precision.name());
 
-    let mlp = Matrix::inputs(gpu, "bench", c, hidden, precision);
+    let mlp = Matrix::inputs(device, "bench", c, hidden, precision);
     let flops = 2.0 * (rows * c * hidden) as f64;
     let bytes = c * hidden * weight_bytes + rows * (c + hidden) * 4;
-    measure(gpu, &named("matmul (mlp)"), flops, bytes, |rec| {
+    measure(device, &named("matmul (mlp)"), flops, bytes, |rec| {
         let (x, y) = (Rows::new(&x, 0, c), Rows::new(&wide, 0, hidden));
         let activation = Some(Activation::Gelu);
         let op = Matmul { activation, ..Matmul::new(x, &mlp, rows, y) };
@@ -96,7 +103,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     .await;
 
     let table = Shard {
-        matrix: Matrix::outputs(gpu, "bench", c, v, precision),
+        matrix: Matrix::outputs(device, "bench", c, v, precision),
         first_id: 0,
         first_column: 0,
         bias: None,
@@ -105,7 +112,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     let logits = tensor(2 * rows * pad4(v));
     let flops = 2.0 * (rows * c * v) as f64;
     let bytes = c * v * weight_bytes + rows * (c + v) * 4;
-    measure(gpu, &named("matmul (unembed)"), flops, bytes, |rec| {
+    measure(device, &named("matmul (unembed)"), flops, bytes, |rec| {
         let (x, y) = (Rows::new(&x, 0, c), Rows::new(&logits, 0, v));
         let op = Matmul::new(x, &table[0].matrix, rows, y);
         kernels.matmul(rec, &op).expect("matmul");
@@ -113,8 +120,8 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     .await;
 
     let ids: Vec<u32> = (0..rows as u32 * 4).map(|i| i * 97 % v as u32).collect();
-    let ids = gpu.upload("ids", &ids);
-    measure(gpu, &named("embed"), (rows * c) as f64, rows * c * (weight_bytes + 8), |rec| {
+    let ids = device.upload("ids", &ids);
+    measure(device, &named("embed"), (rows * c) as f64, rows * c * (weight_bytes + 8), |rec| {
         let y = Rows::new(&y, 0, c);
         let op = Embed {
             ids: &ids,
@@ -131,7 +138,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
 
     let target_logits = tensor(rows * 4);
     let flops = 2.0 * (rows * 4 * c) as f64;
-    measure(gpu, &named("gather_dot"), flops, rows * 4 * c * (4 + weight_bytes), |rec| {
+    measure(device, &named("gather_dot"), flops, rows * 4 * c * (4 + weight_bytes), |rec| {
         let op = GatherDot {
             x: Rows::new(&x, 0, c),
             unembed: &table,
@@ -149,7 +156,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
         return; // the rest is measured in f32 only
     }
 
-    measure(gpu, "layer_norm", (8 * rows * c) as f64, 4 * rows * c * 4, |rec| {
+    measure(device, "layer_norm", (8 * rows * c) as f64, 4 * rows * c * 4, |rec| {
         let (x, y) = (Rows::new(&x, 0, c), Rows::new(&y, 0, c));
         let op = LayerNorm { x, affine: None, epsilon: 1e-5, n_embd: c, n_rows: rows, y };
         kernels.layer_norm(rec, &op).expect("layer_norm");
@@ -157,7 +164,7 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
     .await;
 
     let flops = 2.0 * (rows * rows * c) as f64;
-    measure(gpu, "attention", flops, 4 * rows * c * 4, |rec| {
+    measure(device, "attention", flops, 4 * rows * c * 4, |rec| {
         let op = Attention {
             q: &x,
             k: &x,
@@ -173,11 +180,11 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
         kernels.attention(rec, &op).expect("attention");
     })
     .await;
-    let counts = gpu.upload("counts", &vec![1f32; pad4(v)]);
+    let counts = device.upload("counts", &vec![1f32; pad4(v)]);
     let sums = tensor(c * c);
     let groups = 0..v.min(4096) / 4;
     measure(
-        gpu,
+        device,
         &named("gram"),
         (2 * c * c * 4 * groups.len()) as f64,
         4 * groups.len() * c * weight_bytes,
@@ -188,18 +195,18 @@ async fn kernels(gpu: &Gpu, precision: Precision, shape: &Shape) {
         },
     )
     .await;
-    measure(gpu, "subtract", (rows * c) as f64, 3 * rows * c * 4, |rec| {
+    measure(device, "subtract", (rows * c) as f64, 3 * rows * c * 4, |rec| {
         let at = |tensor| Rows::new(tensor, 0, c);
         let op = Subtract { a: at(&x), b: at(&residual), n_rows: rows, y: at(&y) };
         kernels.subtract(rec, &op).expect("subtract");
     })
     .await;
 
-    lens(gpu, &kernels, rows, v, &logits, &ids, &target_logits).await;
+    lens(device, &kernels, rows, v, &logits, &ids, &target_logits).await;
 }
 
 async fn lens(
-    gpu: &Gpu,
+    device: &Device,
     kernels: &Kernels,
     rows: usize,
     v: usize,
@@ -208,8 +215,8 @@ async fn lens(
     target_logits: &Tensor,
 ) {
     let k = 10;
-    let tensor = |floats: usize| gpu.tensor("bench", 4 * floats as u64);
-    let states = gpu.upload("states", &vec![1f32; 2 * rows * N_SLOTS]);
+    let tensor = |floats: usize| device.tensor("bench", 4 * floats as u64);
+    let states = device.upload("states", &vec![1f32; 2 * rows * N_SLOTS]);
     let state = tensor(rows * LANES * (N_SLOTS + 4));
     let lists = tensor(rows * LANES * k * 2);
     let (merged, top) = (tensor(rows * (N_SLOTS + 4)), tensor(rows * k * 2));
@@ -223,7 +230,7 @@ async fn lens(
         first_id: 0,
         is_first: true,
     };
-    measure(gpu, "lens_fold", (rows * v * 46) as f64, 3 * rows * v * 4, |rec| {
+    measure(device, "lens_fold", (rows * v * 46) as f64, 3 * rows * v * 4, |rec| {
         let references = References { logits, stride: pad4(v), column: 0, states: &states };
         let op = LensFold {
             chunk,
@@ -236,7 +243,7 @@ async fn lens(
         kernels.lens_fold(rec, &op).expect("lens_fold");
     })
     .await;
-    measure(gpu, "lens_merge", (rows * LANES * 30) as f64, rows * LANES * 15 * 4, |rec| {
+    measure(device, "lens_merge", (rows * LANES * 30) as f64, rows * LANES * 15 * 4, |rec| {
         let op = LensMerge {
             state: &state,
             n_targets: 4,
@@ -250,7 +257,7 @@ async fn lens(
     .await;
     let pairs = rows / 2;
     let sums = tensor(pairs * LANES * 3);
-    measure(gpu, "divergence", (pairs * v * 60) as f64, 2 * pairs * v * 4, |rec| {
+    measure(device, "divergence", (pairs * v * 60) as f64, 2 * pairs * v * 4, |rec| {
         let (stride, column, n_columns, n_rows) = (pad4(v), 0, v, pairs);
         let (states, n_targets, is_first, y) = (&states, 0, true, &sums);
         let op = Divergence {
@@ -267,11 +274,11 @@ async fn lens(
         kernels.divergence(rec, &op).expect("divergence");
     })
     .await;
-    measure(gpu, "top_k", (rows * v) as f64, rows * v * 4, |rec| {
+    measure(device, "top_k", (rows * v) as f64, rows * v * 4, |rec| {
         kernels.top_k(rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
     })
     .await;
-    measure(gpu, "top_k_merge", (rows * k * LANES) as f64, rows * LANES * k * 8, |rec| {
+    measure(device, "top_k_merge", (rows * k * LANES) as f64, rows * LANES * k * 8, |rec| {
         let op = TopKMerge { lists: &lists, k, n_rows: rows, y: &top, y_row: 0 };
         kernels.top_k_merge(rec, &op).expect("top_k_merge");
     })
@@ -280,7 +287,7 @@ async fn lens(
 
 /// One reading of the bundled model, with its exact costs.
 async fn reading() {
-    let session = Session::open().await.expect("a WebGPU adapter");
+    let session = Session::new(device().await);
     let folder = "www/public/models/tales";
     let file = |name: &str| std::fs::read(format!("{folder}/{name}")).expect("the bundled model");
     let config = String::from_utf8(file("config.json")).expect("UTF-8");
@@ -303,16 +310,16 @@ async fn reading() {
         let mut counts = (0, 0, 0);
         for run in 0..4 {
             ids[0] = run; // another first token, so that nothing is reused
-            session.gpu().reset_peak();
-            let (before, start) = (session.gpu().counters(), Instant::now());
+            session.device().reset_peak();
+            let (before, start) = (session.device().counters(), Instant::now());
             let lensed = session.read(&ids, &options, &Cancel::default(), |_, _, _| Ok(())).await;
             black_box(lensed.map_err(|e| e.to_string()).expect("a reading"));
             times.push(start.elapsed().as_secs_f64());
-            let after = session.gpu().counters();
+            let after = session.device().counters();
             counts = (
                 after.dispatches - before.dispatches,
                 after.read_bytes - before.read_bytes,
-                session.gpu().peak_bytes() - loaded.model.weight_bytes,
+                session.device().peak_bytes() - loaded.model.weight_bytes,
             );
         }
         times.sort_by(f64::total_cmp);
@@ -322,4 +329,12 @@ async fn reading() {
             "T={t:<4} {ms:>8.1} ms  {dispatches} dispatches  {read} bytes read back  peak {peak} bytes above the weights"
         );
     }
+}
+
+/// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.
+async fn device() -> Device {
+    let is_cpu = std::env::var("LOUPE_DEVICE").is_ok_and(|name| name == "cpu");
+    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
+    let choice = if is_cpu { Choice::Cpu } else { Choice::Gpu };
+    Device::open(choice, hand_back).await.expect("a WebGPU adapter")
 }

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use loupe::checkpoint::{Store, StoreError};
-use loupe::gpu::Cancel;
+use loupe::device::{Cancel, Choice, Device};
 use loupe::lens::Options;
 use loupe::model::RestoreWatch;
 use loupe::session::{LoadRequest, Session};
@@ -54,8 +54,8 @@ fn peak_memory() -> u64 {
 }
 
 async fn measure(folder: &Path, lengths: &[usize]) {
-    let session = Session::open().await.expect("a WebGPU adapter");
-    println!("{:?}", session.gpu().info().name);
+    let session = Session::new(device().await);
+    println!("{:?}", session.device().adapter_info().map_or("the CPU", |info| &info.name));
     let config = std::fs::read_to_string(folder.join("config.json")).expect("a config");
     let mut loading = session.load(&LoadRequest::new(&config, None)).await.expect("a load");
     let before = peak_memory();
@@ -78,7 +78,7 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     std::fs::remove_file(&kept).expect("the copy can be removed");
     for &t in lengths {
         let ids: Vec<u32> = (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect();
-        session.gpu().reset_peak();
+        session.device().reset_peak();
         let start = Instant::now();
         let (options, cancel) = (Options::default(), Cancel::default());
         let lensed = session.read(&ids, &options, &cancel, |_, _, _| Ok(())).await;
@@ -88,7 +88,7 @@ async fn measure(folder: &Path, lengths: &[usize]) {
         println!(
             "T={t:<4} {:.1} s; peak {:.1} MB above the weights; process peak {:.1} MB",
             start.elapsed().as_secs_f64(),
-            (session.gpu().peak_bytes() - loaded.model.weight_bytes) as f64 / 1e6,
+            (session.device().peak_bytes() - loaded.model.weight_bytes) as f64 / 1e6,
             peak_memory() as f64 / 1e6,
         );
     }
@@ -102,4 +102,12 @@ fn main() {
     };
     let lengths: Vec<usize> = lengths.split(',').filter_map(|t| t.parse().ok()).collect();
     block_on(measure(Path::new(folder), &lengths));
+}
+
+/// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.
+async fn device() -> Device {
+    let is_cpu = std::env::var("LOUPE_DEVICE").is_ok_and(|name| name == "cpu");
+    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
+    let choice = if is_cpu { Choice::Cpu } else { Choice::Gpu };
+    Device::open(choice, hand_back).await.expect("a WebGPU adapter")
 }

@@ -1,7 +1,7 @@
 //! Loupe: the logit lens on WebGPU.
 //!
 //! text ─ [`tokenizer`] ─▶ ids ─ [`model`] ─▶ taps (residual stream) ─ [`lens`] ─▶ [`reading`].
-//! The bytes of a checkpoint pass through [`checkpoint`] into the model's weights on the [`gpu`];
+//! The bytes of a checkpoint pass through [`checkpoint`] into the model's weights on the [`device`];
 //! [`kernels`] are the project's own WGSL, each with a CPU twin in [`mod@reference`].
 //! [`atlas`] shows the weights by themselves. [`session`] owns all of it; the `web` module exports it to JavaScript.
 //!
@@ -16,7 +16,7 @@ pub mod config;
 pub mod reading;
 pub mod tokenizer;
 
-pub mod gpu;
+pub mod device;
 
 pub mod atlas;
 pub mod kernels;

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use futures_util::future::join;
 use loupe::atlas::{self, Boxed, By, CallQueue, Eigen, TokenRow, ZeroLayerOptions};
-use loupe::gpu::Cancel;
+use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
 use loupe::session::Session;
@@ -20,7 +20,7 @@ use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! {
+device_tests! {
     atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
     long_work_lets_queued_calls_run
     the_eigenproblem_is_solved_once_for_two_calls
@@ -84,9 +84,9 @@ async fn check(session: &Session, numbers: &Numbers) {
     numbers.check("cosine_with_mean", &spectrum.cosine_with_mean, 1e-3);
 
     // The eigenproblem is solved once: the second call only streams the embedding.
-    let before = session.gpu().counters().dispatches;
+    let before = session.device().counters().dispatches;
     assert_eq!(atlas::spectrum(&atlas, 4).await.expect("the same"), spectrum);
-    assert_eq!(session.gpu().counters().dispatches, before);
+    assert_eq!(session.device().counters().dispatches, before);
 
     let counts = numbers.get("counts");
     let four = atlas::correlations(&atlas, channel, None).await.expect("correlations");
@@ -165,7 +165,7 @@ async fn atlas_of_the_bundled_model() {
     check(&session, &Numbers::of(include_bytes!("golden/atlas/tales.safetensors"))).await;
     // The memory of the expensive calls is released.
     let loaded = session.loaded().expect("a model");
-    assert_eq!(session.gpu().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
+    assert_eq!(session.device().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
 }
 
 async fn atlas_of_a_prime_vocabulary() {
@@ -202,7 +202,7 @@ async fn atlas_of_a_prime_vocabulary() {
 async fn bad_requests_and_cancelling() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
-    let (watch, gpu) = (quiet(), session.gpu());
+    let (watch, device) = (quiet(), session.device());
     let atlas = watch.over(&session, &loaded);
     let row = |position| TokenRow { norm: Norm::None, position };
     let zero = |position, step| ZeroLayerOptions { row: row(position), step };
@@ -232,14 +232,14 @@ async fn bad_requests_and_cancelling() {
     let none = atlas::neighbours(&atlas, 1, 0, By::Dot).await;
     assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
 
-    let before = gpu.allocated_bytes();
+    let before = device.allocated_bytes();
     let watch = Watch { cancel: Cancel::new(|| true), ..quiet() };
     let atlas = watch.over(&session, &loaded);
     assert_eq!(atlas::norms(&atlas).await.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(atlas::spectrum(&atlas, 2).await.map_err(|e| e.code()), Err("aborted"));
     let none = atlas::zero_layer(&atlas, zero(None, 1)).await;
     assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
-    assert_eq!(gpu.allocated_bytes(), before);
+    assert_eq!(device.allocated_bytes(), before);
 }
 
 /// Counts how often the work lets queued calls run.
@@ -257,7 +257,7 @@ impl CallQueue for Counting {
 async fn long_work_lets_queued_calls_run() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
-    let before = session.gpu().allocated_bytes();
+    let before = session.device().allocated_bytes();
     let queue = Counting { n: Cell::new(0) };
     let watch = Watch { queue: &queue, ..quiet() };
     let all = ZeroLayerOptions { row: TokenRow { norm: Norm::None, position: None }, step: 1 };
@@ -280,7 +280,7 @@ async fn long_work_lets_queued_calls_run() {
         reported.is_sorted() && reported[shards] > 0.4 && reported[shards] <= 0.8,
         "{reported:?}"
     );
-    assert_eq!(session.gpu().allocated_bytes(), before);
+    assert_eq!(session.device().allocated_bytes(), before);
     let found = atlas::spectrum(&quiet().over(&session, &loaded), 2).await.expect("a spectrum");
     assert_eq!(found.singular_values.len(), 192);
 }
@@ -307,8 +307,8 @@ impl CallQueue for Yielding {
 async fn the_eigenproblem_is_solved_once_for_two_calls() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     let loaded = session.loaded().expect("a model");
-    let gpu = session.gpu();
-    let before = gpu.counters().dispatches;
+    let device = session.device();
+    let before = device.counters().dispatches;
     let reported = RefCell::new(Vec::new());
     let on_progress = |done| reported.borrow_mut().push(done);
     let first = Watch { queue: &Yielding, ..quiet() };
@@ -318,7 +318,7 @@ async fn the_eigenproblem_is_solved_once_for_two_calls() {
     let (a, b) = (a.expect("a spectrum"), b.expect("a spectrum"));
     assert_eq!(a.singular_values, b.singular_values);
     let shards = loaded.model.wte().expect("embeddings").len() as u64;
-    assert_eq!(gpu.counters().dispatches - before, shards, "one Gram matrix");
+    assert_eq!(device.counters().dispatches - before, shards, "one Gram matrix");
     let reported = reported.take();
     // The second call reports each step of the first one once, and its own projections.
     assert!(
@@ -355,10 +355,10 @@ async fn answers_are_bounded_in_memory() {
     let loaded = session.loaded().expect("a model");
     let watch = quiet();
     let atlas = watch.over(&session, &loaded);
-    let before = session.gpu().counters();
+    let before = session.device().counters();
     let error = atlas::spectrum(&atlas, 17).await.expect_err("too many directions");
     assert_eq!(error.to_string(), "n: expected 1 to 16 directions, got 17.");
-    assert_eq!(session.gpu().counters(), before);
+    assert_eq!(session.device().counters(), before);
 }
 
 /// The cases are random symmetric matrices, and matrices that are difficult for an eigensolver.

@@ -10,7 +10,6 @@ use std::fs;
 use loupe::atlas::{self, Gains, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
-use loupe::session::Session;
 use pollster::block_on;
 use serde_json::json;
 use support::atlas::{partial_request, quiet};
@@ -32,7 +31,7 @@ fn largest_gap(values: &[f32]) -> (f64, usize) {
 fn gpt2_small_agrees_with_the_study() {
     let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is missing")) };
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let mut loading = session.load(&partial_request(Precision::F16)).await.expect("a load");
         // The file arrives in pieces, as in a download.
         for piece in file.chunks(100_003) {
@@ -73,7 +72,7 @@ fn the_atlas_takes_little_memory_at_the_size_of_gpt2() {
     const V: usize = 50_257;
     const C: usize = 768;
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let header = json!({ "wte.weight": {
             "dtype": "F16", "shape": [V, C], "data_offsets": [0, 2 * V * C],
         } });
@@ -100,7 +99,7 @@ fn the_atlas_takes_little_memory_at_the_size_of_gpt2() {
         session.install(loading).await.expect("a partial model");
         let (loaded, watch) = (session.loaded().expect("a model"), quiet());
         let atlas = watch.over(&session, &loaded);
-        session.gpu().reset_peak();
+        session.device().reset_peak();
         atlas::channels(&atlas).await.expect("channels");
         atlas::norms(&atlas).await.expect("norms");
         let ids: Vec<u32> = (0..4096).map(|i| i * 12).collect();
@@ -109,7 +108,7 @@ fn the_atlas_takes_little_memory_at_the_size_of_gpt2() {
         let row = TokenRow { norm: Norm::Plain, position: None };
         let found = atlas::zero_layer(&atlas, ZeroLayerOptions { row, step: 200 }).await;
         assert_eq!(found.expect("a sample").argmax.len(), V.div_ceil(200));
-        let taken = session.gpu().peak_bytes() - loaded.model.weight_bytes;
+        let taken = session.device().peak_bytes() - loaded.model.weight_bytes;
         println!("above the weights at V = {V}, C = {C}: {:.1} MB", taken as f64 / 1e6);
         assert!(taken < 100_000_000, "{taken} bytes");
     });

@@ -7,7 +7,7 @@ mod support;
 use loupe::atlas::{self, By, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
-use loupe::session::{LoadRequest, Session};
+use loupe::session::LoadRequest;
 use serde_json::json;
 use support::atlas::{load, open, open_part, partial_request, quiet};
 use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
@@ -15,7 +15,7 @@ use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! {
+device_tests! {
     partial_models one_token_agrees_with_all_tokens invalid_partial_models
     embeddings_beyond_single_precision
 }
@@ -38,7 +38,7 @@ async fn partial_models() {
     let found = atlas::zero_layer(&atlas, zero(Norm::Affine)).await;
     assert_eq!(found, atlas::zero_layer(&of_whole, zero(Norm::Affine)).await);
     assert!(loaded.model.weight_bytes < whole_loaded.model.weight_bytes);
-    assert_eq!(session.gpu().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
+    assert_eq!(session.device().allocated_bytes() - loaded.model.weight_bytes, 2 * 16);
     let none = session.read(&[1, 2], &Options::default(), &watch.cancel, |_, _, _| Ok(())).await;
     assert_eq!(none.err().map(|e| e.code()), Some("missing-tensor"));
 
@@ -96,7 +96,7 @@ async fn one_token_agrees_with_all_tokens() {
         (Golden::untied(), Some(untied.config)),
     ] {
         let whole = open(golden.config, golden.weights, Precision::F32).await;
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest { config, ..partial_request(Precision::F32) };
         let session = load(session, &request, golden.weights).await;
         let all = whole.loaded().expect("a model");
@@ -124,7 +124,7 @@ async fn one_token_agrees_with_all_tokens() {
     }
     // Without its unembedding, an untied model has no zero-layer model; wte is not used instead.
     let file = part(untied.weights, |_, name| name != "lm_head.weight");
-    let session = Session::open().await.expect("a WebGPU adapter");
+    let session = support::session().await;
     let request = LoadRequest { config: Some(untied.config), ..partial_request(Precision::F32) };
     let session = load(session, &request, &file).await;
     let (loaded, watch) = (session.loaded().expect("a partial model"), quiet());
@@ -149,7 +149,7 @@ fn zeros(tensors: &[(&str, &str, &[u64])]) -> Vec<u8> {
 
 async fn invalid_partial_models() {
     let session = open_part(TALES_WEIGHTS, Precision::F16).await;
-    let before = session.gpu().allocated_bytes();
+    let before = session.device().allocated_bytes();
     let attempt = async |config: Option<&str>, files: &[&[u8]]| {
         let request = LoadRequest { config, ..partial_request(Precision::F16) };
         let mut loading = session.load(&request).await?;
@@ -197,7 +197,7 @@ async fn invalid_partial_models() {
         let file = zeros(&[(name, "F32", &[4])]);
         assert_eq!(code(attempt(None, &[&file]).await), Err("missing-tensor"), "{name}");
     }
-    assert_eq!(session.gpu().allocated_bytes(), before, "a failed load releases its memory");
+    assert_eq!(session.device().allocated_bytes(), before, "a failed load releases its memory");
 
     // A partial model loads from two files, and a whole model then replaces it.
     let [a, b] = halves(TALES_WEIGHTS);

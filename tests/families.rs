@@ -6,8 +6,8 @@
 mod support;
 
 use loupe::config::{Activation, Config, Family};
+use loupe::device::Cancel;
 use loupe::error::Result;
-use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Norm, Options};
 use loupe::reading::Statistic;
@@ -130,7 +130,7 @@ fn a_missing_tensor_of_each_family_is_named_and_extra_ones_are_listed() {
         let (neo, ctrl) = (Golden::neo(), Golden::ctrl());
         let missing = [(neo, "h.0.attn.attention.out_proj.bias"), (ctrl, "h.0.ffn.0.bias")];
         for (golden, name) in missing {
-            let session = Session::open().await.expect("a WebGPU adapter");
+            let session = support::session().await;
             let request = LoadRequest::new(golden.config, None);
             let [half, _] = halves(golden.weights);
             let error = load(&session, &request, &half).await.expect_err("half a file");
@@ -166,7 +166,7 @@ fn with_extra(file: &[u8]) -> Vec<u8> {
 #[test]
 fn decoders_that_do_not_exist_or_are_out_of_order_are_rejected() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let bad: [&[&str]; 12] = [
             &["h.8"],
@@ -201,7 +201,7 @@ fn decoders_that_do_not_exist_or_are_out_of_order_are_rejected() {
 #[test]
 fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let ids: Vec<u32> = (0..70).map(|i| 100 + i * 31 % 3000).collect();
         let plain = read(&session, &ids, &Options::default()).await.expect("a reading");
@@ -234,15 +234,15 @@ fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
 #[test]
 fn dispatches_of_halves_and_of_a_borrowed_block() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let ids: Vec<u32> = (100..120).collect();
         let cost = async |options: &Options| {
             let first = [7, 8];
             read(&session, &first, &Options::default()).await.expect("another text");
-            let before = session.gpu().counters();
+            let before = session.device().counters();
             read(&session, &ids, options).await.expect("a reading");
-            let after = session.gpu().counters();
+            let after = session.device().counters();
             (after.dispatches - before.dispatches, after.read_bytes - before.read_bytes)
         };
         let blocks = cost(&Options::default()).await;
@@ -303,7 +303,7 @@ fn ctrl_vocabulary_in_several_shards() {
     let (vocab_size, c) = (246_534, 8);
     let (config, file, wte, bias) = random_ctrl(vocab_size, c, 12);
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest {
             precision: Precision::F32,
             shard_bytes: 1 << 20,

@@ -7,7 +7,7 @@ mod support;
 
 use std::rc::Rc;
 
-use loupe::gpu::Cancel;
+use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::{NO_TOKEN, Reading, Statistic};
@@ -18,7 +18,7 @@ use support::say;
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! {
+device_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
     several_chunks_and_groups a_long_text_has_the_bits_of_its_prefix
     half_blocks_and_borrowed_halves gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
@@ -36,8 +36,8 @@ fn precision(name: &str) -> Precision {
 }
 
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
-    let session = Session::open().await.expect("a WebGPU adapter");
-    say(&format!("adapter: {:?}", session.gpu().info()));
+    let session = support::session().await;
+    say(&format!("adapter: {:?}", session.device().adapter_info()));
     let mut request = LoadRequest::new(golden.config, golden.tokenizer);
     request.precision = precision;
     request.shard_bytes = shard_bytes;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use loupe::config::Family;
 use loupe::error::{Error, Result};
-use loupe::session::{LoadRequest, Session};
+use loupe::session::LoadRequest;
 use loupe::tokenizer::{Tokenizer, TokenizerFiles};
 use support::golden::{Golden, TALES_TOKENIZER};
 
@@ -238,7 +238,7 @@ fn hostile_vocab_and_merges_are_rejected() {
 #[test]
 fn after_a_hostile_tokenizer_the_next_load_works() {
     pollster::block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let golden = Golden::bare();
         let hostile = json(MODELS[0].0, "null");
         let request = LoadRequest::new(golden.config, Some(&hostile));

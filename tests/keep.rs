@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use loupe::checkpoint::{Event, PartialCopy, Reader, Store, StoreError};
+use loupe::device::Cancel;
 use loupe::error::{Error, Result};
-use loupe::gpu::Cancel;
 use loupe::kernels::{Precision, encode};
 use loupe::lens::Options;
 use loupe::model::{CopyOutcome, RestoreWatch};
@@ -153,7 +153,7 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
 
 /// A small bfloat16 model with an untied head, and a session.
 async fn untied() -> (Golden, Session) {
-    (Golden::untied(), Session::open().await.expect("a WebGPU adapter"))
+    (Golden::untied(), support::session().await)
 }
 
 async fn bits(session: &Session, ids: &[u32]) -> Vec<u32> {
@@ -272,7 +272,7 @@ fn tensors(copy: &Memory) -> Vec<(String, Dtype, Vec<u8>)> {
 #[test]
 fn files_of_pytorch_give_the_same_bits_and_resume_after_an_interruption_anywhere() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let shards = vec![torch!("neo-00001-of-00002.bin"), torch!("neo-00002-of-00002.bin")];
         for (golden, files) in [
             (Golden::ctrl(), vec![torch!("ctrl.bin")]),

@@ -15,7 +15,7 @@ use support::{Lab, Noise, assert_close, assert_rows_close, stored};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! {
+device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
     matmul_f32 matmul_f16 matmul_columns attention subtract gram
     gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
@@ -46,12 +46,12 @@ async fn embed() {
             let (wte, wpe) = (noise.values(v * c), noise.values(9 * c));
             let ids: Vec<u32> = (0..9).map(|_| noise.below(v) as u32).collect();
             let wte = stored(&wte, precision);
-            let y = lab.gpu.tensor("y", (4 * 9 * pad4(c)) as u64);
-            let mut rec = lab.gpu.record("a test", &lab.cancel);
+            let y = lab.device.tensor("y", (4 * 9 * pad4(c)) as u64);
+            let mut rec = lab.device.record("a test", &lab.cancel);
             // There are two blocks; the second starts at position 4.
             for (first_position, n_rows) in [(0, 4), (4, 5)] {
                 let op = Embed {
-                    ids: &lab.gpu.upload("ids", &ids),
+                    ids: &lab.device.upload("ids", &ids),
                     wte: &shards(&lab, &wte, c, shard_rows, precision),
                     wpe: &lab.rows(&wpe, c),
                     scale,
@@ -73,9 +73,9 @@ async fn embed() {
 
 async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], &[f32])>) {
     let n_rows = x.len() / c;
-    let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
+    let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let tensors = affine.map(|(gain, bias)| (lab.rows(gain, c), lab.rows(bias, c)));
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     let x_tensor = lab.rows(x, c);
     let op = LayerNorm {
         x: Rows::new(&x_tensor, 0, c),
@@ -148,24 +148,24 @@ async fn layer_norm_of_any_finite_row() {
 
 async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
     let n_rows = x.len() / c;
-    let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
+    let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let x_tensor = lab.rows(x, c);
     let (x, y_rows) = (Rows::new(&x_tensor, 0, c), Rows::new(&y, 0, c));
     let op = LayerNorm { x, affine: None, epsilon: 1e-5, n_embd: c, n_rows, y: y_rows };
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
     rec.finish().await.expect("the device");
-    let read = lab.gpu.read(&[(&y, (4 * n_rows * pad4(c)) as u64)]).await.expect("a readback");
+    let read = lab.device.read(&[(&y, (4 * n_rows * pad4(c)) as u64)]).await.expect("a readback");
     read[0].chunks(pad4(c)).flat_map(|row| row[..c].to_vec()).collect()
 }
 
 /// Shapes are compared, not only sizes: every operand here has enough bytes.
 async fn shapes_are_checked() {
     let lab = Lab::open(Precision::F32).await;
-    let (big, out) = (lab.gpu.tensor("big", 4096), lab.gpu.tensor("out", 4096));
+    let (big, out) = (lab.device.tensor("big", 4096), lab.device.tensor("out", 4096));
     let weight = lab.matrix(&[0.5; 8 * 12], 8, Precision::F32, false);
     let rows = |width| Rows::new(&big, 0, width);
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     let out_rows = |width| Rows::new(&out, 0, width);
     let fine = || Matmul::new(rows(8), &weight, 2, out_rows(12));
     let mut matmul = |op: &Matmul<'_>| lab.kernels.matmul(&mut rec, op).map_err(|e| e.code());
@@ -214,8 +214,8 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
         (false, gelu, true),
         (true, relu, true),
     ] {
-        let y = lab.gpu.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
-        let mut rec = lab.gpu.record("a test", &lab.cancel);
+        let y = lab.device.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
+        let mut rec = lab.device.record("a test", &lab.cancel);
         let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, n_in), Rows::new(&y, 0, n_out));
         let op = Matmul {
             bias: with_bias.then_some(&bias_tensor),
@@ -272,8 +272,8 @@ async fn matmul_columns() {
     let (n_in, n_out) = (7, 19);
     let mut noise = Noise::new(5);
     let (x, weight) = (noise.values(6 * n_in), noise.values(n_in * n_out));
-    let y = lab.gpu.tensor("y", 4 * 8 * 24);
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let y = lab.device.tensor("y", 4 * 8 * 24);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     let x_tensor = lab.rows(&x, n_in);
     let matrix = lab.matrix(&weight, n_in, Precision::F32, false);
     let (x_rows, y_rows) = (Rows::new(&x_tensor, 2, n_in), Rows::new(&y, 3, 24));
@@ -307,8 +307,8 @@ async fn attention() {
             let exact = reference::attention::<f64>(&q, &k, &v, 0, n_head, scale, window, c);
             let plain = reference::attention::<f32>(&q, &k, &v, 0, n_head, scale, window, c);
             let n_rows = t - first_position;
-            let y = lab.gpu.tensor("y", (4 * n_rows * pad4(c)) as u64);
-            let mut rec = lab.gpu.record("a test", &lab.cancel);
+            let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
+            let mut rec = lab.device.record("a test", &lab.cancel);
             let op = Attention {
                 q: &lab.rows(&q[first_position * c..], c),
                 k: &lab.rows(&k, c),
@@ -337,9 +337,9 @@ async fn subtract() {
     for (n_rows, c) in [(1, 1), (3, 5), (7, 67), (2, 260)] {
         let mut noise = Noise::new(c as u64);
         let [a, b] = [0, 0].map(|_| noise.values((n_rows + 2) * c));
-        let y = lab.gpu.tensor("y", (4 * (n_rows + 1) * pad4(c)) as u64);
+        let y = lab.device.tensor("y", (4 * (n_rows + 1) * pad4(c)) as u64);
         let (a_tensor, b_tensor) = (lab.rows(&a, c), lab.rows(&b, c));
-        let mut rec = lab.gpu.record("a test", &lab.cancel);
+        let mut rec = lab.device.record("a test", &lab.cancel);
         let op = Subtract {
             a: Rows::new(&a_tensor, 2, c),
             b: Rows::new(&b_tensor, 1, c),
@@ -366,9 +366,9 @@ async fn gram() {
             let mut counts: Vec<f32> = noise.values(v).iter().map(|s| s.abs()).collect();
             // Groups of four before `from` are skipped.
             let matrix = lab.matrix(&w, c, precision, true);
-            let y = lab.gpu.tensor("y", (4 * pad4(c) * pad4(c)) as u64);
+            let y = lab.device.tensor("y", (4 * pad4(c) * pad4(c)) as u64);
             let counts_tensor = lab.rows(&counts, v);
-            let mut rec = lab.gpu.record("a test", &lab.cancel);
+            let mut rec = lab.device.record("a test", &lab.cancel);
             let groups = from..pad4(v) / 4;
             let op = Gram { weight: &matrix, counts: &counts_tensor, groups, y: &y };
             lab.kernels.gram(&mut rec, &op).expect("gram");
@@ -400,14 +400,14 @@ async fn gather_dot_has_the_bits_of_matmul() {
             for (shard, piece) in unembed.iter_mut().zip(biases.chunks(shard_rows)) {
                 shard.bias = bias.map(|_| lab.rows(piece, piece.len()));
             }
-            let y = lab.gpu.tensor("y", (4 * n_rows * 5) as u64);
+            let y = lab.device.tensor("y", (4 * n_rows * 5) as u64);
             let width = unembed.last().map_or(0, |s| s.first_column + pad4(s.matrix.n_out));
-            let logits = lab.gpu.tensor("logits", (4 * n_rows * width) as u64);
-            let mut rec = lab.gpu.record("a test", &lab.cancel);
+            let logits = lab.device.tensor("logits", (4 * n_rows * width) as u64);
+            let mut rec = lab.device.record("a test", &lab.cancel);
             let op = GatherDot {
                 x: Rows::new(&x_tensor, 0, c),
                 unembed: &unembed,
-                targets: &lab.gpu.upload("targets", &targets),
+                targets: &lab.device.upload("targets", &targets),
                 n_targets: 5,
                 period,
                 n_rows,
@@ -425,7 +425,7 @@ async fn gather_dot_has_the_bits_of_matmul() {
             }
             rec.finish().await.expect("the device");
             let bytes = [(&y, (4 * n_rows * 5) as u64), (&logits, (4 * n_rows * width) as u64)];
-            let read = lab.gpu.read(&bytes).await.expect("a readback");
+            let read = lab.device.read(&bytes).await.expect("a readback");
             assert_close("gather_dot", &read[0], &exact, &plain);
             for (i, &got) in read[0].iter().enumerate() {
                 let (row, id) = (i / 5, targets[(i / 5 % period) * 5 + i % 5] as usize);
@@ -450,8 +450,8 @@ async fn rows_are_independent_of_each_other() {
     let matrix = lab.matrix(&weight, n_in, Precision::F32, false);
     let mut results = Vec::new();
     for n_rows in [1, 2, 5, 9] {
-        let y = lab.gpu.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
-        let mut rec = lab.gpu.record("a test", &lab.cancel);
+        let y = lab.device.tensor("y", (4 * n_rows * pad4(n_out)) as u64);
+        let mut rec = lab.device.record("a test", &lab.cancel);
         let x_tensor = lab.rows(&x, n_in);
         let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, n_in), Rows::new(&y, 0, n_out));
         let activation = Some(Activation::Gelu);
@@ -471,8 +471,8 @@ async fn rows_are_independent_of_each_other() {
 async fn gelu_of_large_arguments() {
     let lab = Lab::open(Precision::F32).await;
     let x = [-1e4f32, -50.0, -15.0, -1.0, 0.0, 1.0, 15.0, 50.0, 1e4];
-    let y = lab.gpu.tensor("y", 16 * 9);
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let y = lab.device.tensor("y", 16 * 9);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     let x_tensor = lab.rows(&x, 1);
     let matrix = lab.matrix(&[1.0], 1, Precision::F32, false);
     let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, 1), Rows::new(&y, 0, 1));
@@ -489,6 +489,6 @@ async fn gelu_of_large_arguments() {
 /// wgpu 30.0.0 was reported to hang here in Chromium; every allocation relies on it.
 async fn empty_error_scope() {
     let lab = Lab::open(Precision::F32).await;
-    let made = lab.gpu.allocate("a small tensor", || Ok(lab.gpu.tensor("small", 64))).await;
+    let made = lab.device.allocate("a small tensor", || Ok(lab.device.tensor("small", 64))).await;
     assert_eq!(made.expect("64 bytes of memory").bytes(), 64);
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 const LAYERS: [&[&str]; 10] = [
     &["error"],
     &["config", "tokenizer", "checkpoint", "reading"],
-    &["gpu"],
+    &["device"],
     &["kernels"],
     &["model"],
     &["lens"],
@@ -26,7 +26,7 @@ const OWNED: [(&str, &str); 6] = [
     ("tokenizers", "tokenizer"),
     ("safetensors", "checkpoint"),
     ("sha2", "checkpoint"),
-    ("wgpu", "gpu"),
+    ("wgpu", "device"),
     ("wasm_bindgen", "web"),
     ("js_sys", "web"),
 ];

@@ -4,7 +4,7 @@
 
 mod support;
 
-use loupe::gpu::Tensor;
+use loupe::device::Tensor;
 use loupe::kernels::{
     Chunk, Divergence, LANES, LensFold, LensMerge, N_SLOTS, Precision, References, Targets, TopK,
     TopKMerge,
@@ -15,7 +15,7 @@ use support::{Lab, Noise};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-gpu_tests! { lens_fold_and_merge top_k divergence divergences_of_rows_that_are_close }
+device_tests! { lens_fold_and_merge top_k divergence divergences_of_rows_that_are_close }
 
 /// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
 fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
@@ -42,8 +42,8 @@ async fn fold_and_merge(
     best: Option<(&Tensor, usize, usize)>,
 ) {
     let n_targets = targets.map_or(0, |targets| targets.n);
-    let state = lab.gpu.tensor("state", (4 * n_rows * LANES * (N_SLOTS + n_targets)) as u64);
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let state = lab.device.tensor("state", (4 * n_rows * LANES * (N_SLOTS + n_targets)) as u64);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     for first_id in (0..v).step_by(step) {
         let chunk = Chunk {
             logits,
@@ -80,10 +80,10 @@ async fn lens_fold_and_merge() {
         // The references are the first and the last rows of the block, as in a reading.
         let finals = &rows[6 * v..];
         let refs = [finals, &rows[..3 * v]].concat();
-        let refs_tensor = lab.gpu.upload("references", &refs);
-        let states = lab.gpu.tensor("states", (4 * 2 * period * N_SLOTS) as u64);
+        let refs_tensor = lab.device.upload("references", &refs);
+        let states = lab.device.tensor("states", (4 * 2 * period * N_SLOTS) as u64);
         let mut ids: Vec<u32> = (0..period * n_targets).map(|_| noise.below(v) as u32).collect();
-        let targets = lab.gpu.upload("targets", &ids);
+        let targets = lab.device.upload("targets", &ids);
         let best = Some((&targets, period, n_targets));
         fold_and_merge(&lab, &refs_tensor, 2 * period, v, step, None, None, period, &states, best)
             .await;
@@ -94,10 +94,10 @@ async fn lens_fold_and_merge() {
         let target_logits: Vec<f32> = (0..n_rows * n_targets)
             .map(|i| rows[i / n_targets * v + id(i / n_targets, i % n_targets) as usize])
             .collect();
-        let target_logits = lab.gpu.upload("target logits", &target_logits);
+        let target_logits = lab.device.upload("target logits", &target_logits);
         let width = N_SLOTS + n_targets;
-        let y = lab.gpu.tensor("y", (4 * n_rows * width) as u64);
-        let row_tensor = lab.gpu.upload("rows", &rows);
+        let y = lab.device.tensor("y", (4 * n_rows * width) as u64);
+        let row_tensor = lab.device.upload("rows", &rows);
         fold_and_merge(
             &lab,
             &row_tensor,
@@ -111,7 +111,7 @@ async fn lens_fold_and_merge() {
             None,
         )
         .await;
-        let got = lab.gpu.read(&[(&y, (4 * n_rows * width) as u64)]).await.expect("a readback");
+        let got = lab.device.read(&[(&y, (4 * n_rows * width) as u64)]).await.expect("a readback");
         let got = &got[0];
         for row in 0..n_rows {
             let position = row % period;
@@ -161,10 +161,10 @@ async fn top_k() {
         let mut noise = Noise::new((v + k) as u64);
         let mut rows = logits(&mut noise, n_rows, v);
         rows[..v].fill(1.5); // a row of ties only
-        let logits = lab.gpu.upload("logits", &rows);
-        let lists = lab.gpu.tensor("lists", (8 * n_rows * LANES * k) as u64);
-        let y = lab.gpu.tensor("y", (8 * n_rows * k) as u64);
-        let mut rec = lab.gpu.record("a test", &lab.cancel);
+        let logits = lab.device.upload("logits", &rows);
+        let lists = lab.device.tensor("lists", (8 * n_rows * LANES * k) as u64);
+        let y = lab.device.tensor("y", (8 * n_rows * k) as u64);
+        let mut rec = lab.device.record("a test", &lab.cancel);
         for first_id in (0..v).step_by(step) {
             let chunk = Chunk {
                 logits: &logits,
@@ -181,7 +181,7 @@ async fn top_k() {
         let op = TopKMerge { lists: &lists, k, n_rows, y: &y, y_row: 0 };
         lab.kernels.top_k_merge(&mut rec, &op).expect("top_k_merge");
         rec.finish().await.expect("the device");
-        let got = lab.gpu.read(&[(&y, (8 * n_rows * k) as u64)]).await.expect("a readback");
+        let got = lab.device.read(&[(&y, (8 * n_rows * k) as u64)]).await.expect("a readback");
         for (row, list) in got[0].chunks(2 * k).enumerate() {
             let list: Vec<(u32, f32)> = list.chunks(2).map(|p| (p[1] as u32, p[0])).collect();
             let exact = reference::top_k(&rows[row * v..][..v], k);
@@ -193,11 +193,11 @@ async fn top_k() {
 /// The divergences of pairs of rows by the kernel, in chunks of `step` columns. Shapes: p, q \[rows, v\] → \[rows, 3\].
 async fn diverge(lab: &Lab, p: &[f32], q: &[f32], v: usize, step: usize) -> Vec<[f64; 3]> {
     let n_rows = p.len() / v;
-    let logits = lab.gpu.upload("logits", &[p, q].concat());
-    let states = lab.gpu.tensor("states", (4 * 2 * n_rows * N_SLOTS) as u64);
+    let logits = lab.device.upload("logits", &[p, q].concat());
+    let states = lab.device.tensor("states", (4 * 2 * n_rows * N_SLOTS) as u64);
     fold_and_merge(lab, &logits, 2 * n_rows, v, step, None, None, 2 * n_rows, &states, None).await;
-    let y = lab.gpu.tensor("y", (4 * n_rows * LANES * 3) as u64);
-    let mut rec = lab.gpu.record("a test", &lab.cancel);
+    let y = lab.device.tensor("y", (4 * n_rows * LANES * 3) as u64);
+    let mut rec = lab.device.record("a test", &lab.cancel);
     for column in (0..v).step_by(step) {
         let op = Divergence {
             logits: &logits,
@@ -213,7 +213,7 @@ async fn diverge(lab: &Lab, p: &[f32], q: &[f32], v: usize, step: usize) -> Vec<
         lab.kernels.divergence(&mut rec, &op).expect("divergence");
     }
     rec.finish().await.expect("the device");
-    let got = lab.gpu.read(&[(&y, (4 * n_rows * LANES * 3) as u64)]).await.expect("a readback");
+    let got = lab.device.read(&[(&y, (4 * n_rows * LANES * 3) as u64)]).await.expect("a readback");
     let total = |lanes: &[f32], i: usize| lanes.chunks(3).map(|lane| f64::from(lane[i])).sum();
     got[0].chunks(LANES * 3).map(|lanes| [0, 1, 2].map(|i| total(lanes, i))).collect()
 }

@@ -5,7 +5,7 @@
 
 mod support;
 
-use loupe::gpu::Cancel;
+use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Line, Options};
 use loupe::reading::{NO_TOKEN, Reading, Statistic};
@@ -54,7 +54,7 @@ fn is_rank(statistic: Statistic) -> bool {
 #[test]
 fn an_overflow_in_a_block_gives_no_statistics() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let changes = [
             ("transformer.h.1.mlp.c_fc.weight", 0, 1e30),
             ("transformer.h.1.mlp.c_proj.weight", 0, 3e38),
@@ -136,7 +136,7 @@ fn an_overflow_in_a_block_gives_no_statistics() {
 #[test]
 fn large_but_finite_activations_are_read_correctly() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         // One channel of the first position is 1e30 before any block.
         let bytes = weights_with(&[("transformer.wpe.weight", 5, 1e30)]);
         load(&session, &bytes).await;

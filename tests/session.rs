@@ -6,8 +6,8 @@
 mod support;
 
 use loupe::config::Config;
+use loupe::device::Cancel;
 use loupe::error::{Error, Result};
-use loupe::gpu::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
 use loupe::reading::Statistic;
@@ -30,7 +30,7 @@ async fn load(
 }
 
 async fn tales() -> Session {
-    let session = Session::open().await.expect("a WebGPU adapter");
+    let session = support::session().await;
     let request = LoadRequest::new(TALES_CONFIG, Some(TALES_TOKENIZER));
     load(&session, &request, TALES_WEIGHTS, 1 << 20).await.expect("Tales loads");
     session
@@ -56,7 +56,7 @@ fn bare_config(from: &str, to: &str) -> String {
 fn every_split_of_the_bytes_loads_the_same_model() {
     block_on(async {
         let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest::new(golden.config, None);
         let mut readings = Vec::new();
         for piece in [1, 3, 1000, 1 << 20] {
@@ -73,7 +73,7 @@ fn every_split_of_the_bytes_loads_the_same_model() {
 fn shards_load_as_one_model() {
     block_on(async {
         let golden = Golden::untied();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1000).await.expect("it loads");
         let options = Options::default();
@@ -135,10 +135,10 @@ fn bad_readings_get_their_codes_and_leave_the_loupe_usable() {
 fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
     block_on(async {
         let golden = Golden::massive();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
-        let before = session.gpu().allocated_bytes();
+        let before = session.device().allocated_bytes();
         let asked = std::rc::Rc::new(std::cell::Cell::new(0));
         let counter = asked.clone();
         let cancel = Cancel::new(move || {
@@ -148,7 +148,7 @@ fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
         let options = Options::default();
         let result = session.read(&golden.ids(), &options, &cancel, |_, _, _| Ok(())).await;
         assert_eq!(code(result.map(|_| ())), "aborted");
-        assert_eq!(session.gpu().allocated_bytes(), before);
+        assert_eq!(session.device().allocated_bytes(), before);
         assert_eq!(code(read_ids(&session, &golden.ids(), &options).await), "fine");
     });
 }
@@ -157,7 +157,7 @@ fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
 fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
     block_on(async {
         let golden = Golden::massive();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         let mut blocks = Vec::new();
@@ -208,7 +208,7 @@ fn bad_configs_are_rejected_with_their_codes() {
 fn bad_files_are_rejected_and_the_model_in_use_stays() {
     block_on(async {
         let session = tales().await;
-        let before = session.gpu().allocated_bytes();
+        let before = session.device().allocated_bytes();
         // The session keeps the kernels' two placeholders for absent operands.
         let tales = session.loaded().expect("a model").model.weight_bytes;
         let kernels = before - tales;
@@ -229,7 +229,7 @@ fn bad_files_are_rejected_and_the_model_in_use_stays() {
         assert_eq!(attempt("{", whole).await, "bad-config");
         let mut request = LoadRequest::new(golden.config, Some("{\"model\": 3}"));
         assert_eq!(code(load(&session, &request, whole, 1000).await), "bad-tokenizer");
-        assert_eq!(session.gpu().allocated_bytes(), before, "a failed load releases its memory");
+        assert_eq!(session.device().allocated_bytes(), before, "a failed load releases its memory");
         assert_eq!(session.loaded().expect("a model").model.config.vocab_size, 4096);
 
         request.tokenizer = None;
@@ -238,7 +238,7 @@ fn bad_files_are_rejected_and_the_model_in_use_stays() {
         assert_eq!(code(loaded.vocabulary.encode("text")), "no-tokenizer");
         assert_eq!(loaded.vocabulary.token(3).map(|t| t.shown).ok().as_deref(), Some("#3"));
         assert_eq!(
-            session.gpu().allocated_bytes(),
+            session.device().allocated_bytes(),
             kernels + loaded.model.weight_bytes,
             "Tales was released"
         );
@@ -247,7 +247,7 @@ fn bad_files_are_rejected_and_the_model_in_use_stays() {
         load(&session, &request, whole, 1000).await.expect("it loads again");
         let loaded = session.loaded().expect("a model");
         assert_eq!(
-            session.gpu().allocated_bytes(),
+            session.device().allocated_bytes(),
             kernels + loaded.model.weight_bytes,
             "and so was its last reading"
         );
@@ -259,7 +259,7 @@ fn bad_files_are_rejected_and_the_model_in_use_stays() {
 fn values_that_do_not_fit_are_rejected_and_their_tensor_is_named() {
     block_on(async {
         let golden = Golden::massive();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let header = u64::from_le_bytes(golden.weights[..8].try_into().expect("8 bytes"));
         let json: serde_json::Value =
             serde_json::from_slice(&golden.weights[8..8 + header as usize]).expect("JSON");
@@ -289,7 +289,7 @@ fn values_that_do_not_fit_are_rejected_and_their_tensor_is_named() {
 #[test]
 fn a_model_beyond_the_limits_is_rejected_by_its_size() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let config = |n_embd: usize, n_ctx: usize| {
             format!(
                 r#"{{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":{n_embd},"n_positions":{n_ctx},"vocab_size":5}}"#
@@ -299,7 +299,7 @@ fn a_model_beyond_the_limits_is_rejected_by_its_size() {
             let result = session.load(&LoadRequest::new(&text, None)).await;
             assert_eq!(code(result.map(|_| ())), "unsupported-model", "{text}");
         }
-        assert!(session.gpu().peak_bytes() < 1 << 20, "nothing was allocated for them");
+        assert!(session.device().peak_bytes() < 1 << 20, "nothing was allocated for them");
     });
 }
 
@@ -307,8 +307,8 @@ fn a_model_beyond_the_limits_is_rejected_by_its_size() {
 fn every_call_after_a_loss_reports_it() {
     block_on(async {
         let session = tales().await;
-        session.gpu().destroy();
-        assert_eq!(code(session.gpu().check()), "device-lost", "the device reports it");
+        session.device().destroy();
+        assert_eq!(code(session.device().check()), "device-lost", "the device reports it");
         let result = read_ids(&session, &[1, 2], &Options::default()).await;
         assert_eq!(code(result), "device-lost");
         let request = LoadRequest::new(TALES_CONFIG, None);
@@ -320,23 +320,23 @@ fn every_call_after_a_loss_reports_it() {
 fn a_loss_during_a_reading_and_during_a_load_is_reported() {
     block_on(async {
         let golden = Golden::massive();
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         // The device is lost after the first block of 64 positions.
         let lose = |_: usize, _: usize, _: &loupe::reading::Reading| {
-            session.gpu().destroy();
+            session.device().destroy();
             Ok(())
         };
         let options = Options::default();
         let result = session.read(&golden.ids(), &options, &Cancel::default(), lose).await;
         assert_eq!(code(result.map(|_| ())), "device-lost");
 
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let mut loading = session.load(&request).await.expect("a load");
         let (first, rest) = golden.weights.split_at(golden.weights.len() / 2);
         session.push(&mut loading, first).await.expect("the first half");
-        session.gpu().destroy();
+        session.device().destroy();
         let rest = async {
             session.push(&mut loading, rest).await?;
             loading.loader.end_file()?;
@@ -356,15 +356,15 @@ fn a_refusal_belongs_to_its_call() {
         let (first, rest) = TALES_WEIGHTS.split_at(TALES_WEIGHTS.len() / 2);
         session.push(&mut loading, first).await.expect("the first half");
 
-        let gpu = session.gpu();
-        let (from, to) = (gpu.tensor("from", 16), gpu.tensor("to", 16));
+        let device = session.device();
+        let (from, to) = (device.tensor("from", 16), device.tensor("to", 16));
         let cancel = Cancel::default();
-        let mut rec = gpu.record("a copy", &cancel);
+        let mut rec = device.record("a copy", &cancel);
         rec.copy(&from, 0, &to, 0, 64);
         let error = rec.finish().await.expect_err("64 of 16 bytes");
         assert_eq!(error.code(), "gpu-refused");
         assert!(error.to_string().contains("a copy"), "{error}");
-        let made = gpu.allocate("a giant", || Ok(gpu.tensor("a giant", 1 << 50))).await;
+        let made = device.allocate("a giant", || Ok(device.tensor("a giant", 1 << 50))).await;
         assert!(["gpu-refused", "out-of-memory"].contains(&code(made)));
 
         session.push(&mut loading, rest).await.expect("the load continues");
@@ -393,12 +393,12 @@ fn a_reading_holds_no_weights() {
         let weights = session.loaded().expect("a model").model.weight_bytes;
         // 9 taps and 16 caches of 3 rows of 192 floats, and the ids; 32 bytes of the kernels.
         let stream = 25 * 3 * 192 * 4 + 16;
-        assert_eq!(session.gpu().allocated_bytes(), weights + stream + 32);
+        assert_eq!(session.device().allocated_bytes(), weights + stream + 32);
         let trace = session.trace(&reading, &[5], loupe::lens::Line::Position(1), &cancel);
         assert_eq!(code(trace.await), "not-found");
         assert_eq!(reading.reading.n_tokens(), 3);
         drop(reading);
-        assert_eq!(session.gpu().allocated_bytes(), weights + 32);
+        assert_eq!(session.device().allocated_bytes(), weights + 32);
     });
 }
 
@@ -406,22 +406,22 @@ fn a_reading_holds_no_weights() {
 #[test]
 fn a_config_cannot_ask_for_more_than_its_file_holds() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         let golden = Golden::bare();
         let giant = r#"{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":4096,"n_positions":8,"vocab_size":16777216}"#;
-        session.gpu().reset_peak();
+        session.device().reset_peak();
         let result = load(&session, &LoadRequest::new(giant, None), golden.weights, 1000).await;
         let message = result.as_ref().err().map(|e| e.to_string()).unwrap_or_default();
         assert_eq!(code(result), "missing-tensor");
         assert!(message.contains("too short"), "{message}");
-        assert!(session.gpu().peak_bytes() < 1 << 20, "{} bytes", session.gpu().peak_bytes());
+        assert!(session.device().peak_bytes() < 1 << 20, "{} bytes", session.device().peak_bytes());
         // The same applies to shards, according to the length that the caller knows.
         let shards =
             LoadRequest { n_files: 2, total_bytes: Some(1 << 20), ..LoadRequest::new(giant, None) };
         let mut loading = session.load(&shards).await.expect("a load");
         let result = session.push(&mut loading, golden.weights).await;
         assert_eq!(code(result), "missing-tensor");
-        assert!(session.gpu().peak_bytes() < 1 << 20);
+        assert!(session.device().peak_bytes() < 1 << 20);
         // A header that announces far more than there is, with and without a config.
         for partial in [false, true] {
             let request = LoadRequest::new(golden.config, None);
@@ -446,9 +446,9 @@ fn sixty_four_tracked_tokens_are_right_and_cost_no_dispatch() {
         let track: Vec<u32> = (0..64).map(|i| i * 61 + 7).collect();
         let cost = async |options: &Options| {
             read_ids(&session, &[5], &Options::default()).await.expect("another text");
-            let before = session.gpu().counters().dispatches;
+            let before = session.device().counters().dispatches;
             let read = session.read(&ids, options, &Cancel::default(), |_, _, _| Ok(())).await;
-            (read.expect("a reading"), session.gpu().counters().dispatches - before)
+            (read.expect("a reading"), session.device().counters().dispatches - before)
         };
         let (_, without) = cost(&Options::default()).await;
         let options = Options { track: track.clone(), top_k: 20, ..Options::default() };
@@ -534,7 +534,7 @@ fn has_form(error: &Error) {
 #[test]
 fn reading_before_loading_is_an_error() {
     block_on(async {
-        let session = Session::open().await.expect("a WebGPU adapter");
+        let session = support::session().await;
         assert_eq!(code(read_ids(&session, &[1], &Options::default()).await), "not-found");
     });
 }
@@ -544,12 +544,12 @@ fn reading_before_loading_is_an_error() {
 fn dispatches_and_bytes_of_one_reading() {
     block_on(async {
         let session = tales().await;
-        let weights = session.gpu().allocated_bytes();
+        let weights = session.device().allocated_bytes();
         let options = Options::default();
         let cost = async |ids: &[u32]| {
-            let before = session.gpu().counters();
+            let before = session.device().counters();
             read_ids(&session, ids, &options).await.expect("a reading");
-            let after = session.gpu().counters();
+            let after = session.device().counters();
             (after.dispatches - before.dispatches, after.read_bytes - before.read_bytes)
         };
         // 9 taps × (11 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
@@ -562,11 +562,11 @@ fn dispatches_and_bytes_of_one_reading() {
         // The goal of the design is 40 MB above the weights for 64 tokens.
         let long: Vec<u32> = (200..264).collect();
         cost(&long).await;
-        assert!(session.gpu().peak_bytes() - weights < 40_000_000);
+        assert!(session.device().peak_bytes() - weights < 40_000_000);
         cost(&ids).await;
         // The session keeps one stream to start the next reading from: 9 taps, 8 keys, 8 values
         // of 20 rows of 192 floats, and the ids.
-        let kept = session.gpu().allocated_bytes() - weights;
+        let kept = session.device().allocated_bytes() - weights;
         assert_eq!(kept, 25 * 20 * 192 * 4 + 80);
         // One more token costs one more column, and the one before it, whose true next token is new.
         ids.push(7);
@@ -574,7 +574,7 @@ fn dispatches_and_bytes_of_one_reading() {
         // A text with another first token reuses nothing.
         ids[0] = 1;
         assert_eq!(cost(&ids).await, (dispatches, 21 * column));
-        let kept_then = session.gpu().allocated_bytes() - weights;
+        let kept_then = session.device().allocated_bytes() - weights;
         assert_eq!(kept_then, 25 * 21 * 192 * 4 + 96, "only the last stream is kept");
     });
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use loupe::gpu::Access;
+use loupe::device::Access;
 use loupe::kernels::SOURCES;
 use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 

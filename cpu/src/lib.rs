@@ -6,21 +6,25 @@
 #![deny(missing_docs)]
 
 mod attention;
+mod divergence;
 mod exp;
 mod gram;
 mod lens;
 mod matmul;
+mod merge;
 mod rows;
 mod top_k;
 mod weights;
 
 pub use attention::{Heads, attention};
+pub use divergence::divergence;
 pub use exp::exp_all;
 pub use gram::gram;
 pub use lens::{Fold, References, count_above, fold};
 pub use matmul::{Activation, Finish, Places, matmul, matmul_element};
+pub use merge::merge;
 pub use rows::{Affine, add_scaled, layer_norm, subtract};
-pub use top_k::{Best, top_k};
+pub use top_k::{Best, NO_BEST, merge_lists, top_k};
 pub use weights::{Layout, Stored};
 
 /// Floats of one SIMD vector.

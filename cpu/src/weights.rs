@@ -40,6 +40,14 @@ impl Stored<'_> {
         }
     }
 
+    /// One column in groups of four inputs: a row of an embedding.
+    #[inline(never)]
+    pub fn column(&self, layout: Layout, column: usize, n_in4: usize) -> Vec<[f32; WIDTH]> {
+        let base = column / WIDTH * layout.stride_out;
+        let value = |k: usize| self.group(base + k * layout.stride_in)[column % WIDTH];
+        (0..n_in4).map(|k4| std::array::from_fn(|i| value(WIDTH * k4 + i))).collect()
+    }
+
     /// Writes the panel of some groups of columns: for every input, the columns of all of them side by side.
     ///
     /// Shapes: panel \[n_in, n_groups, 4\].

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::config::single;
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 
 use super::{Atlas, table};
 
@@ -88,7 +88,7 @@ pub async fn gains(atlas: &Atlas<'_>) -> Result<Vec<Gains>> {
     let tensors = norms.iter().flat_map(|norm| [&norm.gain, &norm.bias]).flatten();
     let bytes = 4 * atlas.model.config.n_embd as u64;
     let tensors: Vec<(&Tensor, u64)> = tensors.map(|tensor| (&**tensor, bytes)).collect();
-    let mut values = atlas.gpu.read(&tensors).await?.into_iter();
+    let mut values = atlas.device.read(&tensors).await?.into_iter();
     atlas.advance(1.0)?;
     let mut next = |tensor: &Option<Rc<Tensor>>| match tensor {
         Some(_) => values.next().unwrap_or_default(),

@@ -22,8 +22,8 @@ pub use zero_layer::{TokenRow, ZeroLayer, ZeroLayerOptions, next_tokens, zero_la
 
 use std::pin::Pin;
 
+use crate::device::{Cancel, Device};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
 use crate::model::Model;
 
 /// A future on the heap, for traits that are used as objects.
@@ -59,7 +59,7 @@ fn check_memory(what: &str, values: u64, size: u64) -> Result<()> {
 /// The arguments that every call of the atlas shares.
 pub struct Atlas<'a> {
     /// The device.
-    pub gpu: &'a Gpu,
+    pub device: &'a Device,
     /// The model.
     pub model: &'a Model,
     /// Whether to stop.
@@ -87,10 +87,10 @@ impl Atlas<'_> {
     async fn yield_now(&self, done: f64) -> Result<()> {
         let idle = async {
             // A lost device is reported by the check below.
-            let _ = self.gpu.idle().await;
+            let _ = self.device.idle().await;
         };
         self.queue.pause(Box::pin(idle)).await;
-        self.gpu.check()?;
+        self.device.check()?;
         self.advance(done)
     }
 }

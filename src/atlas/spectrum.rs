@@ -158,7 +158,7 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
             State::Done(solved) => return Ok(solved.clone()),
         }
         atlas.queue.pause(Box::pin(memo.changed())).await;
-        atlas.gpu.check()?;
+        atlas.device.check()?;
         atlas.advance(memo.progress.get())?;
     }
     memo.change(State::Busy, 0.0);
@@ -187,9 +187,9 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
 
 /// wteᵀ·wte over the channels, summed on the device 4,096 tokens at a time. Shapes: \[C, C\].
 async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
-    let (gpu, model) = (atlas.gpu, atlas.model);
+    let (device, model) = (atlas.device, atlas.model);
     let (c, padded) = (model.config.n_embd, pad4(model.config.n_embd));
-    gpu.check_binding("the Gram matrix", 4 * (padded as u64).pow(2))?;
+    device.check_binding("the Gram matrix", 4 * (padded as u64).pow(2))?;
     // The matrix, its copy inside nalgebra and the vectors.
     check_memory("the Gram matrix", (c as u64).pow(2), 3 * 8)?;
     let mut out = vec![0f64; c * c];
@@ -197,17 +197,17 @@ async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
     let most = wte.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
     let allocate = || {
         Ok((
-            gpu.upload("counts", &vec![1f32; most]),
-            gpu.tensor("gram", (4 * padded * padded) as u64),
+            device.upload("counts", &vec![1f32; most]),
+            device.tensor("gram", (4 * padded * padded) as u64),
         ))
     };
-    let (counts, part) = gpu.allocate("the Gram matrix", allocate).await?;
+    let (counts, part) = device.allocate("the Gram matrix", allocate).await?;
     for shard in wte {
         let n_groups = pad4(shard.matrix.n_out) / 4;
         for first in (0..n_groups).step_by(TOKENS / 4) {
             let groups = first..(first + TOKENS / 4).min(n_groups);
             let done = shard.first_id + 4 * groups.end;
-            let mut rec = gpu.record("the Gram matrix", atlas.cancel);
+            let mut rec = device.record("the Gram matrix", atlas.cancel);
             let op = Gram { weight: &shard.matrix, counts: &counts, groups, y: &part };
             model.kernels.gram(&mut rec, &op)?;
             let bytes = 4 * (c * padded) as u64;

@@ -1,7 +1,7 @@
 //! The rows of an embedding, streamed back from the device.
 
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 use crate::kernels::{Shard, pad4};
 
 use super::Atlas;
@@ -26,7 +26,7 @@ pub(super) async fn rows(
         for first in (0..fours).step_by(step) {
             let end = (first + step).min(fours);
             let range = (first * four) as u64..(end * four) as u64;
-            let packed = atlas.gpu.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
+            let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
             let known = matrix.n_out - 4 * first;
             let unpacked = matrix.unpack(&packed[0]);
             for (i, row) in unpacked.chunks(matrix.n_in).take(known).enumerate() {
@@ -63,7 +63,7 @@ pub(super) async fn rows_of(atlas: &Atlas<'_>, ids: &[u32]) -> Result<Vec<f32>> 
             .collect();
         let range = |at: usize| ((at / 4 * four) as u64)..((at / 4 + 1) * four) as u64;
         let ranges: Vec<_> = places.iter().map(|&(m, at)| (&m.tensor, range(at))).collect();
-        let packed = atlas.gpu.read_ranges::<u8>(&ranges).await?;
+        let packed = atlas.device.read_ranges::<u8>(&ranges).await?;
         for (&(matrix, at), packed) in places.iter().zip(&packed) {
             out.extend_from_slice(&matrix.unpack(packed)[at % 4 * n_embd..][..n_embd]);
         }
@@ -92,7 +92,7 @@ pub(super) async fn position(atlas: &Atlas<'_>, at: usize) -> Result<Vec<f32>> {
     }
     let row_bytes = 4 * pad4(config.n_embd) as u64;
     let range = at as u64 * row_bytes..(at as u64 + 1) * row_bytes;
-    let mut rows = atlas.gpu.read_ranges::<f32>(&[(wpe, range)]).await?;
+    let mut rows = atlas.device.read_ranges::<f32>(&[(wpe, range)]).await?;
     rows[0].truncate(config.n_embd);
     Ok(rows.remove(0))
 }
@@ -107,6 +107,6 @@ pub(super) async fn plain(
     width: usize,
 ) -> Result<Vec<f32>> {
     let bytes = (4 * rows * pad4(width)) as u64;
-    let padded = atlas.gpu.read(&[(tensor, bytes)]).await?;
+    let padded = atlas.device.read(&[(tensor, bytes)]).await?;
     Ok(padded[0].chunks(pad4(width)).flat_map(|row| row[..width].to_vec()).collect())
 }

@@ -45,7 +45,7 @@ const ROWS: usize = 256;
 ///
 /// Errors: `missing-tensor`, `bad-option`, `aborted`, `device-lost`, `out-of-memory`.
 pub async fn zero_layer(atlas: &Atlas<'_>, options: ZeroLayerOptions) -> Result<ZeroLayer> {
-    let (gpu, model) = (atlas.gpu, atlas.model);
+    let (device, model) = (atlas.device, atlas.model);
     let config = &model.config;
     let ZeroLayerOptions { row: TokenRow { norm, position }, step } = options;
     if step == 0 {
@@ -63,18 +63,18 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: ZeroLayerOptions) -> Result<
     let n_most = ROWS.min(n_rows);
     let padded = pad4(config.n_embd);
     let allocate = || {
-        let rows = |label| gpu.tensor(label, (4 * n_most * padded) as u64);
-        let targets = gpu.tensor("token ids", 4 * n_most as u64);
-        Ok((rows("places"), rows("embeddings"), targets, Ranked::new(gpu, &decoder, n_most)))
+        let rows = |label| device.tensor(label, (4 * n_most * padded) as u64);
+        let targets = device.tensor("token ids", 4 * n_most as u64);
+        Ok((rows("places"), rows("embeddings"), targets, Ranked::new(device, &decoder, n_most)))
     };
-    let (places, x, targets, ranked) = gpu.allocate("the zero-layer model", allocate).await?;
+    let (places, x, targets, ranked) = device.allocate("the zero-layer model", allocate).await?;
     for row in 0..n_most {
-        gpu.write(&places, (4 * row * padded) as u64, &place);
+        device.write(&places, (4 * row * padded) as u64, &place);
     }
     let mut out = ZeroLayer::default();
     for ids in ids.chunks(n_most) {
-        gpu.write(&targets, 0, ids);
-        let mut rec = gpu.record("the zero-layer model", atlas.cancel);
+        device.write(&targets, 0, ids);
+        let mut rec = device.record("the zero-layer model", atlas.cancel);
         let x = Rows::new(&x, 0, config.n_embd);
         let embed = Embed {
             ids: &targets,

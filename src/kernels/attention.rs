@@ -2,13 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
 use super::{Kernels, check_floats, dim, pad4, source};
 
 pub(super) static SOURCE: Source =
-    source!("attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE);
+    source!("attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE; 0, on_cpu);
 
 /// Output channels that one invocation computes.
 const TILE: usize = 32;
@@ -77,4 +77,20 @@ impl Kernels {
         rec.dispatch(&self.attention, params, &[op.q, op.k, op.v, op.y], invocations, flops);
         Ok(())
     }
+}
+
+/// A slab of queries, for all heads.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let heads = loupe_cpu::Heads {
+        n_head: p.n_head as usize,
+        head_dim: p.head_dim as usize,
+        stride: p.stride as usize,
+        scale: p.scale,
+        window: p.window as usize,
+        first_position: p.first_position as usize,
+    };
+    loupe_cpu::attention(reads.get(0), reads.get(1), reads.get(2), heads, slab, writes.get(0));
 }

@@ -2,13 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source};
+use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
 
 pub(super) static SOURCE: Source =
-    source!("divergence" + "lens", [64, 1, 1], [Read, Read, ReadWrite], LANES, N_SLOTS);
+    source!("divergence" + "lens", [64, 1, 1], [Read, Read, ReadWrite], LANES, N_SLOTS; 1, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -68,5 +68,32 @@ impl Kernels {
         let flops = (60 * op.n_rows * op.n_columns) as f64;
         rec.dispatch(&self.divergence, params, &tensors, [LANES, op.n_rows, 1], flops);
         Ok(())
+    }
+}
+
+/// A slab of pairs of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    for row in slab {
+        let rows = [row, p.n_rows as usize + row];
+        let state = |slot: usize| {
+            rows.map(|row| {
+                span::<f32>(reads.get(1), row, 1, p.width as usize)
+                    .get(slot)
+                    .copied()
+                    .unwrap_or(0.0)
+            })
+        };
+        let logits = rows.map(|row| {
+            let from = row * p.stride as usize + p.column as usize;
+            reads.get(0).get(from..from + p.n_columns as usize).unwrap_or(&[])
+        });
+        let sums: &mut [f32] = span_mut(writes.get(0), row, 1, LANES * 3);
+        if p.is_first == 1 {
+            sums.fill(0.0);
+        }
+        loupe_cpu::divergence(logits, state(0), state(1), sums);
     }
 }

@@ -2,15 +2,16 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, Shard, check_floats, dim, pad4, source};
+use super::matmul::layout;
+use super::{
+    Kernels, Precision, Rows, Shard, check_floats, dim, pad4, source, span, span_mut, stored,
+};
 
-pub(super) static F32: Source =
-    source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]);
-pub(super) static F16: Source =
-    source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]);
+pub(super) static F32: Source = source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32));
+pub(super) static F16: Source = source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16));
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -71,5 +72,25 @@ impl Kernels {
             rec.dispatch(&self.embed, params, &tensors, invocations, 0.0);
         }
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>, precision: Precision) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let (weights, layout) = (stored(reads, 1, precision), layout(p.stride_in, p.stride_out));
+    let width = p.n_in4 as usize;
+    for row in slab {
+        let position = p.first_position as usize + row;
+        let Some(&id) = reads.get::<u32>(0).get(position) else { continue };
+        let Some(column) = id.checked_sub(p.first_id).filter(|&column| column < p.n_ids) else {
+            continue;
+        };
+        let token = weights.column(layout, column as usize, width);
+        let wpe = span(reads.get(2), position, 1, width);
+        let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
+        loupe_cpu::add_scaled(p.scale, &token, wpe, y);
     }
 }

@@ -2,15 +2,14 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, Shard, check_floats, dim, pad4, source};
+use super::matmul::layout;
+use super::{Kernels, Precision, Rows, Shard, check_floats, dim, pad4, source, span, stored};
 
-pub(super) static F32: Source =
-    source!("gather_dot" + "weights_f32", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]);
-pub(super) static F16: Source =
-    source!("gather_dot" + "weights_f16", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]);
+pub(super) static F32: Source = source!("gather_dot" + "weights_f32", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32));
+pub(super) static F16: Source = source!("gather_dot" + "weights_f16", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16));
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -74,5 +73,31 @@ impl Kernels {
             rec.dispatch(&self.gather_dot, params, &tensors, invocations, flops);
         }
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>, precision: Precision) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let (weights, layout) = (stored(reads, 1, precision), layout(p.stride_in, p.stride_out));
+    let n_targets = p.n_targets as usize;
+    for row in slab {
+        let x = span(reads.get(0), p.x_row as usize + row, 1, p.n_in4 as usize);
+        let targets = span::<u32>(reads.get(3), row % p.period as usize, 1, n_targets);
+        for (j, &id) in targets.iter().enumerate() {
+            let Some(column) = id.checked_sub(p.first_id).filter(|&column| column < p.n_ids) else {
+                continue;
+            };
+            let column = column as usize;
+            let mut sum = loupe_cpu::matmul_element(x, weights, layout, column);
+            if p.has_bias == 1 {
+                sum += reads.get(2).get(column).copied().unwrap_or(0.0);
+            }
+            if let Some(y) = writes.get::<f32>(0).get_mut(row * n_targets + j) {
+                *y = sum;
+            }
+        }
     }
 }

@@ -4,13 +4,17 @@ use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Matrix, bad_shape, check_floats, dim, pad4, source};
+use super::{Kernels, Matrix, Precision, bad_shape, check_floats, dim, pad4, source, stored};
 
-pub(super) static F32: Source = source!("gram" + "weights_f32", [8, 8, 1], [Read, Read, ReadWrite]);
-pub(super) static F16: Source = source!("gram" + "weights_f16", [8, 8, 1], [Read, Read, ReadWrite]);
+pub(super) static F32: Source = source!(
+    "gram" + "weights_f32", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32)
+);
+pub(super) static F16: Source = source!(
+    "gram" + "weights_f16", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16)
+);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -55,4 +59,15 @@ impl Kernels {
         rec.dispatch(&self.gram, params, &[op.counts, &op.weight.tensor, op.y], invocations, flops);
         Ok(())
     }
+}
+
+/// A slab of tiles of four channels, with every tile up to the diagonal.
+fn on_cpu(work: &mut Work<'_>, precision: Precision) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let first = p.first_group as usize;
+    let groups = first..first + p.n_groups as usize;
+    let weights = stored(reads, 1, precision);
+    loupe_cpu::gram(reads.get(0), weights, p.n_in4 as usize, groups, slab, writes.get(0));
 }

@@ -2,12 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Rows, check_floats, dim, pad4, source};
+use super::{Kernels, Rows, check_floats, dim, pad4, source, span, span_mut};
 
-pub(super) static SOURCE: Source = source!("layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]);
+pub(super) static SOURCE: Source =
+    source!("layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]; 0, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -60,5 +61,19 @@ impl Kernels {
         let tensors = [op.x.tensor, gain, bias, op.y.tensor];
         rec.dispatch(&self.layer_norm, params, &tensors, [op.n_rows, 1, 1], 0.0);
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let (n_embd, width) = (p.n_embd as usize, pad4(p.n_embd as usize) / 4);
+    let affine = (p.affine == 1).then(|| (reads.get(1), reads.get(2)));
+    for row in slab {
+        let x = span(reads.get(0), p.x_row as usize + row, 1, width);
+        let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
+        loupe_cpu::layer_norm(x, affine, n_embd, p.epsilon, y);
     }
 }

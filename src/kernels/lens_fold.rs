@@ -2,17 +2,19 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source};
+use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
 
 pub(super) static SOURCE: Source = source!(
     "lens_fold" + "lens",
     [64, 1, 1],
     [Read, Read, Read, Read, Read, ReadWrite],
     LANES,
-    N_SLOTS
+    N_SLOTS;
+    1,
+    on_cpu
 );
 
 #[repr(C)]
@@ -156,5 +158,70 @@ impl Kernels {
         let flops = (chunk.n_rows * chunk.n_columns * (30 + 4 * n_targets)) as f64;
         rec.dispatch(&self.lens_fold, params, &tensors, [LANES, chunk.n_rows, 1], flops);
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let [n_columns, n_targets, period] = [p.n_columns, p.n_targets, p.period].map(|n| n as usize);
+    let width = N_SLOTS + n_targets;
+    for row in slab {
+        let from =
+            (p.logits_row as usize + row) * p.logits_stride as usize + p.logits_column as usize;
+        let logits: &[f32] = reads.get(0).get(from..from + n_columns).unwrap_or(&[]);
+        let position = (p.first_row as usize + row) % period;
+        let references = (p.has_references == 1).then(|| {
+            let rows = [position, period + position];
+            let state = |slot: usize| {
+                rows.map(|row| {
+                    span::<f32>(reads.get(2), row, 1, N_SLOTS).get(slot).copied().unwrap_or(0.0)
+                })
+            };
+            let logits = rows.map(|row| {
+                let from = row * p.reference_stride as usize + p.reference_column as usize;
+                reads.get(1).get(from..from + n_columns).unwrap_or(&[])
+            });
+            loupe_cpu::References { logits, centre: state(0), mass: state(1) }
+        });
+        let states: &mut [f32] = span_mut(writes.get(0), row, 1, LANES * width);
+        let mut lanes = [loupe_cpu::Fold::EMPTY; LANES];
+        if p.is_first == 0 {
+            for (lane, state) in lanes.iter_mut().zip(states.chunks_exact(width)) {
+                *lane = read_lane(state);
+            }
+        }
+        loupe_cpu::fold(logits, p.first_id, references, &mut lanes);
+        for (lane, state) in lanes.iter().zip(states.chunks_exact_mut(width)) {
+            write_lane(lane, state);
+        }
+        let targets = span::<u32>(reads.get(3), position, 1, n_targets);
+        let target_logits = span::<f32>(reads.get(4), p.first_row as usize + row, 1, n_targets);
+        for (j, (&target, &z)) in targets.iter().zip(target_logits).enumerate() {
+            let mut above = [0.0; LANES];
+            loupe_cpu::count_above(logits, p.first_id, target, z, &mut above);
+            for (above, state) in above.iter().zip(states.chunks_exact_mut(width)) {
+                let Some(slot) = state.get_mut(N_SLOTS + j) else { continue };
+                *slot = above + if p.is_first == 1 { 0.0 } else { *slot };
+            }
+        }
+    }
+}
+
+/// The slots of a state: see shaders/shared/lens.wgsl.
+fn read_lane(state: &[f32]) -> loupe_cpu::Fold {
+    let Some(&[m, mass, moment, best, a0, a1, b0, b1, p0, p1, bad]) = state.first_chunk() else {
+        return loupe_cpu::Fold::EMPTY;
+    };
+    let (a, b, p) = ([a0, a1], [b0, b1], [p0, p1]);
+    loupe_cpu::Fold { m, mass, moment, best, a, b, p, bad }
+}
+
+fn write_lane(lane: &loupe_cpu::Fold, state: &mut [f32]) {
+    let loupe_cpu::Fold { m, mass, moment, best, a, b, p, bad } = *lane;
+    if let Some(slots) = state.first_chunk_mut() {
+        *slots = [m, mass, moment, best, a[0], a[1], b[0], b[1], p[0], p[1], bad];
     }
 }

@@ -2,13 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, LANES, N_SLOTS, check_floats, dim, source};
+use super::{Kernels, LANES, N_SLOTS, check_floats, dim, source, span, span_mut};
 
-pub(super) static SOURCE: Source =
-    source!("lens_merge" + "lens", [32, 1, 1], [Read, ReadWrite, ReadWrite], LANES, N_SLOTS);
+pub(super) static SOURCE: Source = source!("lens_merge" + "lens", [32, 1, 1], [Read, ReadWrite, ReadWrite], LANES, N_SLOTS; 0, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -56,5 +55,26 @@ impl Kernels {
         let invocations = [op.n_rows, 1, 1];
         rec.dispatch(&self.lens_merge, params, &[op.state, op.y, targets], invocations, 0.0);
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let width = N_SLOTS + p.n_targets as usize;
+    for row in slab {
+        let lanes: &[f32] = span(reads.get(0), row, 1, LANES * width);
+        let merged = loupe_cpu::merge(lanes, width, N_SLOTS);
+        span_mut(writes.get(0), p.y_row as usize + row, 1, width).copy_from_slice(&merged);
+        let best = merged.get(3).copied().unwrap_or(0.0);
+        if row < p.n_best as usize
+            && let Some(target) = writes.get::<u32>(1).get_mut(row * p.best_stride as usize)
+        {
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an id")]
+            let id = best as u32;
+            *target = id;
+        }
     }
 }

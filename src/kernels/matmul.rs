@@ -5,15 +5,19 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 
 use crate::config::Activation;
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, Matrix, Rows, bad_shape, check_floats, dim, pad4, source};
+use super::{Kernels, Matrix, Precision, Rows, bad_shape, check_floats, dim, pad4, source, stored};
 
-pub(super) static F32: Source =
-    source!("matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS);
-pub(super) static F16: Source =
-    source!("matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS);
+pub(super) static F32: Source = source!(
+    "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    0, |work| on_cpu(work, Precision::F32)
+);
+pub(super) static F16: Source = source!(
+    "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    0, |work| on_cpu(work, Precision::F16)
+);
 
 /// Rows that one invocation computes.
 const TILE_ROWS: usize = 4;
@@ -118,4 +122,44 @@ impl Kernels {
         rec.dispatch(&self.matmul, params, &tensors, invocations, flops);
         Ok(())
     }
+}
+
+/// A slab of groups of four columns, for all rows.
+fn on_cpu(work: &mut Work<'_>, precision: Precision) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let first = p.first_out4 as usize;
+    let finish = loupe_cpu::Finish {
+        bias: (p.has_bias == 1).then(|| reads.get(2)),
+        activation: match p.activation {
+            1 => loupe_cpu::Activation::Gelu,
+            2 => loupe_cpu::Activation::Relu,
+            _ => loupe_cpu::Activation::None,
+        },
+        residual: (p.has_residual == 1).then(|| reads.get(3)),
+    };
+    let places = loupe_cpu::Places {
+        n_rows: p.n_rows as usize,
+        n_in4: p.n_in4 as usize,
+        x_row: p.x_row as usize,
+        y_row: p.y_row as usize,
+        y_stride: p.y_stride as usize,
+        y_column: p.y_column as usize + slab.start,
+        residual_row: p.residual_row as usize,
+    };
+    loupe_cpu::matmul(
+        reads.get(0),
+        stored(reads, 1, precision),
+        layout(p.stride_in, p.stride_out),
+        first + slab.start..first + slab.end,
+        finish,
+        &places,
+        writes.get(0),
+    );
+}
+
+/// Where the groups of a matrix are.
+pub(super) fn layout(stride_in: u32, stride_out: u32) -> loupe_cpu::Layout {
+    loupe_cpu::Layout { stride_in: stride_in as usize, stride_out: stride_out as usize }
 }

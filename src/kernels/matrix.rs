@@ -2,8 +2,8 @@
 
 use loupe_numbers as numbers;
 
+use crate::device::{Device, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Tensor};
 
 use super::{dim, pad4};
 
@@ -60,28 +60,28 @@ pub struct Matrix {
 impl Matrix {
     /// A zero matrix for a file that stores \[K, N\].
     pub fn inputs(
-        gpu: &Gpu,
+        device: &Device,
         name: &str,
         n_in: usize,
         n_out: usize,
         precision: Precision,
     ) -> Matrix {
-        Matrix::new(gpu, name, n_in, n_out, precision, Order::Inputs)
+        Matrix::new(device, name, n_in, n_out, precision, Order::Inputs)
     }
 
     /// A zero matrix for a file that stores \[N, K\].
     pub fn outputs(
-        gpu: &Gpu,
+        device: &Device,
         name: &str,
         n_in: usize,
         n_out: usize,
         precision: Precision,
     ) -> Matrix {
-        Matrix::new(gpu, name, n_in, n_out, precision, Order::Outputs)
+        Matrix::new(device, name, n_in, n_out, precision, Order::Outputs)
     }
 
     fn new(
-        gpu: &Gpu,
+        device: &Device,
         name: &str,
         n_in: usize,
         n_out: usize,
@@ -89,7 +89,7 @@ impl Matrix {
         order: Order,
     ) -> Matrix {
         let values = pad4(n_in) as u64 * pad4(n_out) as u64;
-        let tensor = gpu.tensor(name, values * precision.bytes() as u64);
+        let tensor = device.tensor(name, values * precision.bytes() as u64);
         Matrix { tensor, n_in, n_out, precision, order }
     }
 
@@ -182,7 +182,7 @@ impl Packer {
     }
 
     /// Adds the next file row (N values for order `Inputs`, K for `Outputs`).
-    pub fn row(&mut self, gpu: &Gpu, matrix: &Matrix, row: &[u8]) {
+    pub fn row(&mut self, device: &Device, matrix: &Matrix, row: &[u8]) {
         self.rows += 1;
         let group = 4 * matrix.precision.bytes();
         match matrix.order {
@@ -206,7 +206,7 @@ impl Packer {
             }
         }
         if self.staged.len() >= STAGE || self.is_last(matrix) {
-            gpu.write(&matrix.tensor, self.at, &self.staged);
+            device.write(&matrix.tensor, self.at, &self.staged);
             self.at += self.staged.len() as u64;
             self.staged.clear();
         }

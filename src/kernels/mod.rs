@@ -1,4 +1,5 @@
-//! One file per WGSL kernel: its source, its `Params`, its shape checks, its dispatch size.
+//! One file per kernel: its WGSL source, its `Params`, its shape checks, its dispatch size, and what computes the same on a
+//! CPU.
 
 mod attention;
 mod divergence;
@@ -15,7 +16,9 @@ mod top_k;
 mod top_k_merge;
 
 use crate::error::{Error, Result};
-use crate::gpu::{Gpu, Kernel, Source, Tensor};
+use loupe_cpu::Stored;
+
+use crate::device::{Device, Kernel, Reads, Source, Tensor};
 
 pub use attention::Attention;
 pub use divergence::Divergence;
@@ -58,18 +61,23 @@ pub static SOURCES: [&Source; 16] = [
     &top_k_merge::SOURCE,
 ];
 
-/// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs.
+/// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs, and after a semicolon
+/// what computes the same on a CPU: the axis of its slabs, and the function.
 macro_rules! source {
-    ($name:literal $(+ $shared:literal)*, $workgroup:expr, [$($access:ident),*] $(, $constant:ident)*) => {
-        $crate::gpu::Source {
+    (
+        $name:literal $(+ $shared:literal)*, $workgroup:expr, [$($access:ident),*] $(, $constant:ident)*;
+        $axis:literal, $run:expr
+    ) => {
+        $crate::device::Source {
             name: $name,
             wgsl: concat!(
                 include_str!(concat!("../../shaders/", $name, ".wgsl"))
                 $(, include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")))*
             ),
-            bindings: &[$($crate::gpu::Access::$access),*],
+            bindings: &[$($crate::device::Access::$access),*],
             workgroup: $workgroup,
             constants: &[$((stringify!($constant), $constant)),*],
+            cpu: $crate::device::Run { axis: $axis, run: $run },
         }
     };
 }
@@ -136,30 +144,31 @@ impl Kernels {
     ///
     /// Errors: `gpu-refused` for a shader or a layout that the device refuses, with its message;
     /// `device-lost`.
-    pub async fn new(gpu: &Gpu, precision: Precision) -> Result<Kernels> {
+    pub async fn new(device: &Device, precision: Precision) -> Result<Kernels> {
         let by_precision = |f32, f16| match precision {
-            Precision::F32 => Kernel::new(gpu, f32),
-            Precision::F16 => Kernel::new(gpu, f16),
+            Precision::F32 => Kernel::new(device, f32),
+            Precision::F16 => Kernel::new(device, f16),
         };
-        gpu.allocate("the kernels", || {
-            Ok(Kernels {
-                embed: by_precision(&embed::F32, &embed::F16),
-                layer_norm: Kernel::new(gpu, &layer_norm::SOURCE),
-                matmul: by_precision(&matmul::F32, &matmul::F16),
-                attention: Kernel::new(gpu, &attention::SOURCE),
-                subtract: Kernel::new(gpu, &subtract::SOURCE),
-                gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
-                gram: by_precision(&gram::F32, &gram::F16),
-                lens_fold: Kernel::new(gpu, &lens_fold::SOURCE),
-                lens_merge: Kernel::new(gpu, &lens_merge::SOURCE),
-                divergence: Kernel::new(gpu, &divergence::SOURCE),
-                top_k: Kernel::new(gpu, &top_k::SOURCE),
-                top_k_merge: Kernel::new(gpu, &top_k_merge::SOURCE),
-                no_input: gpu.tensor("no input", 16),
-                no_output: gpu.tensor("no output", 16),
+        device
+            .allocate("the kernels", || {
+                Ok(Kernels {
+                    embed: by_precision(&embed::F32, &embed::F16),
+                    layer_norm: Kernel::new(device, &layer_norm::SOURCE),
+                    matmul: by_precision(&matmul::F32, &matmul::F16),
+                    attention: Kernel::new(device, &attention::SOURCE),
+                    subtract: Kernel::new(device, &subtract::SOURCE),
+                    gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
+                    gram: by_precision(&gram::F32, &gram::F16),
+                    lens_fold: Kernel::new(device, &lens_fold::SOURCE),
+                    lens_merge: Kernel::new(device, &lens_merge::SOURCE),
+                    divergence: Kernel::new(device, &divergence::SOURCE),
+                    top_k: Kernel::new(device, &top_k::SOURCE),
+                    top_k_merge: Kernel::new(device, &top_k_merge::SOURCE),
+                    no_input: device.tensor("no input", 16),
+                    no_output: device.tensor("no output", 16),
+                })
             })
-        })
-        .await
+            .await
     }
 }
 
@@ -173,6 +182,24 @@ fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
             Err(bad_shape(name, shape, &[got]))
         }
     }
+}
+
+/// Groups of four weights in storage precision, as a CPU reads them.
+fn stored<'w>(reads: Reads<'w, '_>, n: usize, precision: Precision) -> Stored<'w> {
+    match precision {
+        Precision::F32 => Stored::F32(reads.get(n)),
+        Precision::F16 => Stored::F16(reads.get(n)),
+    }
+}
+
+/// Consecutive rows of `width` values, or none where there are not so many.
+fn span<V>(of: &[V], first_row: usize, n_rows: usize, width: usize) -> &[V] {
+    of.get(first_row * width..(first_row + n_rows) * width).unwrap_or(&[])
+}
+
+/// The same to be written.
+fn span_mut<V>(of: &mut [V], first_row: usize, n_rows: usize, width: usize) -> &mut [V] {
+    of.get_mut(first_row * width..(first_row + n_rows) * width).unwrap_or(&mut [])
 }
 
 fn bad_shape(name: &str, expected: &[usize], got: &[usize]) -> Error {

@@ -2,12 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source};
 
-use super::{Kernels, Rows, dim, source};
+use super::{Kernels, Rows, dim, source, span, span_mut};
 
-pub(super) static SOURCE: Source = source!("subtract", [64, 1, 1], [Read, Read, ReadWrite]);
+pub(super) static SOURCE: Source =
+    source!("subtract", [64, 1, 1], [Read, Read, ReadWrite]; 1, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -51,4 +52,16 @@ impl Kernels {
         rec.dispatch(&self.subtract, params, &tensors, invocations, 0.0);
         Ok(())
     }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let (first, n, width) = (work.slab.start, work.slab.len(), p.n_in4 as usize);
+    let (reads, mut writes) = work.operands();
+    loupe_cpu::subtract(
+        span(reads.get(0), p.a_row as usize + first, n, width),
+        span(reads.get(1), p.b_row as usize + first, n, width),
+        span_mut(writes.get(0), p.y_row as usize + first, n, width),
+    );
 }

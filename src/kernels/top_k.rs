@@ -2,13 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::{Error, Result};
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Chunk, Kernels, LANES, MAX_K, check_floats, dim, source};
+use super::{Chunk, Kernels, LANES, MAX_K, check_floats, dim, source, span_mut};
 
 pub(super) static SOURCE: Source =
-    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K);
+    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K; 1, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -58,5 +58,23 @@ impl Kernels {
         let invocations = [LANES, chunk.n_rows, 1];
         rec.dispatch(&self.top_k, params, &[chunk.logits, op.lists], invocations, flops);
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let k = p.k as usize;
+    for row in slab {
+        let from =
+            (p.logits_row as usize + row) * p.logits_stride as usize + p.logits_column as usize;
+        let logits = reads.get(0).get(from..from + p.n_columns as usize).unwrap_or(&[]);
+        let lists: &mut [loupe_cpu::Best] = span_mut(writes.get(0), row, 1, LANES * k);
+        if p.is_first == 1 {
+            lists.fill(loupe_cpu::NO_BEST);
+        }
+        loupe_cpu::top_k(logits, p.first_id, k, lists);
     }
 }

@@ -2,13 +2,13 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
-use crate::gpu::{Recorder, Source, Tensor};
 
-use super::{Kernels, LANES, check_floats, dim, source};
+use super::{Kernels, LANES, check_floats, dim, source, span, span_mut};
 
 pub(super) static SOURCE: Source =
-    source!("top_k_merge" + "lens", [32, 1, 1], [Read, ReadWrite], LANES);
+    source!("top_k_merge" + "lens", [32, 1, 1], [Read, ReadWrite], LANES; 0, on_cpu);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -43,5 +43,17 @@ impl Kernels {
         let invocations = [op.n_rows, 1, 1];
         rec.dispatch(&self.top_k_merge, params, &[op.lists, op.y], invocations, 0.0);
         Ok(())
+    }
+}
+
+/// A slab of rows.
+fn on_cpu(work: &mut Work<'_>) {
+    let p: Params = work.params();
+    let slab = work.slab.clone();
+    let (reads, mut writes) = work.operands();
+    let k = p.k as usize;
+    for row in slab {
+        let lists: &[loupe_cpu::Best] = span(reads.get(0), row, 1, LANES * k);
+        loupe_cpu::merge_lists(lists, k, span_mut(writes.get(0), p.y_row as usize + row, 1, k));
     }
 }

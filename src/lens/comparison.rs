@@ -1,7 +1,7 @@
 //! How two readings differ, from their kept residual streams.
 
+use crate::device::{Cancel, Device};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{LANES, N_SLOTS};
 use crate::reading::NO_TOKEN;
 
@@ -92,7 +92,7 @@ impl Pairs {
 ///
 /// Errors: `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
 pub async fn compare(
-    gpu: &Gpu,
+    device: &Device,
     readings: [Kept<'_>; 2],
     pairs: &Pairs,
     cancel: &Cancel,
@@ -112,11 +112,11 @@ pub async fn compare(
     };
     let at_once = block_positions(decoder).min(n_cells);
     let allocate = || {
-        let sums = gpu.tensor("divergences", (4 * at_once * LANES * 3) as u64);
-        Ok((Workspace::for_pairs(gpu, decoder, at_once, n_targets), sums))
+        let sums = device.tensor("divergences", (4 * at_once * LANES * 3) as u64);
+        Ok((Workspace::for_pairs(device, decoder, at_once, n_targets), sums))
     };
-    let (workspace, sums) = &gpu.allocate("this comparison", allocate).await?;
-    let mut rec = gpu.record("this comparison", cancel);
+    let (workspace, sums) = &device.allocate("this comparison", allocate).await?;
+    let mut rec = device.record("this comparison", cancel);
     for first in (0..n_cells).step_by(at_once) {
         let cells: Vec<Cell> = (first..n_cells.min(first + at_once)).map(cell).collect();
         let n = cells.len();
@@ -143,7 +143,7 @@ pub async fn compare(
             .flat_map(|cell| pairs.targets.iter().map(|list| list[cell.column]))
             .collect();
         if n_targets > 0 {
-            gpu.write(&workspace.targets, 0, &ids);
+            device.write(&workspace.targets, 0, &ids);
         }
         let (period, top_k) = (n, 0);
         let fold = Fold { decoder, workspace, period, references: false, top_k };

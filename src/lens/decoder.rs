@@ -1,7 +1,7 @@
 //! The decoder: from the residual stream through the norm to the unembedding.
 
+use crate::device::Recorder;
 use crate::error::Result;
-use crate::gpu::Recorder;
 use crate::kernels::{LayerNorm, Matmul, Rows, Shard, pad4};
 use crate::model::{Model, NormWeights};
 

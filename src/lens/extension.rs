@@ -1,7 +1,7 @@
 //! The extended decoder: halves of blocks that every row passes before norm and unembedding.
 
+use crate::device::{Device, Recorder, Tensor};
 use crate::error::Result;
-use crate::gpu::{Gpu, Recorder, Tensor};
 use crate::kernels::{Rows, pad4};
 use crate::model::{Half, Model, Pass};
 
@@ -24,7 +24,7 @@ pub struct Extension {
 impl Extension {
     /// For `n_rows` rows of a text, in blocks of `block` positions.
     pub fn new(
-        gpu: &Gpu,
+        device: &Device,
         model: &Model,
         halves: Vec<BorrowedHalf>,
         n_rows: usize,
@@ -32,14 +32,14 @@ impl Extension {
         block: usize,
     ) -> Extension {
         let row_bytes = 4 * pad4(model.config.n_embd) as u64;
-        let all = |label: &str| gpu.tensor(label, n_tokens as u64 * row_bytes);
+        let all = |label: &str| device.tensor(label, n_tokens as u64 * row_bytes);
         let cache = |&(_, half): &BorrowedHalf| {
             (half == Half::Attn).then(|| [all("decoder keys"), all("decoder values")])
         };
         Extension {
             caches: (0..n_rows).map(|_| halves.iter().map(cache).collect()).collect(),
             ends: (0..n_rows).map(|_| all("decoder end")).collect(),
-            between: [(); 2].map(|()| gpu.tensor("decoder step", block as u64 * row_bytes)),
+            between: [(); 2].map(|()| device.tensor("decoder step", block as u64 * row_bytes)),
             halves,
         }
     }

@@ -1,7 +1,7 @@
 //! Rows over the vocabulary: logits chunk by chunk, folded into running sums and lists, merged.
 
+use crate::device::{Recorder, Tensor};
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Chunk, Divergence, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, Targets,
     TopK, TopKMerge,

@@ -1,7 +1,7 @@
 //! What a reading keeps on the device, so that later questions need no second pass.
 
+use crate::device::{Recorder, Tensor};
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
 use crate::kernels::Rows;
 use crate::model::Stream;
 

@@ -16,8 +16,8 @@ mod summary;
 mod trace;
 mod workspace;
 
+use crate::device::{Recorder, Tensor};
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{N_SLOTS, Rows, Subtract};
 use crate::model::{Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
@@ -86,7 +86,7 @@ impl Lens<'_> {
             decoder.normalise(rec, x, workspace.rows(tap * n), n)?;
         }
 
-        rec.gpu().write(&workspace.targets, 0, &targets(ids, start, n, &options.track));
+        rec.device().write(&workspace.targets, 0, &targets(ids, start, n, &options.track));
         let (period, top_k) = (n, options.top_k);
         let fold = Fold { decoder, workspace, period, references: true, top_k };
         fold.prepare_references(rec, n_taps).await?;

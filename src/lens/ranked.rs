@@ -1,7 +1,7 @@
 //! Any rows over the vocabulary, each with one target of its own: what the atlas needs of the lens.
 
+use crate::device::{Device, Recorder};
 use crate::error::Result;
-use crate::gpu::{Gpu, Recorder};
 use crate::kernels::{N_SLOTS, Rows};
 use crate::reading::NO_TOKEN;
 
@@ -26,8 +26,8 @@ pub struct RankedRow {
 
 impl<'a> Ranked<'a> {
     /// For `n_rows` rows at a time.
-    pub fn new(gpu: &Gpu, decoder: &'a Decoder<'a>, n_rows: usize) -> Ranked<'a> {
-        Ranked { decoder, workspace: Workspace::for_targets(gpu, decoder, n_rows) }
+    pub fn new(device: &Device, decoder: &'a Decoder<'a>, n_rows: usize) -> Ranked<'a> {
+        Ranked { decoder, workspace: Workspace::for_targets(device, decoder, n_rows) }
     }
 
     /// Runs rows through norm and unembedding; `targets` has one token for each. Submits what was
@@ -42,7 +42,7 @@ impl<'a> Ranked<'a> {
     ) -> Result<Vec<RankedRow>> {
         let (decoder, workspace, n) = (self.decoder, &self.workspace, targets.len());
         decoder.normalise(&mut rec, x, workspace.rows(0), n)?;
-        rec.gpu().write(&workspace.targets, 0, targets);
+        rec.device().write(&workspace.targets, 0, targets);
         let fold = Fold { decoder, workspace, period: n, references: false, top_k: 0 };
         let [merged, logits] = fold.read_targets(rec, n).await?;
         let row = |(slots, &target_logit): (&[f32], &f32)| {

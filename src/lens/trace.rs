@@ -1,7 +1,7 @@
 //! Any tokens along a line of cells, from the kept residual stream, without a second pass.
 
+use crate::device::{Cancel, Device};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
 use crate::kernels::N_SLOTS;
 use crate::reading::Track;
 
@@ -26,7 +26,7 @@ const ROWS: usize = 256;
 ///
 /// Errors: `bad-option`, `bad-token`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
 pub async fn trace(
-    gpu: &Gpu,
+    device: &Device,
     from: &Kept<'_>,
     ids: &[u32],
     line: Line,
@@ -51,7 +51,7 @@ pub async fn trace(
     // As many runs at once as fit: every tap of a position, or one run of a tap.
     let at_once = if matches!(line, Line::Tap(_)) { 1 } else { ROWS };
     for runs in runs.chunks(at_once) {
-        trace_rows(gpu, from, runs, &mut tracks, cancel).await?;
+        trace_rows(device, from, runs, &mut tracks, cancel).await?;
     }
     Ok(tracks)
 }
@@ -62,7 +62,7 @@ fn outside(what: &str, index: usize, n: usize) -> Error {
 
 #[expect(clippy::cast_possible_truncation, reason = "statistics are stored in f32")]
 async fn trace_rows(
-    gpu: &Gpu,
+    device: &Device,
     from: &Kept<'_>,
     runs: &[(usize, usize, usize)],
     tracks: &mut [Track],
@@ -70,11 +70,11 @@ async fn trace_rows(
 ) -> Result<()> {
     let decoder = from.decoder;
     let (n, j) = (runs.iter().map(|run| run.2).sum(), tracks.len());
-    let allocate = || Ok(Workspace::for_trace(gpu, decoder, n, j));
-    let workspace = &gpu.allocate("this trace", allocate).await?;
+    let allocate = || Ok(Workspace::for_trace(device, decoder, n, j));
+    let workspace = &device.allocate("this trace", allocate).await?;
     let ids: Vec<u32> = tracks.iter().map(|t| t.id).collect();
-    gpu.write(&workspace.targets, 0, &ids);
-    let mut rec = gpu.record("this trace", cancel);
+    device.write(&workspace.targets, 0, &ids);
+    let mut rec = device.record("this trace", cancel);
     let mut row = 0;
     for &(tap, position, n_rows) in runs {
         from.normalise(&mut rec, tap, position, n_rows, &workspace.step, workspace.rows(row))?;

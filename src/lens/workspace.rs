@@ -1,6 +1,6 @@
 //! The tensors that one block of positions needs in the lens.
 
-use crate::gpu::{Gpu, Tensor};
+use crate::device::{Device, Tensor};
 use crate::kernels::{LANES, N_SLOTS, Rows, Targets, pad4};
 
 use super::{Decoder, Depth, N_FIXED, Options};
@@ -72,7 +72,7 @@ pub struct Workspace {
 impl Workspace {
     /// For reading blocks of `n_positions` positions at `n_taps` taps.
     pub fn new(
-        gpu: &Gpu,
+        device: &Device,
         decoder: &Decoder<'_>,
         options: &Options,
         n_taps: usize,
@@ -86,42 +86,42 @@ impl Workspace {
             n_references: 2 * n_positions,
             n_step: if options.depth == Depth::Contributions { n_positions } else { 0 },
         };
-        Workspace::sized(gpu, decoder, sizes)
+        Workspace::sized(device, decoder, sizes)
     }
 
     /// For tracing `n_targets` tokens in `n_rows` rows: no references, no lists.
     pub(super) fn for_trace(
-        gpu: &Gpu,
+        device: &Device,
         decoder: &Decoder<'_>,
         n_rows: usize,
         n_targets: usize,
     ) -> Workspace {
         let (n_taps, n_positions, n_step) = (n_rows, 1, n_rows);
         let sizes = Sizes { n_taps, n_positions, n_targets, n_step, ..Sizes::default() };
-        Workspace::sized(gpu, decoder, sizes)
+        Workspace::sized(device, decoder, sizes)
     }
 
     /// For rows that have one target each: no references, no lists.
-    pub(super) fn for_targets(gpu: &Gpu, decoder: &Decoder<'_>, n_rows: usize) -> Workspace {
+    pub(super) fn for_targets(device: &Device, decoder: &Decoder<'_>, n_rows: usize) -> Workspace {
         let (n_taps, n_positions, n_targets) = (1, n_rows, 1);
         let sizes = Sizes { n_taps, n_positions, n_targets, ..Sizes::default() };
-        Workspace::sized(gpu, decoder, sizes)
+        Workspace::sized(device, decoder, sizes)
     }
 
     /// For comparing `n_pairs` pairs of rows, which have `n_targets` targets in common: the logits of all rows are
     /// kept, and there are no lists.
     pub(super) fn for_pairs(
-        gpu: &Gpu,
+        device: &Device,
         decoder: &Decoder<'_>,
         n_pairs: usize,
         n_targets: usize,
     ) -> Workspace {
         let (n_taps, n_positions, n_references, n_step) = (2, n_pairs, 2 * n_pairs, n_pairs);
         let sizes = Sizes { n_taps, n_positions, n_targets, n_references, n_step, top_k: 0 };
-        Workspace::sized(gpu, decoder, sizes)
+        Workspace::sized(device, decoder, sizes)
     }
 
-    fn sized(gpu: &Gpu, decoder: &Decoder<'_>, sizes: Sizes) -> Workspace {
+    fn sized(device: &Device, decoder: &Decoder<'_>, sizes: Sizes) -> Workspace {
         let Sizes { n_taps, n_positions, n_targets, top_k, n_references, n_step } = sizes;
         let n_embd = decoder.model.config.n_embd;
         let n_rows = n_taps * n_positions;
@@ -130,7 +130,7 @@ impl Workspace {
         let state_rows = group_rows.max(n_references);
         let logit_columns = decoder.logit_columns();
         let chunk = logit_columns.min(CHUNK);
-        let tensor = |label: &str, floats: usize| gpu.tensor(label, 4 * floats as u64);
+        let tensor = |label: &str, floats: usize| device.tensor(label, 4 * floats as u64);
         Workspace {
             step: tensor("contribution", n_step * pad4(n_embd)),
             rows: tensor("normalised rows", n_rows * pad4(n_embd)),

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::checkpoint::{Element, Event, Header, Store, TensorInfo, Writer};
 use crate::config::Config;
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::kernels::{Packer, Precision, encode, pad4};
 
 use super::copy::CopyWriter;
@@ -188,7 +188,7 @@ impl Filling {
     /// Takes an event of the reader; true if it completes a tensor that the model needs.
     ///
     /// Errors: those of [`Filling::announce`], `bad-dtype`, `corrupt`.
-    pub(super) fn take(&mut self, gpu: &Gpu, event: &Event<'_>) -> Result<bool> {
+    pub(super) fn take(&mut self, device: &Device, event: &Event<'_>) -> Result<bool> {
         let (index, tensor, bytes) = match *event {
             Event::Header(header) => return self.announce(header).map(|()| false),
             Event::Data { index, tensor, bytes } => (index, tensor, bytes),
@@ -199,7 +199,7 @@ impl Filling {
         }
         let Some((_, current)) = &mut self.current else { return Ok(false) };
         let Some(expected) = self.expected.get(&current.name) else { return Ok(false) };
-        let is_complete = current.fill(gpu, expected, &mut self.copy, bytes)?;
+        let is_complete = current.fill(device, expected, &mut self.copy, bytes)?;
         if is_complete {
             self.complete.insert(current.name.clone());
         }
@@ -248,7 +248,7 @@ impl Current {
     /// Takes the next bytes; true once the tensor is complete.
     fn fill(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         expected: &Expected,
         copy: &mut CopyWriter,
         mut bytes: &[u8],
@@ -269,16 +269,16 @@ impl Current {
             let n = want.min(bytes.len() / size * size);
             self.element.decode(&bytes[..n], &mut self.values);
             bytes = &bytes[n..];
-            self.emit_full_row(gpu, expected, copy)?;
+            self.emit_full_row(device, expected, copy)?;
         }
-        self.emit_full_row(gpu, expected, copy)?;
+        self.emit_full_row(device, expected, copy)?;
         self.cut.extend_from_slice(bytes);
         Ok(self.row as u64 == self.n_rows)
     }
 
     fn emit_full_row(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         expected: &Expected,
         copy: &mut CopyWriter,
     ) -> Result<()> {
@@ -289,40 +289,40 @@ impl Current {
         encode(&self.name, self.stored_in, &self.values, &mut self.stored)?;
         self.values.clear();
         copy.write(&self.stored);
-        self.emit(gpu, expected);
+        self.emit(device, expected);
         self.row += 1;
         Ok(())
     }
 
     /// Writes the stored row to the device.
-    fn emit(&mut self, gpu: &Gpu, expected: &Expected) {
+    fn emit(&mut self, device: &Device, expected: &Expected) {
         let (row, stored) = (self.row, &self.stored[..]);
         match &expected.sink {
             Sink::Vectors(tensors) => {
                 let pieces = stored.chunks(stored.len() / tensors.len());
-                tensors.iter().zip(pieces).for_each(|(t, piece)| gpu.write(t, 0, piece));
+                tensors.iter().zip(pieces).for_each(|(t, piece)| device.write(t, 0, piece));
             }
             Sink::Table(tensor) => {
-                gpu.write(tensor, (row * pad4(self.row_length) * 4) as u64, stored);
+                device.write(tensor, (row * pad4(self.row_length) * 4) as u64, stored);
             }
             Sink::Inputs(matrices) => {
                 let pieces = stored.chunks(stored.len() / matrices.len());
                 for ((packer, matrix), piece) in self.packers.iter_mut().zip(matrices).zip(pieces) {
-                    packer.row(gpu, matrix, piece);
+                    packer.row(device, matrix, piece);
                 }
             }
-            Sink::Linear(matrix) => self.packers[0].row(gpu, matrix, stored),
+            Sink::Linear(matrix) => self.packers[0].row(device, matrix, stored),
             Sink::ShardBiases(shards) => {
                 for shard in shards.iter() {
                     let (first, n) = (4 * shard.first_id, 4 * shard.matrix.n_out);
                     if let Some(bias) = &shard.bias {
-                        gpu.write(bias, 0, &stored[first..first + n]);
+                        device.write(bias, 0, &stored[first..first + n]);
                     }
                 }
             }
             Sink::Outputs(shards) => {
                 let i = shards.partition_point(|s| s.first_id <= row) - 1;
-                self.packers[i].row(gpu, &shards[i].matrix, stored);
+                self.packers[i].row(device, &shards[i].matrix, stored);
             }
         }
     }

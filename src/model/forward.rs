@@ -1,7 +1,7 @@
 //! The forward pass over a block of positions.
 
+use crate::device::{Recorder, Tensor};
 use crate::error::Result;
-use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{Attention, Embed, LayerNorm, Matmul, Rows};
 
 use super::{Block, Linear, Model, NormWeights, Scratch, Stream};

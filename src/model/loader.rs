@@ -8,8 +8,8 @@ use crate::checkpoint::{
     StoreError, Writer,
 };
 use crate::config::Config;
+use crate::device::{Cancel, Device, Verdict};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu, Verdict};
 use crate::kernels::{Kernels, Precision};
 
 use super::filling::Filling;
@@ -93,14 +93,14 @@ impl Loader {
     ///
     /// Errors: `unsupported-model` for a tensor too large for a binding, `device-lost`.
     pub fn new(
-        gpu: &Gpu,
+        device: &Device,
         kernels: Rc<Kernels>,
         config: Config,
         precision: Precision,
         shard_bytes: usize,
     ) -> Result<Loader> {
-        gpu.check()?;
-        check_sizes(gpu, &config, precision)?;
+        device.check()?;
+        check_sizes(device, &config, precision)?;
         let filling = Filling::new(config.clone(), precision);
         let goal = Goal::Whole { config, weights: None };
         Ok(Loader::start(goal, kernels, precision, shard_bytes, filling))
@@ -157,14 +157,14 @@ impl Loader {
     /// error: see [`CopyOutcome`].
     pub async fn keep(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         mut store: Box<dyn Store>,
         copy: Option<PartialCopy>,
         watch: &RestoreWatch<'_>,
         memory: &impl Reclaim,
     ) -> Result<Position> {
         if let Some(copy) = copy {
-            match self.restore(gpu, &mut *store, &copy, watch, memory).await {
+            match self.restore(device, &mut *store, &copy, watch, memory).await {
                 Ok(digest) => {
                     let position = copy.position.clone();
                     self.before = position.before;
@@ -193,7 +193,7 @@ impl Loader {
     /// Loads the tensors of a kept copy; returns the digest of their bytes.
     async fn restore(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         store: &mut dyn Store,
         copy: &PartialCopy,
         watch: &RestoreWatch<'_>,
@@ -217,10 +217,10 @@ impl Loader {
                         [source] if self.n_files == 1 => Some(source.bytes),
                         _ => None,
                     };
-                    self.allocate(gpu, header, source_bytes, memory).await?;
+                    self.allocate(device, header, source_bytes, memory).await?;
                     self.filling.check_kept(header)?;
                 }
-                let (taken, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
+                let (taken, verdict) = device.scoped(|| self.filling.take(device, &event));
                 self.verdicts.push(verdict);
                 taken?;
             }
@@ -230,7 +230,7 @@ impl Loader {
             let received = scale(copy.received(), share);
             (watch.on_progress)(Progress { received, file_bytes: None, tensor });
             watch.cancel.check()?;
-            self.settle(gpu, n).await?;
+            self.settle(device, n).await?;
         }
         let digest = reader.data_digest().cloned();
         reader.finish()?;
@@ -269,34 +269,44 @@ impl Loader {
     /// Errors: those of [`Loader::push`].
     pub async fn push_header(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         bytes: &mut &[u8],
         memory: &impl Reclaim,
     ) -> Result<bool> {
-        self.next(gpu, bytes, memory).await
+        self.next(device, bytes, memory).await
     }
 
     /// Takes the next piece of the current file; waits from time to time for the device.
     ///
     /// Errors: `bad-header`, `bad-shape`, `bad-dtype`, `missing-tensor`, `truncated`, `corrupt`,
     /// `unsupported-model`, `out-of-memory`, `gpu-refused`, `device-lost`.
-    pub async fn push(&mut self, gpu: &Gpu, mut bytes: &[u8], memory: &impl Reclaim) -> Result<()> {
+    pub async fn push(
+        &mut self,
+        device: &Device,
+        mut bytes: &[u8],
+        memory: &impl Reclaim,
+    ) -> Result<()> {
         let n = bytes.len();
-        while self.next(gpu, &mut bytes, memory).await? {}
-        self.settle(gpu, n).await
+        while self.next(device, &mut bytes, memory).await? {}
+        self.settle(device, n).await
     }
 
     /// Takes the next event of the current file; false once `bytes` are used up.
-    async fn next(&mut self, gpu: &Gpu, bytes: &mut &[u8], memory: &impl Reclaim) -> Result<bool> {
+    async fn next(
+        &mut self,
+        device: &Device,
+        bytes: &mut &[u8],
+        memory: &impl Reclaim,
+    ) -> Result<bool> {
         let mut reader = std::mem::take(&mut self.reader);
-        let taken = self.take(gpu, &mut reader, bytes, memory).await;
+        let taken = self.take(device, &mut reader, bytes, memory).await;
         self.reader = reader;
         taken
     }
 
     async fn take(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         reader: &mut Reader,
         bytes: &mut &[u8],
         memory: &impl Reclaim,
@@ -307,7 +317,7 @@ impl Loader {
             let id = reader.id();
             check_length(reader.file_bytes(), self.total_bytes)?;
             let single = id.as_ref().filter(|_| self.n_files == 1).map(|id| id.bytes);
-            self.allocate(gpu, &header, single, memory).await?;
+            self.allocate(device, &header, single, memory).await?;
             self.filling.announce(&header)?;
             if let Some(name) = self.filling.unannounced().filter(|_| self.n_files == 1) {
                 return Err(Error::MissingTensor(name.clone()));
@@ -318,7 +328,7 @@ impl Loader {
             }
             return Ok(true);
         }
-        let (is_complete, verdict) = gpu.scoped(|| self.filling.take(gpu, &event));
+        let (is_complete, verdict) = device.scoped(|| self.filling.take(device, &event));
         self.verdicts.push(verdict);
         if is_complete? && reader.is_between() {
             self.filling.copy.end(Position {
@@ -338,7 +348,7 @@ impl Loader {
     /// `unsupported-model`, `out-of-memory`, `gpu-refused`, `device-lost`.
     async fn allocate(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         header: &Header,
         file_bytes: Option<u64>,
         memory: &impl Reclaim,
@@ -348,7 +358,7 @@ impl Loader {
             Goal::Whole { config, weights } => {
                 check_parameters(config, file_bytes.or(self.total_bytes))?;
                 let make = async |config: &Config| {
-                    let mut plan = Plan::new(gpu, self.precision, self.shard_bytes);
+                    let mut plan = Plan::new(device, self.precision, self.shard_bytes);
                     let weights = families::weights(&mut plan, config).await?;
                     Ok::<_, Error>((weights, plan.bytes(), plan.expected))
                 };
@@ -362,22 +372,22 @@ impl Loader {
                 self.filling.start_copy(self.n_files);
                 Ok(())
             }
-            Goal::Partial(partial) => partial.allocate(gpu, header, &mut self.filling).await,
+            Goal::Partial(partial) => partial.allocate(device, header, &mut self.filling).await,
         }
     }
 
-    async fn settle(&mut self, gpu: &Gpu, n: usize) -> Result<()> {
+    async fn settle(&mut self, device: &Device, n: usize) -> Result<()> {
         self.unsettled += n as u64;
         if self.unsettled >= SETTLE_BYTES {
-            self.finish_writes(gpu).await?;
+            self.finish_writes(device).await?;
         }
         Ok(())
     }
 
     /// Waits until the device has processed the writes, and fails if it refused one.
-    async fn finish_writes(&mut self, gpu: &Gpu) -> Result<()> {
+    async fn finish_writes(&mut self, device: &Device) -> Result<()> {
         self.unsettled = 0;
-        gpu.idle().await?;
+        device.idle().await?;
         for verdict in std::mem::take(&mut self.verdicts) {
             verdict.check("the model's weights").await?;
         }
@@ -416,16 +426,16 @@ impl Loader {
     /// verified.
     ///
     /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.
-    pub async fn finish(mut self, gpu: &Gpu) -> Result<(Model, CopyOutcome)> {
+    pub async fn finish(mut self, device: &Device) -> Result<(Model, CopyOutcome)> {
         if let Some(name) = self.filling.missing() {
             let missing = Error::MissingTensor(name.clone());
             self.discard();
             return Err(missing);
         }
-        self.finish_writes(gpu).await?;
+        self.finish_writes(device).await?;
         let mut kept = self.filling.copy.finish();
         if kept.is_some() {
-            match self.read_back(gpu).await {
+            match self.read_back(device).await {
                 Ok(()) => {}
                 Err(lost @ Error::DeviceLost(_)) => return Err(lost),
                 Err(damage) => {
@@ -460,7 +470,7 @@ impl Loader {
     }
 
     /// Reads the copy through the reader, which verifies the digest in its header.
-    async fn read_back(&mut self, gpu: &Gpu) -> Result<()> {
+    async fn read_back(&mut self, device: &Device) -> Result<()> {
         let mut reader = Reader::default();
         let mut piece = vec![0; COPY_PIECE];
         let mut at = 0;
@@ -472,7 +482,7 @@ impl Loader {
             let mut bytes = piece.get(..n).unwrap_or_default();
             while reader.next(&mut bytes)?.is_some() {}
             at += n as u64;
-            self.settle(gpu, n).await?;
+            self.settle(device, n).await?;
         }
     }
 }

@@ -22,8 +22,8 @@ pub use weights::{Block, Linear, NormWeights, PartialNorm, PartialWeights, Weigh
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::gpu::Tensor;
 use crate::kernels::{Kernels, Precision, Shard};
 
 /// A loaded model; or a partial one, of files with only some of the tensors, for the atlas.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::checkpoint::{Header, TensorInfo};
 use crate::config::{Config, Family, MAX_DIM, MAX_LAYERS, MAX_VOCAB};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::kernels::{Precision, pad4};
 
 use super::filling::{Filling, short_name};
@@ -92,7 +92,7 @@ impl PartialPlan {
     /// config, `unsupported-model` for a tensor too large for a binding, `out-of-memory`.
     pub(super) async fn allocate(
         &mut self,
-        gpu: &Gpu,
+        device: &Device,
         header: &Header,
         filling: &mut Filling,
     ) -> Result<()> {
@@ -107,11 +107,11 @@ impl PartialPlan {
             .filter(|(role, _)| is_wanted(role))
             .collect();
         for (role, tensor) in &tensors {
-            self.fit(gpu, role, tensor)?;
+            self.fit(device, role, tensor)?;
         }
         let mut names = header.tensors.iter().map(|tensor| short_name(&tensor.name));
         let bias = names.find(|&name| name == "lm_head.bias");
-        let mut plan = Plan::new(gpu, self.precision, self.shard_bytes);
+        let mut plan = Plan::new(device, self.precision, self.shard_bytes);
         for (role, tensor) in &tensors {
             self.place(&mut plan, role, short_name(&tensor.name), bias).await?;
         }
@@ -121,7 +121,7 @@ impl PartialPlan {
     }
 
     /// Compares a shape with the config, or completes the config from it where there is none.
-    fn fit(&mut self, gpu: &Gpu, role: &Role, tensor: &TensorInfo) -> Result<()> {
+    fn fit(&mut self, device: &Device, role: &Role, tensor: &TensorInfo) -> Result<()> {
         let (name, shape) = (&tensor.name, &tensor.shape[..]);
         let Config { n_embd, n_ctx, vocab_size, n_layer, .. } = self.config;
         // For each dimension: its size, or 0 if that is not known, and the largest accepted size.
@@ -162,8 +162,8 @@ impl PartialPlan {
             }
         }
         let c = pad4(config.n_embd) as u64;
-        gpu.check_binding("the Gram matrix", 4 * c * c)?;
-        gpu.check_binding("the position embedding", 4 * config.n_ctx as u64 * c)
+        device.check_binding("the Gram matrix", 4 * c * c)?;
+        device.check_binding("the position embedding", 4 * config.n_ctx as u64 * c)
     }
 
     /// Errors: `bad-header` for a second tensor of one role, and those of [`Plan::step`].

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::config::Config;
+use crate::device::{Device, Tensor};
 use crate::error::Result;
-use crate::gpu::{Gpu, Tensor};
 use crate::kernels::{Matrix, Precision, Shard, pad4};
 
 use super::weights::{Block, Linear, NormWeights};
@@ -50,15 +50,15 @@ fn biases(shards: &[Shard]) -> impl Iterator<Item = &Tensor> {
 /// are smaller, so they fit 32 bits.
 ///
 /// Errors: `unsupported-model`.
-pub(super) fn check_sizes(gpu: &Gpu, config: &Config, precision: Precision) -> Result<()> {
+pub(super) fn check_sizes(device: &Device, config: &Config, precision: Precision) -> Result<()> {
     let wide = |n: usize| pad4(n) as u64;
     let (c, inner) = (wide(config.n_embd), wide(config.n_inner));
-    gpu.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
-    gpu.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
-    gpu.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
+    device.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
+    device.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
+    device.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
     // There are two contributions for each block, and the input and the final row.
     let rows = 64 * (2 * config.n_layer as u64 + 2);
-    gpu.check_binding("the decoded rows of a block", rows * c * 4)
+    device.check_binding("the decoded rows of a block", rows * c * 4)
 }
 
 /// One expected tensor.
@@ -79,7 +79,7 @@ impl Expected {
 
 /// Allocates weights and records which tensor fills each.
 pub(super) struct Plan<'a> {
-    gpu: &'a Gpu,
+    device: &'a Device,
     precision: Precision,
     shard_bytes: usize,
     pub(super) expected: HashMap<String, Expected>,
@@ -88,8 +88,8 @@ pub(super) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(gpu: &'a Gpu, precision: Precision, shard_bytes: usize) -> Plan<'a> {
-        Plan { gpu, precision, shard_bytes, expected: HashMap::new(), constant_bytes: 0 }
+    pub(super) fn new(device: &'a Device, precision: Precision, shard_bytes: usize) -> Plan<'a> {
+        Plan { device, precision, shard_bytes, expected: HashMap::new(), constant_bytes: 0 }
     }
 
     /// Size of everything allocated. Units: bytes.
@@ -101,8 +101,8 @@ impl<'a> Plan<'a> {
     ///
     /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`.
     pub(super) async fn step<V>(&mut self, allocate: impl FnOnce(&mut Self) -> V) -> Result<V> {
-        let gpu = self.gpu;
-        gpu.allocate("the model's weights", || Ok(allocate(self))).await
+        let device = self.device;
+        device.allocate("the model's weights", || Ok(allocate(self))).await
     }
 
     /// The blocks of a model, one step each.
@@ -142,14 +142,14 @@ impl<'a> Plan<'a> {
     /// `name`, `P` vectors of `width` values one after the other.
     fn vectors<const P: usize>(&mut self, name: String, width: usize) -> [Rc<Tensor>; P] {
         let tensors: [_; P] =
-            std::array::from_fn(|_| Rc::new(self.gpu.tensor(&name, 4 * pad4(width) as u64)));
+            std::array::from_fn(|_| Rc::new(self.device.tensor(&name, 4 * pad4(width) as u64)));
         self.require(name, &[P * width], Sink::Vectors(tensors.to_vec()));
         tensors
     }
 
     /// `name`, a table of f32 rows.
     pub(super) fn table(&mut self, name: &str, rows: usize, width: usize) -> Rc<Tensor> {
-        let tensor = Rc::new(self.gpu.tensor(name, 4 * rows as u64 * pad4(width) as u64));
+        let tensor = Rc::new(self.device.tensor(name, 4 * rows as u64 * pad4(width) as u64));
         self.require(name.into(), &[rows, width], Sink::Table(tensor.clone()));
         tensor
     }
@@ -163,7 +163,7 @@ impl<'a> Plan<'a> {
     ) -> [Linear; P] {
         let file_name = format!("{name}.weight");
         let matrices: [_; P] = std::array::from_fn(|_| {
-            Rc::new(Matrix::inputs(self.gpu, &file_name, n_in, n_out, self.precision))
+            Rc::new(Matrix::inputs(self.device, &file_name, n_in, n_out, self.precision))
         });
         self.require(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
         let biases = self.vectors::<P>(format!("{name}.bias"), n_out);
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
         has_bias: bool,
     ) -> Linear {
         let file_name = format!("{name}.weight");
-        let matrix = Matrix::outputs(self.gpu, &file_name, n_in, n_out, self.precision);
+        let matrix = Matrix::outputs(self.device, &file_name, n_in, n_out, self.precision);
         let weight = Rc::new(matrix);
         self.require(file_name, &[n_out, n_in], Sink::Linear(weight.clone()));
         let bias = has_bias.then(|| self.vector(&format!("{name}.bias"), n_out));
@@ -199,9 +199,9 @@ impl<'a> Plan<'a> {
         values: &[f32],
     ) -> Rc<Tensor> {
         let row_bytes = 4 * pad4(width) as u64;
-        let tensor = self.gpu.tensor(name, rows as u64 * row_bytes);
+        let tensor = self.device.tensor(name, rows as u64 * row_bytes);
         for (row, piece) in values.chunks(width).enumerate() {
-            self.gpu.write(&tensor, row as u64 * row_bytes, piece);
+            self.device.write(&tensor, row as u64 * row_bytes, piece);
         }
         self.constant_bytes += tensor.bytes();
         Rc::new(tensor)
@@ -243,10 +243,10 @@ impl<'a> Plan<'a> {
         while first_id < rows {
             let n = most.min(rows - first_id);
             let shard = |plan: &mut Self| Shard {
-                matrix: Matrix::outputs(plan.gpu, name, width, n, plan.precision),
+                matrix: Matrix::outputs(plan.device, name, width, n, plan.precision),
                 first_id,
                 first_column,
-                bias: bias.map(|name| plan.gpu.tensor(name, 4 * pad4(n) as u64)),
+                bias: bias.map(|name| plan.device.tensor(name, 4 * pad4(n) as u64)),
             };
             shards.push(self.step(shard).await?);
             first_id += n;

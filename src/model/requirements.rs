@@ -1,8 +1,8 @@
 //! What a model requires, before any of it is downloaded, and whether the device has enough memory.
 
 use crate::config::Config;
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::gpu::Gpu;
 use crate::kernels::Precision;
 
 use super::families;
@@ -33,13 +33,13 @@ pub struct Requirements {
 
 impl Requirements {
     /// Computes the sizes and compares the largest tensors with the limits of the device.
-    pub fn of(gpu: &Gpu, config: Config, precision: Precision) -> Requirements {
+    pub fn of(device: &Device, config: Config, precision: Precision) -> Requirements {
         let (all, matrices) = (config.parameters(), config.matrix_values());
         let masks = config.n_layer as u64 * (config.n_ctx as u64).pow(2);
         Requirements {
             file_bytes: 4 * (all + masks),
             stored_bytes: matrices * precision.bytes() as u64 + 4 * (all - matrices),
-            problem: check_sizes(gpu, &config, precision).err(),
+            problem: check_sizes(device, &config, precision).err(),
             is_tried: false,
             config,
             precision,
@@ -49,10 +49,10 @@ impl Requirements {
     /// Allocates the memory of the weights and of a reading, and releases it.
     ///
     /// Errors: `device-lost`. Too little memory is not an error but `problem`.
-    pub async fn try_allocate(&mut self, gpu: &Gpu) -> Result<()> {
-        let tried = self.allocate(gpu).await;
+    pub async fn try_allocate(&mut self, device: &Device) -> Result<()> {
+        let tried = self.allocate(device).await;
         self.is_tried = true;
-        gpu.idle().await?;
+        device.idle().await?;
         match tried {
             Err(lost @ Error::DeviceLost(_)) => Err(lost),
             other => {
@@ -63,16 +63,16 @@ impl Requirements {
     }
 
     /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`.
-    async fn allocate(&self, gpu: &Gpu) -> Result<()> {
-        let mut plan = Plan::new(gpu, self.precision, DEFAULT_SHARD_BYTES);
+    async fn allocate(&self, device: &Device) -> Result<()> {
+        let mut plan = Plan::new(device, self.precision, DEFAULT_SHARD_BYTES);
         let _weights = families::weights(&mut plan, &self.config).await?;
         let Config { n_layer, n_embd, .. } = self.config;
         // Of each block: keys, values, the tap and its decoded rows.
         let block = 4 * POSITIONS * n_embd as u64 * 4;
         let reading = || {
-            let blocks = (0..=n_layer).map(|_| gpu.tensor("a block's rows", block));
-            Ok((blocks.collect::<Vec<_>>(), gpu.tensor("a reading", READING_BYTES)))
+            let blocks = (0..=n_layer).map(|_| device.tensor("a block's rows", block));
+            Ok((blocks.collect::<Vec<_>>(), device.tensor("a reading", READING_BYTES)))
         };
-        gpu.allocate("a reading beside the model", reading).await.map(|_| ())
+        device.allocate("a reading beside the model", reading).await.map(|_| ())
     }
 }

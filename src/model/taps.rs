@@ -1,7 +1,7 @@
 //! The tensors of the residual stream, and the scratch tensors of the forward pass.
 
 use crate::config::Config;
-use crate::gpu::{Gpu, Recorder, Tensor};
+use crate::device::{Device, Recorder, Tensor};
 use crate::kernels::pad4;
 
 /// Half of a transformer block.
@@ -32,17 +32,17 @@ pub struct Stream {
 
 impl Stream {
     /// Zeroed tensors for a text.
-    pub fn new(gpu: &Gpu, config: &Config, ids: &[u32], has_halves: bool) -> Stream {
+    pub fn new(device: &Device, config: &Config, ids: &[u32], has_halves: bool) -> Stream {
         let bytes = (ids.len() * pad4(config.n_embd) * 4) as u64;
         let tensors =
-            |label: &str, n: usize| (0..n).map(|_| gpu.tensor(label, bytes)).collect::<Vec<_>>();
+            |label: &str, n: usize| (0..n).map(|_| device.tensor(label, bytes)).collect::<Vec<_>>();
         let per_block = if has_halves { 2 } else { 1 };
         Stream {
             taps: tensors("tap", 1 + per_block * config.n_layer),
             has_halves,
             keys: tensors("keys", config.n_layer),
             values: tensors("values", config.n_layer),
-            ids: gpu.upload("ids", ids),
+            ids: device.upload("ids", ids),
             n_tokens: ids.len(),
         }
     }
@@ -117,9 +117,9 @@ pub struct Scratch {
 
 impl Scratch {
     /// Tensors for `n_rows` positions at a time.
-    pub fn new(gpu: &Gpu, config: &Config, n_rows: usize) -> Scratch {
+    pub fn new(device: &Device, config: &Config, n_rows: usize) -> Scratch {
         let tensor =
-            |label: &str, width: usize| gpu.tensor(label, (n_rows * pad4(width) * 4) as u64);
+            |label: &str, width: usize| device.tensor(label, (n_rows * pad4(width) * 4) as u64);
         Scratch {
             normed: tensor("normed", config.n_embd),
             q: tensor("q", config.n_embd),

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::config::Activation;
-use crate::gpu::Tensor;
+use crate::device::Tensor;
 use crate::kernels::{Matrix, Shard};
 
 /// Gain and bias of a LayerNorm. Shapes: \[C4\] each.

@@ -9,8 +9,8 @@ use std::rc::{Rc, Weak};
 use crate::atlas::Memo;
 use crate::checkpoint::{PartialCopy, Position, Store};
 use crate::config::Config;
+use crate::device::{Cancel, Device};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Gpu};
 use crate::kernels::{Kernels, Precision};
 use crate::lens::{self, Comparison, Decoder, Line, Pairs};
 use crate::model::{
@@ -159,7 +159,7 @@ pub struct Loading {
 
 /// One device, at most one model, one reading at a time.
 pub struct Session {
-    gpu: Gpu,
+    device: Device,
     loaded: RefCell<Option<Rc<Loaded>>>,
     kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
     /// The last reading. A text that begins like it is computed from the first difference on.
@@ -179,30 +179,27 @@ impl Reclaim for ForLoad<'_> {
         let _guard = self.session.lock().await;
         let had_text = self.session.last.take().is_some();
         let had_model = self.release && self.session.loaded.take().is_some();
-        self.session.gpu.idle().await?;
+        self.session.device.idle().await?;
         Ok(had_text || had_model)
     }
 }
 
 impl Session {
-    /// Opens the device.
-    ///
-    /// Errors: `no-webgpu`, `no-adapter`.
-    pub async fn open() -> Result<Session> {
-        let gpu = Gpu::open().await?;
-        Ok(Session {
-            gpu,
+    /// A session on a device, without a model.
+    pub fn new(device: Device) -> Session {
+        Session {
+            device,
             loaded: RefCell::default(),
             kernels: RefCell::default(),
             last: RefCell::default(),
             device_lock: FairLock::default(),
             load_lock: FairLock::default(),
-        })
+        }
     }
 
     /// The device.
-    pub fn gpu(&self) -> &Gpu {
-        &self.gpu
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Takes a place in the queue for the device now, and waits until every earlier call is over. Hold the
@@ -243,7 +240,7 @@ impl Session {
         let kernels = self.kernels(precision).await?;
         let mut loader = match config {
             Some(config) if !request.partial => {
-                Loader::new(&self.gpu, kernels, config, precision, shard_bytes)?
+                Loader::new(&self.device, kernels, config, precision, shard_bytes)?
             }
             config => Loader::partial(kernels, config, precision, shard_bytes),
         };
@@ -256,7 +253,7 @@ impl Session {
     /// Errors: those of [`Loader::push`].
     pub async fn push(&self, loading: &mut Loading, bytes: &[u8]) -> Result<()> {
         let memory = ForLoad { session: self, release: loading.release };
-        loading.loader.push(&self.gpu, bytes, &memory).await
+        loading.loader.push(&self.device, bytes, &memory).await
     }
 
     /// Removes bytes of the current file from `bytes` up to the end of its header; true once the header is complete.
@@ -264,7 +261,7 @@ impl Session {
     /// Errors: those of [`Loader::push`].
     pub async fn push_header(&self, loading: &mut Loading, bytes: &mut &[u8]) -> Result<bool> {
         let memory = ForLoad { session: self, release: loading.release };
-        loading.loader.push_header(&self.gpu, bytes, &memory).await
+        loading.loader.push_header(&self.device, bytes, &memory).await
     }
 
     /// Keeps a copy of the model in `store`; see [`Loader::keep`].
@@ -278,7 +275,7 @@ impl Session {
         watch: &RestoreWatch<'_>,
     ) -> Result<Position> {
         let memory = ForLoad { session: self, release: loading.release };
-        loading.loader.keep(&self.gpu, store, copy, watch, &memory).await
+        loading.loader.keep(&self.device, store, copy, watch, &memory).await
     }
 
     /// What a model of this config requires; with `trial`, whether the device has the memory for it and a
@@ -292,9 +289,9 @@ impl Session {
         trial: bool,
     ) -> Result<Requirements> {
         let config = Config::parse(config)?;
-        let mut requirements = Requirements::of(&self.gpu, config, precision);
+        let mut requirements = Requirements::of(&self.device, config, precision);
         if trial && requirements.problem.is_none() {
-            requirements.try_allocate(&self.gpu).await?;
+            requirements.try_allocate(&self.device).await?;
         }
         Ok(requirements)
     }
@@ -305,7 +302,7 @@ impl Session {
         if let Some((_, kernels)) = known {
             return Ok(kernels);
         }
-        let kernels = Rc::new(Kernels::new(&self.gpu, precision).await?);
+        let kernels = Rc::new(Kernels::new(&self.device, precision).await?);
         self.kernels.borrow_mut().push((precision, kernels.clone()));
         Ok(kernels)
     }
@@ -314,7 +311,7 @@ impl Session {
     ///
     /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, CopyOutcome)> {
-        let (model, copy) = loading.loader.finish(&self.gpu).await?;
+        let (model, copy) = loading.loader.finish(&self.device).await?;
         let _guard = self.lock().await;
         let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
         let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
@@ -334,10 +331,10 @@ impl Session {
         line: Line,
         cancel: &Cancel,
     ) -> Result<Vec<Track>> {
-        self.gpu.check()?;
+        self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
         let decoder = Decoder::new(&loaded.model, lensed.options.norm)?;
-        lens::trace(&self.gpu, &lensed.kept(&decoder), ids, line, cancel).await
+        lens::trace(&self.device, &lensed.kept(&decoder), ids, line, cancel).await
     }
 
     /// How the rows of two readings differ at pairs of positions, from their residual streams.
@@ -351,7 +348,7 @@ impl Session {
         pairs: &Pairs,
         cancel: &Cancel,
     ) -> Result<Comparison> {
-        self.gpu.check()?;
+        self.device.check()?;
         let loaded = self.loaded()?;
         for (name, reading) in [("a", a), ("b", b)] {
             if !Rc::ptr_eq(&in_use(&reading.loaded)?, &loaded) {
@@ -370,7 +367,7 @@ impl Session {
         }
         check_results(a.rows.len(), pairs.columns.len(), 3 + 6 * pairs.targets.len())?;
         let decoder = Decoder::new(&loaded.model, a.options.norm)?;
-        lens::compare(&self.gpu, [a.kept(&decoder), b.kept(&decoder)], pairs, cancel).await
+        lens::compare(&self.device, [a.kept(&decoder), b.kept(&decoder)], pairs, cancel).await
     }
 }
 

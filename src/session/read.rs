@@ -3,8 +3,8 @@
 use std::rc::{Rc, Weak};
 
 use crate::config::Config;
+use crate::device::{Cancel, Recorder, Tensor};
 use crate::error::{Error, Result};
-use crate::gpu::{Cancel, Recorder, Tensor};
 use crate::lens::{
     self, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
 };
@@ -78,7 +78,7 @@ impl Session {
         mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
     ) -> Result<Rc<Lensed>> {
         cancel.check()?;
-        self.gpu.check()?;
+        self.device.check()?;
         let loaded = self.loaded()?;
         loaded.model.whole()?;
         check_ids(&loaded, ids)?;
@@ -89,7 +89,7 @@ impl Session {
         let tensors = self.tensors(&decoder, ids, options, &halves).await?;
         let Tensors { stream, rows, scratch, workspace, extension } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
-        let mut rec = self.gpu.record("this reading", cancel);
+        let mut rec = self.device.record("this reading", cancel);
         let can_reuse_columns = extension.is_none();
         let last = self.shared_prefix(&loaded, ids);
         let mut done = reuse(last, &mut rec, &stream, options, can_reuse_columns, &mut reading);
@@ -135,20 +135,21 @@ impl Session {
         options: &Options,
         halves: &[BorrowedHalf],
     ) -> Result<Tensors> {
-        let (gpu, model) = (&self.gpu, decoder.model());
+        let (device, model) = (&self.device, decoder.model());
         let block = lens::block_positions(decoder).min(ids.len());
         let allocate = || {
-            let stream = Stream::new(gpu, &model.config, ids, options.depth != Depth::Blocks);
+            let stream = Stream::new(device, &model.config, ids, options.depth != Depth::Blocks);
             let rows = lens::rows(&model.config, &stream, options.depth, halves);
-            let extension = (!halves.is_empty())
-                .then(|| Extension::new(gpu, model, halves.to_vec(), rows.len(), ids.len(), block));
-            let scratch = Scratch::new(gpu, &model.config, block);
-            let workspace = Workspace::new(gpu, decoder, options, rows.len(), block);
+            let extension = (!halves.is_empty()).then(|| {
+                Extension::new(device, model, halves.to_vec(), rows.len(), ids.len(), block)
+            });
+            let scratch = Scratch::new(device, &model.config, block);
+            let workspace = Workspace::new(device, decoder, options, rows.len(), block);
             Ok(Tensors { stream, rows, scratch, workspace, extension })
         };
-        let made = gpu.allocate("this text", allocate).await;
+        let made = device.allocate("this text", allocate).await;
         if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
-            return gpu.allocate("this text", allocate).await;
+            return device.allocate("this text", allocate).await;
         }
         made
     }

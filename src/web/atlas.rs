@@ -7,8 +7,8 @@ use js_sys::{Array, Float32Array, Function, Promise, Uint32Array};
 use wasm_bindgen::prelude::*;
 
 use crate::atlas::{self, Boxed, By, CallQueue, Neighbours, TokenRow, ZeroLayerOptions};
+use crate::device::Cancel;
 use crate::error::{Error, Result};
-use crate::gpu::Cancel;
 use crate::lens::Norm;
 use crate::session::{Guard, Loaded, Session, in_use};
 
@@ -92,10 +92,10 @@ impl Atlas {
             let ((lock, session), loaded, watch) = (session?, loaded?, watch?);
             let guard = Cell::new(Some(lock.await));
             watch.cancel.check()?;
-            session.gpu().check()?;
+            session.device().check()?;
             let report = |done| watch.report(done);
             let atlas = atlas::Atlas {
-                gpu: session.gpu(),
+                device: session.device(),
                 model: &loaded.model,
                 cancel: &watch.cancel,
                 on_progress: &report,

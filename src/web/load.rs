@@ -7,8 +7,8 @@ use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
 use crate::checkpoint::{Directory, DirectoryReader, PartialCopy, Position, Reader};
+use crate::device::Cancel;
 use crate::error::{Error, Result};
-use crate::gpu::Cancel;
 use crate::kernels::Precision;
 use crate::model::{CopyOutcome, Progress, RestoreWatch};
 use crate::session::{Guard, LoadRequest, Loading, Session};

@@ -4,8 +4,8 @@ use js_sys::{Array, ArrayBuffer, Function, JsString, Object, Reflect, Uint32Arra
 use wasm_bindgen::prelude::*;
 use web_sys::AbortSignal;
 
+use crate::device::Cancel;
 use crate::error::{Error, Result};
-use crate::gpu::Cancel;
 use crate::lens;
 
 /// A `bad-option` for a JavaScript value.

@@ -6,8 +6,8 @@ use std::rc::{Rc, Weak};
 use js_sys::{Array, Float32Array, Promise};
 use wasm_bindgen::prelude::*;
 
+use crate::device::Cancel;
 use crate::error::{Error, Result};
-use crate::gpu::Cancel;
 use crate::lens::Line;
 use crate::reading::{self, Statistic, Track};
 use crate::session::{self, Lensed, Session, Vocabulary};

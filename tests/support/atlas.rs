@@ -1,12 +1,12 @@
 //! Opens sessions with a whole or a partial model, and an atlas over them.
 
 use loupe::atlas::{Atlas, CallQueue};
-use loupe::gpu::Cancel;
+use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::session::{LoadRequest, Loaded, Session};
 
 pub async fn open(config: &str, weights: &[u8], precision: Precision) -> Session {
-    let session = Session::open().await.expect("a WebGPU adapter");
+    let session = super::session().await;
     // Each shard has some of the rows, so that none of them is the whole embedding.
     let request = LoadRequest { precision, shard_bytes: 1 << 20, ..LoadRequest::new(config, None) };
     load(session, &request, weights).await
@@ -14,7 +14,7 @@ pub async fn open(config: &str, weights: &[u8], precision: Precision) -> Session
 
 /// A session with the partial model that a file has, without a config.
 pub async fn open_part(weights: &[u8], precision: Precision) -> Session {
-    let session = Session::open().await.expect("a WebGPU adapter");
+    let session = super::session().await;
     load(session, &partial_request(precision), weights).await
 }
 
@@ -45,7 +45,7 @@ pub fn quiet() -> Watch<'static> {
 impl Watch<'_> {
     pub fn over<'a>(&'a self, session: &'a Session, loaded: &'a Loaded) -> Atlas<'a> {
         Atlas {
-            gpu: session.gpu(),
+            device: session.device(),
             model: &loaded.model,
             cancel: &self.cancel,
             on_progress: self.on_progress,

@@ -6,10 +6,45 @@ pub mod golden;
 #[cfg(target_arch = "wasm32")]
 pub mod script;
 
-use loupe::gpu::{Cancel, Gpu, Tensor};
-use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};
+use std::cell::Cell;
 
-/// Turns `async fn name()` into a native test (lavapipe) and a browser test (Chromium, Firefox).
+use loupe::device::{Cancel, Choice, Device, Tensor};
+use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};
+use loupe::session::Session;
+
+/// Turns `async fn name()` into tests on a GPU and on the CPU, natively (lavapipe) and in a browser (Chromium, Firefox).
+#[macro_export]
+macro_rules! device_tests {
+    ($($name:ident)*) => { $(
+        mod $name {
+            #[cfg(not(target_arch = "wasm32"))]
+            #[test]
+            fn native_gpu() {
+                pollster::block_on(super::support::on(loupe::device::Choice::Gpu, super::$name()));
+            }
+
+            #[cfg(not(target_arch = "wasm32"))]
+            #[test]
+            fn native_cpu() {
+                pollster::block_on(super::support::on(loupe::device::Choice::Cpu, super::$name()));
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            #[wasm_bindgen_test::wasm_bindgen_test]
+            async fn browser_gpu() {
+                super::support::on(loupe::device::Choice::Gpu, super::$name()).await;
+            }
+
+            #[cfg(target_arch = "wasm32")]
+            #[wasm_bindgen_test::wasm_bindgen_test]
+            async fn browser_cpu() {
+                super::support::on(loupe::device::Choice::Cpu, super::$name()).await;
+            }
+        }
+    )* };
+}
+
+/// The same for what only a GPU has.
 #[macro_export]
 macro_rules! gpu_tests {
     ($($name:ident)*) => { $(
@@ -27,6 +62,29 @@ macro_rules! gpu_tests {
             }
         }
     )* };
+}
+
+thread_local! {
+    /// The device under test.
+    static CHOICE: Cell<Choice> = const { Cell::new(Choice::Gpu) };
+}
+
+/// Runs a test body on a device. The tests of a browser run one after the other.
+pub async fn on(choice: Choice, body: impl Future<Output = ()>) {
+    CHOICE.set(choice);
+    body.await;
+    CHOICE.set(Choice::Gpu);
+}
+
+/// The device under test. A missing adapter fails the test.
+pub async fn device() -> Device {
+    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
+    Device::open(CHOICE.get(), hand_back).await.expect("a WebGPU adapter")
+}
+
+/// A session on the device under test.
+pub async fn session() -> Session {
+    Session::new(device().await)
 }
 
 /// Prints a line, natively or in a browser.
@@ -47,32 +105,36 @@ pub fn skip(why: &str) {
 
 /// A device with kernels. A missing adapter fails the test.
 pub struct Lab {
-    pub gpu: Gpu,
+    pub device: Device,
     pub kernels: Kernels,
     pub cancel: Cancel,
 }
 
 impl Lab {
     pub async fn open(precision: Precision) -> Lab {
-        let gpu = Gpu::open().await.expect("a WebGPU adapter");
-        let info = gpu.info();
-        say(&format!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info));
-        let kernels = Kernels::new(&gpu, precision).await.expect("kernels that compile");
-        Lab { gpu, kernels, cancel: Cancel::default() }
+        let device = device().await;
+        match device.adapter_info() {
+            Some(info) => {
+                say(&format!("adapter: {} ({:?}, {})", info.name, info.backend, info.driver_info));
+            }
+            None => say("the CPU"),
+        }
+        let kernels = Kernels::new(&device, precision).await.expect("kernels that compile");
+        Lab { device, kernels, cancel: Cancel::default() }
     }
 
     /// A matrix on the device from plain rows: \[K, N\] or, transposed, \[N, K\].
     pub fn matrix(&self, rows: &[f32], n_in: usize, precision: Precision, outputs: bool) -> Matrix {
         let n_out = rows.len() / n_in;
         let (matrix, width) = match outputs {
-            false => (Matrix::inputs(&self.gpu, "w", n_in, n_out, precision), n_out),
-            true => (Matrix::outputs(&self.gpu, "w", n_in, n_out, precision), n_in),
+            false => (Matrix::inputs(&self.device, "w", n_in, n_out, precision), n_out),
+            true => (Matrix::outputs(&self.device, "w", n_in, n_out, precision), n_in),
         };
         let mut packer = Packer::new();
         for row in rows.chunks(width) {
             let mut stored = Vec::new();
             encode("w", precision, row, &mut stored).expect("finite weights");
-            packer.row(&self.gpu, &matrix, &stored);
+            packer.row(&self.device, &matrix, &stored);
         }
         matrix
     }
@@ -84,13 +146,13 @@ impl Lab {
             padded.extend_from_slice(row);
             padded.resize(padded.len().next_multiple_of(4), 0.0);
         }
-        self.gpu.upload("rows", &padded)
+        self.device.upload("rows", &padded)
     }
 
     /// Reads rows back and checks that their padding is still zero.
     pub async fn read_rows(&self, tensor: &Tensor, n_rows: usize, width: usize) -> Vec<f32> {
         let bytes = (4 * n_rows * pad4(width)) as u64;
-        let mut read = self.gpu.read(&[(tensor, bytes)]).await.expect("a readback");
+        let mut read = self.device.read(&[(tensor, bytes)]).await.expect("a readback");
         let mut out = Vec::new();
         for row in read.remove(0).chunks(pad4(width)) {
             assert!(row[width..].iter().all(|&v| v == 0.0), "padding was written: {row:?}");

@@ -1,10 +1,5 @@
-//! The device and its limits, tensors, kernels, and the recording, submission and readback of work.
+//! WebGPU as a device.
 
-mod kernel;
-mod recorder;
-mod tensor;
-
-use std::cell::Cell;
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -13,25 +8,7 @@ use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
 
-pub use kernel::{Access, Kernel, Source};
-pub use recorder::{Cancel, Recorder};
-pub use tensor::Tensor;
-
-/// Exact counts of the work given to the device, for tests and benchmarks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Compute dispatches.
-    pub dispatches: u64,
-    /// Bytes copied back to the CPU.
-    pub read_bytes: u64,
-}
-
-/// Bytes in tensors, shared with every tensor so that dropping one is counted.
-#[derive(Debug, Default)]
-pub(crate) struct Allocated {
-    pub(crate) now: u64,
-    pub(crate) peak: u64,
-}
+pub use wgpu::{AdapterInfo, DeviceType};
 
 /// What the device reports outside of any call.
 #[derive(Debug, Default)]
@@ -43,29 +20,25 @@ struct Status {
 }
 
 /// A device with its queue.
-pub struct Gpu {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+pub(super) struct Gpu {
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     status: Arc<Mutex<Status>>,
-    allocated: Arc<Mutex<Allocated>>,
-    counters: Cell<Counters>,
     /// Parameters of the dispatches of one submission, 256 bytes each.
-    params: wgpu::Buffer,
-    /// Floating-point operations per second in the last submission; determines the size of the next.
-    rate: Cell<f64>,
+    pub(super) params: wgpu::Buffer,
 }
 
 /// Largest number of dispatches in one submission.
-const MAX_DISPATCHES: usize = 1024;
+pub(super) const MAX_DISPATCHES: usize = 1024;
 /// Bytes reserved for the parameters of one dispatch: WebGPU's default offset alignment.
-const PARAMS_BYTES: usize = 256;
+pub(super) const PARAMS_BYTES: usize = 256;
 
 impl Gpu {
     /// Opens the default adapter with WebGPU's default limits and no feature.
     ///
     /// Errors: `no-webgpu`, `no-adapter`.
-    pub async fn open() -> Result<Gpu> {
+    pub(super) async fn open() -> Result<Gpu> {
         let instance =
             wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let options = wgpu::RequestAdapterOptions {
@@ -106,57 +79,25 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        Ok(Gpu {
-            device,
-            queue,
-            info,
-            status,
-            allocated: Arc::default(),
-            counters: Cell::default(),
-            params,
-            rate: Cell::new(2e9),
-        })
+        Ok(Gpu { device, queue, info, status, params })
     }
 
-    /// The adapter's description of itself.
-    pub fn info(&self) -> &wgpu::AdapterInfo {
+    pub(super) fn info(&self) -> &AdapterInfo {
         &self.info
-    }
-
-    /// Exact counts since the device was opened.
-    pub fn counters(&self) -> Counters {
-        self.counters.get()
-    }
-
-    /// Bytes in tensors now. Units: bytes.
-    pub fn allocated_bytes(&self) -> u64 {
-        self.allocated.lock().map_or(0, |a| a.now)
-    }
-
-    /// Largest number of bytes in tensors since [`Gpu::reset_peak`]. Units: bytes.
-    pub fn peak_bytes(&self) -> u64 {
-        self.allocated.lock().map_or(0, |a| a.peak)
-    }
-
-    /// Sets the peak to what is allocated now.
-    pub fn reset_peak(&self) {
-        if let Ok(mut a) = self.allocated.lock() {
-            a.peak = a.now;
-        }
     }
 
     /// Fails if the device was lost, or if it reported an error that belongs to no call; the latter
     /// is reported once.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.check_lost()?;
         let uncaptured = self.status.lock().ok().and_then(|mut s| s.uncaptured.take());
         uncaptured.map_or(Ok(()), Err)
     }
 
     /// Errors: `device-lost`.
-    fn check_lost(&self) -> Result<()> {
+    pub(super) fn check_lost(&self) -> Result<()> {
         // A browser calls back by itself; natively a poll does.
         #[cfg(not(target_arch = "wasm32"))]
         let _ = self.device.poll(wgpu::PollType::Poll);
@@ -165,29 +106,41 @@ impl Gpu {
     }
 
     /// Destroys the device, which is then lost.
-    pub fn destroy(&self) {
+    pub(super) fn destroy(&self) {
         self.device.destroy();
     }
 
-    /// A zeroed tensor of at least `bytes` bytes, rounded up to 16.
-    pub fn tensor(&self, label: &str, bytes: u64) -> Tensor {
-        Tensor::new(&self.device, &self.allocated, label, bytes)
+    /// A zeroed storage buffer.
+    pub(super) fn buffer(&self, label: &str, bytes: u64) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        self.with_usage(label, bytes, usage)
     }
 
-    /// A tensor that holds `values`.
-    pub fn upload<V: bytemuck::Pod>(&self, label: &str, values: &[V]) -> Tensor {
-        let tensor = self.tensor(label, size_of_val(values) as u64);
-        self.write(&tensor, 0, values);
-        tensor
+    /// The buffer that a readback is copied into and mapped from.
+    pub(super) fn staging(&self, bytes: u64) -> wgpu::Buffer {
+        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
+        self.with_usage("readback", bytes, usage)
     }
 
-    /// Writes `values` at byte `offset`; offset and length in bytes are multiples of 4.
-    pub fn write<V: bytemuck::Pod>(&self, tensor: &Tensor, offset: u64, values: &[V]) {
-        self.queue.write_buffer(tensor.buffer(), offset, bytemuck::cast_slice(values));
+    fn with_usage(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        let label = Some(label);
+        let mapped_at_creation = false;
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label,
+            size,
+            usage,
+            mapped_at_creation,
+        })
+    }
+
+    pub(super) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.queue.write_buffer(buffer, offset, bytes);
     }
 
     /// Runs `work`, which gives commands to the device without awaiting, in an error scope of its own.
-    pub fn scoped<V>(&self, work: impl FnOnce() -> V) -> (V, Verdict) {
+    pub(super) fn scoped<V>(&self, work: impl FnOnce() -> V) -> (V, Verdict) {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = work();
@@ -196,26 +149,10 @@ impl Gpu {
         (made, Verdict(Box::pin(async { validation.await.or(memory.await) })))
     }
 
-    /// Runs `allocate`, which creates tensors, and fails if the device has too little memory for them.
-    ///
-    /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`, and those of `allocate`.
-    pub async fn allocate<V>(&self, what: &str, allocate: impl FnOnce() -> Result<V>) -> Result<V> {
-        let (made, verdict) = self.scoped(allocate);
-        let made = made?;
-        verdict.check(what).await?;
-        self.check_lost()?;
-        Ok(made)
-    }
-
-    /// Starts a list of dispatches and copies; `what` names the work in errors.
-    pub fn record<'a>(&'a self, what: &'static str, cancel: &'a Cancel) -> Recorder<'a> {
-        Recorder::new(self, what, cancel)
-    }
-
     /// Waits until everything submitted so far is done.
     ///
     /// Errors: `device-lost`.
-    pub async fn idle(&self) -> Result<()> {
+    pub(super) async fn idle(&self) -> Result<()> {
         self.queue.submit([]);
         let (done, wait) = oneshot::channel();
         self.queue.on_submitted_work_done(move || _ = done.send(()));
@@ -225,37 +162,25 @@ impl Gpu {
         answer.map_err(|_| Error::DeviceLost("it stopped answering".into()))
     }
 
-    /// Reads the first `bytes` of each tensor: one staging buffer, one map.
+    /// Reads ranges of bytes of buffers, each a multiple of four, by one copy into `staging` and one map.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    pub async fn read(&self, prefixes: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
-        let ranges: Vec<_> = prefixes.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
-        self.read_ranges(&ranges).await
-    }
-
-    /// Reads ranges of bytes of tensors, each a multiple of four: one staging buffer, one map.
-    ///
-    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    pub async fn read_ranges<V: bytemuck::Pod>(
+    pub(super) async fn read<V: bytemuck::Pod>(
         &self,
-        ranges: &[(&Tensor, Range<u64>)],
+        staging: &wgpu::Buffer,
+        ranges: &[(&wgpu::Buffer, Range<u64>)],
     ) -> Result<Vec<Vec<V>>> {
         let length = |range: &Range<u64>| range.end - range.start;
-        let total: u64 = ranges.iter().map(|(_, range)| length(range)).sum();
-        let allocate = || Ok(Tensor::staging(&self.device, &self.allocated, total));
-        let staging = self.allocate("a readback", allocate).await?;
-        let staging = staging.buffer();
         let ((), verdict) = self.scoped(|| {
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let mut at = 0;
-            for (tensor, range) in ranges {
+            for (buffer, range) in ranges {
                 let n = length(range);
-                encoder.copy_buffer_to_buffer(tensor.buffer(), range.start, staging, at, Some(n));
+                encoder.copy_buffer_to_buffer(buffer, range.start, staging, at, Some(n));
                 at += n;
             }
             self.queue.submit([encoder.finish()]);
         });
-        self.count(|c| c.read_bytes += total);
         let (done, wait) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
         self.poll()?;
@@ -281,21 +206,16 @@ impl Gpu {
         Ok(out)
     }
 
-    /// Errors: `unsupported-model` for a tensor that no binding of this device can hold.
-    pub fn check_binding(&self, name: &str, bytes: u64) -> Result<()> {
-        let most = self.device.limits().max_storage_buffer_binding_size;
-        if bytes <= most {
-            return Ok(());
-        }
-        Err(Error::UnsupportedModel(format!(
-            "{name}: expected at most {most} bytes in one binding, WebGPU's default limit, got {bytes}"
-        )))
+    /// Units: bytes.
+    pub(super) fn largest_binding(&self) -> u64 {
+        self.device.limits().max_storage_buffer_binding_size
     }
 
-    fn count(&self, change: impl FnOnce(&mut Counters)) {
-        let mut counters = self.counters.get();
-        change(&mut counters);
-        self.counters.set(counters);
+    pub(super) fn refuse_foreign(&self) {
+        if let Ok(mut status) = self.status.lock() {
+            let mistake = Error::GpuRefused("a tensor of another device".into());
+            status.uncaptured.get_or_insert(mistake);
+        }
     }
 
     /// Drives the device natively; a browser does this by itself.
@@ -320,6 +240,13 @@ impl Drop for Gpu {
 pub struct Verdict(Pin<Box<dyn Future<Output = Option<wgpu::Error>>>>);
 
 impl Verdict {
+    /// The answer of a device that knows it at once: whether memory could not be had.
+    pub(super) fn of_memory(is_out: bool) -> Verdict {
+        let source = || Box::from("memory could not be allocated");
+        let error = is_out.then(|| wgpu::Error::OutOfMemory { source: source() });
+        Verdict(Box::pin(std::future::ready(error)))
+    }
+
     /// Waits for the answer; `what` names the work in the error.
     ///
     /// Errors: `out-of-memory`, `gpu-refused`.

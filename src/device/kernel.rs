@@ -1,0 +1,100 @@
+//! One kernel: its WGSL source with the order of its bindings, and what computes the same on a CPU.
+
+use super::cpu::Work;
+use super::{Device, RunsOn};
+
+/// How a kernel uses a storage binding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// `var<storage, read>`
+    Read,
+    /// `var<storage, read_write>`
+    ReadWrite,
+}
+
+/// A kernel on a CPU.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// The axis of the grid along which the work is cut into slabs. No two slabs write the same place.
+    pub axis: usize,
+    /// Computes a slab. It computes nothing where the operands are too short, which a shape check has refused before.
+    pub run: fn(&mut Work<'_>),
+}
+
+/// The WGSL of a kernel, and what Rust has to know of it. Binding 0 is always its `Params`, a uniform.
+#[derive(Debug)]
+pub struct Source {
+    /// Name of the file in `shaders/`, of the Rust function and of the CPU twin.
+    pub name: &'static str,
+    /// The text. The kernel comes first, so that line numbers in errors are those of its file.
+    pub wgsl: &'static str,
+    /// Bindings 1, 2, … in order.
+    pub bindings: &'static [Access],
+    /// Invocations in a workgroup.
+    pub workgroup: [u32; 3],
+    /// Constants of the WGSL whose values Rust relies on.
+    pub constants: &'static [(&'static str, usize)],
+    /// The same on a CPU.
+    pub cpu: Run,
+}
+
+/// A kernel as its device runs it.
+#[derive(Clone)]
+pub struct Kernel {
+    /// On a GPU.
+    pub(super) compiled: Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)>,
+    pub(super) source: &'static Source,
+}
+
+impl Kernel {
+    /// Compiles a source. An error is caught by the error scope around the call.
+    pub fn new(device: &Device, source: &'static Source) -> Kernel {
+        let compiled = match &device.runs_on {
+            RunsOn::Gpu(gpu) => Some(compile(&gpu.device, source)),
+            RunsOn::Cpu(_) => None,
+        };
+        Kernel { compiled, source }
+    }
+}
+
+fn compile(
+    device: &wgpu::Device,
+    source: &Source,
+) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
+    let storage = source
+        .bindings
+        .iter()
+        .map(|access| wgpu::BufferBindingType::Storage { read_only: *access == Access::Read });
+    let entries: Vec<_> = std::iter::once(wgpu::BufferBindingType::Uniform)
+        .chain(storage)
+        .zip(0u32..)
+        .map(|(ty, binding)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        })
+        .collect();
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(source.name),
+        entries: &entries,
+    });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: Some(source.name),
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: 0,
+    });
+    let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        label: Some(source.name),
+        source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
+    });
+    let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(source.name),
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    (pipeline, layout)
+}

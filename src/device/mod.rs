@@ -1,0 +1,346 @@
+//! The device and its limits, tensors, kernels, and the recording, execution and readback of work.
+//!
+//! There are two back ends: WebGPU by `wgpu`, and the CPU. What is above this module does not know which one runs.
+
+mod cpu;
+mod gpu;
+mod kernel;
+mod recorder;
+mod tensor;
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::rc::Rc;
+
+use web_time::Instant;
+
+use crate::error::{Error, Result};
+
+use cpu::Cpu;
+use gpu::{DeviceType, Gpu};
+use tensor::Memory;
+
+pub use cpu::{HandBack, Reads, Work, Writes};
+pub use gpu::{AdapterInfo, Verdict};
+pub use kernel::{Access, Kernel, Run, Source};
+pub use recorder::{Cancel, Recorder};
+pub use tensor::{Tensor, Word};
+
+/// Exact counts of the work given to the device, for tests and benchmarks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Compute dispatches.
+    pub dispatches: u64,
+    /// Bytes copied back to the caller.
+    pub read_bytes: u64,
+}
+
+/// Bytes in tensors, shared with every tensor so that dropping one is counted.
+#[derive(Debug, Default)]
+struct Allocated {
+    now: u64,
+    peak: u64,
+}
+
+/// What runs the kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// WebGPU, or natively what wgpu offers.
+    WebGpu,
+    /// The CPU, on the thread of the caller.
+    Cpu,
+}
+
+impl Backend {
+    /// The name in options and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Backend::WebGpu => "webgpu",
+            Backend::Cpu => "cpu",
+        }
+    }
+}
+
+/// Which device to open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// A GPU, or the CPU where there is none or only one in software.
+    Auto,
+    /// A GPU, in software too.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// What computes, and the memory that it computes in.
+pub struct Device {
+    runs_on: RunsOn,
+    allocated: Rc<RefCell<Allocated>>,
+    counters: Cell<Counters>,
+    /// Floating-point operations per second of late; determines how much is done at once.
+    rate: Cell<f64>,
+    /// When the CPU last let the thread do other things.
+    handed_back_at: Cell<Instant>,
+}
+
+/// The CPU works no longer than this at a time. Units: seconds.
+const HAND_BACK_SECONDS: f64 = 0.03;
+
+enum RunsOn {
+    Gpu(Gpu),
+    Cpu(Cpu),
+}
+
+impl Device {
+    /// Opens the default adapter with WebGPU's default limits and no feature.
+    ///
+    /// Errors: `no-webgpu`, `no-adapter`.
+    pub async fn gpu() -> Result<Device> {
+        Ok(Device::on(RunsOn::Gpu(Gpu::open().await?)))
+    }
+
+    /// The device of a choice; with [`Choice::Auto`] the GPU, unless there is none or only one in software.
+    ///
+    /// Errors: `no-webgpu`, `no-adapter`, but not with [`Choice::Auto`].
+    pub async fn open(choice: Choice, hand_back: HandBack) -> Result<Device> {
+        match choice {
+            Choice::Gpu => Device::gpu().await,
+            Choice::Cpu => Ok(Device::cpu(hand_back)),
+            Choice::Auto => match Device::gpu().await {
+                Ok(gpu) if !gpu.is_software() => Ok(gpu),
+                _ => Ok(Device::cpu(hand_back)),
+            },
+        }
+    }
+
+    /// Whether this is a GPU in software.
+    fn is_software(&self) -> bool {
+        self.adapter_info().is_some_and(|info| info.device_type == DeviceType::Cpu)
+    }
+
+    /// The CPU. Long work calls `hand_back` from time to time, so that the thread can do other things.
+    pub fn cpu(hand_back: HandBack) -> Device {
+        Device::on(RunsOn::Cpu(Cpu::new(hand_back)))
+    }
+
+    fn on(runs_on: RunsOn) -> Device {
+        let (allocated, counters) = Default::default();
+        let handed_back_at = Cell::new(Instant::now());
+        Device { runs_on, allocated, counters, rate: Cell::new(2e9), handed_back_at }
+    }
+
+    /// Which back end this is.
+    pub fn backend(&self) -> Backend {
+        match self.runs_on {
+            RunsOn::Gpu(_) => Backend::WebGpu,
+            RunsOn::Cpu(_) => Backend::Cpu,
+        }
+    }
+
+    /// The adapter's description of itself; a CPU has none.
+    pub fn adapter_info(&self) -> Option<&AdapterInfo> {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => Some(gpu.info()),
+            RunsOn::Cpu(_) => None,
+        }
+    }
+
+    /// Exact counts since the device was opened.
+    pub fn counters(&self) -> Counters {
+        self.counters.get()
+    }
+
+    /// Bytes in tensors now. Units: bytes.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.allocated.borrow().now
+    }
+
+    /// Largest number of bytes in tensors since [`Device::reset_peak`]. Units: bytes.
+    pub fn peak_bytes(&self) -> u64 {
+        self.allocated.borrow().peak
+    }
+
+    /// Sets the peak to what is allocated now.
+    pub fn reset_peak(&self) {
+        let mut allocated = self.allocated.borrow_mut();
+        allocated.peak = allocated.now;
+    }
+
+    /// Fails if the device was lost, or if it reported an error that belongs to no call; the latter
+    /// is reported once.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub fn check(&self) -> Result<()> {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.check(),
+            RunsOn::Cpu(cpu) => cpu.check(),
+        }
+    }
+
+    /// Destroys the device, which is then lost.
+    pub fn destroy(&self) {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.destroy(),
+            RunsOn::Cpu(cpu) => cpu.destroy(),
+        }
+    }
+
+    /// A zeroed tensor of at least `bytes` bytes, rounded up to 16.
+    pub fn tensor(&self, label: &str, bytes: u64) -> Tensor {
+        let bytes = bytes.next_multiple_of(16).max(16);
+        let memory = match &self.runs_on {
+            RunsOn::Gpu(gpu) => Memory::Gpu(gpu.buffer(label, bytes)),
+            RunsOn::Cpu(cpu) => Memory::Cpu(cpu.memory(bytes)),
+        };
+        Tensor::new(memory, bytes, &self.allocated)
+    }
+
+    /// A tensor that holds `values`.
+    pub fn upload<V: bytemuck::Pod>(&self, label: &str, values: &[V]) -> Tensor {
+        let tensor = self.tensor(label, size_of_val(values) as u64);
+        self.write(&tensor, 0, values);
+        tensor
+    }
+
+    /// Writes `values` at byte `offset`; offset and length in bytes are multiples of 4.
+    pub fn write<V: bytemuck::Pod>(&self, tensor: &Tensor, offset: u64, values: &[V]) {
+        let bytes = bytemuck::cast_slice(values);
+        match (&self.runs_on, tensor.memory()) {
+            (RunsOn::Gpu(gpu), Memory::Gpu(buffer)) => gpu.write(buffer, offset, bytes),
+            (RunsOn::Cpu(cpu), Memory::Cpu(memory)) => cpu.write(memory, offset, bytes),
+            _ => self.refuse_foreign(),
+        }
+    }
+
+    /// Runs `work`, which gives commands to the device without awaiting, in an error scope of its own.
+    pub fn scoped<V>(&self, work: impl FnOnce() -> V) -> (V, Verdict) {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.scoped(work),
+            RunsOn::Cpu(cpu) => cpu.scoped(work),
+        }
+    }
+
+    /// Runs `allocate`, which creates tensors, and fails if the device has too little memory for them.
+    ///
+    /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`, and those of `allocate`.
+    pub async fn allocate<V>(&self, what: &str, allocate: impl FnOnce() -> Result<V>) -> Result<V> {
+        let (made, verdict) = self.scoped(allocate);
+        let made = made?;
+        verdict.check(what).await?;
+        self.check_lost()?;
+        Ok(made)
+    }
+
+    /// Errors: `device-lost`.
+    fn check_lost(&self) -> Result<()> {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.check_lost(),
+            RunsOn::Cpu(cpu) => cpu.check_lost(),
+        }
+    }
+
+    /// Starts a list of dispatches and copies; `what` names the work in errors.
+    pub fn record<'a>(&'a self, what: &'static str, cancel: &'a Cancel) -> Recorder<'a> {
+        Recorder::new(self, what, cancel)
+    }
+
+    /// Waits until everything submitted so far is done.
+    ///
+    /// Errors: `device-lost`.
+    pub async fn idle(&self) -> Result<()> {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.idle().await,
+            RunsOn::Cpu(cpu) => cpu.check_lost(),
+        }
+    }
+
+    /// Reads the first `bytes` of each tensor.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn read(&self, prefixes: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
+        let ranges: Vec<_> = prefixes.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
+        self.read_ranges(&ranges).await
+    }
+
+    /// Reads ranges of bytes of tensors, each a multiple of four.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn read_ranges<V: bytemuck::Pod>(
+        &self,
+        ranges: &[(&Tensor, Range<u64>)],
+    ) -> Result<Vec<Vec<V>>> {
+        let total: u64 = ranges.iter().map(|(_, range)| range.end - range.start).sum();
+        self.count(|c| c.read_bytes += total);
+        match &self.runs_on {
+            RunsOn::Cpu(cpu) => {
+                cpu.check_lost()?;
+                Ok(ranges.iter().map(|(tensor, range)| tensor.read(range.clone())).collect())
+            }
+            RunsOn::Gpu(gpu) => {
+                let stage =
+                    || Ok(Tensor::new(Memory::Gpu(gpu.staging(total)), total, &self.allocated));
+                let staging = self.allocate("a readback", stage).await?;
+                let Memory::Gpu(buffer) = staging.memory() else { return Ok(Vec::new()) };
+                let copies: Vec<_> = ranges
+                    .iter()
+                    .filter_map(|(tensor, range)| Some((tensor.memory().buffer()?, range.clone())))
+                    .collect();
+                gpu.read(buffer, &copies).await
+            }
+        }
+    }
+
+    /// Errors: `unsupported-model` for a tensor that no binding of this device can hold.
+    pub fn check_binding(&self, name: &str, bytes: u64) -> Result<()> {
+        let (most, why) = match &self.runs_on {
+            RunsOn::Gpu(gpu) => (gpu.largest_binding(), "in one binding, WebGPU's default limit"),
+            RunsOn::Cpu(_) => (cpu::LARGEST_TENSOR, "in one tensor on the CPU"),
+        };
+        if bytes <= most {
+            return Ok(());
+        }
+        Err(Error::UnsupportedModel(format!(
+            "{name}: expected at most {most} bytes {why}, got {bytes}"
+        )))
+    }
+
+    /// The most that all tensors together can hold; `None` where the device does not say. Units: bytes.
+    pub fn memory_limit(&self) -> Option<u64> {
+        match self.runs_on {
+            RunsOn::Gpu(_) => None,
+            RunsOn::Cpu(_) => cpu::MEMORY_LIMIT,
+        }
+    }
+
+    /// So much work was done since `start`.
+    fn measured(&self, flops: f64, start: Instant) {
+        let seconds = start.elapsed().as_secs_f64();
+        // What takes less than the clock can tell says nothing.
+        if seconds > 5e-4 {
+            self.rate.set((flops / seconds).clamp(1e8, 1e14));
+        }
+    }
+
+    /// Whether the CPU has worked long enough for now.
+    fn is_time_to_hand_back(&self) -> bool {
+        self.handed_back_at.get().elapsed().as_secs_f64() > HAND_BACK_SECONDS
+    }
+
+    fn handed_back(&self) {
+        self.handed_back_at.set(Instant::now());
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counters)) {
+        let mut counters = self.counters.get();
+        change(&mut counters);
+        self.counters.set(counters);
+    }
+
+    /// A tensor of another device was used, which the next check reports.
+    fn refuse_foreign(&self) {
+        match &self.runs_on {
+            RunsOn::Gpu(gpu) => gpu.refuse_foreign(),
+            RunsOn::Cpu(cpu) => cpu.refuse_foreign(),
+        }
+    }
+}
