@@ -21,7 +21,7 @@ const BANNED: Record<string, string> = {
   lodash: "the language has it",
 };
 
-/** Packages of which two versions are shipped, because two others ask for them. */
+/** Crates of which two versions are shipped, because two others ask for them. */
 const TWICE = ["hashbrown"];
 
 /** How packages name the files that hold their licences. */

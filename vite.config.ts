@@ -1,4 +1,3 @@
-import path from "node:path";
 import { brotliCompressSync } from "node:zlib";
 import { build, defineConfig } from "vite";
 import type { Plugin } from "vite";
@@ -65,22 +64,39 @@ const isSmall = (): Plugin => ({
   },
 });
 
-/** Packages whose code the service worker's generator puts into it. */
-const OF_SERVICE_WORKER = ["workbox-core", "workbox-precaching", "workbox-routing", "workbox-strategies"];
+/** The service worker, which is built by itself. */
+const buildServiceWorker = (write: boolean) =>
+  build({
+    configFile: false,
+    publicDir: false,
+    logLevel: "warn",
+    define: { "process.env.NODE_ENV": JSON.stringify("production") },
+    build: {
+      write,
+      outDir: "dist",
+      emptyOutDir: false,
+      target: "esnext",
+      lib: { entry: "www/service-worker.ts", formats: ["iife"], name: "sw", fileName: () => "sw.js" },
+    },
+  });
+
+/** The modules of a bundle. */
+const modulesOf = (bundle: { type: string; modules?: object }[]) =>
+  bundle.flatMap(({ modules }) => Object.keys(modules ?? {}));
 
 /** `licences.html` beside the page, and a text file beside the engine, which others embed without the page. */
 const namesLicences = (): Plugin => ({
   name: "loupe-licences",
   apply: "build",
-  generateBundle(_, bundle) {
-    const modules = Object.values(bundle).flatMap((file) => (file.type === "chunk" ? Object.keys(file.modules) : []));
-    const of_page = npmPackages([
-      ...modules,
-      ...OF_SERVICE_WORKER.map((name) => path.resolve("node_modules", name, "index.js")),
-    ]);
+  async generateBundle(_, bundle) {
+    const of_worker = [await buildServiceWorker(false)]
+      .flat()
+      .flatMap((built) => ("output" in built ? built.output : []));
+    const of_page = npmPackages([...modulesOf(Object.values(bundle)), ...modulesOf(of_worker)]);
     const of_engine = crates();
     checkLicences([...of_engine, ...of_page]);
-    checkPackages([...of_engine, ...of_page]);
+    checkPackages(of_engine);
+    checkPackages(of_page, []);
     this.emitFile({ type: "asset", fileName: "licences.html", source: licencesAsHtml(of_engine, of_page) });
     this.emitFile({ type: "asset", fileName: "loupe/LICENCES.txt", source: licencesAsText(of_engine) });
   },
@@ -92,18 +108,7 @@ const worksOffline = () => ({
   enforce: "post" as const,
   apply: "build" as const,
   async closeBundle() {
-    await build({
-      configFile: false,
-      publicDir: false,
-      logLevel: "warn",
-      define: { "process.env.NODE_ENV": JSON.stringify("production") },
-      build: {
-        outDir: "dist",
-        emptyOutDir: false,
-        target: "esnext",
-        lib: { entry: "www/service-worker.ts", formats: ["iife"], name: "sw", fileName: () => "sw.js" },
-      },
-    });
+    await buildServiceWorker(true);
     const { count, size, warnings } = await injectManifest({
       globDirectory: "dist",
       globPatterns: ["**/*"],

@@ -188,8 +188,8 @@ async fn invalid_partial_models() {
     }
     let whole = zeros(&[("wte.weight", "I64", &[3, 4])]);
     assert_eq!(code(attempt(None, &[&whole]).await), Err("bad-dtype"));
-    // The 20,000 × 20,000 matrix alone would exceed the size limit of a binding.
-    let wide = zeros(&[("wte.weight", "F32", &[1, 20_000])]);
+    // The 40,000 × 40,000 matrix alone would exceed the size limit of a binding, and of a tensor on the CPU.
+    let wide = zeros(&[("wte.weight", "F32", &[1, 40_000])]);
     assert_eq!(code(attempt(None, &[&wide]).await), Err("unsupported-model"));
     // A name without a valid block number is not that of a LayerNorm.
     let strange = ["h.1024.ln_1.weight", "h.00.ln_1.weight", "h.+1.ln_1.weight", "h.ln_1.weight"];

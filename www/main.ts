@@ -151,7 +151,8 @@ function saveModel() {
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
   if (store.atlas.peek() === null) tour.offer();
-  void import("./shell/offline.ts").then(({ workOffline }) => workOffline(losses));
+  // Without it the page works all the same, with a network.
+  import("./shell/offline.ts").then(({ workOffline }) => workOffline(losses)).catch(() => {});
 }
 
 /** What a reload would lose, because no address and no file in this browser has it. */
@@ -159,10 +160,8 @@ function losses() {
   const now = store.model.peek();
   const n_tokens = store.selection.tokens.size;
   return [
-    ...(now?.in_use.source.kind === "files"
-      ? ["the model, which was opened from files and is not saved in this browser"]
-      : []),
-    ...(now?.in_use.source.kind === "hub" ? [`the model ${now.in_use.name}, which is not saved in this browser`] : []),
+    ...(now?.in_use.source.kind === "files" ? ["the model opened from files (not saved in this browser)"] : []),
+    ...(now?.in_use.source.kind === "hub" ? [`the model ${now.in_use.name} (not saved in this browser)`] : []),
     ...(session.isOpening() && now ? ["the model that is being opened"] : []),
     ...(n_tokens > MAX_PICKED ? [`the selection of ${n_tokens} tokens`] : []),
     ...(tabs.atlas()?.held() ?? []),

@@ -213,7 +213,9 @@ test.describe("a worker", () => {
     const problem = page.locator("#problem");
     await expect(problem).toHaveAttribute("data-code", "unexpected");
     await expect(problem).toContainText("no good start");
+    const again = page.waitForRequest(/\/assets\/worker-[^/]*\.js$/);
     await page.getByRole("button", { name: "Try again" }).click();
+    await again;
     await expect(problem).toContainText("no good start");
     server.close();
   });

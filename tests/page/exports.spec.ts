@@ -1,7 +1,7 @@
 /** What leaves the page as a file, and what an address keeps. */
 import { readFile } from "node:fs/promises";
 import { readByApi, shownByPage } from "./drawn.ts";
-import { expect, readText, test, waitForState } from "./site.ts";
+import { expect, inBlankPage, readText, test, waitForState } from "./site.ts";
 
 test("SVG, PNG, CSV and JSON hold what the page shows; hostile text stays text", async ({ page, site }) => {
   const text = 'He said: <img src=x onerror="alert(1)"> </script> =cmd|calc & "so"';
@@ -15,15 +15,19 @@ test("SVG, PNG, CSV and JSON hold what the page shows; hostile text stays text",
     return readFile(await (await coming).path());
   };
   const svg = (await save("svg")).toString();
-  const parsed = await page.evaluate((svg) => {
-    const sheet = new DOMParser().parseFromString(svg, "image/svg+xml");
-    return {
-      error: sheet.querySelector("parsererror")?.textContent ?? null,
-      names: [...new Set([...sheet.querySelectorAll("*")].map(({ localName }) => localName))].sort(),
-      texts: [...sheet.querySelectorAll("text")].map(({ textContent }) => textContent),
-      fills: [...sheet.querySelectorAll('rect[rx="3"]')].map((rect) => rect.getAttribute("fill")),
-    };
-  }, svg);
+  const parsed = await inBlankPage(
+    page,
+    (svg) => {
+      const sheet = new DOMParser().parseFromString(svg, "image/svg+xml");
+      return {
+        error: sheet.querySelector("parsererror")?.textContent ?? null,
+        names: [...new Set([...sheet.querySelectorAll("*")].map(({ localName }) => localName))].sort(),
+        texts: [...sheet.querySelectorAll("text")].map(({ textContent }) => textContent),
+        fills: [...sheet.querySelectorAll('rect[rx="3"]')].map((rect) => rect.getAttribute("fill")),
+      };
+    },
+    svg,
+  );
   expect(parsed.error).toBe(null);
   expect(parsed.names).toEqual(["circle", "g", "rect", "svg", "text", "title"]);
   for (const tap of api.taps) expect(parsed.texts).toContain(tap);

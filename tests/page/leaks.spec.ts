@@ -10,7 +10,7 @@ const N_SWITCHES = Number(process.env.LOUPE_SWITCHES ?? 4);
 const N_READINGS = Number(process.env.LOUPE_READINGS ?? 20);
 const FILES = ["config.json", "tokenizer.json", "model.safetensors"].map((name) => `www/public/models/tales/${name}`);
 
-/** How often the model in use has been replaced. */
+/** Opens *Tales* from its files, and waits until the text is read with it. */
 async function openFiles(page: Page) {
   const before = await page.evaluate(() => {
     const { model } = (window as any).loupePage.reading();

@@ -185,7 +185,7 @@ test("a newer version is announced, and takes over when it is let", async ({ pag
   expect(await edition(), "the newer version is the one that is kept").toBe("second");
 });
 
-test("the first visit fetches every file once; what is kept for offline use is only asked about", async ({
+test("the first visit fetches engine, model and scripts once; what is kept for offline use is only asked about", async ({
   page,
 }, info) => {
   const site = await copySite(info.outputPath("site"));
@@ -226,7 +226,7 @@ test("a newer version asks before it reloads a tab that would lose something", a
   // In the tab that would lose its model, the button asks.
   await page.locator("#new-version").click();
   const notice = page.locator("#notice");
-  await expect(notice).toContainText("which was opened from files");
+  await expect(notice).toContainText("the model opened from files");
   await page.screenshot({ path: "test-results/update-asks.png" });
   await notice.getByRole("button", { name: "Not now" }).click();
   await expect(isSecond(page)).toHaveCount(0);
@@ -235,8 +235,30 @@ test("a newer version asks before it reloads a tab that would lose something", a
   await expect(isSecond(other)).toHaveCount(1);
   await expect(notice).toContainText("installed in another tab");
   await readText(page, "The model from the disk still reads.");
-  await notice.getByRole("button", { name: "Reload" }).click();
+  await notice.getByRole("button", { name: "Reload anyway" }).click();
   await expect(isSecond(page)).toHaveCount(1);
+  await site.stop();
+});
+
+test("the tab that would lose something can take the update itself: it is asked once", async ({ page }, info) => {
+  const site = await copySite(info.outputPath("site"));
+  await page.goto(site.url);
+  await waitForState(page, "ready");
+  await isKept(page);
+  await page.reload();
+  await waitForState(page, "ready");
+  await page.locator("#model-chip").click();
+  await page.locator("#keep").uncheck();
+  const files = ["config.json", "tokenizer.json", "model.safetensors"];
+  await page.locator("#files").setInputFiles(files.map((name) => `${site.folder}/models/tales/${name}`));
+  await expect(page.locator("#model-chip")).not.toContainText("Tales");
+  await waitForState(page, "ready");
+  publishSecond(site);
+  await page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
+  await page.locator("#new-version").click();
+  await page.locator("#notice").getByRole("button", { name: "Reload anyway" }).click();
+  await expect(page.locator('meta[name="edition"][content="second"]')).toHaveCount(1);
+  await expect(page.locator("#notice")).toBeHidden();
   await site.stop();
 });
 

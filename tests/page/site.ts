@@ -79,6 +79,16 @@ export const test = base.extend<{ site: string; quiet: boolean }, { server: Awai
 export const waitForState = (page: Page, state: "loading" | "ready" | "busy" | "error") =>
   page.waitForFunction((wanted) => document.documentElement.dataset.state === wanted, state, { timeout: 60_000 });
 
+/** Runs a function in an empty page of the same browser: the site's own policy allows no parsing of markup. */
+export async function inBlankPage<T>(page: Page, work: (text: string) => T, text: string): Promise<T> {
+  const blank = await page.context().newPage();
+  try {
+    return (await blank.evaluate(work as (text: string) => unknown, text)) as T;
+  } finally {
+    await blank.close();
+  }
+}
+
 /** Puts a text into the box as typing does, and waits until it is read. */
 export async function readText(page: Page, text: string) {
   await page.locator("#text").fill(text);

@@ -2,6 +2,7 @@
 import { element } from "../ui/dom.ts";
 import { createQueries } from "./queries.ts";
 import { createCard } from "./figure-card.ts";
+import { THRESHOLD } from "../state/page-state.ts";
 import { createScatter } from "./scatter/scatter.ts";
 import { defaultChannel } from "./stats/maths.ts";
 import { createSelectionPanel } from "./selection-panel.ts";
@@ -15,10 +16,6 @@ import type { Facts } from "../lib/model.ts";
 export type Atlas = ReturnType<typeof createAtlas>;
 
 export const DEFAULT_VIEW = "channels";
-
-/** What the study looks at most. */
-/** The option of the view Channels that other views use too. */
-const THRESHOLD = "channels.cut";
 
 const NAMES = { wte: "wte, the token embedding", wpe: "wpe, the position embedding", norms: "LayerNorms" };
 

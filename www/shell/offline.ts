@@ -11,34 +11,51 @@ const ASK_AGAIN_MS = 60 * 60 * 1000;
 export async function workOffline(losses: () => string[]) {
   // Not in a browser's private mode of some makers, nor on a page that is not secure.
   if (!("serviceWorker" in navigator)) return;
-  const script = trustedScript(new URL("sw.js", document.baseURI).href);
-  const workbox = new Workbox(script);
+  const workbox = new Workbox(trustedScript(new URL("sw.js", document.baseURI).href));
+  let registration: ServiceWorkerRegistration | undefined;
+  /** Whether a person has agreed to the reload. */
+  let is_agreed = false;
   const button = byId("new-version");
-  button.addEventListener("click", () => askFirst("update", () => workbox.messageSkipWaiting()));
   workbox.addEventListener("waiting", () => (button.hidden = false));
+  button.addEventListener("click", () => {
+    const update = () => {
+      is_agreed = true;
+      // Another tab may have let it in already.
+      if (registration?.waiting) workbox.messageSkipWaiting();
+      else location.reload();
+    };
+    askFirst("Reload to update?", "Reloading would lose", "", update);
+  });
+  const reload = () => location.reload();
   // Wherever the new version was let in, it takes over under every tab, and its files do not fit an older page.
   workbox.addEventListener("controlling", ({ isUpdate, isExternal }) => {
-    if (isUpdate || isExternal) askFirst("reload", () => location.reload());
+    if (!isUpdate && !isExternal) return;
+    if (is_agreed) return reload();
+    const missing = " Until then, parts of the page that have not been opened yet may be missing.";
+    askFirst(
+      "A newer version was installed in another tab",
+      "Reload this page to use it. That would lose",
+      missing,
+      reload,
+    );
   });
+  // A page of a first visit is not controlled by any version.
+  workbox.addEventListener("activated", () => is_agreed && !navigator.serviceWorker.controller && reload());
 
-  /** What would be lost is named before the page is reloaded. */
-  function askFirst(what: "update" | "reload", go: () => void) {
+  /** What would be lost is named before anything is done. */
+  function askFirst(title: string, words: string, more: string, go: () => void) {
     const lost = losses();
     if (lost.length === 0) return go();
-    const names = new Intl.ListFormat("en").format(lost);
     showNotice({
-      title: what === "update" ? "The newer version reloads this page" : "A newer version was installed in another tab",
-      text:
-        what === "update"
-          ? `That would lose ${names}.`
-          : `This page has to be reloaded to go on with it. That would lose ${names}; until then, parts of the page that have not been opened yet may be missing.`,
-      actions: [{ label: what === "update" ? "Update all the same" : "Reload", is_main: true, onClick: go }],
+      title,
+      text: `${words} ${new Intl.ListFormat("en").format(lost)}.${more}`,
+      actions: [{ label: "Reload anyway", is_main: true, onClick: go }],
       dismiss: "Not now",
     });
   }
 
   try {
-    await workbox.register({ immediate: true });
+    registration = await workbox.register({ immediate: true });
   } catch {
     return; // The page works all the same, with a network.
   }

@@ -14,7 +14,7 @@ import type { Comparison } from "../reading/comparison.ts";
 import type { Asked, Cell, Part, PlainReading } from "../reading/reading.ts";
 import type { View } from "../reading/views.ts";
 import type { Switches } from "./options.ts";
-import { MAX_PICKED, MAX_PINS } from "./page-state.ts";
+import { MAX_PICKED, MAX_PINS, THRESHOLD } from "./page-state.ts";
 import type { PageState } from "./page-state.ts";
 
 /** What a person chose, but for what is selected, and for the model, which may be another one than was asked for. */
@@ -218,11 +218,12 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
         reading.value = comparison.value = null;
         if (isAfterStep()) steps.value++;
         pointed.value = null;
+        const { [THRESHOLD]: _, ...options } = page.value.atlas_options;
         change({
           pins: link?.pins ?? [],
           groups: link?.groups ?? [],
           tracked: link?.tracked ?? 0,
-          atlas_options: link?.atlas_options ?? page.value.atlas_options,
+          atlas_options: link?.atlas_options ?? options,
         });
         selection.setChannel(link?.channel ?? null);
         selection.setTokens(known(link?.picked ?? []));

@@ -40,8 +40,11 @@ export function slider(label: string, step: number, onChange: (value: number, is
   input.addEventListener("change", () => onChange(Number(input.value), true));
   return {
     element: element("label", "field", element("span", "muted", label), input),
-    set(value: number, [min, max]: [number, number]) {
+    input,
+    /** @param words what the value means */
+    set(value: number, [min, max]: [number, number], words: string) {
       Object.assign(input, { min: String(min), max: String(max), value: String(value) });
+      input.setAttribute("aria-valuetext", words);
     },
   };
 }

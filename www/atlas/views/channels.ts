@@ -52,7 +52,11 @@ function create({ ask, selection, options, card, cloud, threshold }: Stage) {
   const grid = element("div", "charts histograms");
   bars.body.append(grid);
   const cut_slider = slider("Threshold", STEP, (log, is_over) => setThreshold(10 ** log, is_over));
-  const usual = button("chip small", "Largest gap", () => setThreshold(null, true));
+  const usual = button("chip small", "Largest gap", () => {
+    setThreshold(null, true);
+    // This button is disabled then.
+    cut_slider.input.focus();
+  });
   const figures = SERIES.map((series) => {
     const [picture, note] = [element("div", "chart"), element("p", "muted")];
     const tools = series.of === "wpe_std" ? [element("div", "card-tools threshold", cut_slider.element, usual)] : [];
@@ -90,18 +94,21 @@ function create({ ask, selection, options, card, cloud, threshold }: Stage) {
   const all = element("div", "", figure.element, bars.element, listed.element);
   let stats: Channels | null = null;
 
-  /** The histogram follows the slider; what else depends on the threshold is drawn once it stands. */
+  /** The threshold while it is dragged. */
+  let dragged: number | null = null;
+  /** The histogram follows the slider; the threshold itself changes, and all that depends on it, once that stands. */
   function setThreshold(value: number | null, is_over: boolean) {
+    dragged = is_over ? null : value;
+    if (!is_over) return drawBars();
     threshold.set(value);
-    if (is_over) void show();
-    else drawBars();
+    void show();
   }
 
   function drawBars() {
     if (!stats || !all.isConnected) return;
     const width = Math.max(250, innerWidth >= 760 ? Math.floor((grid.clientWidth - 36) / 2) : grid.clientWidth);
     const found = stats;
-    const { cut, n_heavy } = heavyOf(found.wpe_std, threshold.get());
+    const { cut, n_heavy } = heavyOf(found.wpe_std, dragged ?? threshold.get());
     for (const { of, name, css, box, picture, note } of figures) {
       box.hidden = found[of].length === 0;
       if (box.hidden) continue;
@@ -115,7 +122,8 @@ function create({ ask, selection, options, card, cloud, threshold }: Stage) {
       );
       note.textContent = n_left_out > 0 ? `${n_left_out} channels with zero are left out.` : "";
       if (!is_cut) continue;
-      cut_slider.set(Math.log10(cut), [Math.log10(bins[0].from), Math.log10(bins[bins.length - 1].to)]);
+      const ends: [number, number] = [Math.log10(bins[0].from), Math.log10(bins[bins.length - 1].to)];
+      cut_slider.set(Math.log10(cut), ends, cutWords(cut, n_heavy));
       usual.disabled = threshold.get() === null;
     }
   }

@@ -94,7 +94,7 @@ function create({ ask, options, card, cloud, threshold }: Stage) {
     const classes = [
       { name: `${wpe_std.length - n_heavy} other channels`, css: "var(--series-0)" },
       {
-        name: `${n_heavy} position-heavy channels, above the ${is_chosen ? "threshold" : "largest gap"} of std(wpe)`,
+        name: `${n_heavy} position-heavy channels, above the ${is_chosen ? "chosen threshold" : "largest gap"} of std(wpe)`,
         css: "var(--series-5)",
       },
     ];

@@ -73,12 +73,12 @@ function create(stage: Stage): Shown {
   extremes.body.append(beside(["Largest", largest.element], ["Smallest", least.element]));
   const listings = [longest, shortest, largest, least];
 
-  const zoom = button("chip", "Zoom to the cluster", () => {
+  const zoom = button("chip", "Zoom to these tokens", () => {
     is_named = true;
     drawCloud();
     scatter.zoomTo(clustered);
   });
-  const select = button("chip", "Select its tokens", () => selection.setTokens(clustered));
+  const select = button("chip", "Select these tokens", () => selection.setTokens(clustered));
   cluster.tools.append(zoom, select);
   const at = element("div", "");
   cluster.body.append(at);
@@ -134,7 +134,7 @@ function create(stage: Stage): Shown {
       colours: {
         classes: [
           { name: "all tokens", css: "var(--series-0)" },
-          { name: "the cluster", css: "var(--series-3)" },
+          { name: "the fullest place near the mean", css: "var(--series-3)" },
         ],
         of: Uint8Array.from(distances, (_, i) => Number(is_in.has(i))),
       },
@@ -208,7 +208,9 @@ function create(stage: Stage): Shown {
 const besideWords = (n: number, beside: number) =>
   isCluster(n, beside)
     ? `None of the eight places of the same size around it has more than ${integer(beside)}: it is a cluster of its own.`
-    : `A place of the same size beside it has ${integer(beside)}: this is an edge of the cloud, and no cluster of its own.`;
+    : n < 2 * beside
+      ? `The fullest of the eight places of the same size around it has ${integer(beside)}: too many for this to be a cluster of its own.`
+      : "These are too few to tell a cluster from chance.";
 
 /** Two tables beside each other. */
 const beside = (...halves: [string, HTMLElement][]) =>

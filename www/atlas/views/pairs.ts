@@ -122,7 +122,7 @@ function create(stage: Stage) {
     values = found.columns;
     figure.setTitle(`Channels ${x} and ${y}`);
     figure.setWords(
-      `${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe" : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe"}, faint at the first ${nFirst(column(x))}, which the axes need not span. ${classWords(heavy[x], heavy[y])}`,
+      `${has_tokens ? "One point a token, by two channels of wte; the line goes through the positions, by the same channels of wpe" : "This file has no wte, so there are no tokens here: the line goes through the positions, by two channels of wpe"}${nFirst(column(x)) > 0 ? `, faint at the first ${nFirst(column(x))}, which the axes need not span` : ""}. ${classWords(heavy[x], heavy[y])}`,
     );
     scatter.show({
       key: `${x} ${y}`,
@@ -155,7 +155,7 @@ function create(stage: Stage) {
     const last = xs.length - 1;
     loops.setTitle(`Channel ${x} against channel ${y}, over the positions`);
     loops.setWords(
-      `wpe of the two channels, a point a position: sinusoids of one frequency draw an ellipse, of several a Lissajous figure. The axes span the positions from ${nFirst(xs)} on.`,
+      `wpe of the two channels, a point a position: sinusoids of one frequency draw an ellipse, of several a Lissajous figure. ${nFirst(xs) > 0 ? `The axes span the positions from ${nFirst(xs)} on; earlier ones stand on the edge.` : ""}`,
     );
     lissajous.show({
       key: `${x} ${y}`,
