@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use loupe::atlas::{self, Atlas, By, TokenRow, ZeroLayerOptions};
-use loupe::device::{Cancel, Choice, Device};
+use loupe::device::{Cancel, Device};
 use loupe::error::Result;
 use loupe::lens::Norm;
 use loupe::session::{LoadRequest, Session};
@@ -97,8 +97,8 @@ fn main() {
 
 /// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.
 async fn device() -> Device {
-    let is_cpu = std::env::var("LOUPE_DEVICE").is_ok_and(|name| name == "cpu");
-    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
-    let choice = if is_cpu { Choice::Cpu } else { Choice::Gpu };
-    Device::open(choice, hand_back).await.expect("a WebGPU adapter")
+    match std::env::var("LOUPE_DEVICE").as_deref() {
+        Ok("cpu") => Device::cpu(Box::new(|| Box::pin(std::future::ready(())))),
+        _ => Device::gpu().await.expect("a WebGPU adapter"),
+    }
 }

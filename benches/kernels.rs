@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use loupe::config::Activation;
-use loupe::device::{Cancel, Choice, Device, Recorder, Tensor};
+use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
     LensMerge, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets,
@@ -333,8 +333,8 @@ async fn reading() {
 
 /// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.
 async fn device() -> Device {
-    let is_cpu = std::env::var("LOUPE_DEVICE").is_ok_and(|name| name == "cpu");
-    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
-    let choice = if is_cpu { Choice::Cpu } else { Choice::Gpu };
-    Device::open(choice, hand_back).await.expect("a WebGPU adapter")
+    match std::env::var("LOUPE_DEVICE").as_deref() {
+        Ok("cpu") => Device::cpu(Box::new(|| Box::pin(std::future::ready(())))),
+        _ => Device::gpu().await.expect("a WebGPU adapter"),
+    }
 }

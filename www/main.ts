@@ -5,6 +5,7 @@ import { applyTheme, onSystemTheme } from "./graphics/theme.ts";
 import { createLens } from "./lens/lens.ts";
 import { createFailure } from "./lens/panels/failure.ts";
 import { setState, showLoading } from "./lens/panels/stage.ts";
+import { createDeviceChoice, deviceChoice } from "./models/device-choice.ts";
 import { createModelController } from "./models/controller.ts";
 import { createModelDialog } from "./models/dialog.ts";
 import { lackWords, viewOfPart } from "./models/facts.ts";
@@ -49,7 +50,7 @@ const isOf = ({ model, file }: PageState, { in_use }: ModelInUse, source: Source
 const isSameModel = (a: ModelInUse, b: ModelInUse) =>
   a.in_use.source.kind !== "files" && JSON.stringify(a.in_use) === JSON.stringify(b.in_use);
 
-const session = createSession(startEngine, {
+const session = createSession((onCrash) => startEngine(deviceChoice(), onCrash), {
   text: () => store.text.peek(),
   options: () => ({ ...store.how.peek(), track: store.track.peek() }),
   opening: (source, is_first) => {
@@ -65,6 +66,7 @@ const session = createSession(startEngine, {
     const before = store.model.peek();
     openings.opened(now, refusal, source);
     models.show(now);
+    device.show(now.adapter);
     if (before !== null && !isSameModel(before, now)) {
       // What the old model said is not what this one says.
       lens.drop();
@@ -125,6 +127,10 @@ const models = createModelDialog({
   coming: openings.coming,
   open: openings.open,
 });
+const device = createDeviceChoice(() => {
+  models.close();
+  openings.again();
+});
 const showFailure = createFailure({
   nCtx: () => store.n_ctx.peek(),
   again: () => openings.again(),
@@ -138,6 +144,7 @@ const showFailure = createFailure({
     tabs.open(now ? viewOfPart(now.model) : "gains");
   },
   bundled: () => openings.bundled(),
+  cpu: () => device.choose("cpu"),
 });
 
 /** What the address is to say of the model. */

@@ -1,4 +1,4 @@
-/** The engine's worker: downloads start here, the GPU is driven from here, and only plain data leaves. */
+/** The engine's worker: downloads start here, the device is driven from here, and only plain data leaves. */
 import * as Comlink from "comlink";
 import { LoupeError, codeOf, outcomeOf } from "./engine/errors.ts";
 import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./engine/reading-transfer.ts";
@@ -37,9 +37,9 @@ const jobs: Map<number, AbortController> = new Map();
 
 /** Imports and starts the engine, which is not part of the bundle so that articles can embed it too. */
 function engine() {
-  const { engine_url } = settings;
+  const { engine_url, device } = settings;
   opened ??= importEngine(engine_url)
-    .then((module) => module.Loupe.open())
+    .then((module) => module.Loupe.open({ device }))
     .then((open) => (loupe = open));
   return opened;
 }
@@ -160,7 +160,7 @@ function liveReading(serial: number) {
 /** Questions to the atlas: each holds on to the model that it was asked of. */
 const questions: Map<number, Promise<unknown>> = new Map();
 
-/** Releases everything that keeps the model in use on the GPU. */
+/** Releases everything that keeps the model in use in the device's memory. */
 async function letGo() {
   forgetReadings();
   for (const job of questions.keys()) jobs.get(job)?.abort();

@@ -4,30 +4,32 @@ use wide::{CmpGt, CmpLt, f32x4, i32x4};
 
 use crate::WIDTH;
 
-/// Below it e^x is less than the smallest normal number, and 0 here.
-const LEAST: f32 = -87.336_54;
+/// Below it e^x is at most 2.5e-38, and 0 here.
+const LEAST: f32 = -86.6;
 /// Above it e^x is infinite.
 const MOST: f32 = 88.722_83;
 /// ln 2 in two parts: the first has few digits, so that its multiples are exact.
 const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// 1.5 · 2^23: a small number that is added to it is rounded to an integer, which its last bits are.
+const ROUND: f32 = 12_582_912.0;
 
 /// e^x. Source: Cody and Waite 1980 for the reduction; the polynomial is the minimax one of Cephes' expf.
 #[inline(always)]
 pub(crate) fn exp(x: f32x4) -> f32x4 {
     let held = x.fast_max(f32x4::splat(LEAST)).fast_min(f32x4::splat(MOST));
-    let n = (held * f32x4::splat(std::f32::consts::LOG2_E)).round();
+    let rounded = held * f32x4::splat(std::f32::consts::LOG2_E) + f32x4::splat(ROUND);
+    let n = rounded - f32x4::splat(ROUND);
     let r = (held - n * f32x4::splat(LN_2_HIGH)) - n * f32x4::splat(LN_2_LOW);
     let mut p = f32x4::splat(1.987_569_1e-4);
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + f32x4::splat(c);
     }
     let value = (p * r * r + r) + f32x4::ONE;
-    // 2^n in two factors: n may be 128, which no single exponent holds.
-    let half: i32x4 = n.fast_trunc_int() >> 1;
-    let rest = n.fast_trunc_int() - half;
-    let power = |e: i32x4| -> f32x4 { bytemuck::cast((e + i32x4::splat(127)) << 23) };
-    let scaled = value * power(half) * power(rest);
+    // 2^(n − 1): n may be 128, which no exponent holds. What ROUND adds to the bits is shifted out.
+    let bits: i32x4 = bytemuck::cast(rounded);
+    let power: f32x4 = bytemuck::cast((bits + i32x4::splat(126)) << 23);
+    let scaled = value * power * f32x4::splat(2.0);
     let infinite = x.cmp_gt(f32x4::splat(MOST)).blend(f32x4::splat(f32::INFINITY), scaled);
     x.cmp_lt(f32x4::splat(LEAST)).blend(f32x4::ZERO, infinite)
 }
@@ -77,7 +79,7 @@ mod tests {
 
     #[test]
     fn ends_and_lanes() {
-        let mut values = [0.0, -0.0, 1.0, -1e9, 1e9, 88.7, -87.3];
+        let mut values = [0.0, -0.0, 1.0, -1e9, 1e9, 88.7, -86.5];
         exp_all(&mut values);
         assert_eq!(values[..2], [1.0, 1.0]);
         assert_eq!(values[3..5], [0.0, f32::INFINITY]);

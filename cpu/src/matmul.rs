@@ -97,30 +97,26 @@ pub fn matmul(
     y: &mut [[f32; 4]],
 ) {
     let n_in = 4 * at.n_in4;
-    let mut panel = Vec::new();
+    let mut panels = Vec::new();
     let mut start = columns.start;
     while start < columns.end {
         let n_groups = PANEL.min(columns.end - start);
-        weights.decode(layout, start, n_groups, n_in, &mut panel);
+        weights.decode(layout, start, n_groups, n_in, &mut panels);
         let from = at.y_column + (start - columns.start);
-        for tile in (0..n_groups).step_by(TILE) {
-            let n_tile = TILE.min(n_groups - tile);
+        for (t, panel) in panels.chunks_exact(n_in.max(1)).enumerate() {
+            let n_tile = TILE.min(n_groups - t * TILE);
+            let part = Part { n_tile, group: start + t * TILE, y_group: from + t * TILE };
             let mut row = 0;
             while row < at.n_rows {
-                let part = Part {
-                    panel: &panel,
-                    n_groups,
-                    tile,
-                    n_tile,
-                    group: start + tile,
-                    y_group: from + tile,
+                let x = |r: usize| {
+                    let from = (at.x_row + row + r) * at.n_in4;
+                    x.get(from..from + at.n_in4).unwrap_or_default().as_flattened()
                 };
-                let n = at.n_rows - row;
-                match n {
-                    1 => part.rows::<1>(x, row, finish, at, y),
-                    2 => part.rows::<2>(x, row, finish, at, y),
-                    3 => part.rows::<3>(x, row, finish, at, y),
-                    _ => part.rows::<4>(x, row, finish, at, y),
+                match at.n_rows - row {
+                    1 => part.write(row, &tile1(panel, x(0)), finish, at, y),
+                    2 => part.write(row, &tile2(panel, x(0), x(1)), finish, at, y),
+                    3 => part.write(row, &tile3(panel, x(0), x(1), x(2)), finish, at, y),
+                    _ => part.write(row, &tile4(panel, x(0), x(1), x(2), x(3)), finish, at, y),
                 }
                 row += 4;
             }
@@ -129,13 +125,39 @@ pub fn matmul(
     }
 }
 
+/// The sums of a tile: of each row eight columns.
+type Sums<const R: usize> = [[f32x4; TILE]; R];
+
+/// Sums of some rows, in registers: the rows are names, because an array that is indexed in a loop goes to memory.
+macro_rules! tile {
+    ($name:ident, $n:literal, $first:ident $first_value:ident $(, $row:ident $value:ident)*) => {
+        #[inline(always)]
+        fn $name(panel: &[[f32; 8]], $first: &[f32] $(, $row: &[f32])*) -> Sums<$n> {
+            let ([mut a, mut b], values) = ([f32x4::ZERO; 2], panel.iter().zip($first));
+            $(let mut $row = ([f32x4::ZERO; 2], $row.iter());)*
+            for (w, &$first_value) in values {
+                let [w0, w1, w2, w3, w4, w5, w6, w7] = *w;
+                let (low, high) = (f32x4::from([w0, w1, w2, w3]), f32x4::from([w4, w5, w6, w7]));
+                let value = f32x4::splat($first_value);
+                a += value * low;
+                b += value * high;
+                $(
+                    let $value = f32x4::splat($row.1.next().copied().unwrap_or_default());
+                    $row.0[0] += $value * low;
+                    $row.0[1] += $value * high;
+                )*
+            }
+            [[a, b] $(, $row.0)*]
+        }
+    };
+}
+tile!(tile1, 1, x0 v0);
+tile!(tile2, 2, x0 v0, x1 v1);
+tile!(tile3, 3, x0 v0, x1 v1, x2 v2);
+tile!(tile4, 4, x0 v0, x1 v1, x2 v2, x3 v3);
+
 /// A tile's columns.
-struct Part<'a> {
-    panel: &'a [[f32; 4]],
-    /// In a row of the panel.
-    n_groups: usize,
-    /// First group in the panel.
-    tile: usize,
+struct Part {
     /// Groups in the tile.
     n_tile: usize,
     /// Of W.
@@ -144,28 +166,18 @@ struct Part<'a> {
     y_group: usize,
 }
 
-impl Part<'_> {
-    /// A tile of `R` rows.
+impl Part {
     #[inline(always)]
-    fn rows<const R: usize>(
+    fn write<const R: usize>(
         &self,
-        x: &[[f32; 4]],
         first: usize,
+        sums: &Sums<R>,
         finish: Finish<'_>,
         at: &Places,
         y: &mut [[f32; 4]],
     ) {
-        let inputs: [&[[f32; 4]]; R] = std::array::from_fn(|r| {
-            let from = (at.x_row + first + r) * at.n_in4;
-            x.get(from..from + at.n_in4).unwrap_or_default()
-        });
-        let sums = if self.n_tile == TILE {
-            self.sums::<R, TILE>(inputs)
-        } else {
-            self.sums::<R, 1>(inputs).map(|[sum]| [sum, f32x4::ZERO])
-        };
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (g, sum) in sums.into_iter().enumerate().take(self.n_tile) {
+        for (r, sums) in sums.iter().enumerate() {
+            for (g, &sum) in sums.iter().enumerate().take(self.n_tile) {
                 let residual_at = (at.residual_row + first + r) * at.y_stride + self.y_group + g;
                 let to = (at.y_row + first + r) * at.y_stride + self.y_group + g;
                 if let Some(out) = y.get_mut(to) {
@@ -173,31 +185,6 @@ impl Part<'_> {
                 }
             }
         }
-    }
-
-    #[inline(always)]
-    fn sums<const R: usize, const G: usize>(&self, inputs: [&[[f32; 4]]; R]) -> [[f32x4; G]; R] {
-        let mut sums = [[f32x4::ZERO; G]; R];
-        let step = 4 * self.n_groups;
-        let rows = self.panel.chunks_exact(step);
-        for (k4, four) in rows.enumerate() {
-            let values: [[f32; 4]; R] =
-                std::array::from_fn(|r| inputs[r].get(k4).copied().unwrap_or_default());
-            for (i, row) in four.chunks_exact(self.n_groups).enumerate().take(4) {
-                let Some(groups) = row.get(self.tile..).and_then(|rest| rest.first_chunk::<G>())
-                else {
-                    continue;
-                };
-                let w = groups.map(f32x4::from);
-                for (sums, values) in sums.iter_mut().zip(&values) {
-                    let value = f32x4::splat(values[i]);
-                    for (sum, &w) in sums.iter_mut().zip(&w) {
-                        *sum += value * w;
-                    }
-                }
-            }
-        }
-        sums
     }
 }
 

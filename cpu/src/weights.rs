@@ -48,9 +48,10 @@ impl Stored<'_> {
         (0..n_in4).map(|k4| std::array::from_fn(|i| value(WIDTH * k4 + i))).collect()
     }
 
-    /// Writes the panel of some groups of columns: for every input, the columns of all of them side by side.
+    /// Writes the panels of some pairs of groups of columns: for each pair, the eight columns of every input. A last group
+    /// without a partner stands beside zeros.
     ///
-    /// Shapes: panel \[n_in, n_groups, 4\].
+    /// Shapes: panels \[n_groups / 2, n_in, 8\].
     #[inline(never)]
     pub(crate) fn decode(
         &self,
@@ -58,45 +59,40 @@ impl Stored<'_> {
         first: usize,
         n_groups: usize,
         n_in: usize,
-        panel: &mut Vec<[f32; WIDTH]>,
+        panels: &mut Vec<[f32; 2 * WIDTH]>,
     ) {
+        panels.resize(n_in * n_groups.div_ceil(2), [0.0; 2 * WIDTH]);
+        if n_groups % 2 == 1 {
+            let last = panels.len() - n_in;
+            panels.iter_mut().skip(last).for_each(|row| *row = [0.0; 2 * WIDTH]);
+        }
         match self {
-            Stored::F32(groups) => decode(groups, layout, first, n_groups, n_in, panel, |g| g),
+            Stored::F32(groups) => decode(groups, layout, first, n_groups, n_in, panels, |g| g),
             Stored::F16(groups) => {
-                decode(groups, layout, first, n_groups, n_in, panel, |g| g.map(widened));
+                decode(groups, layout, first, n_groups, n_in, panels, |g| g.map(widened));
             }
         }
     }
 }
 
 #[inline(always)]
-fn decode<S: Copy + Default>(
+fn decode<S: Copy>(
     groups: &[S],
     Layout { stride_in, stride_out }: Layout,
     first: usize,
     n_groups: usize,
     n_in: usize,
-    panel: &mut Vec<[f32; WIDTH]>,
+    panels: &mut [[f32; 2 * WIDTH]],
     value: impl Fn(S) -> [f32; WIDTH],
 ) {
-    panel.clear();
-    panel.resize(n_in * n_groups, [0.0; WIDTH]);
-    if stride_out == 1 {
-        // The groups of one input lie side by side.
-        for (k, out) in panel.chunks_exact_mut(n_groups).enumerate() {
-            let from = k * stride_in + first;
-            let row = groups.get(from..from + n_groups).unwrap_or_default();
-            for (out, &group) in out.iter_mut().zip(row) {
-                *out = value(group);
-            }
-        }
-        return;
-    }
     for g in 0..n_groups {
-        let from = (first + g) * stride_out;
-        let column = groups.get(from..).unwrap_or_default().iter().step_by(stride_in);
-        for (out, &group) in panel.iter_mut().skip(g).step_by(n_groups).zip(column) {
-            *out = value(group);
+        let (half, panel) = (g % 2 * WIDTH, panels.iter_mut().skip(g / 2 * n_in).take(n_in));
+        let column =
+            groups.get((first + g) * stride_out..).unwrap_or_default().iter().step_by(stride_in);
+        for (out, &group) in panel.zip(column) {
+            if let Some(out) = out.get_mut(half..half + WIDTH) {
+                out.copy_from_slice(&value(group));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
 
-pub use wgpu::{AdapterInfo, DeviceType};
+pub use wgpu::AdapterInfo;
 
 /// What the device reports outside of any call.
 #[derive(Debug, Default)]

@@ -17,7 +17,7 @@ use web_time::Instant;
 use crate::error::{Error, Result};
 
 use cpu::Cpu;
-use gpu::{DeviceType, Gpu};
+use gpu::Gpu;
 use tensor::Memory;
 
 pub use cpu::{HandBack, Reads, Work, Writes};
@@ -61,17 +61,6 @@ impl Backend {
     }
 }
 
-/// Which device to open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// A GPU, or the CPU where there is none or only one in software.
-    Auto,
-    /// A GPU, in software too.
-    Gpu,
-    /// The CPU.
-    Cpu,
-}
-
 /// What computes, and the memory that it computes in.
 pub struct Device {
     runs_on: RunsOn,
@@ -97,25 +86,6 @@ impl Device {
     /// Errors: `no-webgpu`, `no-adapter`.
     pub async fn gpu() -> Result<Device> {
         Ok(Device::on(RunsOn::Gpu(Gpu::open().await?)))
-    }
-
-    /// The device of a choice; with [`Choice::Auto`] the GPU, unless there is none or only one in software.
-    ///
-    /// Errors: `no-webgpu`, `no-adapter`, but not with [`Choice::Auto`].
-    pub async fn open(choice: Choice, hand_back: HandBack) -> Result<Device> {
-        match choice {
-            Choice::Gpu => Device::gpu().await,
-            Choice::Cpu => Ok(Device::cpu(hand_back)),
-            Choice::Auto => match Device::gpu().await {
-                Ok(gpu) if !gpu.is_software() => Ok(gpu),
-                _ => Ok(Device::cpu(hand_back)),
-            },
-        }
-    }
-
-    /// Whether this is a GPU in software.
-    fn is_software(&self) -> bool {
-        self.adapter_info().is_some_and(|info| info.device_type == DeviceType::Cpu)
     }
 
     /// The CPU. Long work calls `hand_back` from time to time, so that the thread can do other things.

@@ -1,7 +1,7 @@
 //! What a model requires, before any of it is downloaded, and whether the device has enough memory.
 
 use crate::config::Config;
-use crate::device::Device;
+use crate::device::{Backend, Device};
 use crate::error::{Error, Result};
 use crate::kernels::Precision;
 
@@ -36,20 +36,32 @@ impl Requirements {
     pub fn of(device: &Device, config: Config, precision: Precision) -> Requirements {
         let (all, matrices) = (config.parameters(), config.matrix_values());
         let masks = config.n_layer as u64 * (config.n_ctx as u64).pow(2);
+        let stored_bytes = matrices * precision.bytes() as u64 + 4 * (all - matrices);
+        let too_large = device.memory_limit().filter(|&limit| stored_bytes + READING_BYTES > limit).map(
+            |limit| {
+                Error::OutOfMemory(format!(
+                    "the weights ({stored_bytes} bytes) beside a reading; the CPU's memory in a browser holds {limit}"
+                ))
+            },
+        );
         Requirements {
             file_bytes: 4 * (all + masks),
-            stored_bytes: matrices * precision.bytes() as u64 + 4 * (all - matrices),
-            problem: check_sizes(device, &config, precision).err(),
+            stored_bytes,
+            problem: check_sizes(device, &config, precision).err().or(too_large),
             is_tried: false,
             config,
             precision,
         }
     }
 
-    /// Allocates the memory of the weights and of a reading, and releases it.
+    /// Allocates the memory of the weights and of a reading on a GPU, and releases it.
     ///
     /// Errors: `device-lost`. Too little memory is not an error but `problem`.
     pub async fn try_allocate(&mut self, device: &Device) -> Result<()> {
+        // In WebAssembly, memory that was allocated once is not given back.
+        if device.backend() == Backend::Cpu {
+            return Ok(());
+        }
         let tried = self.allocate(device).await;
         self.is_tried = true;
         device.idle().await?;

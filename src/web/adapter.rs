@@ -1,11 +1,14 @@
-//! The browser's description of the adapter, of which wgpu keeps only a part.
+//! The device of a choice, and its description: the browser's own of an adapter, of which wgpu keeps only a part.
 
 use js_sys::{Function, Promise, Reflect};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+use crate::device::{Backend, Device};
 use crate::error::{Error, Result};
 
+use super::hand_back::hand_back;
+use super::options::DeviceChoice;
 use super::results::{object, set};
 
 /// Some limits of the adapter, for information. The device is opened with WebGPU's default limits, and those
@@ -19,10 +22,45 @@ const LIMITS: [&str; 6] = [
     "maxComputeWorkgroupsPerDimension",
 ];
 
-/// `{ vendor, architecture, device, description, fallback, limits }`.
+/// Opens the device of a choice. The description is `{ backend, why, vendor, architecture, device, description, fallback,
+/// limits }`; `why` says why it is the CPU.
+///
+/// Errors: `no-webgpu`, `no-adapter`, for a GPU that was asked for.
+pub(super) async fn open(choice: DeviceChoice) -> Result<(Device, JsValue)> {
+    let why = match choice {
+        DeviceChoice::Cpu => "it was asked for".to_string(),
+        DeviceChoice::Gpu => return gpu(describe().await?.0).await,
+        DeviceChoice::Auto => match describe().await {
+            Ok((adapter, false)) => match gpu(adapter).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) => error.to_string(),
+            },
+            Ok((_, true)) => "the only graphics adapter is one in software".to_string(),
+            Err(error) => error.to_string(),
+        },
+    };
+    let out = object();
+    set(&out, "backend", Backend::Cpu.name());
+    set(&out, "why", why.trim_end_matches('.'));
+    for name in DESCRIPTIONS {
+        set(&out, name, "");
+    }
+    set(&out, "fallback", false);
+    set(&out, "limits", object());
+    Ok((Device::cpu(hand_back()), out.into()))
+}
+
+async fn gpu(adapter: JsValue) -> Result<(Device, JsValue)> {
+    Ok((Device::gpu().await?, adapter))
+}
+
+/// What a browser says of an adapter in words.
+const DESCRIPTIONS: [&str; 4] = ["vendor", "architecture", "device", "description"];
+
+/// The adapter's description, and whether it is one in software.
 ///
 /// Errors: `no-webgpu`, `no-adapter`.
-pub(super) async fn describe() -> Result<JsValue> {
+async fn describe() -> Result<(JsValue, bool)> {
     let get = |of: &JsValue, name: &str| Reflect::get(of, &name.into()).unwrap_or_default();
     let gpu = get(&get(&js_sys::global(), "navigator"), "gpu");
     if gpu.is_falsy() {
@@ -43,7 +81,9 @@ pub(super) async fn describe() -> Result<JsValue> {
     }
     let info = get(&adapter, "info");
     let out = object();
-    for name in ["vendor", "architecture", "device", "description"] {
+    set(&out, "backend", Backend::WebGpu.name());
+    set(&out, "why", "");
+    for name in DESCRIPTIONS {
         set(&out, name, get(&info, name).as_string().unwrap_or_default());
     }
     // The property moved from the adapter to its info.
@@ -54,5 +94,5 @@ pub(super) async fn describe() -> Result<JsValue> {
         set(&limits, name, get(&from, name));
     }
     set(&out, "limits", limits);
-    Ok(out.into())
+    Ok((out.into(), fallback))
 }

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod atlas;
+mod hand_back;
 mod keep;
 mod load;
 mod options;
@@ -24,7 +25,7 @@ use crate::lens::Pairs;
 use crate::session::Session;
 
 use load::{LoadOptions, PlanOptions};
-use options::{CompareOptions, Input, ReadOptions};
+use options::{CompareOptions, Input, OpenOptions, ReadOptions};
 use results::{js_error, object, set};
 
 pub use atlas::Atlas;
@@ -62,12 +63,12 @@ pub struct Loupe {
 
 #[wasm_bindgen]
 impl Loupe {
-    /// Opens the device. Errors: `no-webgpu`, `no-adapter`.
+    /// Opens the device. Errors: `bad-option`; with `device: "gpu"` also `no-webgpu` and `no-adapter`.
     #[wasm_bindgen(skip_typescript)]
-    pub async fn open() -> std::result::Result<Loupe, JsValue> {
-        let adapter = adapter::describe().await.map_err(|e| js_error(&e))?;
-        let session = Session::open().await.map_err(|e| js_error(&e))?;
-        Ok(Loupe { session: Rc::new(session), adapter })
+    pub async fn open(options: JsValue) -> std::result::Result<Loupe, JsValue> {
+        let opened = async { adapter::open(OpenOptions::parse(&options)?.device).await };
+        let (device, adapter) = opened.await.map_err(|e| js_error(&e))?;
+        Ok(Loupe { session: Rc::new(Session::new(device)), adapter })
     }
 
     /// The browser's description of the adapter.

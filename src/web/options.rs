@@ -69,6 +69,38 @@ pub(super) fn string(name: &str, value: &JsValue) -> Result<Option<String>> {
     optional(value, |v| v.as_string().ok_or_else(|| bad(name, "a string", v)))
 }
 
+/// Options of `Loupe.open`.
+pub(super) struct OpenOptions {
+    /// What to compute on.
+    pub device: DeviceChoice,
+}
+
+/// What to compute on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeviceChoice {
+    /// A GPU, or the CPU where there is none or only one in software.
+    Auto,
+    /// A GPU, in software too.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+impl OpenOptions {
+    /// Errors: `bad-option`.
+    pub(super) fn parse(value: &JsValue) -> Result<OpenOptions> {
+        let get = options(value, &["device"])?;
+        let given = get("device");
+        let device = match string("device", &given)?.as_deref() {
+            None | Some("auto") => DeviceChoice::Auto,
+            Some("gpu") => DeviceChoice::Gpu,
+            Some("cpu") => DeviceChoice::Cpu,
+            Some(_) => return Err(bad("device", "\"auto\", \"gpu\" or \"cpu\"", &given)),
+        };
+        Ok(OpenOptions { device })
+    }
+}
+
 /// Errors: `bad-option`.
 fn strings(name: &str, value: &JsValue) -> Result<Vec<String>> {
     let wrong = |got: &JsValue| bad(name, "an array of strings", got);

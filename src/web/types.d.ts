@@ -2,11 +2,11 @@
  * Every failure of the engine: branch on `code`, show `message`. What a source's `open()` or a callback throws rejects the promise
  * unchanged; a stream that fails is `network`, unless its error is a LoupeError.
  *
- * - `no-webgpu`: the browser has no WebGPU. `no-adapter`: no adapter offers WebGPU's default limits.
+ * - `no-webgpu`: the browser has no WebGPU. `no-adapter`: no adapter offers WebGPU's default limits. Both only with `device: "gpu"`.
  * - `device-lost`: the GPU or its driver stopped; open a new Loupe. `crashed`: the wasm trapped, and every call of the module fails;
  *   open a new engine in a fresh worker, or reload the page.
  * - `gpu-refused`: the device or its driver refused a shader or a command of this call.
- * - `out-of-memory`: the GPU has too little memory, or the results of a reading would exceed 512 MiB.
+ * - `out-of-memory`: the device has too little memory, or the results of a reading would exceed 512 MiB.
  * - `bad-config`, `bad-tokenizer`, `bad-option`: a value is not what was expected. `unsupported-model`: Loupe does not run such a model.
  * - `bad-header`: not a valid file of weights. `missing-tensor`: the files, or the partial model, lack a tensor, or the files are too
  *   short for the config. `bad-shape`: a tensor has another shape than the config says. `bad-dtype`: an element type other than F32,
@@ -79,7 +79,18 @@ export interface Model {
   extra_tensors: string[];
 }
 
+export interface OpenOptions {
+  /**
+   * What to compute on. `auto`, the default, takes a GPU, or the CPU where there is none or only one in software; `gpu` takes that too.
+   * The CPU uses the thread of the caller and hands it back every 30 ms.
+   */
+  device?: "auto" | "gpu" | "cpu";
+}
+
 export interface Adapter {
+  backend: "webgpu" | "cpu";
+  /** Why it is the CPU; empty for a GPU. */
+  why: string;
   vendor: string;
   architecture: string;
   device: string;
@@ -397,7 +408,7 @@ export class Atlas {
  */
 export class Loupe {
   private constructor();
-  static open(): Promise<Loupe>;
+  static open(options?: OpenOptions): Promise<Loupe>;
   readonly adapter: Adapter;
   /** undefined before the first load, and during a load that released the old model. */
   readonly model: Model | undefined;

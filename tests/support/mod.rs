@@ -8,7 +8,7 @@ pub mod script;
 
 use std::cell::Cell;
 
-use loupe::device::{Cancel, Choice, Device, Tensor};
+use loupe::device::{Backend, Cancel, Device, Tensor};
 use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};
 use loupe::session::Session;
 
@@ -20,25 +20,25 @@ macro_rules! device_tests {
             #[cfg(not(target_arch = "wasm32"))]
             #[test]
             fn native_gpu() {
-                pollster::block_on(super::support::on(loupe::device::Choice::Gpu, super::$name()));
+                pollster::block_on(super::support::on(loupe::device::Backend::WebGpu, super::$name()));
             }
 
             #[cfg(not(target_arch = "wasm32"))]
             #[test]
             fn native_cpu() {
-                pollster::block_on(super::support::on(loupe::device::Choice::Cpu, super::$name()));
+                pollster::block_on(super::support::on(loupe::device::Backend::Cpu, super::$name()));
             }
 
             #[cfg(target_arch = "wasm32")]
             #[wasm_bindgen_test::wasm_bindgen_test]
             async fn browser_gpu() {
-                super::support::on(loupe::device::Choice::Gpu, super::$name()).await;
+                super::support::on(loupe::device::Backend::WebGpu, super::$name()).await;
             }
 
             #[cfg(target_arch = "wasm32")]
             #[wasm_bindgen_test::wasm_bindgen_test]
             async fn browser_cpu() {
-                super::support::on(loupe::device::Choice::Cpu, super::$name()).await;
+                super::support::on(loupe::device::Backend::Cpu, super::$name()).await;
             }
         }
     )* };
@@ -66,20 +66,22 @@ macro_rules! gpu_tests {
 
 thread_local! {
     /// The device under test.
-    static CHOICE: Cell<Choice> = const { Cell::new(Choice::Gpu) };
+    static BACKEND: Cell<Backend> = const { Cell::new(Backend::WebGpu) };
 }
 
 /// Runs a test body on a device. The tests of a browser run one after the other.
-pub async fn on(choice: Choice, body: impl Future<Output = ()>) {
-    CHOICE.set(choice);
+pub async fn on(backend: Backend, body: impl Future<Output = ()>) {
+    BACKEND.set(backend);
     body.await;
-    CHOICE.set(Choice::Gpu);
+    BACKEND.set(Backend::WebGpu);
 }
 
 /// The device under test. A missing adapter fails the test.
 pub async fn device() -> Device {
-    let hand_back = Box::new(|| Box::pin(std::future::ready(())) as _);
-    Device::open(CHOICE.get(), hand_back).await.expect("a WebGPU adapter")
+    match BACKEND.get() {
+        Backend::WebGpu => Device::gpu().await.expect("a WebGPU adapter"),
+        Backend::Cpu => Device::cpu(Box::new(|| Box::pin(std::future::ready(())))),
+    }
 }
 
 /// A session on the device under test.

@@ -19,7 +19,7 @@ import type {
   Refusal,
   Step,
 } from "./protocol.ts";
-import type { Address, ModelInUse, Source } from "../lib/model.ts";
+import type { Address, DeviceChoice, ModelInUse, Source } from "../lib/model.ts";
 
 export type Engine = ReturnType<typeof startEngine>;
 
@@ -53,9 +53,10 @@ function hubOfPage(): Hub {
 
 /**
  * Starts a worker. It holds no model yet; `load` fills it, `close` ends it.
+ * @param device what it computes on
  * @param onCrash called once when the engine in the worker has crashed: every call of it fails from then on
  */
-export function startEngine(onCrash: (message: string) => void = () => {}) {
+export function startEngine(device: DeviceChoice, onCrash: (message: string) => void = () => {}) {
   const worker = startWorker();
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
@@ -114,6 +115,7 @@ export function startEngine(onCrash: (message: string) => void = () => {}) {
   void remote.begin({
     engine_url: new URL("loupe/loupe.js", document.baseURI).href,
     bundled_url: new URL("models/tales/", document.baseURI).href,
+    device,
     hub: hubOfPage(),
   });
 

@@ -1,6 +1,6 @@
 /** What crosses between the page and the worker: plain data, and the calls of the worker. Types only. */
 import type { Atlas, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
-import type { Address, ModelInUse, Precision, Source } from "../lib/model.ts";
+import type { Address, DeviceChoice, ModelInUse, Precision, Source } from "../lib/model.ts";
 import type { Divergences } from "../reading/comparison.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
@@ -18,7 +18,7 @@ export interface Hub {
 }
 
 /** Where things are. */
-export type Settings = { engine_url: string; bundled_url: string; hub: Hub };
+export type Settings = { engine_url: string; bundled_url: string; device: DeviceChoice; hub: Hub };
 
 /** How an opening goes on, for the bar. */
 export type Step =

@@ -1,5 +1,8 @@
 /** Which model is meant, and what is said of the one in use. Types only: they cross from the worker. */
 
+/** What to compute on; `auto`: a GPU, or the CPU where there is none or only one in software. */
+export type DeviceChoice = "auto" | "gpu" | "cpu";
+
 export type Precision = "f16" | "f32";
 
 /** A model of the hub. */

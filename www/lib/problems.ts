@@ -4,7 +4,8 @@
  */
 
 export type Remedy = "retry";
-export type Advice = { title: string; help?: string; remedy?: Remedy; quiet?: boolean };
+/** `is_of_gpu`: the CPU would do */
+export type Advice = { title: string; help?: string; remedy?: Remedy; quiet?: boolean; is_of_gpu?: boolean };
 
 const BROWSERS =
   "WebGPU works in Chrome and Edge from version 113, in Safari from 26, and in Firefox from 141 on Windows and 145 on macOS. " +
@@ -18,21 +19,24 @@ const ADVICE: Record<string, Advice> = {
     quiet: true,
   },
   "bad-text": { title: "The text holds half a character" },
-  "no-webgpu": { title: "This browser has no WebGPU", help: BROWSERS, remedy: "retry" },
+  "no-webgpu": { title: "This browser has no WebGPU", help: BROWSERS, remedy: "retry", is_of_gpu: true },
   "no-adapter": {
     title: "No graphics adapter answered",
     help: "The browser knows WebGPU but has switched it off here, often because of an old driver or because hardware acceleration is off in its settings.",
     remedy: "retry",
+    is_of_gpu: true,
   },
   "device-lost": {
     title: "The graphics device was lost",
     help: "That happens after a driver update or when the computer slept. Starting again reloads the model.",
     remedy: "retry",
+    is_of_gpu: true,
   },
   "gpu-refused": {
     title: "The graphics device refused the work",
     help: "A newer browser or graphics driver may accept it.",
     remedy: "retry",
+    is_of_gpu: true,
   },
   crashed: {
     title: "The engine crashed",
@@ -40,7 +44,7 @@ const ADVICE: Record<string, Advice> = {
     remedy: "retry",
   },
   "out-of-memory": {
-    title: "The graphics device is out of memory",
+    title: "There is not enough memory",
     help: "Closing other tabs may free enough.",
     remedy: "retry",
   },

@@ -86,7 +86,7 @@ export function createModelDialog(page: {
         is_busy: page.isOpening(),
         is_coming: isSame(row.address, page.coming()),
         beside: in_use?.in_use.name ?? "",
-        is_slow: Boolean(in_use?.adapter.fallback),
+        is_slow: Boolean(in_use?.adapter.fallback) || in_use?.adapter.backend === "cpu",
       },
       {
         choose: () => choose(row),

@@ -1,6 +1,7 @@
 /** The model in use: its chip in the header, and the facts about it in the panel. */
 import { byId, element } from "../ui/dom.ts";
 import { bytes, integer, millions } from "../lib/format.ts";
+import { isOnCpu } from "./device-choice.ts";
 import type { Facts, ModelInUse } from "../lib/model.ts";
 
 const adapterName = (adapter: Facts) =>
@@ -53,13 +54,14 @@ export function showFacts({ model, adapter, in_use }: ModelInUse) {
   byId("model-chip").textContent =
     model.partial === true
       ? `${in_use.name} · ${partWords(model)} only`
-      : `${in_use.name} · ${millions(Number(model.parameters))} · ${model.precision}`;
+      : `${in_use.name} · ${millions(Number(model.parameters))} · ${model.precision}${isOnCpu(adapter) ? " · CPU" : ""}`;
+  byId("model-chip").title = isOnCpu(adapter) ? "Models. This one runs on the CPU; the panel says why." : "Models";
   const facts = {
     model: in_use.name,
     ...describe(model),
     "2-D weights": `stored as ${model.precision}`,
-    "GPU memory": bytes(Number(model.gpu_bytes)),
-    adapter: adapterName(adapter) || "not named by the browser",
+    memory: `${bytes(Number(model.gpu_bytes))} for the weights`,
+    "computed on": isOnCpu(adapter) ? "the CPU" : adapterName(adapter) || "a GPU that the browser does not name",
   };
   byId("model-facts").replaceChildren(
     ...Object.entries(facts).map(([name, value]) =>

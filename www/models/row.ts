@@ -17,7 +17,7 @@ export interface Sight {
   is_coming: boolean;
   /** the model in use */
   beside: string;
-  /** the adapter is a software one */
+  /** the device is no GPU of its own */
   is_slow: boolean;
 }
 export interface RowActions {
@@ -38,7 +38,7 @@ function costs(row: Row, plan: Plan | string | null) {
   if (typeof plan === "string") return [element("span", "cost-problem bad", plan)];
   const cost = (column: "download" | "disk" | "gpu", n: number | undefined, words: string) =>
     n === undefined ? [] : [element("span", `cost ${column}`, element("span", "cost-value", bytes(n)), ` ${words}`)];
-  const gpu = cost("gpu", plan?.gpu_bytes, "on the GPU");
+  const gpu = cost("gpu", plan?.gpu_bytes, "in memory");
   if (row.is_bundled) return [element("span", "cost download", "comes with the page"), ...gpu];
   if (isWhole(row)) return [...cost("disk", row.kept?.bytes, "kept"), ...gpu];
   if (row.kept) return [...cost("disk", row.kept.about.bytes, "to keep"), ...gpu];
@@ -60,7 +60,7 @@ function stateOf(row: Row, { plan, is_coming }: Sight) {
 }
 
 function verdict(row: Row, { plan, trial, beside, is_slow }: Sight) {
-  const slow = is_slow ? " This is a software adapter: it will be slow." : "";
+  const slow = is_slow ? " This is not a real GPU: it will be slow." : "";
   if (typeof plan === "string" || row.is_in_use) return element("p", "verdict", "");
   if (trial === "trying" || !plan) return element("p", "verdict muted", "Checking whether it fits …");
   const tried = trial ?? plan;
@@ -69,7 +69,7 @@ function verdict(row: Row, { plan, trial, beside, is_slow }: Sight) {
   return element(
     "p",
     "verdict good",
-    (tried.fits ? "Fits: there was room for it on the GPU just now." : "Within the limits of this adapter.") + slow,
+    (tried.fits ? "Fits: there was memory for it just now." : "Within the limits of this device.") + slow,
   );
 }
 

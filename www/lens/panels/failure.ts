@@ -15,6 +15,8 @@ export function createFailure(page: {
   atlas: () => void;
   /** goes there */
   bundled: () => void;
+  /** starts the engine again on the CPU */
+  cpu: () => void;
 }): (code: string, message: string, loading: boolean) => void {
   /** The actions for a partial model, which cannot read. */
   const partActions = () => [
@@ -40,7 +42,9 @@ export function createFailure(page: {
     setState(advice.quiet ? "ready" : "error");
     byId("status").textContent = page.nCtx() > 0 ? `up to ${page.nCtx()} tokens · nothing leaves this page` : "";
     const retry = { label: "Try again", onClick: page.again };
-    showProblem(code, message, advice, advice.remedy === "retry" ? [retry] : []);
+    const cpu = { label: "Compute on the CPU", onClick: page.cpu };
+    const actions = [...(advice.remedy === "retry" ? [retry] : []), ...(advice.is_of_gpu ? [cpu] : [])];
+    showProblem(code, message, advice, actions);
   }
   return show;
 }

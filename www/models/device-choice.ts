@@ -1,0 +1,35 @@
+/** What the engine computes on: the choice, and what came of it. */
+import { byId } from "../ui/dom.ts";
+import { readPreference, writePreference } from "../ui/preferences.ts";
+import type { DeviceChoice, Facts } from "../lib/model.ts";
+
+const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
+
+/** What this browser was told to compute on. */
+export const deviceChoice = (): DeviceChoice => CHOICES.find((choice) => choice === readPreference("device")) ?? "auto";
+
+/** Whether the engine computes on the CPU. */
+export const isOnCpu = (adapter: Facts) => adapter.backend === "cpu";
+
+/** @param onChange starts the engine again */
+export function createDeviceChoice(onChange: () => void) {
+  const select = byId<HTMLSelectElement>("device");
+  select.value = deviceChoice();
+  const choose = (choice: DeviceChoice) => {
+    writePreference("device", choice);
+    select.value = choice;
+    onChange();
+  };
+  select.addEventListener("change", () => choose(select.value as DeviceChoice));
+
+  return {
+    choose,
+    show(adapter: Facts) {
+      byId("device-words").textContent = !isOnCpu(adapter)
+        ? adapter.fallback
+          ? "The GPU is one in software; the CPU is faster."
+          : "The models run on the GPU."
+        : `The models run on the CPU of this computer, on one thread, with the same results to rounding. A GPU is much faster for large models.${deviceChoice() === "auto" ? ` It is the CPU because: ${String(adapter.why)}.` : ""}`;
+    },
+  };
+}
