@@ -6,9 +6,9 @@
 mod support;
 
 use js_sys::{Array, Float32Array, Function, Promise};
-use loupe::web::{Loupe, Reading};
+use loupe::web::Reading;
 use support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
-use support::script::{code, error_code, get, load, options, script, stream, tales};
+use support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -23,7 +23,7 @@ async fn reading(promise: Promise) -> Reading {
 
 #[wasm_bindgen_test]
 async fn a_text_is_read() {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     assert!(loupe.model().is_undefined());
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "not-found");
     let seen = Array::new();
@@ -179,7 +179,7 @@ async fn failed_loads_keep_the_model_in_use() {
 
 #[wasm_bindgen_test]
 async fn a_list_of_shards_loads_as_one_model() {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     let shards: Array = halves(TALES_WEIGHTS).iter().map(|half| stream(half)).collect();
     load(&loupe, &[("weights", shards.into())]).await.expect("two shards");
     assert_eq!(code(loupe.read("Once".into(), JsValue::UNDEFINED)).await, "fine");
@@ -284,7 +284,7 @@ async fn a_call_made_in_a_callback_does_not_overtake_a_waiting_one() {
 
 #[wasm_bindgen_test]
 async fn a_hostile_tokenizer_is_rejected_and_the_next_load_works() {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     let hostile = r#"{"model":{"type":"BPE","vocab":{"ab":0,"cd":1},"merges":[["ab","cd"]]}}"#;
     let error = load(&loupe, &[("tokenizer", hostile.into())]).await.expect_err("it is rejected");
     assert_eq!(error_code(&error), "bad-tokenizer");
@@ -377,7 +377,7 @@ async fn sub_blocks_contributions_and_a_borrowed_block() {
 
 #[wasm_bindgen_test]
 async fn the_atlas_returns_arrays_and_codes() {
-    let fresh = Loupe::open().await.expect("a WebGPU adapter");
+    let fresh = engine().await;
     assert_eq!(error_code(&fresh.atlas().err().expect("no model yet")), "not-found");
     let loupe = tales().await;
     let atlas = loupe.atlas().expect("an atlas");

@@ -8,7 +8,7 @@ mod support;
 use js_sys::{Array, Function, Promise, Uint8Array};
 use loupe::web::{Loupe, Reading};
 use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
-use support::script::{code, error_code, get, load, options, script, stream, tales};
+use support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -100,7 +100,7 @@ async fn a_copy_in_the_origin_private_file_system_is_resumed() {
     script("it.close()", &handle);
 
     let file = file(name).await;
-    let fresh = Loupe::open().await.expect("a WebGPU adapter");
+    let fresh = engine().await;
     let again = load(&fresh, &[("weights", script("it.stream()", &file))]).await;
     assert!(get(&again.expect("the copy loads"), "kept").is_null());
     assert_eq!(top_ids(&fresh).await, expected);
@@ -125,7 +125,7 @@ async fn a_store_that_fails_is_reported_and_the_model_loads() {
 
 #[wasm_bindgen_test]
 async fn sources_are_checked_and_their_own_errors_are_passed_on() {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     let wrong = [
         ("weights", script("({ url: 'x' })", &JsValue::UNDEFINED)),
         ("weights", script("({ open() {}, sha256: 'short' })", &JsValue::UNDEFINED)),
@@ -162,7 +162,7 @@ async fn ctrl_ids(loupe: &Loupe) -> Vec<u32> {
 
 #[wasm_bindgen_test]
 async fn a_file_of_pytorch_is_followed_as_a_stream_or_read_by_its_directory_and_resumed() {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     let load_ctrl = async |weights: JsValue, keep: JsValue| {
         let none = ("tokenizer", JsValue::NULL);
         let all = [("config", CTRL_CONFIG.into()), none, ("weights", weights), ("keep", keep)];

@@ -76,7 +76,7 @@ pub struct Device {
 const HAND_BACK_SECONDS: f64 = 0.03;
 
 enum RunsOn {
-    Gpu(Gpu),
+    Gpu(Box<Gpu>),
     Cpu(Cpu),
 }
 
@@ -85,7 +85,7 @@ impl Device {
     ///
     /// Errors: `no-webgpu`, `no-adapter`.
     pub async fn gpu() -> Result<Device> {
-        Ok(Device::on(RunsOn::Gpu(Gpu::open().await?)))
+        Ok(Device::on(RunsOn::Gpu(Box::new(Gpu::open().await?))))
     }
 
     /// The CPU. Long work calls `hand_back` from time to time, so that the thread can do other things.

@@ -147,3 +147,44 @@ test("the page in Firefox: a reading, typing, a view, a pin, an export, the atla
     server.close();
   }
 });
+
+// eslint-disable-next-line no-empty-pattern -- Playwright asks for a pattern
+test("stock Firefox, which has no WebGPU on Linux, opens the page, reads, exports and opens the atlas", async ({}, info) => {
+  const server = await serveSite();
+  const downloads = info.outputPath("downloads");
+  mkdirSync(downloads, { recursive: true });
+  const browser = await launch(downloads, {});
+  const errors: string[] = [];
+  try {
+    const page = await browser.newPage();
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.setViewport({ width: 1440, height: 900 });
+    await page.goto(server.origin + PATH);
+    await isReady(page);
+    expect(await textOf(page, "#model-chip")).toBe("Tales · 4.4 M · f16 · CPU");
+    await page.screenshot({ path: "test-results/firefox-cpu.png" });
+    await page.click("#tour-skip");
+    await page.click("#text");
+    await page.keyboard.down("Control");
+    await page.keyboard.press("End");
+    await page.keyboard.up("Control");
+    await page.keyboard.type(" sea");
+    await page.waitForFunction(
+      () =>
+        document.documentElement.dataset.state === "ready" &&
+        (window as any).loupePage.reading().tokens.at(-1).text.endsWith("sea"),
+    );
+    await page.click("#export");
+    await page.click('[data-export="json"]');
+    await expect.poll(() => readdirSync(downloads).filter((name) => name.endsWith(".json")).length).toBe(1);
+    await page.keyboard.press("Escape");
+    await page.click("#tab-atlas");
+    await page.waitForFunction(() =>
+      /points/.test(document.querySelector(".atlas-stand .cloud-readout")?.textContent ?? ""),
+    );
+    expect(errors).toEqual([]);
+  } finally {
+    await browser.close();
+    server.close();
+  }
+});

@@ -6,6 +6,8 @@ import { execFileSync } from "node:child_process";
 import { MIB, countBuffers, gpuBytes, heapOf, workersDebugger } from "./memory.ts";
 import { expect, readText, test, waitForState } from "./site.ts";
 
+test.use({ device: "gpu" });
+
 const FOLDER = "target/synth/gpt2";
 /** The synthetic tokenizer gives a byte its own value as id. */
 const TEXT = "Hello, w";

@@ -6,6 +6,8 @@ import { MIB, countBuffers, gpuBytes, heapOf, workersDebugger } from "./memory.t
 import { expect, readText, test, waitForState } from "./site.ts";
 import type { Page } from "@playwright/test";
 
+test.use({ device: "gpu" });
+
 const N_SWITCHES = Number(process.env.LOUPE_SWITCHES ?? 4);
 const N_READINGS = Number(process.env.LOUPE_READINGS ?? 20);
 const FILES = ["config.json", "tokenizer.json", "model.safetensors"].map((name) => `www/public/models/tales/${name}`);

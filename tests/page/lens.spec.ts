@@ -3,6 +3,8 @@ import { lab, rgb } from "d3-color";
 import { channels, expect, pixel, readText, test, waitForState } from "./site.ts";
 import type { Page } from "@playwright/test";
 
+test.use({ device: "gpu" });
+
 const STATS = [
   "logit_final",
   "prob_final",

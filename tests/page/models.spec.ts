@@ -329,6 +329,7 @@ test("a model without room on the GPU: the trial says so, and the old model give
   hub,
 }) => {
   const server = await serveSite({ html: withHub(hub), worker: smallGpu(100_000_000) });
+  await page.addInitScript(() => localStorage.setItem("loupe:device", "gpu"));
   await page.goto(`${server.origin}/a/b/`);
   await waitForState(page, "ready");
   await page.locator("#model-chip").click();

@@ -39,9 +39,14 @@ export async function serveSite(
   return { origin: `http://127.0.0.1:${address.port}`, friends, close: () => server.close() };
 }
 
-export const test = base.extend<{ site: string; quiet: boolean }, { server: Awaited<ReturnType<typeof serveSite>> }>({
+export const test = base.extend<
+  { site: string; quiet: boolean; device: "auto" | "gpu" | "cpu" },
+  { server: Awaited<ReturnType<typeof serveSite>> }
+>({
   /** Whether nothing may appear in the console. */
   quiet: [true, { option: true }],
+  /** What the page computes on. The only GPU here is one in software, so `auto` is the CPU. */
+  device: ["auto", { option: true }],
   server: [
     // eslint-disable-next-line no-empty-pattern -- Playwright asks for a pattern
     async ({}, use) => {
@@ -52,11 +57,14 @@ export const test = base.extend<{ site: string; quiet: boolean }, { server: Awai
     { scope: "worker" },
   ],
   /** The site's address; afterwards, nothing may have left it and nothing may have failed unseen. */
-  site: async ({ server, page, quiet }, use) => {
+  site: async ({ server, page, quiet, device }, use) => {
     // Where no test asks for it, the tour does not stand before what is tested.
-    await page.addInitScript(() => {
-      if (location.protocol === "http:") localStorage.setItem("loupe:tour", "done");
-    });
+    await page.addInitScript((device) => {
+      if (location.protocol !== "http:") return;
+      localStorage.setItem("loupe:tour", "done");
+      // A test may choose another one.
+      if (!localStorage.getItem("loupe:device")) localStorage.setItem("loupe:device", device);
+    }, device);
     const strayed = [] as string[];
     const errors = [] as string[];
     page.on("request", (request) => {

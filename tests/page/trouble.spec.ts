@@ -3,6 +3,9 @@ import { talesThatOverflows } from "./checkpoints.ts";
 import { expect, readText, test, waitForState } from "./site.ts";
 import type { Page } from "@playwright/test";
 
+// Half of what is tried here is what a GPU does.
+test.use({ device: "gpu" });
+
 async function expectProblem(page: Page, code: string) {
   const problem = page.locator("#problem");
   await expect(problem).toBeVisible();

@@ -39,8 +39,14 @@ pub async fn load(loupe: &Loupe, extra: &[(&str, JsValue)]) -> Result<JsValue, J
     JsFuture::from(loupe.load(options(&all))).await
 }
 
+/// An engine on a GPU, in software too.
+pub async fn engine() -> Loupe {
+    let on_gpu = options(&[("device", "gpu".into())]);
+    Loupe::open(on_gpu).await.expect("a WebGPU adapter")
+}
+
 pub async fn tales() -> Loupe {
-    let loupe = Loupe::open().await.expect("a WebGPU adapter");
+    let loupe = engine().await;
     load(&loupe, &[]).await.expect("Tales loads");
     loupe
 }
