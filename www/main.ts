@@ -27,10 +27,13 @@ import type { ModelInUse, Source } from "./lib/model.ts";
 import type { PageState } from "./state/page-state.ts";
 
 const MAX_TITLE_CHARS = 48;
+const A_MINUTE_MS = 60_000;
+/** An engine that ends so often within a minute is not started again. */
+const MAX_ENDS = 3;
 /** Where keys are typed, or mean something else. */
 const TYPED = "input:not([type=radio], [type=checkbox]), textarea, select, dialog";
 /** What the engine's module advises to pages that embed it, and what this page does by itself. */
-const ADVICE = / Open a new one in a fresh worker, or reload the page\.$/;
+const ADVICE = / Open a new (one in a fresh worker, or reload the page|Loupe and load the model again)\.$/;
 
 const begin = await parseHash(location.hash);
 const unreadable = await unreadableParts(location.hash);
@@ -41,6 +44,8 @@ effect(() => applyTheme(store.theme.value));
 let link: PageState | null = begin;
 /** The state of the page when the engine last crashed. */
 let crashed_at = "";
+/** When the engine ended of late. */
+let ended_at: number[] = [];
 
 /** Whether that is the model that an address was made with. */
 const isOf = ({ model, file }: PageState, { in_use }: ModelInUse, source: Source) =>
@@ -50,7 +55,7 @@ const isOf = ({ model, file }: PageState, { in_use }: ModelInUse, source: Source
 const isSameModel = (a: ModelInUse, b: ModelInUse) =>
   a.in_use.source.kind !== "files" && JSON.stringify(a.in_use) === JSON.stringify(b.in_use);
 
-const session = createSession((onCrash) => startEngine(deviceChoice(), onCrash), {
+const session = createSession((onEnd) => startEngine(deviceChoice(), onEnd), {
   text: () => store.text.peek(),
   options: () => ({ ...store.how.peek(), track: store.track.peek() }),
   opening: (source, is_first) => {
@@ -101,15 +106,24 @@ const session = createSession((onCrash) => startEngine(deviceChoice(), onCrash),
       if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
     }),
   failure: (code, message, loading) => showFailure(code, message, loading),
-  crashed: (message) => {
-    // What crashes the engine each time must not start it for ever: then a person decides.
+  ended: (message, code) => {
+    const now = performance.now();
+    ended_at = [...ended_at.filter((at) => now - at < A_MINUTE_MS), now];
     const last = crashed_at;
-    crashed_at = JSON.stringify(store.address.peek());
-    if (crashed_at === last) return showFailure("crashed", message, true);
+    if (code === "crashed") crashed_at = JSON.stringify(store.address.peek());
+    // What ends the engine each time must not start it for ever: then a person decides.
+    const is_again = code === "crashed" && crashed_at === last;
+    if (is_again || ended_at.length >= MAX_ENDS) {
+      ended_at = [];
+      return showFailure(code, message, true);
+    }
     showNotice({
-      title: "The engine crashed and was started again",
+      title:
+        code === "crashed"
+          ? "The engine crashed and was started again"
+          : "The graphics device was lost; the engine was started again",
       text: message.replace(ADVICE, ""),
-      code: "crashed",
+      code,
     });
     openings.again();
   },

@@ -20,6 +20,8 @@ const STEP_MS = 100;
 const MAX_TRACED = 64;
 
 let settings: Settings;
+/** Tells the page that the device is lost. */
+let loseWith: (message: string) => void = () => {};
 /** the engine, once somebody has asked for it */
 let opened: Promise<Loupe> | null = null;
 /** the same, once it is there */
@@ -40,7 +42,10 @@ function engine() {
   const { engine_url, device } = settings;
   opened ??= importEngine(engine_url)
     .then((module) => module.Loupe.open({ device }))
-    .then((open) => (loupe = open));
+    .then((open) => {
+      void open.lost().then(({ message }) => loseWith(message));
+      return (loupe = open);
+    });
   return opened;
 }
 
@@ -188,9 +193,10 @@ async function question<T>(job: number, ask: (atlas: Atlas, signal: AbortSignal)
 }
 
 const api: EngineApi = {
-  begin(given) {
+  begin(given, onLost) {
     settings = given;
     engine().catch(() => {});
+    loseWith = onLost;
   },
 
   load: (job, source, { precision, keep }, onStep) =>

@@ -15,6 +15,8 @@ pub use wgpu::AdapterInfo;
 struct Status {
     /// Why it was lost; this stays.
     lost: Option<String>,
+    /// Those who wait for that.
+    waiting: Vec<oneshot::Sender<String>>,
     /// An error that no error scope caught. The next call that asks reports it, once.
     uncaptured: Option<Error>,
 }
@@ -64,7 +66,11 @@ impl Gpu {
         device.set_device_lost_callback(move |_, message| {
             if let Ok(mut status) = shared.lock() {
                 // The message continues with a sentence of ours, so it must not end in a full stop.
-                status.lost.get_or_insert(message.trim_end_matches('.').into());
+                let why = status.lost.get_or_insert(message.trim_end_matches('.').into()).clone();
+                for waiting in status.waiting.drain(..) {
+                    // Nobody may listen any more.
+                    let _ = waiting.send(why.clone());
+                }
             }
         });
         let shared = status.clone();
@@ -94,6 +100,18 @@ impl Gpu {
         self.check_lost()?;
         let uncaptured = self.status.lock().ok().and_then(|mut s| s.uncaptured.take());
         uncaptured.map_or(Ok(()), Err)
+    }
+
+    /// Resolves with the reason once the device is lost.
+    pub(super) fn lost(&self) -> oneshot::Receiver<String> {
+        let (tell, wait) = oneshot::channel();
+        if let Ok(mut status) = self.status.lock() {
+            match status.lost.clone() {
+                Some(why) => _ = tell.send(why),
+                None => status.waiting.push(tell),
+            }
+        }
+        wait
     }
 
     /// Errors: `device-lost`.
@@ -231,6 +249,10 @@ impl Gpu {
 impl Drop for Gpu {
     /// A browser would keep the device until it collects garbage.
     fn drop(&mut self) {
+        // Nobody is told of a loss that was meant.
+        if let Ok(mut status) = self.status.lock() {
+            status.waiting.clear();
+        }
         self.device.destroy();
     }
 }

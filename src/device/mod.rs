@@ -147,6 +147,23 @@ impl Device {
         }
     }
 
+    /// Resolves with the reason once the device is lost, in a browser at once; never for a CPU, or once the device is dropped.
+    pub fn lost(&self) -> impl Future<Output = String> + use<> {
+        let waiting = match &self.runs_on {
+            RunsOn::Gpu(gpu) => Some(gpu.lost()),
+            RunsOn::Cpu(_) => None,
+        };
+        async {
+            match waiting {
+                Some(waiting) => match waiting.await {
+                    Ok(why) => why,
+                    Err(_) => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Destroys the device, which is then lost.
     pub fn destroy(&self) {
         match &self.runs_on {

@@ -77,6 +77,13 @@ impl Loupe {
         self.adapter.clone()
     }
 
+    /// Resolves with an error once the device is lost.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn lost(&self) -> Promise {
+        let lost = self.session.device().lost();
+        promise(async { Ok(js_error(&Error::DeviceLost(lost.await))) })
+    }
+
     /// The loaded model; undefined before the first load, and during a load that released the old model.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn model(&self) -> JsValue {

@@ -410,6 +410,11 @@ export class Loupe {
   private constructor();
   static open(options?: OpenOptions): Promise<Loupe>;
   readonly adapter: Adapter;
+  /**
+   * Resolves with a `device-lost` error as soon as the device is lost, without any call; never for a CPU. Every later call fails with it: open
+   * another Loupe.
+   */
+  lost(): Promise<LoupeError>;
   /** undefined before the first load, and during a load that released the old model. */
   readonly model: Model | undefined;
   /** Readings of the model in use run meanwhile; it stays if the load fails (but see `release`). */

@@ -142,37 +142,120 @@ test("a browser without WebGPU, and one without an adapter", async ({ page, site
   await waitForState(page, "ready");
 });
 
-test("a device that is lost in the middle is said, and starting again works", async ({ page, site }) => {
-  // The worker keeps the device where a message can destroy it.
+/** Keeps the devices of every worker where `lose` can destroy them. */
+async function holdDevices(page: Page) {
   await inWorker(
     page,
     `
+    const devices = (globalThis.devices = []);
     const request = GPUAdapter.prototype.requestDevice;
     GPUAdapter.prototype.requestDevice = async function (...args) {
       const device = await request.apply(this, args);
-      addEventListener("message", (event) => event.data === "lose the device" && device.destroy());
+      devices.push(device);
       return device;
     };
     `,
   );
-  await page.addInitScript(() => {
-    const Real = Worker;
-    // The page's only worker, kept for the test.
-    window.Worker = class extends Real {
-      constructor(...args: [string | URL, WorkerOptions?]) {
-        super(...args);
-        (window as any).lastWorker = this;
-      }
-    };
-  });
+}
+
+/** Destroys the device of the newest worker. */
+const lose = (page: Page) =>
+  page
+    .workers()
+    .at(-1)
+    ?.evaluate(() => (globalThis as any).devices.at(-1).destroy());
+
+const textRead = (page: Page) =>
+  page.evaluate(() =>
+    (window as any).loupePage
+      .reading()
+      ?.tokens.map((token: any) => token.text)
+      .join(""),
+  );
+
+test("a device that is lost while nothing is asked of it: the page opens another one and reads the text again", async ({
+  page,
+  site,
+}) => {
+  await holdDevices(page);
   await page.goto(site);
   await waitForState(page, "ready");
-  await page.evaluate(() => (window as any).lastWorker.postMessage("lose the device"));
-  await page.locator("#text").fill("A reading on a lost device");
-  await expectProblem(page, "device-lost");
-  await page.getByRole("button", { name: "Try again" }).click();
+  const text = "The old king sat by the window.";
+  await readText(page, text);
+  // A model from the disk is opened again from its files.
+  await page.locator("#model-chip").click();
+  await page.locator("#keep").uncheck();
+  const files = ["config.json", "tokenizer.json", "model.safetensors"];
+  await page.locator("#files").setInputFiles(files.map((name) => `www/public/models/tales/${name}`));
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer");
   await waitForState(page, "ready");
-  expect(await page.evaluate(() => (window as any).loupePage.reading().n_tokens)).toBeGreaterThan(3);
+  const before = page.workers().at(-1);
+  await lose(page);
+  const notice = page.locator("#notice");
+  await expect(notice).toContainText("The graphics device was lost; the engine was started again");
+  await waitForState(page, "ready");
+  await expect.poll(() => textRead(page)).toBe(text);
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer");
+  expect(page.workers().at(-1)).not.toBe(before);
+  await page.screenshot({ path: "test-results/device-lost.png" });
+});
+
+test("a device that is lost during a reading, and during a load", async ({ page, site }) => {
+  await holdDevices(page);
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const long = "The old king and the young queen went home. ".repeat(20).trim();
+  await page.locator("#text").fill(long);
+  await expect(page.locator("html")).toHaveAttribute("data-state", "busy");
+  await lose(page);
+  await expect(page.locator("#notice")).toContainText("The graphics device was lost");
+  await expect.poll(() => textRead(page), { timeout: 60_000 }).toBe(long);
+  await waitForState(page, "ready");
+  await readText(page, "The old king.");
+
+  // The weights of another model stop in the middle.
+  await page.route("**/model.safetensors", () => {});
+  await page.locator("#notice").getByRole("button", { name: "Dismiss" }).click();
+  await page.evaluate(() => {
+    const { engine } = (window as any).loupePage;
+    const how = { precision: "f16", keep: false, signal: new AbortController().signal, onStep: () => {} };
+    (window as any).loading = engine.load({ kind: "bundled" }, how).catch((error: any) => error.code);
+  });
+  await lose(page);
+  expect(await page.evaluate(() => (window as any).loading)).toBe("device-lost");
+  await page.unroute("**/model.safetensors");
+  await expect.poll(() => textRead(page), { timeout: 60_000 }).toBe("The old king.");
+});
+
+test("three losses within a minute: the page stops, says so and offers the CPU", async ({ page, site }) => {
+  await holdDevices(page);
+  await page.goto(site);
+  await waitForState(page, "ready");
+  for (let i = 0; i < 2; i++) {
+    const before = page.workers().at(-1);
+    await lose(page);
+    await expect.poll(() => page.workers().at(-1) !== before).toBe(true);
+    await waitForState(page, "ready");
+    await expect.poll(() => textRead(page)).toContain("Once upon a time");
+  }
+  await lose(page);
+  await expectProblem(page, "device-lost");
+  await page.getByRole("button", { name: "Compute on the CPU" }).click();
+  await waitForState(page, "ready");
+  await expect(page.locator("#model-chip")).toContainText("CPU");
+});
+
+test("a GPU process that crashes: the page reads on", async ({ page, site, browser }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const text = "The old king sat by the window.";
+  await readText(page, text);
+  const session = await browser.newBrowserCDPSession();
+  await session.send("Browser.crashGpuProcess");
+  await expect(page.locator("#notice")).toContainText("The graphics device was lost", { timeout: 60_000 });
+  await waitForState(page, "ready");
+  await expect.poll(() => textRead(page), { timeout: 60_000 }).toBe(text);
+  await readText(page, "And another one.");
 });
 
 test("loading shows bytes and what it is doing", async ({ page, site }) => {

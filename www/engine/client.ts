@@ -1,7 +1,7 @@
 /** The main thread's side of the engine: one worker, calls that throw a LoupeError, jobs that can be cancelled. */
 import * as Comlink from "comlink";
 import worker_url from "../worker.ts?worker&url";
-import { LoupeError, valueOf } from "./errors.ts";
+import { ENDED, LoupeError, valueOf } from "./errors.ts";
 import { trustedScript } from "./trusted-urls.ts";
 import type { Outcome } from "./errors.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
@@ -54,9 +54,9 @@ function hubOfPage(): Hub {
 /**
  * Starts a worker. It holds no model yet; `load` fills it, `close` ends it.
  * @param device what it computes on
- * @param onCrash called once when the engine in the worker has crashed: every call of it fails from then on
+ * @param onEnd called once when the engine in the worker has crashed or lost its device: every call of it fails from then on
  */
-export function startEngine(device: DeviceChoice, onCrash: (message: string) => void = () => {}) {
+export function startEngine(device: DeviceChoice, onEnd: (message: string, code: string) => void = () => {}) {
   const worker = startWorker();
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
@@ -68,21 +68,21 @@ export function startEngine(device: DeviceChoice, onCrash: (message: string) => 
     for (const reject of waiting) reject(error);
     waiting.clear();
   }
-  let has_crashed = false;
-  function crash(message: string) {
-    if (has_crashed) return;
-    has_crashed = true;
+  let has_ended = false;
+  function end(message: string, code: string) {
+    if (has_ended || dead) return;
+    has_ended = true;
     // Answers that are still on their way are lost with the worker.
-    die(new LoupeError("crashed", message));
-    onCrash(message);
+    die(new LoupeError(code, message));
+    onEnd(message, code);
   }
   let has_answered = false;
   // A worker whose script cannot be loaded answers nothing; the event has no message then. What throws later leaves the
   // worker in an unknown state, as a crash of the engine does.
   worker.addEventListener("error", ({ message = "" }) => {
     const words = `The engine's worker stopped: ${message || "its script could not be loaded"}`;
-    if (message.includes(CRASHED)) crash(message);
-    else if (has_answered) crash(words);
+    if (message.includes(CRASHED)) end(message, "crashed");
+    else if (has_answered) end(words, "crashed");
     else die(new LoupeError("unexpected", words));
   });
 
@@ -95,7 +95,7 @@ export function startEngine(device: DeviceChoice, onCrash: (message: string) => 
       call.then(resolve, reject).finally(settled);
     });
     has_answered = true;
-    if (!outcome.ok && outcome.code === "crashed") crash(outcome.message);
+    if (!outcome.ok && ENDED.includes(outcome.code)) end(outcome.message, outcome.code);
     return valueOf(outcome);
   }
   let n_jobs = 0;
@@ -112,12 +112,15 @@ export function startEngine(device: DeviceChoice, onCrash: (message: string) => 
     }
   }
 
-  void remote.begin({
-    engine_url: new URL("loupe/loupe.js", document.baseURI).href,
-    bundled_url: new URL("models/tales/", document.baseURI).href,
-    device,
-    hub: hubOfPage(),
-  });
+  void remote.begin(
+    {
+      engine_url: new URL("loupe/loupe.js", document.baseURI).href,
+      bundled_url: new URL("models/tales/", document.baseURI).href,
+      device,
+      hub: hubOfPage(),
+    },
+    Comlink.proxy((message) => end(message, "device-lost")),
+  );
 
   return {
     load: (

@@ -16,6 +16,9 @@ export class LoupeError extends Error {
   }
 }
 
+/** Codes of an engine that answers nothing any more; another one does. */
+export const ENDED = ["crashed", "device-lost"];
+
 /** The code of any thrown value; `unexpected` for what no contract names. */
 export const codeOf = (error: unknown): string => {
   const code = (error as { code?: unknown } | null)?.code;

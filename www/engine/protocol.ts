@@ -95,8 +95,8 @@ type Answer<T> = Promise<Outcome<T>>;
 
 /** The calls of the worker. `job` is the page's number for a call, for `cancel`. */
 export interface EngineApi {
-  /** Says where things are, and starts the engine. */
-  begin(settings: Settings): void;
+  /** Says where things are, and starts the engine; `onLost` is called when its device is lost. */
+  begin(settings: Settings, onLost: (message: string) => void): void;
   /** Opens a model. If that fails, the one in use stays, or is opened again if it was released. */
   load(
     job: number,

@@ -3,7 +3,7 @@
  * newest text wins: it cancels the older reading, whose answer is then ignored, whatever it is.
  */
 import { alignedColumns, comparisonOf, targetsOf } from "../reading/comparison.ts";
-import { codeOf } from "../engine/errors.ts";
+import { ENDED, codeOf } from "../engine/errors.ts";
 import { areAlike } from "../reading/reading.ts";
 import type { Asked, Part, PlainReading } from "../reading/reading.ts";
 import type { Engine } from "../engine/client.ts";
@@ -19,7 +19,7 @@ const DEBOUNCE_MS = 150;
 const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "gpu-refused", "unexpected"];
 
 export function createSession(
-  startEngine: (onCrash: (message: string) => void) => Engine,
+  startEngine: (onEnd: (message: string, code: string) => void) => Engine,
   on: {
     /** the text to read once a model is there */
     text: () => string;
@@ -36,8 +36,8 @@ export function createSession(
     reading: (reading: PlainReading, text: string) => void | Promise<void>;
     /** nothing can be read */
     failure: (code: string, message: string, loading: boolean) => void;
-    /** the engine is gone, and the model in use with it */
-    crashed: (message: string) => void;
+    /** the engine has crashed or lost its device, and the model in use is gone with it */
+    ended: (message: string, code: string) => void;
   },
 ) {
   let engine: Engine | null = null;
@@ -59,19 +59,19 @@ export function createSession(
   /** The engine that runs, or a fresh one. */
   function theEngine() {
     if (!engine) {
-      const started = startEngine((message) => crashed(started, message));
+      const started = startEngine((message, code) => ended(started, message, code));
       [engine, is_fresh] = [started, true];
     }
     return engine;
   }
 
-  /** Ends an engine that crashed; one that was opening a model is replaced where that fails. */
-  function crashed(which: Engine, message: string) {
+  /** Closes an engine that answers no more; one that was opening a model is replaced where that fails. */
+  function ended(which: Engine, message: string, code: string) {
     which.close();
     if (engine !== which) return;
     reading.abort();
     [engine, loaded] = [null, false];
-    if (!opening) on.crashed(message);
+    if (!opening) on.ended(message, code);
   }
 
   async function readNow(text: string) {
@@ -126,7 +126,7 @@ export function createSession(
       await readNow(on.text());
       return null;
     } catch (error) {
-      if (opening === mine && codeOf(error) === "crashed") {
+      if (opening === mine && ENDED.includes(codeOf(error))) {
         [opening, missed] = [null, false];
         return failureOf(error);
       }
@@ -194,7 +194,7 @@ export function createSession(
       if (!failure) return;
       on.notOpened(failure, source, how);
       if (!had_one || loaded) return;
-      if (failure.code === "crashed") on.crashed(failure.message);
+      if (ENDED.includes(failure.code)) on.ended(failure.message, failure.code);
       else on.failure(failure.code, failure.message, true);
     },
 

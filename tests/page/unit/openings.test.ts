@@ -47,9 +47,9 @@ function bench(store: Kept[] = [], last: string | null = null) {
     const address = id === null ? null : { id, revision: "main" };
     return { model: {}, adapter: {}, in_use: { source, name: id ?? source.kind, precision: "f16", address } };
   };
-  const crashes: ((message: string) => void)[] = [];
-  const engine = (onCrash: (message: string) => void) => {
-    crashes.push(onCrash);
+  const crashes: ((message: string, code: string) => void)[] = [];
+  const engine = (onEnd: (message: string, code: string) => void) => {
+    crashes.push(onEnd);
     const of: Partial<Engine> = {
       list: () => (lists_wait ? new Promise((done) => lists.push(() => done(store))) : Promise.resolve(store)),
       plan: () => Promise.reject(new LoupeError("bad-config", "no plan")),
@@ -80,7 +80,7 @@ function bench(store: Kept[] = [], last: string | null = null) {
     block: () => {},
     reading: () => {},
     failure: () => {},
-    crashed: () => openings.again(),
+    ended: () => openings.again(),
   });
   const openings = createModelController({
     session: () => session,

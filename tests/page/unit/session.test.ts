@@ -48,7 +48,7 @@ function bench() {
   const comparisons: any[] = [];
   const events: any[] = [];
   const page: { text: string; norm: Asked["norm"] } = { text: "first", norm: "affine" };
-  const crashes: ((message: string) => void)[] = [];
+  const ends: ((message: string, code: string) => void)[] = [];
   let in_use = null as any;
   let newest = null as any;
   /** As a worker: what was cancelled may still be answered. */
@@ -57,8 +57,8 @@ function bench() {
       const fail = (code: string) => reject(new LoupeError(code, code));
       list.push({ ...what, signal, fail, answer });
     });
-  const start = (onCrash: (message: string) => void) => {
-    crashes.push(onCrash);
+  const start = (onEnd: (message: string, code: string) => void) => {
+    ends.push(onEnd);
     return {
       load: async (source: any, { signal }: any) => (in_use = await call(loads, { source }, signal)),
       compare: (first: number, second: number, columns: any, targets: any, signal: AbortSignal) =>
@@ -89,7 +89,7 @@ function bench() {
         events.push(["reading", (reading as any).input, reading.model?.in_use.name, reading.asked.norm])
       ),
     failure: note("failure"),
-    crashed: note("crashed"),
+    ended: (message, code) => void events.push(["ended", message, code]),
   });
   const last = () => reads[reads.length - 1];
   /** The engine answers what was asked last. */
@@ -118,7 +118,7 @@ function bench() {
     comparisons,
     loads,
     events,
-    crashes,
+    ends,
     last,
     answer,
     open,
@@ -301,15 +301,15 @@ test("a second text carries the model that it was read with, and an older one is
   assert.deepEqual([second.input, second.model.in_use.name], ["two", "Tales"]);
 });
 
-test("an engine that crashes while a text is read: the page is told once, and the next start reads the text", async () => {
+test("an engine that ends while a text is read: the page is told once, and the next start reads the text", async () => {
   const it = bench();
   await it.begin();
-  it.crashes[0]("a panic");
+  it.ends[0]("a panic", "crashed");
   it.last().fail("crashed");
   await settle();
   assert.deepEqual(
-    it.events.filter(([name]) => name === "crashed"),
-    [["crashed", "a panic"]],
+    it.events.filter(([name]) => name === "ended"),
+    [["ended", "a panic", "crashed"]],
   );
   assert.equal(
     it.events.some(([name]) => name === "failure"),
