@@ -104,7 +104,7 @@ function bench(store: Kept[] = [], last: string | null = null) {
     loads,
     notices,
     memorised,
-    crash: (message: string) => crashes.at(-1)?.(message),
+    crash: (message: string) => crashes.at(-1)?.(message, "crashed"),
     hold: () => (lists_wait = true),
     letLists: async () => {
       for (const list of lists.splice(0)) list();
