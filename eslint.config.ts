@@ -10,6 +10,7 @@ const NODE = [
   "URL",
   "setTimeout",
   "document",
+  "localStorage",
   "window",
   "AbortController",
 ];

@@ -12,9 +12,10 @@ const USAGE: &str = "\
 cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
 cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, firefox, page
-cargo xtask bench [what]  measure: kernels (this machine's Vulkan), page (headless Chromium)
+cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE=cpu), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
+cargo xtask bench devices [NAME T]  readings on the CPU and on WebGPU in headless Chromium, in turns
 cargo xtask bench load NAME       its load in headless Chromium
 cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
@@ -34,6 +35,10 @@ fn main() -> ExitCode {
         }
         ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
             bench_synthetic("atlas", name, &[])
+        }
+        ["bench", "devices"] => bench_devices("www/public/models/tales", "16"),
+        ["bench", "devices", name, n_tokens] if synth::names().any(|known| known == name) => {
+            synthetic(name).and_then(|folder| bench_devices(&folder, n_tokens))
         }
         ["bench", "load", name] if synth::names().any(|known| known == name) => bench_load(name),
         ["fuzz", target, minutes] => match minutes.parse() {
@@ -73,6 +78,13 @@ fn bench_load(name: &str) -> run::Outcome {
     build::build()?;
     tools::chromium()?;
     run::run("node", &["benches/load.mjs", &synthetic(name)?, "dist/loupe"], &[])
+}
+
+/// Readings on the CPU and on WebGPU in the browser.
+fn bench_devices(model: &str, n_tokens: &str) -> run::Outcome {
+    build::build()?;
+    tools::chromium()?;
+    run::run("node", &["benches/devices.mjs", model, n_tokens], &[])
 }
 
 /// The folder of a synthetic model.
