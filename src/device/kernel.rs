@@ -1,5 +1,7 @@
 //! One kernel: its WGSL source with the order of its bindings, and what computes the same on a CPU.
 
+use std::borrow::Cow;
+
 use super::cpu::Work;
 use super::{Device, RunsOn};
 
@@ -19,6 +21,8 @@ pub struct Run {
     pub axis: usize,
     /// Computes a slab. It computes nothing where the operands are too short, which a shape check has refused before.
     pub run: fn(&mut Work<'_>),
+    /// What of an output is compared between devices, from the parameters and the output, where not all of it is the same.
+    pub digest: Option<fn(&[u8], &[f32]) -> Vec<f32>>,
 }
 
 /// The WGSL of a kernel, and what Rust has to know of it. Binding 0 is always its `Params`, a uniform.
@@ -50,7 +54,15 @@ impl Kernel {
     /// Compiles a source. An error is caught by the error scope around the call.
     pub fn new(device: &Device, source: &'static Source) -> Kernel {
         let compiled = match &device.runs_on {
-            RunsOn::Gpu(gpu) => Some(compile(&gpu.device, source)),
+            RunsOn::Gpu(gpu) => {
+                let wgsl = match device.alteration.get() {
+                    Some([name, from, to]) if name == source.name => {
+                        source.wgsl.replace(from, to).into()
+                    }
+                    _ => source.wgsl.into(),
+                };
+                Some(compile(&gpu.device, source, wgsl))
+            }
             RunsOn::Cpu(_) => None,
         };
         Kernel { compiled, source }
@@ -60,6 +72,7 @@ impl Kernel {
 fn compile(
     device: &wgpu::Device,
     source: &Source,
+    wgsl: Cow<'_, str>,
 ) -> (wgpu::ComputePipeline, wgpu::BindGroupLayout) {
     let storage = source
         .bindings
@@ -86,7 +99,7 @@ fn compile(
     });
     let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
         label: Some(source.name),
-        source: wgpu::ShaderSource::Wgsl(source.wgsl.into()),
+        source: wgpu::ShaderSource::Wgsl(wgsl),
     });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(source.name),

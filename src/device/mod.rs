@@ -2,6 +2,7 @@
 //!
 //! There are two back ends: WebGPU by `wgpu`, and the CPU. What is above this module does not know which one runs.
 
+mod audit;
 mod cpu;
 mod gpu;
 mod kernel;
@@ -20,6 +21,7 @@ use cpu::Cpu;
 use gpu::Gpu;
 use tensor::Memory;
 
+pub use audit::{Audit, Finding};
 pub use cpu::{HandBack, Reads, Work, Writes};
 pub use gpu::{AdapterInfo, Verdict};
 pub use kernel::{Access, Kernel, Run, Source};
@@ -70,8 +72,12 @@ pub struct Device {
     rate: Cell<f64>,
     /// When the CPU last let the thread do other things.
     handed_back_at: Cell<Instant>,
+    /// What is replaced in the WGSL of a kernel: its name, the text, another text.
+    alteration: Cell<Option<[&'static str; 3]>>,
 }
 
+/// Slabs begin at multiples of this, so that they share no tile of a kernel.
+const SLAB_MULTIPLE: usize = 8;
 /// The CPU works no longer than this at a time. Units: seconds.
 const HAND_BACK_SECONDS: f64 = 0.03;
 
@@ -96,7 +102,14 @@ impl Device {
     fn on(runs_on: RunsOn) -> Device {
         let (allocated, counters) = Default::default();
         let handed_back_at = Cell::new(Instant::now());
-        Device { runs_on, allocated, counters, rate: Cell::new(2e9), handed_back_at }
+        let (rate, alteration) = (Cell::new(2e9), Cell::new(None));
+        Device { runs_on, allocated, counters, rate, handed_back_at, alteration }
+    }
+
+    /// Makes a kernel wrong: `to` stands for `from` in its WGSL. For tests of what finds such a kernel.
+    #[doc(hidden)]
+    pub fn alter(&self, name: &'static str, from: &'static str, to: &'static str) {
+        self.alteration.set(Some([name, from, to]));
     }
 
     /// Which back end this is.
@@ -229,6 +242,28 @@ impl Device {
     /// Starts a list of dispatches and copies; `what` names the work in errors.
     pub fn record<'a>(&'a self, what: &'static str, cancel: &'a Cancel) -> Recorder<'a> {
         Recorder::new(self, what, cancel)
+    }
+
+    /// The same, and what a GPU does is repeated on the CPU.
+    pub fn record_audited<'a>(
+        &'a self,
+        what: &'static str,
+        cancel: &'a Cancel,
+        audit: &'a Audit,
+    ) -> Recorder<'a> {
+        Recorder::new(self, what, cancel).audited(audit)
+    }
+
+    /// All of a buffer of the GPU.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    async fn read_buffer<V: bytemuck::Pod>(&self, buffer: &wgpu::Buffer) -> Result<Vec<V>> {
+        let RunsOn::Gpu(gpu) = &self.runs_on else { return Ok(Vec::new()) };
+        let size = buffer.size();
+        let stage = || Ok(Tensor::new(Memory::Gpu(gpu.staging(size)), size, &self.allocated));
+        let staging = self.allocate("a check", stage).await?;
+        let Some(to) = staging.memory().buffer() else { return Ok(Vec::new()) };
+        Ok(gpu.read(to, &[(buffer, 0..size)]).await?.pop().unwrap_or_default())
     }
 
     /// Waits until everything submitted so far is done.

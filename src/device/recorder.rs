@@ -9,15 +9,13 @@ use super::cpu::{Cpu, Work};
 use super::gpu::{Gpu, MAX_DISPATCHES, PARAMS_BYTES, Verdict};
 use super::kernel::{Access, Kernel, Run, Source};
 use super::tensor::{Memory, Tensor};
-use super::{Device, RunsOn};
+use super::{Audit, Device, RunsOn, SLAB_MULTIPLE};
 use crate::error::{Error, Result};
 
 /// Work in one submission: enough to amortise its cost, little enough to cancel soon. Units: seconds.
 const SUBMIT_SECONDS: f64 = 0.08;
 /// Work on a CPU between two looks at the clock. Units: seconds.
 const SLAB_SECONDS: f64 = 0.005;
-/// Slabs begin at multiples of this, so that they share no tile of a kernel.
-const SLAB_MULTIPLE: usize = 8;
 /// Largest number of workgroups in one dimension of a dispatch: WebGPU's default limit.
 const MAX_WORKGROUPS: u32 = 65_535;
 
@@ -74,6 +72,8 @@ pub struct Recorder<'a> {
     verdicts: Vec<Verdict>,
     /// The first error of a call that returns nothing.
     failure: Option<Error>,
+    /// Repeats what a GPU does on the CPU.
+    audit: Option<&'a Audit>,
 }
 
 impl<'a> Recorder<'a> {
@@ -87,7 +87,13 @@ impl<'a> Recorder<'a> {
             flops: 0.0,
             verdicts: Vec::new(),
             failure: None,
+            audit: None,
         }
+    }
+
+    /// The same, and what a GPU does is repeated on the CPU.
+    pub(super) fn audited(self, audit: &'a Audit) -> Recorder<'a> {
+        Recorder { audit: Some(audit), ..self }
     }
 
     /// The device of this recorder.
@@ -117,7 +123,7 @@ impl<'a> Recorder<'a> {
                 });
             }
         }
-        let is_full = self.params.len() >= PARAMS_BYTES * MAX_DISPATCHES;
+        let is_full = self.params.len() >= PARAMS_BYTES * MAX_DISPATCHES && self.audit.is_none();
         if let (RunsOn::Gpu(gpu), true) = (&self.device.runs_on, is_full)
             && let Err(error) = self.submit(gpu)
         {
@@ -190,9 +196,49 @@ impl<'a> Recorder<'a> {
     /// Submits everything recorded so far to a GPU, or does it.
     async fn perform(&mut self) -> Result<()> {
         match &self.device.runs_on {
-            RunsOn::Gpu(gpu) => self.submit(gpu),
+            RunsOn::Gpu(gpu) => match self.audit {
+                Some(audit) => self.submit_audited(gpu, audit).await,
+                None => self.submit(gpu),
+            },
             RunsOn::Cpu(cpu) => self.run(cpu).await,
         }
+    }
+
+    /// Submits everything recorded so far one by one, and repeats each dispatch on the CPU.
+    ///
+    /// Errors: `aborted`, `device-lost`, `bad-shape`, `gpu-refused`, `out-of-memory`.
+    async fn submit_audited(&mut self, gpu: &Gpu, audit: &Audit) -> Result<()> {
+        let (commands, params) = self.take()?;
+        for command in commands {
+            self.cancel.check()?;
+            let (command, params) = match command {
+                Command::Dispatch { kernel, params: (at, n), operands, invocations, flops } => {
+                    let own = params.get(at..at + n).unwrap_or_default();
+                    (
+                        Command::Dispatch { kernel, params: (0, n), operands, invocations, flops },
+                        own,
+                    )
+                }
+                copy @ Command::Copy { .. } => (copy, &[][..]),
+            };
+            let repeated = match &command {
+                Command::Dispatch { kernel, operands, invocations, flops, .. } => {
+                    let of = kernel.source;
+                    let before =
+                        audit.before(self.device, of, params, operands, *invocations, *flops);
+                    Some((before.await?, operands))
+                }
+                Command::Copy { .. } => None,
+            };
+            let alone = std::slice::from_ref(&command);
+            let (dispatches, verdict) = gpu.scoped(|| encode(gpu, alone, params));
+            self.device.count(|c| c.dispatches += dispatches);
+            verdict.check(self.what).await?;
+            if let Some((repeated, operands)) = repeated {
+                audit.after(self.device, repeated, operands).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Fails if the device refused what was submitted.
@@ -249,7 +295,7 @@ impl<'a> Recorder<'a> {
                 }
             };
             self.device.count(|c| c.dispatches += 1);
-            let Source { name, bindings, cpu: Run { axis, run }, .. } = *kernel.source;
+            let Source { name, bindings, cpu: Run { axis, run, .. }, .. } = *kernel.source;
             let params = params.get(at.0..at.0 + at.1).unwrap_or_default();
             let n = invocations.get(axis).copied().unwrap_or_default();
             let slabs = (flops / (self.device.rate.get() * SLAB_SECONDS)).ceil().max(1.0);

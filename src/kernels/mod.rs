@@ -66,7 +66,7 @@ pub static SOURCES: [&Source; 16] = [
 macro_rules! source {
     (
         $name:literal $(+ $shared:literal)*, $workgroup:expr, [$($access:ident),*] $(, $constant:ident)*;
-        $axis:literal, $run:expr
+        $axis:literal, $run:expr $(, $digest:expr)?
     ) => {
         $crate::device::Source {
             name: $name,
@@ -77,9 +77,11 @@ macro_rules! source {
             bindings: &[$($crate::device::Access::$access),*],
             workgroup: $workgroup,
             constants: &[$((stringify!($constant), $constant)),*],
-            cpu: $crate::device::Run { axis: $axis, run: $run },
+            cpu: $crate::device::Run { axis: $axis, run: $run, digest: source!(@digest $($digest)?) },
         }
     };
+    (@digest) => { None };
+    (@digest $digest:expr) => { Some($digest) };
 }
 use source;
 

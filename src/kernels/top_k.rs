@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use super::{Chunk, Kernels, LANES, MAX_K, check_floats, dim, source, span_mut};
 
 pub(super) static SOURCE: Source =
-    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K; 1, on_cpu);
+    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K; 1, on_cpu, best_of_rows);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -77,4 +77,21 @@ fn on_cpu(work: &mut Work<'_>) {
         }
         loupe_cpu::top_k(logits, p.first_id, k, lists);
     }
+}
+
+/// The K largest of each row: the lanes' lists of a CPU leave out what is not among them.
+fn best_of_rows(params: &[u8], lists: &[f32]) -> Vec<f32> {
+    let Some(p) = params.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned::<Params>)
+    else {
+        return Vec::new();
+    };
+    let k = p.k as usize;
+    let lists: &[loupe_cpu::Best] = bytemuck::cast_slice(lists);
+    let rows = lists.chunks_exact((LANES * k).max(1)).take(p.n_rows as usize);
+    let best_of = |row: &[loupe_cpu::Best]| {
+        let mut best = vec![loupe_cpu::NO_BEST; k];
+        loupe_cpu::merge_lists(row, k, &mut best);
+        best
+    };
+    rows.flat_map(best_of).flatten().collect()
 }

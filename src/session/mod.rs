@@ -1,5 +1,6 @@
 //! Open, load, read: owns the device, the loaded model and the order in which calls run.
 
+mod check;
 mod lock;
 mod read;
 
@@ -21,6 +22,7 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
 use lock::FairLock;
 
+pub use check::Checked;
 pub use lock::Guard;
 pub use read::Lensed;
 

@@ -44,11 +44,11 @@ impl Lensed {
 }
 
 /// The tensors of one reading.
-struct Tensors {
-    stream: Stream,
-    rows: Vec<Row>,
-    scratch: Scratch,
-    workspace: Workspace,
+pub(super) struct Tensors {
+    pub(super) stream: Stream,
+    pub(super) rows: Vec<Row>,
+    pub(super) scratch: Scratch,
+    pub(super) workspace: Workspace,
     extension: Option<Extension>,
 }
 
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// The tensors of a reading. If memory is short, the stream of the last reading is released.
-    async fn tensors(
+    pub(super) async fn tensors(
         &self,
         decoder: &Decoder<'_>,
         ids: &[u32],
@@ -176,7 +176,7 @@ impl Session {
 }
 
 /// Errors: `empty`, `too-long`, `bad-token`.
-fn check_ids(loaded: &Loaded, ids: &[u32]) -> Result<()> {
+pub(super) fn check_ids(loaded: &Loaded, ids: &[u32]) -> Result<()> {
     let n_ctx = loaded.model.config.n_ctx;
     if ids.is_empty() {
         return Err(Error::Empty);
@@ -207,7 +207,7 @@ pub(super) fn check_results(n_rows: usize, n_columns: usize, numbers: usize) -> 
     }
 }
 
-fn empty_reading(
+pub(super) fn empty_reading(
     loaded: &Loaded,
     ids: &[u32],
     options: &Options,
