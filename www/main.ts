@@ -104,6 +104,7 @@ const session = createSession((onEnd) => startEngine(deviceChoice(), onEnd), {
   reading: (fresh, text) =>
     lens.reading(fresh, text).then(() => {
       if (performance.getEntriesByName("loupe:first-picture").length === 0) afterFirstPicture();
+      checkSoon();
     }),
   failure: (code, message, loading) => showFailure(code, message, loading),
   ended: (message, code) => {
@@ -168,11 +169,19 @@ function saveModel() {
   if (model !== now.model || file !== now.file) store.of_model.value = { model, file };
 }
 
+/** Compares the GPU with the CPU when the page is idle. */
+let checkSoon = () => {};
+
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
   if (store.atlas.peek() === null) tour.offer();
   // Without it the page works all the same, with a network.
+  void import("./models/device-check.ts").then(({ createDeviceCheck }) => {
+    const check = createDeviceCheck({ engine, now: () => store.model.peek(), cpu: () => device.choose("cpu") });
+    checkSoon = check.soon;
+    checkSoon();
+  });
   import("./shell/offline.ts").then(({ workOffline }) => workOffline(losses)).catch(() => {});
 }
 

@@ -34,6 +34,9 @@ let has_tokenizer = true;
 const live = new Map<"first" | "second", { serial: number; reading: Reading }>();
 let n_readings = 0;
 
+/** The job that checks the device. */
+let checking: number | null = null;
+
 /** What is under way and can be cancelled, by the page's job number. */
 const jobs: Map<number, AbortController> = new Map();
 
@@ -238,6 +241,13 @@ const api: EngineApi = {
 
   plan: (config, precision, trial) => outcomeOf(async () => (await engine()).plan({ config, precision, trial })),
 
+  check: async (job) => {
+    checking = job;
+    const outcome = await cancellable(job, async (signal) => (await engine()).check({ signal }));
+    checking = null;
+    return outcome;
+  },
+
   lookUp: (job, address, onStep) =>
     cancellable(
       job,
@@ -257,6 +267,8 @@ const api: EngineApi = {
   remove: (key) => outcomeOf(() => removeKept(key)),
 
   async read(job, text, { asked, part, track, is_second }, onBlock) {
+    // A check can wait, a reading need not.
+    if (checking !== null) jobs.get(checking)?.abort();
     const outcome = await cancellable(
       job,
       async (signal) => {

@@ -123,6 +123,20 @@ impl Loupe {
         })
     }
 
+    /// Repeats a short reading of the GPU on the CPU, once earlier calls are over.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn check(&self, options: JsValue) -> Promise {
+        let session = self.session.clone();
+        let parsed = options::CheckOptions::parse(&options);
+        let lock = session.lock();
+        promise(async move {
+            let options::CheckOptions { cancel } = parsed?;
+            let _guard = lock.await;
+            cancel.check()?;
+            Ok(results::checked(&session.check(&cancel).await?))
+        })
+    }
+
     /// The atlas of the model in use.
     #[wasm_bindgen(skip_typescript)]
     pub fn atlas(&self) -> std::result::Result<Atlas, JsValue> {

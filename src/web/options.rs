@@ -301,6 +301,20 @@ impl CompareOptions {
     }
 }
 
+/// Options of `loupe.check`.
+pub(super) struct CheckOptions {
+    /// Stops the check.
+    pub cancel: Cancel,
+}
+
+impl CheckOptions {
+    /// Errors: `bad-option`.
+    pub(super) fn parse(value: &JsValue) -> Result<CheckOptions> {
+        let get = options(value, &["signal"])?;
+        Ok(CheckOptions { cancel: cancel_by(signal(&get("signal"))?) })
+    }
+}
+
 /// Stops the work once the signal is aborted.
 pub(super) fn cancel_by(signal: Option<AbortSignal>) -> Cancel {
     signal.map_or_else(Cancel::default, |signal| Cancel::new(move || signal.aborted()))

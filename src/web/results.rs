@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::lens::{Comparison, Scores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
-use crate::session::Loaded;
+use crate::session::{Checked, Loaded};
 use crate::tokenizer::Token;
 
 /// An empty object.
@@ -195,6 +195,36 @@ pub(super) fn plan(requirements: &Requirements) -> JsValue {
 }
 
 /// A plain object, in which an absent value is null rather than undefined.
+#[derive(Serialize)]
+struct CheckFacts {
+    passed: bool,
+    largest: f64,
+    kernels: Vec<FindingFacts>,
+}
+
+#[derive(Serialize)]
+struct FindingFacts {
+    kernel: &'static str,
+    dispatches: usize,
+    numbers: usize,
+    difference: f64,
+}
+
+/// What `loupe.check` resolves to.
+pub(super) fn checked(checked: &Checked) -> JsValue {
+    let kernels = checked.findings.iter().map(|finding| FindingFacts {
+        kernel: finding.kernel,
+        dispatches: finding.dispatches,
+        numbers: finding.numbers,
+        difference: finding.difference,
+    });
+    plain(&CheckFacts {
+        passed: checked.has_passed(),
+        largest: checked.largest(),
+        kernels: kernels.collect(),
+    })
+}
+
 fn plain(facts: &impl Serialize) -> JsValue {
     let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
     facts.serialize(&serializer).unwrap_or_default()

@@ -101,6 +101,16 @@ export interface Adapter {
   limits: Record<string, number>;
 }
 
+/** What a check found. A difference is relative to the numbers themselves or, where they are small, to their root mean square. */
+export interface Check {
+  /** Whether no difference exceeds 0.001. */
+  passed: boolean;
+  /** The largest difference. */
+  largest: number;
+  /** Empty for a CPU. */
+  kernels: { kernel: string; dispatches: number; numbers: number; difference: number }[];
+}
+
 export interface Progress {
   /** Bytes received of the files, including those of an earlier load. */
   received: number;
@@ -421,6 +431,11 @@ export class Loupe {
   load(options: LoadOptions): Promise<LoadResult>;
   /** What a model of this config requires, and with `trial` whether the GPU has the memory for it beside the one in use. */
   plan(options: PlanOptions): Promise<Plan>;
+  /**
+   * Reads a short text on the GPU and repeats every step of it on the CPU, from the GPU's own inputs; the last and largest matrices in
+   * part. Needs memory for the largest tensor, and the model is not copied. Of a CPU there is nothing to compare.
+   */
+  check(options?: { signal?: AbortSignal | null }): Promise<Check>;
   /** The atlas of the model in use; throws `not-found` before the first load. */
   atlas(): Atlas;
   /** Throws `not-found` before the first load. */

@@ -11,6 +11,7 @@ import type {
   AtlasArguments,
   AtlasMethod,
   AtlasOptions,
+  Check,
   EngineApi,
   Hub,
   Kept,
@@ -139,6 +140,9 @@ export function startEngine(device: DeviceChoice, onEnd: (message: string, code:
 
     plan: (config: string, { precision, trial }: { precision: "f16" | "f32"; trial: boolean }): Promise<Plan> =>
       answer(remote.plan(config, precision, trial)),
+
+    /** Compares the GPU with the CPU; a reading stops it. */
+    check: (signal: AbortSignal): Promise<Check> => cancellable(signal, (job) => remote.check(job)),
 
     lookUp: (address: Address, { signal, onStep }: { signal: AbortSignal; onStep: (step: Step) => void }) =>
       cancellable(signal, (job) => remote.lookUp(job, address, Comlink.proxy(onStep))),

@@ -1,11 +1,11 @@
 /** What crosses between the page and the worker: plain data, and the calls of the worker. Types only. */
-import type { Atlas, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
+import type { Atlas, Check, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
 import type { Address, DeviceChoice, ModelInUse, Precision, Source } from "../lib/model.ts";
 import type { Divergences } from "../reading/comparison.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
 
-export type { LayerNormGains, Plan, Watch };
+export type { Check, LayerNormGains, Plan, Watch };
 
 /** The hub that models are downloaded from. */
 export interface Hub {
@@ -107,6 +107,8 @@ export interface EngineApi {
   current(): Answer<ModelInUse | null>;
   /** What a model costs. */
   plan(config: string, precision: Precision, trial: boolean): Answer<Plan>;
+  /** Compares the GPU with the CPU. A reading that comes stops it: then it is `aborted`. */
+  check(job: number): Answer<Check>;
   lookUp(job: number, address: Address, onStep: (step: Step) => void): Answer<Found>;
   /** What is kept in this browser. */
   list(): Answer<Kept[]>;

@@ -1,0 +1,97 @@
+/** The page compares the GPU with the CPU, and does not believe one that computes wrongly. */
+import { expectAccessible } from "./axe.ts";
+import { expect, readText, test, waitForState } from "./site.ts";
+
+test.use({ device: "gpu" });
+
+test("a GPU that agrees with the CPU has a badge, and a report to copy; it is checked once", async ({
+  page,
+  site,
+  context,
+}) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const badge = page.locator("#device-check");
+  await expect(badge).toHaveText("checked", { timeout: 60_000 });
+  await expectAccessible(page, "checked");
+  await badge.click();
+  const words = page.locator("#device-check-words");
+  await expect(words).toContainText("numbers of a short reading were computed on the CPU as well");
+  await page.locator("#device-report").click();
+  const report = await page.evaluate(() => navigator.clipboard.readText());
+  for (const kernel of [
+    "embed",
+    "layer_norm",
+    "matmul",
+    "attention",
+    "subtract",
+    "gram",
+    "gather_dot",
+    "lens_fold",
+    "lens_merge",
+    "divergence",
+    "top_k",
+    "top_k_merge",
+  ])
+    expect(report).toMatch(new RegExp(`^${kernel}: \\S+ over [\\d,]+ numbers of \\d+ dispatches$`, "m"));
+  expect(report).toContain("they agree");
+  await page.screenshot({ path: "test-results/checked.png" });
+  await page.keyboard.press("Escape");
+  await readText(page, "And the page reads on.");
+  await expect(badge).toHaveText("checked");
+});
+
+test("a GPU that computes wrongly is not believed: the page says which kernel, and offers the CPU", async ({
+  page,
+  site,
+}) => {
+  await page.route("**/assets/worker-*.js", async (route) => {
+    const body = await (await route.fetch()).text();
+    const prelude = `
+      const { createShaderModule } = GPUDevice.prototype;
+      GPUDevice.prototype.createShaderModule = function (given) {
+        const code = given.code.replace("return fma(v.wwww, w3, c);", "return c;");
+        return createShaderModule.call(this, { ...given, code });
+      };
+    `;
+    await route.fulfill({ body: prelude + body, contentType: "text/javascript" });
+  });
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const notice = page.locator("#notice");
+  await expect(notice).toContainText("This graphics adapter computes wrongly", { timeout: 60_000 });
+  await expect(notice).toContainText("results differ from the CPU’s: matmul;");
+  await expect(page.locator("#device-check")).toHaveText("results differ");
+  await page.screenshot({ path: "test-results/checked-wrong.png" });
+  await notice.getByRole("button", { name: "Compute on the CPU" }).click();
+  await expect(page.locator("#model-chip")).toContainText("CPU");
+  await waitForState(page, "ready");
+  await expect(page.locator("#device-check")).toBeHidden();
+});
+
+test("a reading does not wait for a check, which is made again afterwards", async ({ page, site }) => {
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const codes = await page.evaluate(async () => {
+    const { engine } = (window as any).loupePage;
+    const code = (promise: Promise<unknown>) =>
+      promise.then(
+        () => "fine",
+        (error) => error.code,
+      );
+    const { signal } = new AbortController();
+    const check = code(engine.check(signal));
+    const options = {
+      asked: { norm: "affine", subblocks: false, contributions: false, decoder: [] },
+      part: { kept: "first", with_end_token: false },
+      track: [],
+      is_second: true,
+      signal,
+      onBlock: () => {},
+    };
+    const reading = code(engine.read("Once upon a time", options));
+    return [await check, await reading, await code(engine.check(signal))];
+  });
+  expect(codes).toEqual(["aborted", "fine", "fine"]);
+});
