@@ -9,6 +9,8 @@ const NODE = [
   "process",
   "URL",
   "setTimeout",
+  "Blob",
+  "TextEncoder",
   "document",
   "localStorage",
   "window",

@@ -15,7 +15,7 @@ cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, fi
 cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE=cpu), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
-cargo xtask bench devices [NAME T]  readings on the CPU and on WebGPU in headless Chromium, in turns
+cargo xtask bench devices [NAME T]  readings on the CPU and on WebGPU in headless Chromium, in turns; NAME may be L,C,V
 cargo xtask bench load NAME       its load in headless Chromium
 cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
@@ -40,6 +40,10 @@ fn main() -> ExitCode {
         ["bench", "devices", name, n_tokens] if synth::names().any(|known| known == name) => {
             synthetic(name).and_then(|folder| bench_devices(&folder, n_tokens))
         }
+        // Blocks, channels and tokens of random weights.
+        ["bench", "devices", shape, n_tokens] if shape.split(',').all(is_number) => {
+            bench_devices(shape, n_tokens)
+        }
         ["bench", "load", name] if synth::names().any(|known| known == name) => bench_load(name),
         ["fuzz", target, minutes] => match minutes.parse() {
             Ok(minutes) => test::fuzz_for(target, minutes),
@@ -57,6 +61,10 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn serve() -> run::Outcome {
