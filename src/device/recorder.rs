@@ -96,6 +96,11 @@ impl<'a> Recorder<'a> {
         Recorder { audit: Some(audit), ..self }
     }
 
+    /// What stops the work.
+    pub fn cancel(&self) -> &'a Cancel {
+        self.cancel
+    }
+
     /// The device of this recorder.
     pub fn device(&self) -> &'a Device {
         self.device

@@ -12,17 +12,19 @@ mod moments;
 mod options;
 mod ranked;
 mod rows;
+mod share;
 mod summary;
 mod trace;
 mod workspace;
 
+use std::pin::Pin;
+use std::rc::Rc;
+
 use crate::device::{Recorder, Tensor};
 use crate::error::Result;
-use crate::kernels::{N_SLOTS, Rows, Subtract};
+use crate::kernels::{Rows, Subtract, pad4};
 use crate::model::{Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
-
-use fold::{Fold, Group, Logits};
 
 pub use comparison::{Comparison, Pairs, Scores, check_lists, compare};
 pub use decoder::Decoder;
@@ -32,6 +34,7 @@ pub use moments::Moments;
 pub use options::{MAX_TRACK, Norm, Options};
 pub use ranked::{Ranked, RankedRow};
 pub use rows::{BorrowedHalf, Depth, Row, RowSource, borrowed, completes, rows};
+pub use share::{Folded, Helper, Helpers, Share, fold_share};
 pub use trace::{Line, trace};
 pub use workspace::{Workspace, block_positions};
 
@@ -57,6 +60,8 @@ pub struct Lens<'a> {
     pub options: &'a Options,
     /// The whole text.
     pub ids: &'a [u32],
+    /// Other engines that read some of the positions.
+    pub helpers: &'a [Rc<dyn Helper>],
 }
 
 impl Lens<'_> {
@@ -75,6 +80,15 @@ impl Lens<'_> {
         let n = (ids.len() - start).min(workspace.n_positions);
         let n_taps = self.rows.len();
 
+        let width = model.config.n_embd;
+        let flops = 2.0 * (n_taps * n * width) as f64 * decoder.logit_columns() as f64;
+        let parts = share::split(n, self.helpers.len(), flops);
+        // The first positions are read here, the others go to the helpers.
+        let own = parts.first().copied().unwrap_or(n);
+        let row_bytes = 4 * pad4(width) as u64;
+        let shared = (own < n)
+            .then(|| rec.device().tensor("shared rows", (n_taps * (n - own)) as u64 * row_bytes));
+
         let pass = Pass { model, scratch: self.scratch, start, n };
         for (tap, row) in self.rows.iter().enumerate() {
             let step = &workspace.step;
@@ -83,42 +97,78 @@ impl Lens<'_> {
                 x = extension.run(rec, &pass, tap, x)?;
                 rec.yield_now().await?;
             }
-            decoder.normalise(rec, x, workspace.rows(tap * n), n)?;
+            decoder.normalise(rec, x, workspace.rows(tap * own), own)?;
+            if let Some(shared) = &shared {
+                let (from, to) =
+                    ((x.first + own) as u64 * row_bytes, (tap * (n - own)) as u64 * row_bytes);
+                rec.copy(x.tensor, from, shared, to, (n - own) as u64 * row_bytes);
+            }
         }
 
-        rec.device().write(&workspace.targets, 0, &targets(ids, start, n, &options.track));
-        let (period, top_k) = (n, options.top_k);
-        let fold = Fold { decoder, workspace, period, references: true, top_k };
-        fold.prepare_references(rec, n_taps).await?;
-        fold.target_logits(rec, n_taps * n)?;
-
-        let final_row = (n_taps - 1) * n;
-        let middle = (n..final_row).step_by(workspace.group_rows).map(|first_row| {
-            let n_rows = workspace.group_rows.min(final_row - first_row);
-            Group { first_row, n_rows, logits: Logits::Computed }
-        });
-        let kept = [(final_row, 0), (0, n)].map(|(first_row, row)| {
-            let logits = Logits::Kept { row };
-            Group { first_row, n_rows: n, logits }
-        });
-        for group in middle.chain(kept) {
-            fold.fold(rec, &group).await?;
-        }
-
-        let n_targets = workspace.n_targets;
-        let floats = |per_cell: usize| 4 * (n_taps * n * per_cell) as u64;
-        let read = rec
-            .read(&[
-                (&workspace.merged, floats(N_SLOTS + n_targets)),
-                (&workspace.target_logits, floats(n_targets)),
-                (&workspace.top, floats(2 * top_k)),
-            ])
-            .await?;
-        if let [merged, target_logits, top] = &read[..] {
-            summary::fill(reading, merged, target_logits, top, start, n);
+        let ids = targets(ids, start, n, &options.track);
+        let j = workspace.n_targets;
+        let given = match &shared {
+            Some(shared) => self.give(rec, shared, &parts, &ids, j).await?,
+            None => Vec::new(),
+        };
+        let top_k = options.top_k;
+        let folded =
+            share::fold_block(rec, decoder, workspace, n_taps, own, top_k, &ids[..own * j]).await?;
+        summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, start, own);
+        for Given { first, share, answer } in given {
+            let folded = match answer.await {
+                Ok(folded) if folded.fits(&share) => folded,
+                // A helper that is gone does not fail the reading.
+                _ => share::fold_share(rec.device(), model, &share, rec.cancel()).await?,
+            };
+            let (at, n) = (start + first, share.n);
+            summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, at, n);
         }
         Ok(())
     }
+
+    /// Gives the helpers their positions of a block.
+    async fn give(
+        &self,
+        rec: &mut Recorder<'_>,
+        shared: &Tensor,
+        parts: &[usize],
+        ids: &[u32],
+        n_targets: usize,
+    ) -> Result<Vec<Given>> {
+        let Lens { decoder, options, helpers, .. } = *self;
+        let read = rec.read(&[(shared, shared.bytes())]).await?;
+        let rows = read.first().map_or(&[][..], Vec::as_slice);
+        let width = pad4(decoder.model.config.n_embd);
+        let own = parts.first().copied().unwrap_or_default();
+        let all: usize = parts.iter().skip(1).sum();
+        let mut first = own;
+        let mut given = Vec::new();
+        for (helper, &n) in helpers.iter().zip(parts.iter().skip(1)) {
+            let of_tap = |tap: &[f32]| tap[(first - own) * width..][..n * width].to_vec();
+            let share = |norm| Share {
+                rows: rows.chunks_exact(all * width).flat_map(of_tap).collect(),
+                n_taps: self.rows.len(),
+                n,
+                targets: ids[first * n_targets..][..n * n_targets].to_vec(),
+                top_k: options.top_k,
+                norm,
+            };
+            // Kept, in case that the helper does not answer.
+            let (share, sent) = (share(options.norm), share(options.norm));
+            given.push(Given { first, share, answer: helper.fold(sent) });
+            first += n;
+        }
+        Ok(given)
+    }
+}
+
+/// A share that a helper has.
+struct Given {
+    /// Its first position in the block.
+    first: usize,
+    share: Share,
+    answer: Pin<Box<dyn Future<Output = Result<Folded>>>>,
 }
 
 /// `n` positions of a row; a difference of two taps is computed into `step`.

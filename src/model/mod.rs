@@ -1,6 +1,7 @@
 //! The model: weights on the device, and the forward pass that fills the taps.
 
 mod copy;
+mod decoder_copy;
 mod families;
 mod filling;
 mod forward;
@@ -11,6 +12,7 @@ mod requirements;
 mod taps;
 mod weights;
 
+pub use decoder_copy::{DecoderCopy, Piece};
 pub(crate) use forward::Pass;
 pub use forward::forward;
 pub use loader::{CopyOutcome, Loader, Progress, Reclaim, RestoreWatch};

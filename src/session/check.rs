@@ -71,6 +71,7 @@ impl Session {
             workspace: &tensors.workspace,
             options: &options,
             ids: &ids,
+            helpers: &[],
         };
         let n = n.min(lens::block_positions(&decoder));
         forward(&mut rec, &loaded.model, &tensors.stream, &tensors.scratch, 0, n).await?;

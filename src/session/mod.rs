@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::device::{Cancel, Device};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Comparison, Decoder, Line, Pairs};
+use crate::lens::{self, Comparison, Decoder, Folded, Helpers, Line, Pairs, Share};
 use crate::model::{
-    CopyOutcome, DEFAULT_SHARD_BYTES, Loader, Model, Reclaim, Requirements, RestoreWatch,
+    CopyOutcome, DEFAULT_SHARD_BYTES, DecoderCopy, Loader, Model, Piece, Reclaim, Requirements,
+    RestoreWatch,
 };
 use crate::reading::Track;
 use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
@@ -166,6 +167,10 @@ pub struct Session {
     kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
     /// The last reading. A text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
+    /// Other engines that have the decoder of the model in use.
+    helpers: RefCell<Helpers>,
+    /// A decoder that is being received.
+    receiving: RefCell<Option<DecoderCopy>>,
     device_lock: FairLock,
     load_lock: FairLock,
 }
@@ -194,6 +199,8 @@ impl Session {
             loaded: RefCell::default(),
             kernels: RefCell::default(),
             last: RefCell::default(),
+            helpers: RefCell::default(),
+            receiving: RefCell::default(),
             device_lock: FairLock::default(),
             load_lock: FairLock::default(),
         }
@@ -318,9 +325,63 @@ impl Session {
         let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
         let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
         let loaded = Rc::new(Loaded { model, vocabulary, memo: Memo::default() });
-        self.loaded.replace(Some(loaded.clone()));
-        self.last.take();
+        self.put(loaded.clone());
         Ok((loaded, copy))
+    }
+
+    /// Puts a model into use; nothing of the one before stays.
+    fn put(&self, loaded: Rc<Loaded>) {
+        self.loaded.replace(Some(loaded));
+        self.last.take();
+        self.helpers.take();
+    }
+
+    /// Passes the decoder of the model in use on, piece by piece, for another engine. Hold the guard of
+    /// [`Session::lock`].
+    ///
+    /// Errors: `not-found`, `missing-tensor`, and those of `send`.
+    pub async fn send_decoder(&self, send: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        self.loaded()?.model.send_decoder(&self.device, send).await
+    }
+
+    /// Begins to receive the decoder of another engine's model.
+    ///
+    /// Errors: `bad-header`, `out-of-memory`, `gpu-refused`.
+    pub async fn receive_decoder(&self, header: &str) -> Result<()> {
+        let kernels = self.kernels(DecoderCopy::precision(header)?).await?;
+        self.receiving.replace(Some(DecoderCopy::new(&self.device, kernels, header).await?));
+        Ok(())
+    }
+
+    /// Takes the next piece of it, and puts it into use once it is complete; true then.
+    ///
+    /// Errors: `not-found` before a header, `corrupt`.
+    pub fn receive(&self, bytes: &[u8]) -> Result<bool> {
+        let Some(mut copy) = self.receiving.take() else {
+            return Err(Error::NotFound("no copy is being received".into()));
+        };
+        if !copy.push(&self.device, bytes)? {
+            self.receiving.replace(Some(copy));
+            return Ok(false);
+        }
+        let model = copy.into_model();
+        let vocab_size = model.config.vocab_size;
+        let vocabulary = Rc::new(Vocabulary { tokenizer: None, vocab_size });
+        self.put(Rc::new(Loaded { model, vocabulary, memo: Memo::default() }));
+        Ok(true)
+    }
+
+    /// Shares readings with other engines, which have the decoder of the model in use, until another model is.
+    pub fn share(&self, helpers: Helpers) {
+        self.helpers.replace(helpers);
+    }
+
+    /// Reads a share of another engine's reading.
+    ///
+    /// Errors: those of [`lens::fold_share`], and `not-found`.
+    pub async fn fold(&self, share: &Share, cancel: &Cancel) -> Result<Folded> {
+        self.device.check()?;
+        lens::fold_share(&self.device, &self.loaded()?.model, share, cancel).await
     }
 
     /// Any tokens along a line of cells of an earlier reading, from its residual stream.

@@ -97,6 +97,7 @@ impl Session {
             on_block(0, done.read, &reading)?;
         }
 
+        let helpers = self.helpers.borrow().clone();
         let lens = Lens {
             decoder: &decoder,
             stream: &stream,
@@ -106,6 +107,7 @@ impl Session {
             workspace: &workspace,
             options,
             ids,
+            helpers: &helpers,
         };
         while done.read < ids.len() {
             let end = (done.read + workspace.n_positions).min(ids.len());
