@@ -29,6 +29,7 @@ export default defineConfig(
     "xtask/",
     "tests/golden/",
     "www/pure.d.ts",
+    "www/worker-url.d.ts",
   ]),
   js.configs.recommended,
   tseslint.configs.recommendedTypeChecked,

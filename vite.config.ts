@@ -42,11 +42,12 @@ const isSmall = (): Plugin => ({
     const [page, atlas] = [startOf("www/index.html"), startOf("www/atlas/atlas.ts")];
     if (!page || !atlas) throw new Error("the page and the atlas have a chunk each");
     const workers = files.filter((file) => file.type === "asset").map(({ fileName }) => fileName);
-    const first = new Set([...whole(page.fileName), ...workers]);
+    // The helpers' worker comes later.
+    const first = new Set([...whole(page.fileName), ...workers.filter((name) => !name.includes("helper"))]);
     const others = [...chunks.values()]
       .filter(({ isDynamicEntry }) => isDynamicEntry)
       .filter((chunk) => chunk !== atlas);
-    const of_lens = new Set([...first, ...others.flatMap(({ fileName }) => [...whole(fileName)])]);
+    const of_lens = new Set([...first, ...workers, ...others.flatMap(({ fileName }) => [...whole(fileName)])]);
     const of_atlas = [...chunks.keys()].filter((name) => !of_lens.has(name));
     const kB = (names: Iterable<string>) =>
       files

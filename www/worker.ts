@@ -4,6 +4,7 @@ import { LoupeError, codeOf, outcomeOf } from "./engine/errors.ts";
 import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./engine/reading-transfer.ts";
 import { vocabularyOf } from "./engine/vocabulary.ts";
 import { TOP_K } from "./reading/reading.ts";
+import { helpersFor, startHelpers } from "./engine/helpers.ts";
 import { lookUp } from "./sources/hub.ts";
 import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
@@ -147,6 +148,25 @@ function hasTokenizer(engine: Loupe) {
   }
 }
 
+/** Ends the workers that share the readings of the model in use. */
+let endHelpers: () => void = () => {};
+
+/** On the CPU, other cores read some positions of each reading; without them the engine reads all by itself. */
+async function shareReadings(of: Loupe) {
+  endHelpers();
+  endHelpers = () => {};
+  const model = of.model;
+  if (of.adapter.backend !== "cpu" || !model || model.partial) return;
+  const n = helpersFor(model.n_embd, model.vocab_size ?? 0, navigator.hardwareConcurrency);
+  if (n === 0) return;
+  const serial = ++n_models;
+  const end = await startHelpers(of, settings.engine_url, n).catch(() => () => {});
+  // Another model may have come meanwhile.
+  if (serial === n_models) endHelpers = end;
+  else end();
+}
+let n_models = 0;
+
 /** Frees a reading that could be traced. */
 function forgetReading(which: "first" | "second") {
   live.get(which)?.reading.free();
@@ -220,6 +240,7 @@ const api: EngineApi = {
           const { in_use: now, refusal } = await loadModel(engine(), source, how);
           in_use = now;
           forgetReadings();
+          void shareReadings(await engine());
           return { ...(current() as ModelInUse), refusal };
         } catch (error) {
           if (before && loupe && !loupe.model) {

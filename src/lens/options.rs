@@ -22,6 +22,15 @@ pub enum Norm {
 }
 
 impl Norm {
+    /// The name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Norm::Affine => "affine",
+            Norm::Plain => "plain",
+            Norm::None => "none",
+        }
+    }
+
     /// The norm of that name.
     ///
     /// Errors: `bad-option`.

@@ -12,6 +12,7 @@ mod load;
 mod options;
 mod reading;
 mod results;
+mod share;
 mod source;
 
 use std::rc::Rc;
@@ -20,8 +21,10 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
+use crate::device::Cancel;
 use crate::error::Error;
 use crate::lens::Pairs;
+use crate::model::Piece;
 use crate::session::Session;
 
 use load::{LoadOptions, PlanOptions};
@@ -121,6 +124,81 @@ impl Loupe {
             let _guard = lock.await;
             Ok(results::plan(&session.plan(&config, precision, trial).await?))
         })
+    }
+
+    /// Passes the decoder of the model in use to a callback: a header, then pieces of bytes.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn send_decoder(&self, callback: JsValue) -> Promise {
+        let session = self.session.clone();
+        let callback = options::function("callback", &callback);
+        let lock = session.lock();
+        promise(async move {
+            let callback =
+                callback?.ok_or_else(|| Error::option("callback", "a function", "undefined"))?;
+            let _guard = lock.await;
+            let mut thrown = None;
+            let sent = session.send_decoder(|piece| {
+                let piece: JsValue = match piece {
+                    Piece::Header(text) => text.into(),
+                    Piece::Bytes(bytes) => js_sys::Uint8Array::from(bytes).into(),
+                };
+                callback.call1(&JsValue::UNDEFINED, &piece).map(|_| ()).map_err(|e| {
+                    thrown = Some(e);
+                    Error::Aborted
+                })
+            });
+            let sent = sent.await;
+            match (sent, thrown) {
+                (Err(_), Some(thrown)) => Err(Failure::Thrown(thrown)),
+                (sent, _) => Ok(sent.map(|()| JsValue::UNDEFINED)?),
+            }
+        })
+    }
+
+    /// Begins to receive the decoder of another engine.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn receive_decoder(&self, header: JsValue) -> Promise {
+        let session = self.session.clone();
+        let header = options::string("header", &header);
+        let lock = session.lock();
+        promise(async move {
+            let header = header?.unwrap_or_default();
+            let _guard = lock.await;
+            session.receive_decoder(&header).await?;
+            Ok(JsValue::UNDEFINED)
+        })
+    }
+
+    /// Takes its next piece; true once it is complete.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn receive(&self, bytes: JsValue) -> std::result::Result<bool, JsValue> {
+        let received = || {
+            let bytes: &js_sys::Uint8Array =
+                bytes.dyn_ref().ok_or_else(|| options::bad("bytes", "a Uint8Array", &bytes))?;
+            self.session.receive(&bytes.to_vec())
+        };
+        received().map_err(|e| js_error(&e))
+    }
+
+    /// Reads a share of another engine's reading.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn fold(&self, share: JsValue) -> Promise {
+        let session = self.session.clone();
+        let share = share::share(&share);
+        let lock = session.lock();
+        promise(async move {
+            let share = share?;
+            let _guard = lock.await;
+            Ok(share::folded_object(&session.fold(&share, &Cancel::default()).await?))
+        })
+    }
+
+    /// Shares readings with other engines until another model is in use.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn share(&self, helpers: JsValue) -> std::result::Result<(), JsValue> {
+        let helpers = share::helpers(&helpers).map_err(|e| js_error(&e))?;
+        self.session.share(helpers);
+        Ok(())
     }
 
     /// Repeats a short reading of the GPU on the CPU, once earlier calls are over.

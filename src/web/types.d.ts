@@ -101,6 +101,23 @@ export interface Adapter {
   limits: Record<string, number>;
 }
 
+/** Positions of a block on their way to another engine; plain data, whose arrays can be transferred. */
+export interface Share {
+  rows: Float32Array;
+  n_taps: number;
+  n: number;
+  targets: Uint32Array;
+  top_k: number;
+  norm: string;
+}
+
+/** What comes back of them. */
+export interface Folded {
+  merged: Float32Array;
+  target_logits: Float32Array;
+  top: Float32Array;
+}
+
 /** What a check found. A difference is relative to the numbers themselves or, where they are small, to their root mean square. */
 export interface Check {
   /** Whether no difference exceeds 0.001. */
@@ -431,6 +448,21 @@ export class Loupe {
   load(options: LoadOptions): Promise<LoadResult>;
   /** What a model of this config requires, and with `trial` whether the GPU has the memory for it beside the one in use. */
   plan(options: PlanOptions): Promise<Plan>;
+  /**
+   * Passes a copy of the decoder of the model in use (ln_f and unembedding) to the callback: a header, then pieces of bytes. Another engine
+   * takes them by `receive_decoder` and `receive`, and can then `fold`.
+   */
+  send_decoder(callback: (piece: string | Uint8Array) => void): Promise<void>;
+  receive_decoder(header: string): Promise<void>;
+  /** True once the copy is complete and in use. */
+  receive(bytes: Uint8Array): boolean;
+  /**
+   * Shares readings with other engines, such as those of other workers, until another model is in use. Each function is given positions of a
+   * block and answers with a promise of what `fold` of its engine returns; positions of one that fails are read here. The numbers have the
+   * same bits with and without helpers.
+   */
+  share(helpers: ((share: Share) => Promise<Folded>)[]): void;
+  fold(share: Share): Promise<Folded>;
   /**
    * Reads a short text on the GPU and repeats every step of it on the CPU, from the GPU's own inputs; the last and largest matrices in
    * part. Needs memory for the largest tensor, and the model is not copied. Of a CPU there is nothing to compare.

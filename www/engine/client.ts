@@ -2,7 +2,7 @@
 import * as Comlink from "comlink";
 import worker_url from "../worker.ts?worker&url";
 import { ENDED, LoupeError, valueOf } from "./errors.ts";
-import { trustedScript } from "./trusted-urls.ts";
+import { startWorker } from "./start-worker.ts";
 import type { Outcome } from "./errors.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Divergences } from "../reading/comparison.ts";
@@ -24,23 +24,8 @@ import type { Address, DeviceChoice, ModelInUse, Source } from "../lib/model.ts"
 
 export type Engine = ReturnType<typeof startEngine>;
 
-/**
- * The worker's script is imported by one that the page makes itself, because that one inherits the page's
- * Content-Security-Policy: a script from a host that sends no policy of its own could ask any address.
- */
-function startWorker() {
-  const script = `import ${JSON.stringify(new URL(worker_url, document.baseURI).href)};`;
-  const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
-  const worker = new Worker(trustedScript(url), { type: "module" });
-  // The worker has fetched it by then, or never will.
-  setTimeout(() => URL.revokeObjectURL(url), SCRIPT_MS);
-  return worker;
-}
-
 /** How the message of a crash begins, in src/web/guard.js. */
 const CRASHED = "The engine crashed";
-
-const SCRIPT_MS = 60_000;
 
 /** Where downloads come from is said once, in index.html. */
 function hubOfPage(): Hub {
@@ -58,7 +43,7 @@ function hubOfPage(): Hub {
  * @param onEnd called once when the engine in the worker has crashed or lost its device: every call of it fails from then on
  */
 export function startEngine(device: DeviceChoice, onEnd: (message: string, code: string) => void = () => {}) {
-  const worker = startWorker();
+  const worker = startWorker(new URL(worker_url, document.baseURI).href);
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
   const waiting: Set<(error: LoupeError) => void> = new Set();

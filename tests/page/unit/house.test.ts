@@ -60,18 +60,18 @@ const OF_THE_PAGE = new Set(["sources/hub-address", "sources/catalogue", "source
 
 /** Packages that only one place may name. */
 const OWNERS: Record<string, RegExp> = {
-  comlink: /^(engine\/client|worker)$/,
+  comlink: /^(engine\/client|engine\/helpers|helper|worker)$/,
   "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
   "workbox-window": /^shell\/offline$/,
   "workbox-precaching": /^service-worker$/,
   "@preact/signals-core": /^(main|lens\/lens|state\/|shell\/)/,
 };
 
-/** Files that start a program: the page, the service worker and the worker. */
-const ENTRIES = ["main", "service-worker", "worker"];
+/** Files that start a program: the page, the workers and the service worker. */
+const ENTRIES = ["helper", "main", "service-worker", "worker"];
 
 const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" })
-  .filter((file) => /\.[cm]?[jt]sx?$/.test(file) && file !== "pure.d.ts" && !file.startsWith("public/"))
+  .filter((file) => /\.[cm]?[jt]sx?$/.test(file) && !file.endsWith(".d.ts") && !file.startsWith("public/"))
   .map((file) => file.replace(/\.ts$/, ""));
 
 const roomOf = (file: string) => path.posix.dirname(file);
@@ -104,8 +104,8 @@ const importsOf = new Map(files.map((file) => [file, specifiersOf(file)]));
 /** The engine's own declarations, of which only types are imported. */
 const ENGINE_TYPES = "src/web/types.d.ts";
 
-/** The only file that is started by its address. */
-const WORKER = "worker";
+/** Files that are started by their address, and who starts them. */
+const WORKERS: Record<string, string> = { worker: "engine/client", helper: "engine/helpers" };
 
 /** A local import as a path below the root; null for a package and for the engine's own declarations. */
 function localOf(file: string, { to, is_type }: { to: string; is_type: boolean }) {
@@ -134,7 +134,7 @@ test("every arrow is one that the table allows", () => {
       if (OF_THE_PAGE.has(file) && roomOf(local) === "sources" && !OF_THE_PAGE.has(local))
         wrong.push(`${file} → ${local}`);
       if (room === "." || roomOf(local) === room) continue;
-      if (file === "engine/client" && local === WORKER && !to.is_type) continue;
+      if (local !== null && WORKERS[local] === file) continue;
       const is_allowed = ARROWS[room].includes(roomOf(local));
       const is_hidden = roomOf(local) === "sources" && room !== "sources" && !OF_THE_PAGE.has(local);
       if (!is_allowed || is_hidden) wrong.push(`${file} → ${local}`);
@@ -146,7 +146,7 @@ test("every arrow is one that the table allows", () => {
 test("no file leads back to itself", () => {
   const done = new Set<string>();
   const visit = (file: string, above: string[]) => {
-    if (file === WORKER && above.length > 0) return;
+    if (file in WORKERS && above.length > 0) return;
     assert.ok(!above.includes(file), `a cycle: ${[...above.slice(above.indexOf(file)), file].join(" → ")}`);
     if (done.has(file)) return;
     for (const to of importsOf.get(file) ?? []) {

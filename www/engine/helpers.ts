@@ -1,0 +1,56 @@
+/**
+ * Workers beside the engine's, which read some positions of each reading on the CPU. They hold a copy of the decoder and
+ * end with the model.
+ */
+import * as Comlink from "comlink";
+import helper_url from "../helper.ts?worker&url";
+import { startWorker } from "./start-worker.ts";
+import type { Loupe, Share } from "../../src/web/types.d.ts";
+import type { HelperApi } from "../helper.ts";
+
+/** More workers than these would wait for the engine's own share. */
+const MAX_HELPERS = 3;
+/** Numbers of an unembedding that are worth a worker. */
+const WORTH = 500_000;
+/** As long as a helper may take for its share before the engine reads it itself. */
+const ANSWER_MS = 20_000;
+
+/** How many helpers pay for a model on this machine. */
+export function helpersFor(n_embd: number, vocab_size: number, n_cores: number) {
+  return n_embd * vocab_size < WORTH ? 0 : Math.max(0, Math.min(MAX_HELPERS, n_cores - 1));
+}
+
+/**
+ * Starts helpers for the model in use and shares its readings with them. The answer ends them.
+ * @param engine_url of the engine's module
+ */
+export async function startHelpers(loupe: Loupe, engine_url: string, n: number) {
+  const workers = Array.from({ length: n }, () => startWorker(new URL(helper_url, import.meta.url).href));
+  const end = () => workers.forEach((worker) => worker.terminate());
+  const remotes = workers.map((worker) => Comlink.wrap<HelperApi>(worker));
+  // A worker that fails never answers: what waits for it ends.
+  const failed = new Promise<never>((_, reject) => {
+    for (const worker of workers) worker.addEventListener("error", () => reject(new Error("a helper failed")));
+  });
+  failed.catch(end);
+  const orFailed = <T>(work: Promise<T>) => Promise.race([work, failed]);
+  try {
+    await orFailed(Promise.all(remotes.map((remote) => remote.begin(engine_url))));
+    let received = Promise.resolve<unknown>(null);
+    await loupe.send_decoder((piece) => {
+      received = received.then(() => Promise.all(remotes.map((remote) => remote.receive(piece))));
+    });
+    await orFailed(received);
+    loupe.share(
+      remotes.map((remote) => (share: Share) => {
+        const late = new Promise<never>((_, reject) => setTimeout(reject, ANSWER_MS, new Error("a helper is late")));
+        const given = Comlink.transfer(share, [share.rows.buffer, share.targets.buffer]);
+        return Promise.race([remote.fold(given), late, failed]);
+      }),
+    );
+  } catch (error) {
+    end();
+    throw error;
+  }
+  return end;
+}

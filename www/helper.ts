@@ -1,0 +1,35 @@
+/** A worker with a copy of the decoder, which reads some positions of a reading on a core of its own. */
+import * as Comlink from "comlink";
+import type { Folded, Loupe, Share } from "../src/web/types.d.ts";
+
+type EngineModule = { default: (wasm?: WebAssembly.Module) => Promise<unknown>; Loupe: typeof Loupe };
+
+let loupe: Loupe;
+
+export type HelperApi = {
+  begin: (engine_url: string) => Promise<void>;
+  /** The next piece of the copy; true once it is complete. */
+  receive: (piece: string | Uint8Array) => Promise<boolean>;
+  fold: (share: Share) => Promise<Folded>;
+};
+
+const api: HelperApi = {
+  async begin(engine_url) {
+    const engine = (await import(/* @vite-ignore */ engine_url)) as EngineModule;
+    await engine.default();
+    loupe = await engine.Loupe.open({ device: "cpu" });
+  },
+
+  async receive(piece) {
+    if (typeof piece !== "string") return loupe.receive(piece);
+    await loupe.receive_decoder(piece);
+    return false;
+  },
+
+  async fold(share) {
+    const folded = await loupe.fold(share);
+    return Comlink.transfer(folded, [folded.merged.buffer, folded.target_logits.buffer, folded.top.buffer]);
+  },
+};
+
+Comlink.expose(api);
