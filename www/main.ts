@@ -72,6 +72,7 @@ const session = createSession((onEnd) => startEngine(deviceChoice(), onEnd), {
     openings.opened(now, refusal, source);
     models.show(now);
     device.show(now.adapter);
+    checkSoon();
     if (before !== null && !isSameModel(before, now)) {
       // What the old model said is not what this one says.
       lens.drop();
@@ -144,6 +145,8 @@ const models = createModelDialog({
 });
 const device = createDeviceChoice(() => {
   models.close();
+  // One that was started before the choice would be used.
+  session.close();
   openings.again();
 });
 const showFailure = createFailure({
@@ -177,11 +180,18 @@ function afterFirstPicture() {
   performance.mark("loupe:first-picture");
   if (store.atlas.peek() === null) tour.offer();
   // Without it the page works all the same, with a network.
-  void import("./models/device-check.ts").then(({ createDeviceCheck }) => {
-    const check = createDeviceCheck({ engine, now: () => store.model.peek(), cpu: () => device.choose("cpu") });
-    checkSoon = check.soon;
-    checkSoon();
-  });
+  // Without these the page works all the same, with a network.
+  import("./models/device-check.ts")
+    .then(({ createDeviceCheck }) => {
+      const check = createDeviceCheck({
+        engine: session.running,
+        now: () => store.model.peek(),
+        cpu: () => device.choose("cpu"),
+      });
+      checkSoon = check.soon;
+      checkSoon();
+    })
+    .catch(() => {});
   import("./shell/offline.ts").then(({ workOffline }) => workOffline(losses)).catch(() => {});
 }
 

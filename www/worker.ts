@@ -72,6 +72,8 @@ function started() {
 
 /** @param listener the page's function that is called meanwhile; its channel is closed afterwards */
 async function cancellable<T>(job: number, step: (signal: AbortSignal) => T | Promise<T>, listener?: unknown) {
+  // A check can wait, what a person asks for need not.
+  if (checking !== null && checking !== job) jobs.get(checking)?.abort();
   const controller = new AbortController();
   jobs.set(job, controller);
   const outcome = await outcomeOf(() => step(controller.signal));
@@ -265,7 +267,7 @@ const api: EngineApi = {
   check: async (job) => {
     checking = job;
     const outcome = await cancellable(job, async (signal) => (await engine()).check({ signal }));
-    checking = null;
+    if (checking === job) checking = null;
     return outcome;
   },
 
@@ -288,8 +290,6 @@ const api: EngineApi = {
   remove: (key) => outcomeOf(() => removeKept(key)),
 
   async read(job, text, { asked, part, track, is_second }, onBlock) {
-    // A check can wait, a reading need not.
-    if (checking !== null) jobs.get(checking)?.abort();
     const outcome = await cancellable(
       job,
       async (signal) => {

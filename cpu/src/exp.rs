@@ -31,7 +31,9 @@ pub(crate) fn exp(x: f32x4) -> f32x4 {
     let power: f32x4 = bytemuck::cast((bits + i32x4::splat(126)) << 23);
     let scaled = value * power * f32x4::splat(2.0);
     let infinite = x.cmp_gt(f32x4::splat(MOST)).blend(f32x4::splat(f32::INFINITY), scaled);
-    x.cmp_lt(f32x4::splat(LEAST)).blend(f32x4::ZERO, infinite)
+    let whole = x.cmp_lt(f32x4::splat(LEAST)).blend(f32x4::ZERO, infinite);
+    // What the bounds make of NaN differs between instruction sets.
+    x.is_nan().blend(x, whole)
 }
 
 /// e^x of one number, with the bits of the others.
@@ -84,6 +86,10 @@ mod tests {
         assert_eq!(values[..2], [1.0, 1.0]);
         assert_eq!(values[3..5], [0.0, f32::INFINITY]);
         assert!(values[5].is_finite() && values[6] > 0.0);
+        let mut not_numbers = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0];
+        exp_all(&mut not_numbers);
+        assert!(not_numbers[0].is_nan());
+        assert_eq!(not_numbers[1..], [f32::INFINITY, 0.0, 1.0]);
         // A number has the same bits in every lane and beside any other.
         for i in 0..4 {
             let mut four = [3.3; 4];

@@ -161,13 +161,15 @@ impl Four {
     /// Moves the centre to a larger logit.
     #[inline(always)]
     fn raise(&mut self, top: f32x4) {
+        // Elsewhere sums that have overflowed stay as they are: 0 · ∞ would be NaN.
+        let is_higher = top.cmp_gt(self.m);
         let d = self.m - top;
         let e = exp(d);
-        self.moment = e * (self.moment + d * self.mass);
-        self.mass *= e;
+        self.moment = is_higher.blend(e * (self.moment + d * self.mass), self.moment);
+        self.mass = is_higher.blend(self.mass * e, self.mass);
         for r in [0, 1] {
-            self.a[r] *= e;
-            self.b[r] += d * self.p[r];
+            self.a[r] = is_higher.blend(self.a[r] * e, self.a[r]);
+            self.b[r] = is_higher.blend(self.b[r] + d * self.p[r], self.b[r]);
         }
         self.m = top;
     }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use wide::f32x4;
+use wide::{CmpLt, f32x4};
 
 use crate::exp::exp;
 use crate::weights::{Layout, Stored};
@@ -48,7 +48,8 @@ impl Finish<'_> {
         value = match self.activation {
             Activation::None => value,
             Activation::Gelu => gelu(value),
-            Activation::Relu => value.fast_max(f32x4::ZERO),
+            // NaN stays.
+            Activation::Relu => value.cmp_lt(f32x4::ZERO).blend(f32x4::ZERO, value),
         };
         if let Some(residual) = self.residual {
             value += at(residual, residual_at);

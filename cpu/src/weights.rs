@@ -2,13 +2,30 @@
 
 use crate::WIDTH;
 
-/// The groups of a matrix in storage precision.
+/// The groups of a matrix in storage precision, or a part of them.
 #[derive(Clone, Copy)]
-pub enum Stored<'a> {
-    /// Single precision.
+pub struct Stored<'a> {
+    groups: Groups<'a>,
+    /// Groups before the first one that is there.
+    skipped: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Groups<'a> {
     F32(&'a [[f32; 4]]),
-    /// Half precision, as bits. No weight is NaN or infinite.
     F16(&'a [[u16; 4]]),
+}
+
+impl<'a> Stored<'a> {
+    /// In single precision; `skipped` groups are left out before these.
+    pub fn f32(groups: &'a [[f32; 4]], skipped: usize) -> Stored<'a> {
+        Stored { groups: Groups::F32(groups), skipped }
+    }
+
+    /// In half precision, as bits. No weight is NaN or infinite.
+    pub fn f16(groups: &'a [[u16; 4]], skipped: usize) -> Stored<'a> {
+        Stored { groups: Groups::F16(groups), skipped }
+    }
 }
 
 /// Where the groups of a matrix are: group `column / 4` of input k is at `column / 4 * stride_out + k * stride_in`.
@@ -34,9 +51,10 @@ impl Stored<'_> {
     /// One group in single precision; zeros beyond the end.
     #[inline(always)]
     pub(crate) fn group(&self, at: usize) -> [f32; WIDTH] {
-        match self {
-            Stored::F32(groups) => groups.get(at).copied().unwrap_or_default(),
-            Stored::F16(groups) => groups.get(at).copied().unwrap_or_default().map(widened),
+        let at = at.wrapping_sub(self.skipped);
+        match self.groups {
+            Groups::F32(groups) => groups.get(at).copied().unwrap_or_default(),
+            Groups::F16(groups) => groups.get(at).copied().unwrap_or_default().map(widened),
         }
     }
 
@@ -66,29 +84,35 @@ impl Stored<'_> {
             let last = panels.len() - n_in;
             panels.iter_mut().skip(last).for_each(|row| *row = [0.0; 2 * WIDTH]);
         }
-        match self {
-            Stored::F32(groups) => decode(groups, layout, first, n_groups, n_in, panels, |g| g),
-            Stored::F16(groups) => {
-                decode(groups, layout, first, n_groups, n_in, panels, |g| g.map(widened));
-            }
+        let at = At { layout, skipped: self.skipped, first, n_groups, n_in };
+        match self.groups {
+            Groups::F32(groups) => decode(groups, at, panels, |g| g),
+            Groups::F16(groups) => decode(groups, at, panels, |g| g.map(widened)),
         }
     }
+}
+
+/// Which groups are decoded.
+#[derive(Clone, Copy)]
+struct At {
+    layout: Layout,
+    skipped: usize,
+    first: usize,
+    n_groups: usize,
+    n_in: usize,
 }
 
 #[inline(always)]
 fn decode<S: Copy>(
     groups: &[S],
-    Layout { stride_in, stride_out }: Layout,
-    first: usize,
-    n_groups: usize,
-    n_in: usize,
+    At { layout: Layout { stride_in, stride_out }, skipped, first, n_groups, n_in }: At,
     panels: &mut [[f32; 2 * WIDTH]],
     value: impl Fn(S) -> [f32; WIDTH],
 ) {
     for g in 0..n_groups {
         let (half, panel) = (g % 2 * WIDTH, panels.iter_mut().skip(g / 2 * n_in).take(n_in));
-        let column =
-            groups.get((first + g) * stride_out..).unwrap_or_default().iter().step_by(stride_in);
+        let from = ((first + g) * stride_out).wrapping_sub(skipped);
+        let column = groups.get(from..).unwrap_or_default().iter().step_by(stride_in);
         for (out, &group) in panel.zip(column) {
             if let Some(out) = out.get_mut(half..half + WIDTH) {
                 out.copy_from_slice(&value(group));

@@ -13,12 +13,15 @@ use super::kernel::{Access, Run, Source};
 use super::tensor::{Memory, Word, Words};
 use super::{Device, SLAB_MULTIPLE};
 
-/// Work that is repeated of one dispatch; of a larger one, its first and its last slab. Units: floating-point operations.
-const REPEATED_FLOPS: f64 = 2e7;
-/// Bits that no kernel writes: a NaN of its own.
-const UNWRITTEN: u32 = 0x7fa1_0e5c;
-/// Operands that are read back once for several dispatches have at least this size. Units: bytes.
-const LARGE: u64 = 1 << 20;
+/// Work that is repeated of one dispatch; of a larger one, its first or its last slab. Units: floating-point operations.
+const REPEATED_FLOPS: f64 = 1e7;
+/// Weights beyond this size are read back in part, and a dispatch that needs more of them is not repeated. Units: bytes.
+const LARGE: u64 = 24 << 20;
+/// Two fillings of an output, of which every kernel changes at least one wherever it writes: a NaN, and a number that is
+/// smaller than all others.
+const UNWRITTEN: [u32; 2] = [0x7fa1_0e5c, 0xff78_4379];
+/// The operand that holds weights, of the kernels that have some.
+const WEIGHTS: usize = 1;
 
 /// How far a kernel's results on the GPU are from those of the CPU.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +32,8 @@ pub struct Finding {
     pub dispatches: usize,
     /// Numbers that were compared.
     pub numbers: usize,
-    /// Largest difference, relative to the numbers themselves or, where they are small, to their root mean square.
+    /// Largest difference, relative to the numbers themselves or, where they are small, to the root mean square of their
+    /// kind.
     pub difference: f64,
 }
 
@@ -37,8 +41,6 @@ pub struct Finding {
 #[derive(Default)]
 pub struct Audit {
     findings: RefCell<Vec<Finding>>,
-    /// The last large operand that was read back.
-    cached: RefCell<Option<(wgpu::Buffer, Words)>>,
 }
 
 /// One dispatch, before it is given to the GPU.
@@ -47,7 +49,9 @@ pub(super) struct Repeated<'a> {
     params: &'a [u8],
     /// Copies of the operands on the CPU, as they are before.
     operands: Vec<Memory>,
-    slabs: Vec<Range<usize>>,
+    slab: Range<usize>,
+    /// Bytes that are left out at the start of the weights.
+    skipped: u64,
 }
 
 impl Audit {
@@ -56,7 +60,7 @@ impl Audit {
         self.findings.borrow().clone()
     }
 
-    /// Copies the operands of a dispatch to the CPU.
+    /// Copies the operands of a dispatch to the CPU; `None` for one that is not repeated.
     pub(super) async fn before<'a>(
         &self,
         device: &Device,
@@ -65,129 +69,174 @@ impl Audit {
         operands: &[Memory],
         invocations: [usize; 3],
         flops: f64,
-    ) -> Result<Repeated<'a>> {
-        let mut copies = Vec::with_capacity(operands.len());
-        for (operand, access) in operands.iter().zip(source.bindings) {
-            copies.push(Memory::Cpu(self.copy(device, operand, *access).await?));
-        }
+    ) -> Result<Option<Repeated<'a>>> {
         let n = invocations.get(source.cpu.axis).copied().unwrap_or_default();
         // What is compared as a whole is repeated as a whole.
         let share = if source.cpu.digest.is_some() { 1.0 } else { REPEATED_FLOPS / flops.max(1.0) };
-        Ok(Repeated { source, params, operands: copies, slabs: slabs(n, share) })
+        let slab = slab(n, share, self.count_of(source.name) % 2 == 1);
+        let size = |memory: &Memory| memory.buffer().map_or(0, wgpu::Buffer::size);
+        let mut copies = Vec::with_capacity(operands.len());
+        for (i, operand) in operands.iter().enumerate() {
+            // Weights come last: how much of them is needed depends on the others.
+            let is_weights = i == WEIGHTS && source.cpu.part.is_some();
+            let range = if is_weights { 0..0 } else { 0..size(operand) };
+            copies.push(copy(device, operand, range).await?);
+        }
+        let mut skipped = 0;
+        if let (Some(part), Some(weights)) = (source.cpu.part, operands.get(WEIGHTS)) {
+            let needed =
+                work(source, params, &copies, slab.clone(), 0).and_then(|work| part(&work));
+            // Whole words, of 16 bytes.
+            let range = needed.map_or(0..size(weights), |range| {
+                range.start / 16 * 16..range.end.next_multiple_of(16).min(size(weights))
+            });
+            if range.end - range.start > LARGE {
+                return Ok(None);
+            }
+            skipped = range.start;
+            if let Some(place) = copies.get_mut(WEIGHTS) {
+                *place = copy(device, weights, range).await?;
+            }
+        }
+        Ok(Some(Repeated { source, params, operands: copies, slab, skipped }))
     }
 
-    async fn copy(&self, device: &Device, operand: &Memory, access: Access) -> Result<Words> {
-        let Some(buffer) = operand.buffer() else { return Ok(Words::default()) };
-        let known =
-            self.cached.borrow().as_ref().filter(|(of, _)| of == buffer).map(|(_, w)| w.clone());
-        if let (Some(words), Access::Read) = (known, access) {
-            return Ok(words);
-        }
-        let words: Words = Rc::new(RefCell::new(device.read_buffer::<Word>(buffer).await?));
-        if access == Access::Read && buffer.size() >= LARGE {
-            self.cached.replace(Some((buffer.clone(), words.clone())));
-        }
-        Ok(words)
-    }
-
-    /// Repeats a dispatch, whose operands after it are `after`, and compares. `other` are the GPU's operands.
+    /// Repeats a dispatch and compares; `operands` are the GPU's, after it.
     pub(super) async fn after(
         &self,
         device: &Device,
         repeated: Repeated<'_>,
         operands: &[Memory],
     ) -> Result<()> {
-        let Repeated { source, params, operands: copies, slabs } = repeated;
-        let Run { run, digest, .. } = source.cpu;
+        let Repeated { source, params, operands: copies, slab, skipped } = repeated;
+        let Run { run, digest, columns, .. } = source.cpu;
         let is_written = |i: usize| source.bindings.get(i) == Some(&Access::ReadWrite);
-        let run_on = |memories: &[Memory]| {
-            for slab in &slabs {
-                let bindings =
-                    memories.iter().enumerate().map(|(i, memory)| (memory, is_written(i)));
-                if let Some(mut work) = Work::new(params, bindings, slab.clone()) {
-                    run(&mut work);
-                }
-            }
-        };
-        // Once on operands that tell which numbers are written.
-        let marked: Vec<Memory> = copies
-            .iter()
-            .enumerate()
-            .map(|(i, memory)| if is_written(i) { unwritten(memory) } else { memory.clone() })
-            .collect();
-        run_on(&marked);
+        let run_on =
+            |memories: &[Memory]| match work(source, params, memories, slab.clone(), skipped) {
+                Some(mut work) => run(&mut work),
+                None => self.note(source.name, 1, &[(0.0, f32::MAX)]),
+            };
+        // Also on operands that tell which numbers are written.
+        let marked = UNWRITTEN.map(|mark| {
+            let filled = |(i, memory): (usize, &Memory)| {
+                if is_written(i) { filled_with(mark, memory) } else { memory.clone() }
+            };
+            let marked: Vec<Memory> = copies.iter().enumerate().map(filled).collect();
+            run_on(&marked);
+            marked
+        });
         run_on(&copies);
+        self.begin(source.name);
+        let n_columns = columns.map_or(1, |columns| columns(params)).max(1);
         for (i, operand) in operands.iter().enumerate().filter(|(i, _)| is_written(*i)) {
-            let (Some(buffer), Some(cpu), Some(marked)) = (
-                operand.buffer(),
-                copies.get(i).and_then(Memory::words),
-                marked.get(i).and_then(Memory::words),
-            ) else {
+            let words =
+                |of: &[Memory]| of.get(i).and_then(|memory| memory.words().map(|w| w.to_vec()));
+            let (Some(buffer), Some(cpu), [Some(nan), Some(least)]) =
+                (operand.buffer(), words(&copies), [words(&marked[0]), words(&marked[1])])
+            else {
                 continue;
             };
-            let gpu: Vec<Word> = device.read_buffer(buffer).await?;
+            let gpu: Vec<Word> = device.read_buffer(buffer, 0..buffer.size()).await?;
             let (gpu, cpu): (&[f32], &[f32]) = (cast_slice(&gpu), cast_slice(&cpu));
-            match digest {
+            let (nan, least): (&[u32], &[u32]) = (cast_slice(&nan), cast_slice(&least));
+            let pairs: Vec<Option<(f32, f32)>> = match digest {
                 Some(digest) => {
                     let (gpu, cpu) = (digest(params, gpu), digest(params, cpu));
-                    self.note(source.name, gpu.iter().zip(&cpu).map(|(&g, &c)| (g, c)));
+                    gpu.into_iter().zip(cpu).map(Some).collect()
                 }
                 None => {
-                    let marks: &[u32] = cast_slice(&marked);
-                    let written =
-                        gpu.iter().zip(cpu).zip(marks).filter(|(_, mark)| **mark != UNWRITTEN);
-                    self.note(source.name, written.map(|((&g, &c), _)| (g, c)));
+                    let is_unwritten = |i: usize| {
+                        nan.get(i) == Some(&UNWRITTEN[0]) && least.get(i) == Some(&UNWRITTEN[1])
+                    };
+                    let pairs = gpu.iter().zip(cpu).enumerate();
+                    pairs.map(|(i, (&g, &c))| (!is_unwritten(i)).then_some((g, c))).collect()
                 }
+            };
+            for column in 0..n_columns {
+                let of_column = pairs.iter().skip(column).step_by(n_columns).flatten().copied();
+                self.note(source.name, 0, &of_column.collect::<Vec<_>>());
             }
         }
         Ok(())
     }
 
-    /// Adds pairs of numbers, the GPU's first.
-    fn note(&self, kernel: &'static str, pairs: impl Iterator<Item = (f32, f32)> + Clone) {
-        let (mut n, mut squares) = (0usize, 0.0);
-        for (_, cpu) in pairs.clone().filter(|(_, cpu)| cpu.is_finite() && cpu.abs() < 1e15) {
-            n += 1;
-            squares += f64::from(cpu) * f64::from(cpu);
-        }
-        let usual = (squares / n.max(1) as f64).sqrt();
-        let difference = |(gpu, cpu): (f32, f32)| {
-            if gpu.to_bits() == cpu.to_bits() || gpu.is_nan() && cpu.is_nan() {
+    fn count_of(&self, kernel: &str) -> usize {
+        let findings = self.findings.borrow();
+        findings
+            .iter()
+            .find(|finding| finding.kernel == kernel)
+            .map_or(0, |finding| finding.dispatches)
+    }
+
+    fn begin(&self, kernel: &'static str) {
+        self.note(kernel, 1, &[]);
+    }
+
+    /// Adds pairs of numbers of one kind, the GPU's first. One that is not finite on the CPU is no measure of a GPU, whose
+    /// compiler may assume that there is none.
+    fn note(&self, kernel: &'static str, dispatches: usize, pairs: &[(f32, f32)]) {
+        let pairs = pairs.iter().filter(|(_, cpu)| cpu.is_finite());
+        let wide = pairs.map(|&(gpu, cpu)| (f64::from(gpu), f64::from(cpu)));
+        let squares: f64 = wide.clone().map(|(_, cpu)| cpu * cpu).sum();
+        let numbers = wide.clone().count();
+        let usual = (squares / numbers.max(1) as f64).sqrt();
+        let difference = |(gpu, cpu): (f64, f64)| {
+            if gpu == cpu {
                 return 0.0;
             }
-            let (gpu, cpu) = (f64::from(gpu), f64::from(cpu));
-            let scale = gpu.abs().max(cpu.abs()).max(usual);
-            let difference = (gpu - cpu).abs() / scale;
+            let difference = (gpu - cpu).abs() / cpu.abs().max(usual);
             if difference.is_nan() { f64::INFINITY } else { difference }
         };
-        let numbers = pairs.clone().count();
-        let largest = pairs.map(difference).fold(0.0, f64::max);
+        let largest = wide.map(difference).fold(0.0, f64::max);
         let mut findings = self.findings.borrow_mut();
         match findings.iter_mut().find(|finding| finding.kernel == kernel) {
             Some(finding) => {
-                finding.dispatches += 1;
+                finding.dispatches += dispatches;
                 finding.numbers += numbers;
                 finding.difference = finding.difference.max(largest);
             }
-            None => findings.push(Finding { kernel, dispatches: 1, numbers, difference: largest }),
+            None => findings.push(Finding { kernel, dispatches, numbers, difference: largest }),
         }
     }
 }
 
-/// The whole grid, or its first and its last slab.
-fn slabs(n: usize, share: f64) -> Vec<Range<usize>> {
-    if share >= 1.0 || n <= 2 * SLAB_MULTIPLE {
-        return vec![0..n];
-    }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than n")]
-    let length = ((n as f64 * share / 2.0) as usize).next_multiple_of(SLAB_MULTIPLE);
-    let last = (n - 1) / length * length;
-    if last == 0 { vec![0..n] } else { vec![0..length, last..n] }
+/// Borrows the operands of a dispatch on the CPU.
+fn work<'a>(
+    source: &Source,
+    params: &'a [u8],
+    memories: &'a [Memory],
+    slab: Range<usize>,
+    skipped: u64,
+) -> Option<Work<'a>> {
+    let accesses = source.bindings.iter().map(|access| *access == Access::ReadWrite);
+    let accesses: Vec<bool> = accesses.collect();
+    let mut work = Work::new(params, memories.iter().zip(accesses), slab)?;
+    work.skipped = skipped;
+    Some(work)
 }
 
-/// Memory of the same size that holds nothing but [`UNWRITTEN`].
-fn unwritten(memory: &Memory) -> Memory {
+/// A range of an operand of the GPU on the CPU.
+async fn copy(device: &Device, operand: &Memory, range: Range<u64>) -> Result<Memory> {
+    let words: Words = match operand.buffer() {
+        Some(buffer) => Rc::new(RefCell::new(device.read_buffer(buffer, range).await?)),
+        None => Words::default(),
+    };
+    Ok(Memory::Cpu(words))
+}
+
+/// The whole grid, or its first or its last slab.
+fn slab(n: usize, share: f64, is_last: bool) -> Range<usize> {
+    if share >= 1.0 || n <= SLAB_MULTIPLE {
+        return 0..n;
+    }
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than n")]
+    let length = ((n as f64 * share) as usize).next_multiple_of(SLAB_MULTIPLE).max(SLAB_MULTIPLE);
+    if is_last { (n - 1) / length * length..n } else { 0..length.min(n) }
+}
+
+/// Memory of the same size that holds nothing but `mark`.
+fn filled_with(mark: u32, memory: &Memory) -> Memory {
     let n = memory.words().map_or(0, |words| words.len());
-    let word: Word = bytemuck::cast([UNWRITTEN; 4]);
+    let word: Word = bytemuck::cast([mark; 4]);
     Memory::Cpu(Rc::new(RefCell::new(vec![word; n])))
 }

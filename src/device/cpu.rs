@@ -129,6 +129,8 @@ pub struct Work<'a> {
     writes: Vec<RefMut<'a, Vec<Word>>>,
     /// The part of the grid along the kernel's own axis, in invocations.
     pub slab: Range<usize>,
+    /// Bytes that are left out at the start of the weights. Units: bytes.
+    pub skipped: u64,
 }
 
 impl<'a> Work<'a> {
@@ -145,12 +147,17 @@ impl<'a> Work<'a> {
                 false => reads.push(memory.words()?),
             }
         }
-        Some(Work { params, reads, writes, slab })
+        Some(Work { params, reads, writes, slab, skipped: 0 })
     }
 
     /// The kernel's parameters.
     pub fn params<P: Pod>(&self) -> P {
         bytemuck::pod_read_unaligned(self.params.get(..size_of::<P>()).unwrap_or(&[]))
+    }
+
+    /// The nth binding that is only read.
+    pub fn read<V: Pod>(&self, n: usize) -> &[V] {
+        self.reads.get(n).map_or(&[], |words| bytemuck::cast_slice(words))
     }
 
     /// What is read, and what is written.

@@ -1,6 +1,9 @@
 //! One kernel: its WGSL source with the order of its bindings, and what computes the same on a CPU.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::ops::Range;
+use std::rc::Rc;
 
 use super::cpu::Work;
 use super::{Device, RunsOn};
@@ -23,6 +26,17 @@ pub struct Run {
     pub run: fn(&mut Work<'_>),
     /// What of an output is compared between devices, from the parameters and the output, where not all of it is the same.
     pub digest: Option<fn(&[u8], &[f32]) -> Vec<f32>>,
+    /// Columns of an output, from the parameters, where each has numbers of another kind.
+    pub columns: Option<fn(&[u8]) -> usize>,
+    /// The bytes of the weights, which are the second operand, that the work needs; `None` for all of them.
+    pub part: Option<fn(&Work<'_>) -> Option<Range<u64>>>,
+}
+
+impl Run {
+    /// A kernel whose whole outputs are the same on every device, and of one kind.
+    pub const fn new(axis: usize, run: fn(&mut Work<'_>)) -> Run {
+        Run { axis, run, digest: None, columns: None, part: None }
+    }
 }
 
 /// The WGSL of a kernel, and what Rust has to know of it. Binding 0 is always its `Params`, a uniform.
@@ -42,12 +56,17 @@ pub struct Source {
     pub cpu: Run,
 }
 
+/// Before anything is measured.
+const FIRST_RATE: f64 = 2e9;
+
 /// A kernel as its device runs it.
 #[derive(Clone)]
 pub struct Kernel {
     /// On a GPU.
     pub(super) compiled: Option<(wgpu::ComputePipeline, wgpu::BindGroupLayout)>,
     pub(super) source: &'static Source,
+    /// Floating-point operations per second of late on a CPU.
+    pub(super) rate: Rc<Cell<f64>>,
 }
 
 impl Kernel {
@@ -65,7 +84,7 @@ impl Kernel {
             }
             RunsOn::Cpu(_) => None,
         };
-        Kernel { compiled, source }
+        Kernel { compiled, source, rate: Rc::new(Cell::new(FIRST_RATE)) }
     }
 }
 

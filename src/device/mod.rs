@@ -68,7 +68,7 @@ pub struct Device {
     runs_on: RunsOn,
     allocated: Rc<RefCell<Allocated>>,
     counters: Cell<Counters>,
-    /// Floating-point operations per second of late; determines how much is done at once.
+    /// Floating-point operations per second of a GPU of late; determines how much is submitted at once.
     rate: Cell<f64>,
     /// When the CPU last let the thread do other things.
     handed_back_at: Cell<Instant>,
@@ -254,16 +254,23 @@ impl Device {
         Recorder::new(self, what, cancel).audited(audit)
     }
 
-    /// All of a buffer of the GPU.
+    /// A range of bytes of a buffer of the GPU.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    async fn read_buffer<V: bytemuck::Pod>(&self, buffer: &wgpu::Buffer) -> Result<Vec<V>> {
+    async fn read_buffer<V: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        range: Range<u64>,
+    ) -> Result<Vec<V>> {
         let RunsOn::Gpu(gpu) = &self.runs_on else { return Ok(Vec::new()) };
-        let size = buffer.size();
+        let size = range.end.saturating_sub(range.start);
+        if size == 0 {
+            return Ok(Vec::new());
+        }
         let stage = || Ok(Tensor::new(Memory::Gpu(gpu.staging(size)), size, &self.allocated));
         let staging = self.allocate("a check", stage).await?;
         let Some(to) = staging.memory().buffer() else { return Ok(Vec::new()) };
-        Ok(gpu.read(to, &[(buffer, 0..size)]).await?.pop().unwrap_or_default())
+        Ok(gpu.read(to, &[(buffer, range)]).await?.pop().unwrap_or_default())
     }
 
     /// Waits until everything submitted so far is done.
@@ -336,11 +343,8 @@ impl Device {
 
     /// So much work was done since `start`.
     fn measured(&self, flops: f64, start: Instant) {
-        let seconds = start.elapsed().as_secs_f64();
-        // What takes less than the clock can tell says nothing.
-        if seconds > 5e-4 {
-            self.rate.set((flops / seconds).clamp(1e8, 1e14));
-        }
+        let seconds = start.elapsed().as_secs_f64().max(1e-4);
+        self.rate.set((flops / seconds).clamp(1e8, 1e14));
     }
 
     /// Whether the CPU has worked long enough for now.

@@ -1,5 +1,7 @@
 //! shaders/embed.wgsl
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::{Recorder, Source, Tensor, Work};
@@ -8,10 +10,11 @@ use crate::error::Result;
 use super::matmul::layout;
 use super::{
     Kernels, Precision, Rows, Shard, check_floats, dim, pad4, source, span, span_mut, stored,
+    token_bytes,
 };
 
-pub(super) static F32: Source = source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32));
-pub(super) static F16: Source = source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16));
+pub(super) static F32: Source = source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32));
+pub(super) static F16: Source = source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16));
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -78,9 +81,10 @@ impl Kernels {
 /// A slab of rows.
 fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let p: Params = work.params();
-    let slab = work.slab.clone();
+    let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
-    let (weights, layout) = (stored(reads, 1, precision), layout(p.stride_in, p.stride_out));
+    let (weights, layout) =
+        (stored(reads, 1, precision, skipped), layout(p.stride_in, p.stride_out));
     let width = p.n_in4 as usize;
     for row in slab {
         let position = p.first_position as usize + row;
@@ -93,4 +97,13 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
         let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
         loupe_cpu::add_scaled(p.scale, &token, wpe, y);
     }
+}
+
+/// The rows of a slab's tokens.
+fn part(work: &Work<'_>, precision: Precision) -> Option<Range<u64>> {
+    let p: Params = work.params();
+    let first = p.first_position as usize;
+    let ids = work.read::<u32>(0).get(first + work.slab.start..first + work.slab.end)?;
+    (p.stride_in == 1)
+        .then(|| token_bytes(ids.iter().copied(), [p.first_id, p.n_ids, p.stride_out], precision))
 }

@@ -1,15 +1,19 @@
 //! shaders/gather_dot.wgsl
 
+use std::ops::Range;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
 use super::matmul::layout;
-use super::{Kernels, Precision, Rows, Shard, check_floats, dim, pad4, source, span, stored};
+use super::{
+    Kernels, Precision, Rows, Shard, check_floats, dim, pad4, source, span, stored, token_bytes,
+};
 
-pub(super) static F32: Source = source!("gather_dot" + "weights_f32", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32));
-pub(super) static F16: Source = source!("gather_dot" + "weights_f16", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16));
+pub(super) static F32: Source = source!("gather_dot" + "weights_f32", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32));
+pub(super) static F16: Source = source!("gather_dot" + "weights_f16", [4, 16, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16));
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -79,9 +83,10 @@ impl Kernels {
 /// A slab of rows.
 fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let p: Params = work.params();
-    let slab = work.slab.clone();
+    let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
-    let (weights, layout) = (stored(reads, 1, precision), layout(p.stride_in, p.stride_out));
+    let (weights, layout) =
+        (stored(reads, 1, precision, skipped), layout(p.stride_in, p.stride_out));
     let n_targets = p.n_targets as usize;
     for row in slab {
         let x = span(reads.get(0), p.x_row as usize + row, 1, p.n_in4 as usize);
@@ -100,4 +105,13 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
             }
         }
     }
+}
+
+/// The columns of a slab's targets.
+fn part(work: &Work<'_>, precision: Precision) -> Option<Range<u64>> {
+    let p: Params = work.params();
+    let targets: &[u32] = work.read(3);
+    let of_row = |row: usize| span(targets, row % p.period as usize, 1, p.n_targets as usize);
+    let ids = work.slab.clone().flat_map(of_row).copied();
+    (p.stride_in == 1).then(|| token_bytes(ids, [p.first_id, p.n_ids, p.stride_out], precision))
 }

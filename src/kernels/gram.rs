@@ -7,13 +7,15 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, Matrix, Precision, bad_shape, check_floats, dim, pad4, source, stored};
+use super::{
+    Kernels, Matrix, Precision, bad_shape, check_floats, column_bytes, dim, pad4, source, stored,
+};
 
 pub(super) static F32: Source = source!(
-    "gram" + "weights_f32", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32)
+    "gram" + "weights_f32", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32)
 );
 pub(super) static F16: Source = source!(
-    "gram" + "weights_f16", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16)
+    "gram" + "weights_f16", [8, 8, 1], [Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16)
 );
 
 #[repr(C)]
@@ -64,10 +66,17 @@ impl Kernels {
 /// A slab of tiles of four channels, with every tile up to the diagonal.
 fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let p: Params = work.params();
-    let slab = work.slab.clone();
+    let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
     let first = p.first_group as usize;
     let groups = first..first + p.n_groups as usize;
-    let weights = stored(reads, 1, precision);
+    let weights = stored(reads, 1, precision, skipped);
     loupe_cpu::gram(reads.get(0), weights, p.n_in4 as usize, groups, slab, writes.get(0));
+}
+
+/// The tokens that are summed over.
+fn part(work: &Work<'_>, precision: Precision) -> Option<Range<u64>> {
+    let p: Params = work.params();
+    let first = p.first_group as usize;
+    Some(column_bytes(4 * p.n_in4, first..first + p.n_groups as usize, precision))
 }

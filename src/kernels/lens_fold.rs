@@ -14,7 +14,8 @@ pub(super) static SOURCE: Source = source!(
     LANES,
     N_SLOTS;
     1,
-    on_cpu
+    on_cpu,
+    columns: columns
 );
 
 #[repr(C)]
@@ -224,4 +225,10 @@ fn write_lane(lane: &loupe_cpu::Fold, state: &mut [f32]) {
     if let Some(slots) = state.first_chunk_mut() {
         *slots = [m, mass, moment, best, a[0], a[1], b[0], b[1], p[0], p[1], bad];
     }
+}
+
+/// Numbers of one kind stand in one column.
+fn columns(params: &[u8]) -> usize {
+    let p = params.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned::<Params>);
+    N_SLOTS + p.map_or(0, |p| p.n_targets as usize)
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 use super::{Kernels, LANES, N_SLOTS, check_floats, dim, source, span, span_mut};
 
-pub(super) static SOURCE: Source = source!("lens_merge" + "lens", [32, 1, 1], [Read, ReadWrite, ReadWrite], LANES, N_SLOTS; 0, on_cpu);
+pub(super) static SOURCE: Source = source!("lens_merge" + "lens", [32, 1, 1], [Read, ReadWrite, ReadWrite], LANES, N_SLOTS; 0, on_cpu, columns: columns);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -77,4 +77,10 @@ fn on_cpu(work: &mut Work<'_>) {
             *target = id;
         }
     }
+}
+
+/// Numbers of one kind stand in one column.
+fn columns(params: &[u8]) -> usize {
+    let p = params.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned::<Params>);
+    N_SLOTS + p.map_or(0, |p| p.n_targets as usize)
 }

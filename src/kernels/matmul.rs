@@ -8,15 +8,18 @@ use crate::config::Activation;
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, Matrix, Precision, Rows, bad_shape, check_floats, dim, pad4, source, stored};
+use super::{
+    Kernels, Matrix, Precision, Rows, bad_shape, check_floats, column_bytes, dim, pad4, source,
+    stored,
+};
 
 pub(super) static F32: Source = source!(
     "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
-    0, |work| on_cpu(work, Precision::F32)
+    0, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32)
 );
 pub(super) static F16: Source = source!(
     "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
-    0, |work| on_cpu(work, Precision::F16)
+    0, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16)
 );
 
 /// Rows that one invocation computes.
@@ -127,7 +130,7 @@ impl Kernels {
 /// A slab of groups of four columns, for all rows.
 fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let p: Params = work.params();
-    let slab = work.slab.clone();
+    let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
     let first = p.first_out4 as usize;
     let finish = loupe_cpu::Finish {
@@ -150,7 +153,7 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     };
     loupe_cpu::matmul(
         reads.get(0),
-        stored(reads, 1, precision),
+        stored(reads, 1, precision, skipped),
         layout(p.stride_in, p.stride_out),
         first + slab.start..first + slab.end,
         finish,
@@ -162,4 +165,12 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
 /// Where the groups of a matrix are.
 pub(super) fn layout(stride_in: u32, stride_out: u32) -> loupe_cpu::Layout {
     loupe_cpu::Layout { stride_in: stride_in as usize, stride_out: stride_out as usize }
+}
+
+/// The columns of a slab, where they lie together.
+fn part(work: &Work<'_>, precision: Precision) -> Option<Range<u64>> {
+    let p: Params = work.params();
+    let first = p.first_out4 as usize;
+    let groups = first + work.slab.start..first + work.slab.end;
+    (p.stride_in == 1).then(|| column_bytes(p.stride_out, groups, precision))
 }

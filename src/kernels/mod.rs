@@ -16,6 +16,8 @@ mod top_k;
 mod top_k_merge;
 
 use crate::error::{Error, Result};
+use std::ops::Range;
+
 use loupe_cpu::Stored;
 
 use crate::device::{Device, Kernel, Reads, Source, Tensor};
@@ -66,7 +68,7 @@ pub static SOURCES: [&Source; 16] = [
 macro_rules! source {
     (
         $name:literal $(+ $shared:literal)*, $workgroup:expr, [$($access:ident),*] $(, $constant:ident)*;
-        $axis:literal, $run:expr $(, $digest:expr)?
+        $axis:literal, $run:expr $(, $how:ident: $value:expr)*
     ) => {
         $crate::device::Source {
             name: $name,
@@ -77,11 +79,12 @@ macro_rules! source {
             bindings: &[$($crate::device::Access::$access),*],
             workgroup: $workgroup,
             constants: &[$((stringify!($constant), $constant)),*],
-            cpu: $crate::device::Run { axis: $axis, run: $run, digest: source!(@digest $($digest)?) },
+            cpu: $crate::device::Run {
+                $($how: Some($value),)*
+                ..$crate::device::Run::new($axis, $run)
+            },
         }
-    };
-    (@digest) => { None };
-    (@digest $digest:expr) => { Some($digest) };
+    }
 }
 use source;
 
@@ -187,10 +190,36 @@ fn check_floats(name: &str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
 }
 
 /// Groups of four weights in storage precision, as a CPU reads them.
-fn stored<'w>(reads: Reads<'w, '_>, n: usize, precision: Precision) -> Stored<'w> {
+fn stored<'w>(reads: Reads<'w, '_>, n: usize, precision: Precision, skipped: u64) -> Stored<'w> {
+    let skipped = usize::try_from(skipped / group_bytes(precision)).unwrap_or(usize::MAX);
     match precision {
-        Precision::F32 => Stored::F32(reads.get(n)),
-        Precision::F16 => Stored::F16(reads.get(n)),
+        Precision::F32 => Stored::f32(reads.get(n), skipped),
+        Precision::F16 => Stored::f16(reads.get(n), skipped),
+    }
+}
+
+/// Bytes of four weights.
+fn group_bytes(precision: Precision) -> u64 {
+    4 * precision.bytes() as u64
+}
+
+/// Where some columns of a matrix whose file stores them one after the other lie in it, in groups of four. Units: bytes.
+fn column_bytes(stride_out: u32, groups: Range<usize>, precision: Precision) -> Range<u64> {
+    let at = |group: usize| group as u64 * u64::from(stride_out) * group_bytes(precision);
+    at(groups.start)..at(groups.end)
+}
+
+/// The columns of chosen tokens, from the first to the last of them. Units: bytes.
+fn token_bytes(
+    ids: impl Iterator<Item = u32>,
+    [first_id, n_ids, stride_out]: [u32; 3],
+    precision: Precision,
+) -> Range<u64> {
+    let columns = ids.filter_map(|id| id.checked_sub(first_id).filter(|&column| column < n_ids));
+    let (least, most) = columns.fold((u32::MAX, 0), |(least, most), c| (least.min(c), most.max(c)));
+    match least <= most {
+        true => column_bytes(stride_out, least as usize / 4..most as usize / 4 + 1, precision),
+        false => 0..0,
     }
 }
 

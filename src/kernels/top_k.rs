@@ -7,8 +7,7 @@ use crate::error::{Error, Result};
 
 use super::{Chunk, Kernels, LANES, MAX_K, check_floats, dim, source, span_mut};
 
-pub(super) static SOURCE: Source =
-    source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K; 1, on_cpu, best_of_rows);
+pub(super) static SOURCE: Source = source!("top_k" + "lens", [64, 1, 1], [Read, ReadWrite], LANES, MAX_K; 1, on_cpu, digest: best_of_rows, columns: |_| 2);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

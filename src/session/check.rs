@@ -2,7 +2,7 @@
 
 use crate::device::{Audit, Backend, Cancel, Finding};
 use crate::error::Result;
-use crate::kernels::{Divergence, Gram, LANES, Rows, Subtract, pad4};
+use crate::kernels::{Divergence, GatherDot, Gram, LANES, Rows, Subtract, pad4};
 use crate::lens::{self, Decoder, Depth, Lens, Norm, Options};
 use crate::model::forward;
 
@@ -12,7 +12,7 @@ use super::read::{check_ids, empty_reading};
 /// Tokens that are read.
 const N_TOKENS: usize = 6;
 /// Above this relative difference, a kernel's results are wrong and not rounded otherwise.
-const TOLERANCE: f64 = 1e-3;
+pub const TOLERANCE: f64 = 1e-3;
 /// Groups of four tokens in the partial sum of the Gram matrix.
 const GRAM_GROUPS: usize = 16;
 
@@ -49,11 +49,10 @@ impl Session {
             return Ok(Checked { findings: Vec::new() });
         }
         let config = &loaded.model.config;
-        // Spread over the vocabulary, so that every shard of an embedding is used.
         let n = N_TOKENS.min(config.n_ctx);
-        let last = config.vocab_size.saturating_sub(1) as u64;
-        #[allow(clippy::cast_possible_truncation, reason = "an id")]
-        let ids: Vec<u32> = (0..n as u64).map(|i| (last * i / n as u64) as u32).collect();
+        // Neighbours in the vocabulary, so that little of a large embedding has to be read back.
+        let middle = config.vocab_size / 2;
+        let ids: Vec<u32> = (middle..).take(n).filter_map(|id| u32::try_from(id).ok()).collect();
         check_ids(&loaded, &ids)?;
         let options = Options { depth: Depth::Blocks, norm: Norm::Affine, ..Options::default() };
         let decoder = Decoder::new(&loaded.model, options.norm)?;
@@ -77,19 +76,30 @@ impl Session {
         forward(&mut rec, &loaded.model, &tensors.stream, &tensors.scratch, 0, n).await?;
         lens.read_block(&mut rec, 0, &mut reading).await?;
 
-        // What a reading does not use.
+        // What a reading does not use, and targets that are neighbours.
         let (kernels, width) = (&loaded.model.kernels, config.n_embd);
+        let (wte, unembed) = (loaded.model.wte()?, loaded.model.unembed()?);
+        let embedding = &wte[0].matrix;
+        let allocate = || {
+            let step = self.device.tensor("a check", (4 * n * pad4(width)) as u64);
+            let sums = self.device.tensor("a check", (4 * n * LANES * 3) as u64);
+            let counts = self.device.upload("a check", &vec![1.0f32; pad4(embedding.n_out)]);
+            let matrix = self.device.tensor("a check", 4 * (pad4(width) as u64).pow(2));
+            let targets = self.device.upload("a check", &ids);
+            let logits = self.device.tensor("a check", 4 * n as u64);
+            Ok((step, sums, counts, matrix, targets, logits))
+        };
+        let made = self.device.allocate("a check", allocate).await?;
+        let (step, sums, counts, matrix, targets, logits) = made;
         let tap = |i: usize| Rows::new(&tensors.stream.taps[i], 0, width);
-        let step = self.device.tensor("a check", (4 * n * pad4(width)) as u64);
         let (a, b, y) = (tap(1), tap(0), Rows::new(&step, 0, width));
         kernels.subtract(&mut rec, &Subtract { a, b, n_rows: n, y })?;
         let workspace = &tensors.workspace;
-        let sums = self.device.tensor("a check", (4 * n * LANES * 3) as u64);
         let divergence = Divergence {
             logits: &workspace.reference_logits,
             stride: workspace.logit_columns,
             column: 0,
-            n_columns: workspace.chunk.min(loaded.model.unembed()?[0].matrix.n_out),
+            n_columns: workspace.chunk.min(unembed[0].matrix.n_out),
             n_rows: n,
             states: &workspace.reference_states,
             n_targets: 0,
@@ -97,11 +107,12 @@ impl Session {
             y: &sums,
         };
         kernels.divergence(&mut rec, &divergence)?;
-        let embedding = &loaded.model.wte()?[0].matrix;
         let groups = 0..GRAM_GROUPS.min(pad4(embedding.n_out) / 4);
-        let counts = self.device.upload("a check", &vec![1.0f32; pad4(embedding.n_out)]);
-        let matrix = self.device.tensor("a check", 4 * (pad4(width) as u64).pow(2));
         kernels.gram(&mut rec, &Gram { weight: embedding, counts: &counts, groups, y: &matrix })?;
+        let (x, period, n_targets) = (Rows::new(&workspace.rows, 0, width), n, 1);
+        let targets = &targets;
+        let gather = GatherDot { x, unembed, targets, n_targets, period, n_rows: n, y: &logits };
+        kernels.gather_dot(&mut rec, &gather)?;
         rec.finish().await?;
         Ok(Checked { findings: audit.findings() })
     }

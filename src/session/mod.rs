@@ -23,7 +23,7 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
 use lock::FairLock;
 
-pub use check::Checked;
+pub use check::{Checked, TOLERANCE};
 pub use lock::Guard;
 pub use read::Lensed;
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::lens::{Comparison, Scores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
-use crate::session::{Checked, Loaded};
+use crate::session::{Checked, Loaded, TOLERANCE};
 use crate::tokenizer::Token;
 
 /// An empty object.
@@ -194,7 +194,6 @@ pub(super) fn plan(requirements: &Requirements) -> JsValue {
     })
 }
 
-/// A plain object, in which an absent value is null rather than undefined.
 #[derive(Serialize)]
 struct CheckFacts {
     passed: bool,
@@ -208,6 +207,7 @@ struct FindingFacts {
     dispatches: usize,
     numbers: usize,
     difference: f64,
+    is_wrong: bool,
 }
 
 /// What `loupe.check` resolves to.
@@ -217,6 +217,7 @@ pub(super) fn checked(checked: &Checked) -> JsValue {
         dispatches: finding.dispatches,
         numbers: finding.numbers,
         difference: finding.difference,
+        is_wrong: finding.difference > TOLERANCE,
     });
     plain(&CheckFacts {
         passed: checked.has_passed(),
@@ -225,6 +226,7 @@ pub(super) fn checked(checked: &Checked) -> JsValue {
     })
 }
 
+/// A plain object, in which an absent value is null rather than undefined.
 fn plain(facts: &impl Serialize) -> JsValue {
     let serializer = serde_wasm_bindgen::Serializer::new().serialize_missing_as_null(true);
     facts.serialize(&serializer).unwrap_or_default()

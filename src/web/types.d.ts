@@ -125,7 +125,7 @@ export interface Check {
   /** The largest difference. */
   largest: number;
   /** Empty for a CPU. */
-  kernels: { kernel: string; dispatches: number; numbers: number; difference: number }[];
+  kernels: { kernel: string; dispatches: number; numbers: number; difference: number; is_wrong: boolean }[];
 }
 
 export interface Progress {
@@ -464,8 +464,8 @@ export class Loupe {
   share(helpers: ((share: Share) => Promise<Folded>)[]): void;
   fold(share: Share): Promise<Folded>;
   /**
-   * Reads a short text on the GPU and repeats every step of it on the CPU, from the GPU's own inputs; the last and largest matrices in
-   * part. Needs memory for the largest tensor, and the model is not copied. Of a CPU there is nothing to compare.
+   * Reads a short text on the GPU and repeats every step of it on the CPU, from the GPU's own inputs; of a step with much work its first or
+   * its last part. No more than 24 MiB of weights are read back at once. On a CPU there is nothing to compare.
    */
   check(options?: { signal?: AbortSignal | null }): Promise<Check>;
   /** The atlas of the model in use; throws `not-found` before the first load. */

@@ -42,7 +42,7 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
   await expect(badge).toHaveText("checked");
 });
 
-test("a GPU that computes wrongly is not believed: the page says which kernel, and offers the CPU", async ({
+test("a GPU with wrong results is not believed: the page says which kernel, and offers the CPU", async ({
   page,
   site,
 }) => {
@@ -60,7 +60,7 @@ test("a GPU that computes wrongly is not believed: the page says which kernel, a
   await page.goto(site);
   await waitForState(page, "ready");
   const notice = page.locator("#notice");
-  await expect(notice).toContainText("This graphics adapter computes wrongly", { timeout: 60_000 });
+  await expect(notice).toContainText("This graphics adapter gives wrong results", { timeout: 60_000 });
   await expect(notice).toContainText("results differ from the CPU’s: matmul;");
   await expect(page.locator("#device-check")).toHaveText("results differ");
   await page.screenshot({ path: "test-results/checked-wrong.png" });
@@ -70,7 +70,7 @@ test("a GPU that computes wrongly is not believed: the page says which kernel, a
   await expect(page.locator("#device-check")).toBeHidden();
 });
 
-test("a reading does not wait for a check, which is made again afterwards", async ({ page, site }) => {
+test("a reading does not wait for a check, which can be made afterwards", async ({ page, site }) => {
   await page.goto(site);
   await waitForState(page, "ready");
   const codes = await page.evaluate(async () => {

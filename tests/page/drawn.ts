@@ -10,7 +10,8 @@ export const readByApi = (page: Page, options: Record<string, any>, traced: numb
       if (!scope.testLoupe) {
         const { default: init, Loupe } = await import(new URL("loupe/loupe.js", document.baseURI).href);
         await init();
-        scope.testLoupe = await Loupe.open();
+        // On what the page computes on, so that the numbers have the same bits.
+        scope.testLoupe = await Loupe.open({ device: localStorage.getItem("loupe:device") ?? "auto" });
         const get = (name: string) => fetch(`models/tales/${name}`);
         await scope.testLoupe.load({
           config: await (await get("config.json")).text(),

@@ -21,7 +21,7 @@ const readByApi = (page: Page) =>
   page.evaluate(async (stats) => {
     const { default: init, Loupe } = await import(new URL("loupe/loupe.js", document.baseURI).href);
     await init();
-    const loupe = await Loupe.open();
+    const loupe = await Loupe.open({ device: "gpu" });
     const get = (name: string) => fetch(`models/tales/${name}`);
     await loupe.load({
       config: await (await get("config.json")).text(),

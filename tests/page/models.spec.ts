@@ -25,7 +25,7 @@ test("a model of the hub is downloaded, kept, opened without the hub, and delete
   await lookUp(page, "loupe/tales");
   const row = page.locator("#hub-rows .row");
   await expect(row).toContainText("8.80 MB to download");
-  await expect(row).toContainText("Fits");
+  await expect(row).toContainText("Within the limits of this device.");
   await page.screenshot({ path: "test-results/models-looked-up.png" });
   expect(hub.starts("loupe/tales"), "nothing is downloaded before one says so").toEqual([]);
   await row.getByRole("button", { name: "Download 8.80 MB" }).click();
@@ -389,7 +389,7 @@ test("the panel: by keyboard, on a phone, in the dark", async ({ page, site }) =
   await expect(page.locator("#safety")).toHaveText(/may clear it|Safe/);
   await page.locator('[data-row="openai-community/gpt2"] .row-head').focus();
   await page.keyboard.press("Enter");
-  await expect(page.locator('[data-row="openai-community/gpt2"]')).toContainText("Fits");
+  await expect(page.locator('[data-row="openai-community/gpt2"]')).toContainText("Within the limits of this device.");
   await expect(page.locator('[data-row="openai-community/gpt2"] .row-head')).toBeFocused();
   for (const [width, height] of [
     [1440, 900],

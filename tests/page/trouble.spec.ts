@@ -243,6 +243,7 @@ test("three losses within a minute: the page stops, says so and offers the CPU",
   await page.getByRole("button", { name: "Compute on the CPU" }).click();
   await waitForState(page, "ready");
   await expect(page.locator("#model-chip")).toContainText("CPU");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
 });
 
 test("a GPU process that crashes: the page reads on", async ({ page, site, browser }) => {

@@ -126,7 +126,7 @@ export function startEngine(device: DeviceChoice, onEnd: (message: string, code:
     plan: (config: string, { precision, trial }: { precision: "f16" | "f32"; trial: boolean }): Promise<Plan> =>
       answer(remote.plan(config, precision, trial)),
 
-    /** Compares the GPU with the CPU; a reading stops it. */
+    /** Compares the GPU with the CPU; any other job stops it. */
     check: (signal: AbortSignal): Promise<Check> => cancellable(signal, (job) => remote.check(job)),
 
     lookUp: (address: Address, { signal, onStep }: { signal: AbortSignal; onStep: (step: Step) => void }) =>

@@ -107,7 +107,7 @@ export interface EngineApi {
   current(): Answer<ModelInUse | null>;
   /** What a model costs. */
   plan(config: string, precision: Precision, trial: boolean): Answer<Plan>;
-  /** Compares the GPU with the CPU. A reading that comes stops it: then it is `aborted`. */
+  /** Compares the GPU with the CPU. Any other job stops it: then it is `aborted`. */
   check(job: number): Answer<Check>;
   lookUp(job: number, address: Address, onStep: (step: Step) => void): Answer<Found>;
   /** What is kept in this browser. */

@@ -11,12 +11,11 @@ import type { ModelInUse } from "../lib/model.ts";
 const IDLE_MS = 1500;
 
 /** 3·10⁻⁶ as "3e-6", and a half as "50 %". */
-const small = (value: number) => (value === 0 ? "0" : value < 0.01 ? value.toExponential(0) : percent(value));
+const small = (value: number) =>
+  value === 0 ? "0" : value === Infinity ? "infinite" : value < 0.01 ? value.toExponential(0) : percent(value);
 
-const namesOf = ({ kernels }: Check, is_wrong: boolean) =>
-  new Intl.ListFormat("en").format(
-    kernels.filter(({ difference }) => difference > 1e-3 === is_wrong).map(({ kernel }) => kernel),
-  );
+const wrongOf = ({ kernels }: Check) =>
+  new Intl.ListFormat("en").format(kernels.filter(({ is_wrong }) => is_wrong).map(({ kernel }) => kernel));
 
 /** What there is to copy: the adapter, the browser, and each kernel. */
 export function reportOf(check: Check, { adapter, in_use }: ModelInUse) {
@@ -35,59 +34,76 @@ export function reportOf(check: Check, { adapter, in_use }: ModelInUse) {
   ].join("\n");
 }
 
-export function createDeviceCheck(page: { engine: () => Engine; now: () => ModelInUse | null; cpu: () => void }) {
+export function createDeviceCheck(page: {
+  /** the engine with a model; none is started for a check */
+  engine: () => Engine | null;
+  now: () => ModelInUse | null;
+  cpu: () => void;
+}) {
   const badge = byId("device-check");
   const words = byId("device-check-words");
   const copy = byId("device-report");
   let waiting: ReturnType<typeof setTimeout> | undefined;
-  /** The model that was checked, and what was found. */
-  let done: { of: ModelInUse; check: Check } | null = null;
+  /** The model that was checked, and what was found; null if it could not be checked. */
+  let done: { of: ModelInUse; check: Check | null } | null = null;
+  let is_running = false;
 
   copy.addEventListener("click", () => {
-    if (done) void navigator.clipboard.writeText(reportOf(done.check, done.of));
+    if (!done?.check) return;
+    navigator.clipboard.writeText(reportOf(done.check, done.of)).then(
+      () => (copy.textContent = "Copied"),
+      () => (copy.textContent = "The browser refused to copy"),
+    );
   });
   badge.addEventListener("click", () => byId("model-chip").click());
 
   function show() {
     const check = done && done.of === page.now() ? done.check : null;
     badge.hidden = copy.hidden = words.hidden = check === null;
-    if (!check || !done) return;
+    copy.textContent = "Copy the report";
+    if (!check) return;
     badge.textContent = check.passed ? "checked" : "results differ";
     badge.classList.toggle("bad", !check.passed);
     const n = check.kernels.reduce((sum, { numbers }) => sum + numbers, 0);
     words.textContent = check.passed
       ? `Checked: ${integer(n)} numbers of a short reading were computed on the CPU as well; the largest relative difference is ${small(check.largest)}.`
-      : `This adapter’s results differ from the CPU’s: ${namesOf(check, true)}; the largest relative difference is ${small(check.largest)}.`;
+      : `This adapter’s results differ from the CPU’s: ${wrongOf(check)}; the largest relative difference is ${small(check.largest)}.`;
     badge.title = words.textContent;
     badge.setAttribute("aria-label", `${badge.textContent}. ${words.textContent}`);
   }
 
   async function run(of: ModelInUse) {
+    const engine = page.engine();
+    const is_idle = document.documentElement.dataset.state === "ready";
+    if (is_running || !engine || !is_idle) return soon();
+    is_running = true;
     try {
-      const check = await page.engine().check(new AbortController().signal);
-      if (of !== page.now()) return;
+      const check = await engine.check(new AbortController().signal);
       done = { of, check };
       show();
-      if (!check.passed)
+      if (!check.passed && of === page.now())
         showNotice({
-          title: "This graphics adapter computes wrongly",
+          title: "This graphics adapter gives wrong results",
           text: `${words.textContent} What the page shows cannot be trusted.`,
           code: "check",
           actions: [{ label: "Compute on the CPU", is_main: true, onClick: page.cpu }],
         });
     } catch (error) {
-      // A reading came in between; it is checked after that.
-      if (codeOf(error) === "aborted" && of === page.now()) soon();
+      // Something else was asked meanwhile; it is checked after that. What fails otherwise fails again.
+      if (codeOf(error) !== "aborted") done = { of, check: null };
+    } finally {
+      is_running = false;
     }
+    soon();
   }
 
-  /** Checks the model in use once nothing has been asked of the engine for a while; each model once. */
+  /** Checks the model in use once the page has been idle for a while; each model once. */
   function soon() {
     clearTimeout(waiting);
     const of = page.now();
     show();
     if (!of || of.adapter.backend !== "webgpu" || of.model.partial === true || done?.of === of) return;
-    waiting = setTimeout(() => void run(of), IDLE_MS);
+    if (page.engine()) waiting = setTimeout(() => void run(of), IDLE_MS);
   }
   return { soon };
 }

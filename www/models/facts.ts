@@ -55,7 +55,7 @@ export function showFacts({ model, adapter, in_use }: ModelInUse) {
     model.partial === true
       ? `${in_use.name} · ${partWords(model)} only`
       : `${in_use.name} · ${millions(Number(model.parameters))} · ${model.precision}${isOnCpu(adapter) ? " · CPU" : ""}`;
-  byId("model-chip").title = isOnCpu(adapter) ? "Models. This one runs on the CPU; the panel says why." : "Models";
+  byId("model-chip").title = isOnCpu(adapter) ? "Models. This one runs on the CPU." : "Models";
   const facts = {
     model: in_use.name,
     ...describe(model),

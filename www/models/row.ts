@@ -17,7 +17,7 @@ export interface Sight {
   is_coming: boolean;
   /** the model in use */
   beside: string;
-  /** the device is no GPU of its own */
+  /** the device is not a hardware GPU */
   is_slow: boolean;
 }
 export interface RowActions {
@@ -60,7 +60,7 @@ function stateOf(row: Row, { plan, is_coming }: Sight) {
 }
 
 function verdict(row: Row, { plan, trial, beside, is_slow }: Sight) {
-  const slow = is_slow ? " This is not a real GPU: it will be slow." : "";
+  const slow = is_slow ? " Without a hardware GPU, large models are slow." : "";
   if (typeof plan === "string" || row.is_in_use) return element("p", "verdict", "");
   if (trial === "trying" || !plan) return element("p", "verdict muted", "Checking whether it fits …");
   const tried = trial ?? plan;

@@ -42,9 +42,9 @@ export interface PageState {
 
 /** So many lines can be told apart by their dashes. */
 export const MAX_PINS = 3;
-/** So many selected tokens stand in the address. */
 /** The option of the atlas that belongs to a model's numbers: the threshold of position-heavy channels. */
 export const THRESHOLD = "channels.cut";
+/** So many selected tokens stand in the address. */
 export const MAX_PICKED = 200;
 /** An option of one of the atlas' views, by the view's name: pairs.x */
 const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|zero|outliers)\.[a-z_]{1,24}$/;

@@ -215,5 +215,16 @@ export function createSession(
     readAgain: async () => (wanted === null ? undefined : readNow(wanted)),
 
     engine: theEngine,
+
+    /** The engine with a model, if there is one; none is started. */
+    running: () => (loaded ? engine : null),
+
+    /** Closes the engine, whatever it does: the next one may compute on something else. */
+    close() {
+      reading.abort();
+      second.abort();
+      engine?.close();
+      [engine, is_fresh, loaded, opening] = [null, false, false, null];
+    },
   };
 }
