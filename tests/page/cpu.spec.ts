@@ -158,3 +158,44 @@ test("both devices give the same statistics, and the same row has the same bits 
   // 2.65 billion parameters in two bytes each.
   expect(found.problem).toContain("Not enough memory");
 });
+
+test.describe("helpers", () => {
+  // An error in a worker is reported in the console.
+  test.use({ quiet: false });
+
+  test("another core reads some positions, ends with its engine, and is done without where it fails", async ({
+    page,
+    site,
+  }) => {
+    await inWorker(page, "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 3 });\n");
+    await page.goto(site);
+    await waitForState(page, "ready");
+    await expect.poll(() => page.workers().length).toBe(3);
+    const text = "The old king and the young queen went home to the castle by the sea.";
+    await readText(page, text);
+    const ids = () => page.evaluate(() => [...(window as any).loupePage.reading().top_ids]);
+    const shared = await ids();
+    // Another model has helpers of its own, and the old ones are gone.
+    const files = ["config.json", "tokenizer.json", "model.safetensors"];
+    await page.locator("#files").setInputFiles(files.map((name) => `www/public/models/tales/${name}`));
+    await expect(page.locator("#model-chip")).toContainText("Files of this computer");
+    await waitForState(page, "ready");
+    await expect.poll(() => page.workers().length).toBe(3);
+    await page.locator("#model-chip").click();
+    await page.locator("#device").selectOption("gpu");
+    await expect(page.locator("#model-chip")).not.toContainText("CPU");
+    await waitForState(page, "ready");
+    await expect.poll(() => page.workers().length).toBe(1);
+
+    await page.route("**/assets/helper-*.js", (route) =>
+      route.fulfill({ body: "throw new Error('no good start');", contentType: "text/javascript" }),
+    );
+    await page.locator("#model-chip").click();
+    await page.locator("#device").selectOption("cpu");
+    await expect(page.locator("#model-chip")).toContainText("CPU");
+    await waitForState(page, "ready");
+    await expect.poll(() => page.workers().length).toBe(1);
+    await readText(page, text);
+    expect(await ids(), "with and without helpers").toEqual(shared);
+  });
+});

@@ -30,7 +30,12 @@ export async function startHelpers(loupe: Loupe, engine_url: string, n: number) 
   const remotes = workers.map((worker) => Comlink.wrap<HelperApi>(worker));
   // A worker that fails never answers: what waits for it ends.
   const failed = new Promise<never>((_, reject) => {
-    for (const worker of workers) worker.addEventListener("error", () => reject(new Error("a helper failed")));
+    for (const worker of workers)
+      worker.addEventListener("error", (event) => {
+        // Else it would count as an error of this worker as well.
+        event.preventDefault();
+        reject(new Error("a helper failed"));
+      });
   });
   failed.catch(end);
   const orFailed = <T>(work: Promise<T>) => Promise.race([work, failed]);
