@@ -17,6 +17,12 @@ pub enum Access {
     ReadWrite,
 }
 
+/// What of an output is compared between devices, from the parameters and the output.
+pub type Digest = fn(&[u8], &[f32]) -> Vec<f32>;
+
+/// The bytes of the weights that a piece of work needs; `None` for all of them.
+pub type Part = fn(&Work<'_>) -> Option<Range<u64>>;
+
 /// A kernel on a CPU.
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
@@ -25,11 +31,11 @@ pub struct Run {
     /// Computes a slab. It computes nothing where the operands are too short, which a shape check has refused before.
     pub run: fn(&mut Work<'_>),
     /// What of an output is compared between devices, from the parameters and the output, where not all of it is the same.
-    pub digest: Option<fn(&[u8], &[f32]) -> Vec<f32>>,
+    pub digest: Option<Digest>,
     /// Columns of an output, from the parameters, where each has numbers of another kind.
     pub columns: Option<fn(&[u8]) -> usize>,
     /// The bytes of the weights, which are the second operand, that the work needs; `None` for all of them.
-    pub part: Option<fn(&Work<'_>) -> Option<Range<u64>>>,
+    pub part: Option<Part>,
 }
 
 impl Run {

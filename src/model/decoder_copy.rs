@@ -127,7 +127,8 @@ impl DecoderCopy {
         let (index, offset) = self.at;
         let tensors = self.tensors();
         let n = bytes.len() as u64;
-        let Some(&tensor) = tensors.get(index).filter(|t| offset + n <= t.bytes() && n % 4 == 0)
+        let Some(&tensor) =
+            tensors.get(index).filter(|t| offset + n <= t.bytes() && n.is_multiple_of(4))
         else {
             return Err(Error::Corrupt("the copy of the unembedding".into()));
         };
