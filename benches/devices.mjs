@@ -1,31 +1,41 @@
 // @ts-check
 /**
- * Times readings of a model on the CPU and on WebGPU in headless Chromium, in turns in one page:
- * `node benches/devices.mjs MODEL TOKENS [cpu|gpu …]`, with a folder that has config.json and model.safetensors, or with
- * `L,C,V` for random weights of a GPT-2 with so many blocks, channels and tokens.
+ * Times readings of a model in headless Chromium, in turns in one page:
+ * `node benches/devices.mjs MODEL TOKENS [cpu|gpu|onnx …]`, with a folder that has config.json and model.safetensors, or
+ * with `L,C,V` for random weights of a GPT-2 with so many blocks, channels and tokens. `onnx` is the same reading as a
+ * graph of ONNX Runtime on one thread of WebAssembly, which `npm ci --ignore-scripts --prefix benches/peers` installs;
+ * its numbers are compared with the first device's.
  */
 import { createServer } from "node:http";
 import { chromium } from "@playwright/test";
 import sirv from "sirv";
 import { createJiti } from "jiti";
+import { model } from "./common/models.mjs";
+import { onnx } from "./common/onnx.mjs";
 
 const { default: config } = await createJiti(import.meta.url).import("../playwright.config.ts");
 
 const RUNS = 7;
-const [model, n_tokens, ...given] = process.argv.slice(2);
+const [name, count, ...given] = process.argv.slice(2);
+const n_tokens = Number(count);
 const devices = given.length > 0 ? given : ["cpu", "gpu"];
+const made = model(name);
 
 /** @param {number[]} values */
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
-const shape = /^\d+,\d+,\d+$/.test(model) ? model.split(",").map(Number) : null;
+/** @type {Map<string, string | Uint8Array>} */
+const files = new Map(Object.entries({ "/config.json": made.config, "/model.safetensors": made.weights }));
+if (devices.includes("onnx")) files.set("/graph.onnx", onnx(made, n_tokens));
 const folders = new Map([
-  ["model", sirv(shape ? "." : model, { dev: true })],
   ["loupe", sirv("dist/loupe", { dev: true })],
+  ["onnx", sirv("benches/peers/node_modules/onnxruntime-web/dist", { dev: true })],
 ]);
 const server = createServer((request, response) => {
-  const [, name, ...rest] = (request.url ?? "").split("/");
-  const serve = folders.get(name);
+  const file = files.get(request.url ?? "");
+  if (file) return response.end(file);
+  const [, folder, ...rest] = (request.url ?? "").split("/");
+  const serve = folders.get(folder);
   if (!serve) return response.setHeader("Content-Type", "text/html").end("<!doctype html>");
   request.url = `/${rest.join("/")}`;
   serve(request, response, () => response.writeHead(404).end());
@@ -37,90 +47,126 @@ try {
   const page = await browser.newPage();
   await page.goto(`http://127.0.0.1:${port}/`);
   const found = await page.evaluate(
-    async ({ devices, n_tokens, runs, shape }) => {
-      /**
-       * config.json and the file of a random GPT-2 in f16.
-       * @param {number[]} shape
-       */
-      function random([n_layer, c, v]) {
-        const n_ctx = 256;
-        const block = (/** @type {number} */ i) => ({
-          [`h.${i}.ln_1.weight`]: [c],
-          [`h.${i}.ln_1.bias`]: [c],
-          [`h.${i}.attn.c_attn.weight`]: [c, 3 * c],
-          [`h.${i}.attn.c_attn.bias`]: [3 * c],
-          [`h.${i}.attn.c_proj.weight`]: [c, c],
-          [`h.${i}.attn.c_proj.bias`]: [c],
-          [`h.${i}.ln_2.weight`]: [c],
-          [`h.${i}.ln_2.bias`]: [c],
-          [`h.${i}.mlp.c_fc.weight`]: [c, 4 * c],
-          [`h.${i}.mlp.c_fc.bias`]: [4 * c],
-          [`h.${i}.mlp.c_proj.weight`]: [4 * c, c],
-          [`h.${i}.mlp.c_proj.bias`]: [c],
-        });
-        const shapes = Object.assign(
-          { "wte.weight": [v, c], "wpe.weight": [n_ctx, c], "ln_f.weight": [c], "ln_f.bias": [c] },
-          ...Array.from({ length: n_layer }, (_, i) => block(i)),
-        );
-        /** @type {Record<string, object>} */
-        const header = {};
-        let end = 0;
-        for (const [name, shape] of Object.entries(shapes)) {
-          const start = end;
-          end += 2 * shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-          header[name] = { dtype: "F16", shape, data_offsets: [start, end] };
-        }
-        const json = new TextEncoder().encode(JSON.stringify(header));
-        const bytes = new Uint8Array(8 + json.length + end);
-        new DataView(bytes.buffer).setUint32(0, json.length, true);
-        bytes.set(json, 8);
-        const view = new DataView(bytes.buffer, 8 + json.length);
-        // Halves of both signs between 2^-6 and 2^-5.
-        for (let i = 0, x = 1; i < end; i += 2) {
-          x = (x * 48271) % 2147483647;
-          view.setUint16(i, 0x2400 | (x & 0x83ff), true);
-        }
-        const names = { n_layer, n_embd: c, vocab_size: v, n_head: c / 64, n_ctx, n_positions: n_ctx };
-        return { config: JSON.stringify({ model_type: "gpt2", layer_norm_epsilon: 1e-5, ...names }), bytes };
-      }
-      const made = shape && random(shape);
-
-      // The address is the server's, not a file's.
-      const address = "/loupe/loupe.js";
-      const { default: init, Loupe } = await import(address);
+    async ({ devices, n_tokens, runs }) => {
+      /** @typedef {Record<string, Float32Array>} Numbers Numbers of a reading, by row and position */
+      // The addresses are the server's, not a file's.
+      const [loupe_js, onnx_js] = ["/loupe/loupe.js", "/onnx/ort.wasm.min.mjs"];
+      const { default: init, Loupe } = await import(loupe_js);
       const wasm = await init();
-      const config = made ? made.config : await (await fetch("/model/config.json")).text();
-      const { vocab_size } = JSON.parse(config);
-      const loupes = [];
-      for (const device of devices) {
+      const config = await (await fetch("/config.json")).text();
+      const { vocab_size, n_layer } = JSON.parse(config);
+      const n = n_layer + 1;
+
+      /** @param {string} device */
+      async function loupe(device) {
         const loupe = await Loupe.open({ device });
-        const weights = made ? new Blob([made.bytes]).stream() : (await fetch("/model/model.safetensors")).body;
-        await loupe.load({ config, weights });
-        loupes.push(loupe);
+        await loupe.load({ config, weights: (await fetch("/model.safetensors")).body });
+        return async (/** @type {Uint32Array} */ ids) => {
+          const reading = await loupe.read(ids.slice(0, n_tokens));
+          const names = ["logsumexp", "entropy", "kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse"];
+          const others = ["logit_final", "rank_final", "logprob_input", "rank_input", "logprob_next", "rank_next"];
+          /** @type {Numbers} */
+          const numbers = Object.fromEntries([...names, ...others].map((name) => [name, reading.stat(name)]));
+          reading.free();
+          return numbers;
+        };
       }
+
+      async function onnx() {
+        const ort = await import(onnx_js);
+        ort.env.wasm.numThreads = 1;
+        ort.env.wasm.wasmPaths = "/onnx/";
+        const graph = new Uint8Array(await (await fetch("/graph.onnx")).arrayBuffer());
+        const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+        return async (/** @type {Uint32Array} */ ids) => {
+          const input = new ort.Tensor("int64", BigInt64Array.from(ids, BigInt), [ids.length]);
+          const { logsumexp, cross, own, above } = await session.run({ ids: input });
+          /**
+           * @param {(at: (row: number) => number, row: number) => number} value
+           * @param {{ data: Float32Array }} from
+           * @param {number} width
+           */
+          const fill = (from, width, value) => {
+            const values = new Float32Array(n * n_tokens);
+            for (let row = 0; row < n; row++)
+              for (let position = 0; position < n_tokens; position++) {
+                const at = (/** @type {number} */ i) => from.data[position * n * width + i];
+                values[row * n_tokens + position] = value(at, row);
+              }
+            return values;
+          };
+          const lse = fill(logsumexp, 1, (at, row) => at(row));
+          /**
+           * @param {number} of
+           * @param {number} to
+           */
+          const sums = (of, to) =>
+            fill(cross, n, (at, row) => {
+              const [p, q] = [of < 0 ? row : of, to < 0 ? row : to];
+              return at(p * n + p) - at(p * n + q);
+            });
+          const logits = [0, 1, 2].map((i) => fill(own, 3, (at, row) => at(row * 3 + i)));
+          const ranks = [0, 1, 2].map((i) => fill(above, 3, (at, row) => at(row * 3 + i) + 1));
+          /** @type {Numbers} */
+          const numbers = {
+            logsumexp: lse,
+            entropy: fill(cross, n, (at, row) => -at(row * n + row)),
+            kl_final: sums(n - 1, -1),
+            kl_final_reverse: sums(-1, n - 1),
+            kl_input: sums(0, -1),
+            kl_input_reverse: sums(-1, 0),
+            logit_final: logits[0],
+            rank_final: ranks[0],
+            logprob_input: logits[1].map((logit, i) => logit - lse[i]),
+            rank_input: ranks[1],
+            logprob_next: logits[2].map((logit, i) => logit - lse[i]),
+            rank_next: ranks[2],
+          };
+          return numbers;
+        };
+      }
+
+      const readers = [];
+      for (const device of devices) readers.push(await (device === "onnx" ? onnx() : loupe(device)));
       const times = devices.map(() => /** @type {number[]} */ ([]));
+      /** @type {Record<string, number>} */
+      const differences = {};
       let next = 1;
       // In turns, and forth and back, so that a slow minute favours neither. The first round is not counted.
       for (let run = 0; run <= runs; run++) {
-        const order = loupes.map((_, i) => (run % 2 ? loupes.length - 1 - i : i));
+        const order = readers.map((_, i) => (run % 2 ? readers.length - 1 - i : i));
+        // Other tokens each time, so that nothing is reused.
+        const ids = Uint32Array.from({ length: n_tokens + 1 }, () => (next = (next * 48271) % 2147483647) % vocab_size);
+        /** @type {Numbers[]} */
+        const numbers = [];
         for (const i of order) {
-          // Other tokens each time, so that nothing is reused.
-          const ids = Uint32Array.from({ length: n_tokens }, () => (next = (next * 48271) % 2147483647) % vocab_size);
           const start = performance.now();
-          (await loupes[i].read(ids)).free();
+          numbers[i] = await readers[i](ids);
           if (run > 0) times[i].push(performance.now() - start);
         }
+        const onnx_at = devices.indexOf("onnx");
+        if (onnx_at < 0) continue;
+        for (const [name, values] of Object.entries(numbers[0])) {
+          // A reading has no next token at the last position.
+          const without = (/** @type {number} */ i) => name.endsWith("_next") && (i + 1) % n_tokens === 0;
+          const apart = Array.from(values, (value, i) =>
+            without(i) ? 0 : Math.abs(value - numbers[onnx_at][name][i]),
+          );
+          differences[name] = Math.max(differences[name] ?? 0, ...apart);
+        }
       }
-      return { times, wasm_bytes: wasm.memory.buffer.byteLength };
+      return { times, differences, wasm_bytes: wasm.memory.buffer.byteLength };
     },
-    { devices, n_tokens: Number(n_tokens), runs: RUNS, shape },
+    { devices, n_tokens, runs: RUNS },
   );
   console.log(`chromium ${browser.version()}, T=${n_tokens}, median of ${RUNS} (least to most)`);
   for (const [i, times] of found.times.entries())
     console.log(
       `${devices[i]}: ${median(times).toFixed(0)} ms (${Math.min(...times).toFixed(0)} to ${Math.max(...times).toFixed(0)})`,
     );
-  console.log(`WebAssembly memory: ${(found.wasm_bytes / 1e6).toFixed(0)} MB`);
+  for (const [name, apart] of Object.entries(found.differences))
+    console.log(`largest difference of ${name}: ${apart.toPrecision(2)}`);
+  console.log(`WebAssembly memory of Loupe: ${(found.wasm_bytes / 1e6).toFixed(0)} MB`);
 } finally {
   await browser.close();
   server.close();

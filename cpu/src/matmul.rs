@@ -14,6 +14,8 @@ use crate::weights::{Layout, Stored};
 const PANEL: usize = 8;
 /// Groups of four columns in a tile.
 const TILE: usize = 2;
+/// Rows in a tile.
+const ROWS: usize = 4;
 
 /// What is done to x W + bias.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -98,6 +100,7 @@ pub fn matmul(
     y: &mut [[f32; 4]],
 ) {
     let n_in = 4 * at.n_in4;
+    let rows = side_by_side(x, at);
     let mut panels = Vec::new();
     let mut start = columns.start;
     while start < columns.end {
@@ -107,19 +110,14 @@ pub fn matmul(
         for (t, panel) in panels.chunks_exact(n_in.max(1)).enumerate() {
             let n_tile = TILE.min(n_groups - t * TILE);
             let part = Part { n_tile, group: start + t * TILE, y_group: from + t * TILE };
-            let mut row = 0;
-            while row < at.n_rows {
-                let x = |r: usize| {
-                    let from = (at.x_row + row + r) * at.n_in4;
-                    x.get(from..from + at.n_in4).unwrap_or_default().as_flattened()
-                };
+            for (quad, x) in rows.chunks_exact(n_in.max(1)).enumerate() {
+                let row = quad * ROWS;
                 match at.n_rows - row {
-                    1 => part.write(row, &tile1(panel, x(0)), finish, at, y),
-                    2 => part.write(row, &tile2(panel, x(0), x(1)), finish, at, y),
-                    3 => part.write(row, &tile3(panel, x(0), x(1), x(2)), finish, at, y),
-                    _ => part.write(row, &tile4(panel, x(0), x(1), x(2), x(3)), finish, at, y),
+                    1 => part.write(row, &tile1(panel, x), finish, at, y),
+                    2 => part.write(row, &tile2(panel, x), finish, at, y),
+                    3 => part.write(row, &tile3(panel, x), finish, at, y),
+                    _ => part.write(row, &tile4(panel, x), finish, at, y),
                 }
-                row += 4;
             }
         }
         start += n_groups;
@@ -129,33 +127,43 @@ pub fn matmul(
 /// The sums of a tile: of each row eight columns.
 type Sums<const R: usize> = [[f32x4; TILE]; R];
 
+/// The rows of x in fours: of each input the four numbers; zeros in place of rows that are missing.
+fn side_by_side(x: &[[f32; 4]], at: &Places) -> Vec<[f32; ROWS]> {
+    let n_in = 4 * at.n_in4;
+    let mut fours = vec![[0.0; ROWS]; at.n_rows.div_ceil(ROWS) * n_in];
+    let x = x.get(at.x_row * at.n_in4..).unwrap_or_default().as_flattened();
+    for (row, values) in x.chunks_exact(n_in.max(1)).enumerate().take(at.n_rows) {
+        let four = fours.iter_mut().skip(row / ROWS * n_in);
+        for (four, &value) in four.zip(values) {
+            four[row % ROWS] = value;
+        }
+    }
+    fours
+}
+
 /// Sums of some rows, in registers: the rows are names, because an array that is indexed in a loop goes to memory.
 macro_rules! tile {
-    ($name:ident, $n:literal, $first:ident $first_value:ident $(, $row:ident $value:ident)*) => {
+    ($name:ident, $n:literal, [$($value:ident),*], $($sums:ident $row:ident)*) => {
         #[inline(always)]
-        fn $name(panel: &[[f32; 8]], $first: &[f32] $(, $row: &[f32])*) -> Sums<$n> {
-            let ([mut a, mut b], values) = ([f32x4::ZERO; 2], panel.iter().zip($first));
-            $(let mut $row = ([f32x4::ZERO; 2], $row.iter());)*
-            for (w, &$first_value) in values {
+        fn $name(panel: &[[f32; 8]], x: &[[f32; ROWS]]) -> Sums<$n> {
+            $(let mut $sums = [f32x4::ZERO; TILE];)*
+            for (w, &[$($value),*]) in panel.iter().zip(x) {
                 let [w0, w1, w2, w3, w4, w5, w6, w7] = *w;
                 let (low, high) = (f32x4::from([w0, w1, w2, w3]), f32x4::from([w4, w5, w6, w7]));
-                let value = f32x4::splat($first_value);
-                a += value * low;
-                b += value * high;
                 $(
-                    let $value = f32x4::splat($row.1.next().copied().unwrap_or_default());
-                    $row.0[0] += $value * low;
-                    $row.0[1] += $value * high;
+                    let value = f32x4::splat($row);
+                    $sums[0] += value * low;
+                    $sums[1] += value * high;
                 )*
             }
-            [[a, b] $(, $row.0)*]
+            [$($sums),*]
         }
     };
 }
-tile!(tile1, 1, x0 v0);
-tile!(tile2, 2, x0 v0, x1 v1);
-tile!(tile3, 3, x0 v0, x1 v1, x2 v2);
-tile!(tile4, 4, x0 v0, x1 v1, x2 v2, x3 v3);
+tile!(tile1, 1, [v0, _v1, _v2, _v3], a v0);
+tile!(tile2, 2, [v0, v1, _v2, _v3], a v0 b v1);
+tile!(tile3, 3, [v0, v1, v2, _v3], a v0 b v1 c v2);
+tile!(tile4, 4, [v0, v1, v2, v3], a v0 b v1 c v2 d v3);
 
 /// A tile's columns.
 struct Part {

@@ -1,5 +1,7 @@
 //! Weights as a device stores them: groups of four neighbouring output columns.
 
+use wide::{f32x4, u32x4};
+
 use crate::WIDTH;
 
 /// The groups of a matrix in storage precision, or a part of them.
@@ -41,10 +43,25 @@ pub struct Layout {
 const SCALE: f32 = f32::from_bits(0x7780_0000);
 
 #[inline(always)]
-fn widened(half: u16) -> f32 {
-    let bits = u32::from(half);
-    let size = f32::from_bits((bits & 0x7fff) << 13) * SCALE;
-    f32::from_bits(size.to_bits() | ((bits & 0x8000) << 16))
+fn widened(halves: [u16; WIDTH]) -> f32x4 {
+    let bits = extended(halves);
+    let size: f32x4 = bytemuck::cast((bits & u32x4::splat(0x7fff)) << 13);
+    let sign: f32x4 = bytemuck::cast((bits & u32x4::splat(0x8000)) << 16);
+    (size * f32x4::splat(SCALE)) | sign
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline(always)]
+fn extended(halves: [u16; WIDTH]) -> u32x4 {
+    use core::arch::wasm32::{u32x4_extend_low_u16x8, u64x2_splat};
+    // The compiler makes one instruction for each lane of what stands below.
+    bytemuck::cast(u32x4_extend_low_u16x8(u64x2_splat(bytemuck::cast(halves))))
+}
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[inline(always)]
+fn extended(halves: [u16; WIDTH]) -> u32x4 {
+    u32x4::from(halves.map(u32::from))
 }
 
 impl Stored<'_> {
@@ -54,7 +71,7 @@ impl Stored<'_> {
         let at = at.wrapping_sub(self.skipped);
         match self.groups {
             Groups::F32(groups) => groups.get(at).copied().unwrap_or_default(),
-            Groups::F16(groups) => groups.get(at).copied().unwrap_or_default().map(widened),
+            Groups::F16(groups) => widened(groups.get(at).copied().unwrap_or_default()).to_array(),
         }
     }
 
@@ -80,14 +97,10 @@ impl Stored<'_> {
         panels: &mut Vec<[f32; 2 * WIDTH]>,
     ) {
         panels.resize(n_in * n_groups.div_ceil(2), [0.0; 2 * WIDTH]);
-        if n_groups % 2 == 1 {
-            let last = panels.len() - n_in;
-            panels.iter_mut().skip(last).for_each(|row| *row = [0.0; 2 * WIDTH]);
-        }
         let at = At { layout, skipped: self.skipped, first, n_groups, n_in };
         match self.groups {
-            Groups::F32(groups) => decode(groups, at, panels, |g| g),
-            Groups::F16(groups) => decode(groups, at, panels, |g| g.map(widened)),
+            Groups::F32(groups) => decode(groups, at, panels, f32x4::from),
+            Groups::F16(groups) => decode(groups, at, panels, widened),
         }
     }
 }
@@ -103,21 +116,27 @@ struct At {
 }
 
 #[inline(always)]
-fn decode<S: Copy>(
+fn decode<S: Copy + Default>(
     groups: &[S],
     At { layout: Layout { stride_in, stride_out }, skipped, first, n_groups, n_in }: At,
     panels: &mut [[f32; 2 * WIDTH]],
-    value: impl Fn(S) -> [f32; WIDTH],
+    value: impl Fn(S) -> f32x4,
 ) {
-    for g in 0..n_groups {
-        let (half, panel) = (g % 2 * WIDTH, panels.iter_mut().skip(g / 2 * n_in).take(n_in));
-        let from = ((first + g) * stride_out).wrapping_sub(skipped);
-        let column = groups.get(from..).unwrap_or_default().iter().step_by(stride_in);
-        for (out, &group) in panel.zip(column) {
-            if let Some(out) = out.get_mut(half..half + WIDTH) {
-                out.copy_from_slice(&value(group));
-            }
-        }
+    let mut write = |pair: usize, k: usize| {
+        let Some(out) = panels.get_mut(pair * n_in + k) else { return };
+        let from = ((first + 2 * pair) * stride_out + k * stride_in).wrapping_sub(skipped);
+        let of = |at: usize| value(groups.get(at).copied().unwrap_or_default()).to_array();
+        let partner =
+            if 2 * pair + 1 < n_groups { of(from.wrapping_add(stride_out)) } else { [0.0; WIDTH] };
+        let ([a, b, c, d], [e, f, g, h]) = (of(from), partner);
+        *out = [a, b, c, d, e, f, g, h];
+    };
+    // In the order of the groups in memory.
+    let n_pairs = n_groups.div_ceil(2);
+    if stride_in < stride_out {
+        (0..n_pairs).for_each(|pair| (0..n_in).for_each(|k| write(pair, k)));
+    } else {
+        (0..n_in).for_each(|k| (0..n_pairs).for_each(|pair| write(pair, k)));
     }
 }
 
@@ -135,7 +154,7 @@ mod tests {
                 _ => (1024.0 + fraction) * 2f64.powi(exponent - 25),
             };
             let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
-            assert_eq!(f64::from(widened(bits)), sign * size, "{bits:#x}");
+            assert_eq!(f64::from(widened([0, bits, 0, 0]).to_array()[1]), sign * size, "{bits:#x}");
         }
     }
 }

@@ -15,7 +15,7 @@ cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, fi
 cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE=cpu), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
-cargo xtask bench devices [NAME T]  readings on the CPU and on WebGPU in headless Chromium, in turns; NAME may be L,C,V
+cargo xtask bench devices [NAME T]  readings on the CPU, on WebGPU and by ONNX Runtime in headless Chromium, in turns; NAME may be L,C,V
 cargo xtask bench load NAME       its load in headless Chromium
 cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
@@ -88,11 +88,13 @@ fn bench_load(name: &str) -> run::Outcome {
     run::run("node", &["benches/load.mjs", &synthetic(name)?, "dist/loupe"], &[])
 }
 
-/// Readings on the CPU and on WebGPU in the browser.
+/// Readings on the CPU, on WebGPU and by ONNX Runtime in the browser.
 fn bench_devices(model: &str, n_tokens: &str) -> run::Outcome {
     build::build()?;
     tools::chromium()?;
-    run::run("node", &["benches/devices.mjs", model, n_tokens], &[])
+    let peers = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "benches/peers"];
+    run::run("npm", &peers, &[])?;
+    run::run("node", &["benches/devices.mjs", model, n_tokens, "cpu", "gpu", "onnx"], &[])
 }
 
 /// The folder of a synthetic model.
