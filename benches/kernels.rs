@@ -17,6 +17,9 @@ use loupe::kernels::{
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
 
+/// Runs of each; the first is not counted.
+const RUNS: usize = 8;
+
 /// One block of positions of GPT-2 small, or a smaller one on a software adapter.
 struct Shape {
     rows: usize,
@@ -49,6 +52,9 @@ async fn run() {
     for precision in [Precision::F32, Precision::F16] {
         kernels(&device, precision, &shape).await;
     }
+    if device.adapter_info().is_none() {
+        matrixmultiply(&shape);
+    }
     println!();
     reading().await;
 }
@@ -63,7 +69,7 @@ async fn measure(
 ) {
     let cancel = Cancel::default();
     let mut times = Vec::new();
-    for run in 0..8 {
+    for run in 0..RUNS {
         let mut rec = device.record("a benchmark", &cancel);
         record(&mut rec);
         let start = Instant::now();
@@ -72,6 +78,32 @@ async fn measure(
             times.push(start.elapsed().as_secs_f64());
         }
     }
+    print(name, times, flops, bytes);
+}
+
+/// The unembedding by another library, which takes the widest vectors that this machine has.
+#[allow(unsafe_code, reason = "it takes pointers")]
+fn matrixmultiply(&Shape { rows, c, v }: &Shape) {
+    let (x, w, mut y) = (vec![0.5f32; rows * c], vec![0.5f32; c * v], vec![0f32; rows * v]);
+    let mut times = Vec::new();
+    for run in 0..RUNS {
+        let start = Instant::now();
+        let (x, w, y) = (black_box(&x).as_ptr(), black_box(&w).as_ptr(), y.as_mut_ptr());
+        let (row, out, [across, down]) = (c as isize, v as isize, [1, c as isize]);
+        // SAFETY: the strides and sizes are those of the three vectors.
+        unsafe {
+            matrixmultiply::sgemm(rows, c, v, 1.0, x, row, 1, w, across, down, 0.0, y, out, 1);
+        }
+        if run > 0 {
+            times.push(start.elapsed().as_secs_f64());
+        }
+    }
+    black_box(&y);
+    print("matrixmultiply f32", times, 2.0 * (rows * c * v) as f64, 4 * (c * v + rows * (c + v)));
+}
+
+/// Prints the median.
+fn print(name: &str, mut times: Vec<f64>, flops: f64, bytes: usize) {
     times.sort_by(f64::total_cmp);
     let seconds = times[times.len() / 2];
     let (ms, rate, mb) = (seconds * 1e3, flops / seconds / 1e9, bytes as f64 / 1e6);
