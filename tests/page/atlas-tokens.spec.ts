@@ -339,8 +339,12 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
   await open(page, site, "atlas=zero");
   const of = card(page, "Zero-layer model");
   await expect(of).toContainText(`2·V²·C = ${((2 * V * V * C) / 1e9).toFixed(1)} GFLOP · `);
-  await of.getByRole("button", { name: "All tokens" }).click();
-  await of.locator(".card-busy button").click();
+  // At once, as above.
+  await of.evaluate(async (card) => {
+    [...card.querySelectorAll("button")].find((button) => button.textContent === "All tokens")?.click();
+    while (!card.matches("[aria-busy]")) await new Promise((done) => setTimeout(done));
+    card.querySelector<HTMLElement>(".card-busy button")?.click();
+  });
   await expect(of.locator(".card-trouble")).toContainText("Cancelled.");
   await of.getByRole("button", { name: "A sample: every 64th" }).click();
   await expect(of.locator(".atlas-answer")).toContainText("of 64 tokens (every 64th) return themselves");
