@@ -6,14 +6,9 @@
  * graph of ONNX Runtime on one thread of WebAssembly, which `npm ci --ignore-scripts --prefix benches/peers` installs;
  * its numbers are compared with the first device's.
  */
-import { createServer } from "node:http";
-import { chromium } from "@playwright/test";
-import sirv from "sirv";
-import { createJiti } from "jiti";
 import { model } from "./common/models.mjs";
 import { onnx } from "./common/onnx.mjs";
-
-const { default: config } = await createJiti(import.meta.url).import("../playwright.config.ts");
+import { median, served } from "./common/served.mjs";
 
 const RUNS = 7;
 const [name, count, ...given] = process.argv.slice(2);
@@ -21,31 +16,14 @@ const n_tokens = Number(count);
 const devices = given.length > 0 ? given : ["cpu", "gpu"];
 const made = model(name);
 
-/** @param {number[]} values */
-const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-
-/** @type {Map<string, string | Uint8Array>} */
-const files = new Map(Object.entries({ "/config.json": made.config, "/model.safetensors": made.weights }));
-if (devices.includes("onnx")) files.set("/graph.onnx", onnx(made, n_tokens));
-const folders = new Map([
-  ["loupe", sirv("dist/loupe", { dev: true })],
-  ["onnx", sirv("benches/peers/node_modules/onnxruntime-web/dist", { dev: true })],
-]);
-const server = createServer((request, response) => {
-  const file = files.get(request.url ?? "");
-  if (file) return response.end(file);
-  const [, folder, ...rest] = (request.url ?? "").split("/");
-  const serve = folders.get(folder);
-  if (!serve) return response.setHeader("Content-Type", "text/html").end("<!doctype html>");
-  request.url = `/${rest.join("/")}`;
-  serve(request, response, () => response.writeHead(404).end());
-});
-await new Promise((done) => server.listen(0, "127.0.0.1", () => done(undefined)));
-const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
-const browser = await chromium.launch(config.use?.launchOptions);
+/** @type {Record<string, string | Uint8Array>} */
+const files = { "/config.json": made.config, "/model.safetensors": made.weights };
+if (devices.includes("onnx")) files["/graph.onnx"] = onnx(made, n_tokens);
+const folders = { loupe: "dist/loupe", onnx: "benches/peers/node_modules/onnxruntime-web/dist" };
+const { browser, address, close } = await served(folders, files);
 try {
   const page = await browser.newPage();
-  await page.goto(`http://127.0.0.1:${port}/`);
+  await page.goto(address);
   const found = await page.evaluate(
     async ({ devices, n_tokens, runs }) => {
       /** @typedef {Record<string, Float32Array>} Numbers Numbers of a reading, by row and position */
@@ -168,6 +146,5 @@ try {
     console.log(`largest difference of ${name}: ${apart.toPrecision(2)}`);
   console.log(`WebAssembly memory of Loupe: ${(found.wasm_bytes / 1e6).toFixed(0)} MB`);
 } finally {
-  await browser.close();
-  server.close();
+  await close();
 }
