@@ -94,7 +94,7 @@ test("token matrix: values, colours, orders, a click selects everywhere, the par
   await heat.click({ position: at(217, 115) });
   await expect(page.getByLabel("Selected channel", { exact: true }).locator("input")).toHaveValue("115");
   await expect(page.locator(".picked")).toContainText("217");
-  expect(page.url()).toContain("picked=217");
+  await expect(page).toHaveURL(/picked=217/);
   await heat.click({ position: at(203, 115), modifiers: ["Shift"] });
   await expect(page.locator(".picked li")).toHaveCount(2);
   await page.waitForTimeout(600);
@@ -220,7 +220,7 @@ test("singular directions: values, shares, cosines and the question of length", 
   expect(answer).toContain(`lie ${outside(ends[0])} of the longest and ${outside(ends[1])} of the shortest`);
   await page.getByLabel("At either end").selectOption("20");
   await expect(card(page, "Is it norm alone?").locator(".atlas-answer")).toContainText("the 20 longest");
-  expect(page.url()).toContain("spectrum.ends=20");
+  await expect(page).toHaveURL(/spectrum\.ends=20/);
 });
 
 test("singular directions can be cancelled and computed after all", async ({ page, site }) => {

@@ -1,6 +1,6 @@
 /** The page compares the GPU with the CPU, and does not believe one that computes wrongly. */
 import { expectAccessible } from "./axe.ts";
-import { expect, readText, test, waitForState } from "./site.ts";
+import { expect, inWorker, readText, test, waitForState } from "./site.ts";
 
 test.use({ device: "gpu" });
 
@@ -46,17 +46,16 @@ test("a GPU with wrong results is not believed: the page says which kernel, and 
   page,
   site,
 }) => {
-  await page.route("**/assets/worker-*.js", async (route) => {
-    const body = await (await route.fetch()).text();
-    const prelude = `
-      const { createShaderModule } = GPUDevice.prototype;
-      GPUDevice.prototype.createShaderModule = function (given) {
-        const code = given.code.replace("return fma(v.wwww, w3, c);", "return c;");
-        return createShaderModule.call(this, { ...given, code });
-      };
-    `;
-    await route.fulfill({ body: prelude + body, contentType: "text/javascript" });
-  });
+  await inWorker(
+    page,
+    `
+    const { createShaderModule } = GPUDevice.prototype;
+    GPUDevice.prototype.createShaderModule = function (given) {
+      const code = given.code.replace("return fma(v.wwww, w3, c);", "return c;");
+      return createShaderModule.call(this, { ...given, code });
+    };
+    `,
+  );
   await page.goto(site);
   await waitForState(page, "ready");
   const notice = page.locator("#notice");

@@ -1,5 +1,5 @@
 /** What a page and its worker hold: GPU buffers, heaps, listeners. */
-import { expect } from "./site.ts";
+import { expect, inWorker } from "./site.ts";
 import type { Page } from "@playwright/test";
 
 export const MIB = 1 << 20;
@@ -24,11 +24,7 @@ const COUNT_BUFFERS = `
 `;
 
 /** Has the workers of this page count their buffers. */
-export const countBuffers = (page: Page) =>
-  page.route("**/assets/worker-*.js", async (route) => {
-    const body = await (await route.fetch()).text();
-    await route.fulfill({ body: COUNT_BUFFERS + body, contentType: "text/javascript" });
-  });
+export const countBuffers = (page: Page) => inWorker(page, COUNT_BUFFERS);
 
 export const gpuBytes = (page: Page): Promise<{ now: number; peak: number }> =>
   page.workers()[0].evaluate(() => ({ ...(globalThis as any).gpuBytes }));

@@ -79,10 +79,19 @@ export const test = base.extend<
       if (message.type() === "error" && !is_expected) errors.push(message.text());
     });
     await use(server.origin + PATH);
+    // A worker that starts as the test ends asks for what is served no more.
+    await page.unrouteAll({ behavior: "ignoreErrors" });
     expect(strayed, "requests that left the site").toEqual([]);
     if (quiet) expect(errors, "errors in the console").toEqual([]);
   },
 });
+
+/** Changes the worker's world before its script runs. */
+export const inWorker = (page: Page, prelude: string) =>
+  page.route("**/assets/worker-*.js", async (route) => {
+    const body = await (await route.fetch()).text();
+    await route.fulfill({ body: prelude + body, contentType: "text/javascript" });
+  });
 
 export const waitForState = (page: Page, state: "loading" | "ready" | "busy" | "error") =>
   page.waitForFunction((wanted) => document.documentElement.dataset.state === wanted, state, { timeout: 60_000 });

@@ -1,6 +1,6 @@
 /** What goes wrong is said where the picture would be, and the page stays usable. */
 import { talesThatOverflows } from "./checkpoints.ts";
-import { expect, readText, test, waitForState } from "./site.ts";
+import { expect, inWorker, readText, test, waitForState } from "./site.ts";
 import type { Page } from "@playwright/test";
 
 // Half of what is tried here is what a GPU does.
@@ -66,7 +66,7 @@ test("of a text with one token too many as much as fits is read, and the page sa
   const last = await shown();
   expect(long.endsWith(last.text)).toBe(true);
   expect(last.text).not.toBe(long);
-  expect(new URL(page.url()).hash).toContain("kept=last");
+  await expect(page).toHaveURL(/kept=last/);
   await page.screenshot({ path: "test-results/long-text.png" });
 });
 
@@ -79,7 +79,7 @@ test("the token that separates documents stands before the text if a person want
   await expect(page.locator("#end-token-words")).toContainText("position 0");
   await page.locator('#switches [name="with_end_token"]').check();
   await expect.poll(tokens).toEqual(["<|endoftext|>", ...without]);
-  expect(new URL(page.url()).hash).toContain("endoftext=1");
+  await expect(page).toHaveURL(/endoftext=1/);
   await page.reload();
   await waitForState(page, "ready");
   expect(await tokens()).toEqual(["<|endoftext|>", ...without]);
@@ -120,13 +120,6 @@ test("a model file that is missing, cut short or not a model: say so, then try a
   await waitForState(page, "ready");
   await expect(page.locator("#picture")).toBeVisible();
 });
-
-/** Changes the worker's world before its script runs. */
-const inWorker = (page: Page, prelude: string) =>
-  page.route("**/assets/worker-*.js", async (route) => {
-    const body = await (await route.fetch()).text();
-    await route.fulfill({ body: prelude + body, contentType: "text/javascript" });
-  });
 
 test("a browser without WebGPU, and one without an adapter", async ({ page, site }) => {
   await inWorker(page, "Object.defineProperty(navigator, 'gpu', { value: undefined });\n");
@@ -243,7 +236,6 @@ test("three losses within a minute: the page stops, says so and offers the CPU",
   await page.getByRole("button", { name: "Compute on the CPU" }).click();
   await waitForState(page, "ready");
   await expect(page.locator("#model-chip")).toContainText("CPU");
-  await page.unrouteAll({ behavior: "ignoreErrors" });
 });
 
 test("a GPU process that crashes: the page reads on", async ({ page, site, browser }) => {
