@@ -1,11 +1,14 @@
 // @ts-check
+/* global Worker */
 /**
  * Times readings of a model in headless Chromium, in turns in one page:
- * `node benches/devices.mjs MODEL TOKENS [cpu|gpu|onnx …]`, with a folder that has config.json and model.safetensors, or
- * with `L,C,V` for random weights of a GPT-2 with so many blocks, channels and tokens. `onnx` is the same reading as a
+ * `node benches/devices.mjs MODEL TOKENS [cpu|shared|gpu|onnx …]`, with a folder that has config.json and
+ * model.safetensors, or with `L,C,V` for random weights of a GPT-2 with so many blocks, channels and tokens. `shared` is
+ * the CPU with a helper in a worker, which is worth it where there are two cores. `onnx` is the same reading as a
  * graph of ONNX Runtime on one thread of WebAssembly, which `npm ci --ignore-scripts --prefix benches/peers` installs;
  * its numbers are compared with the first device's.
  */
+import { readFileSync } from "node:fs";
 import { model } from "./common/models.mjs";
 import { onnx } from "./common/onnx.mjs";
 import { median, served } from "./common/served.mjs";
@@ -19,6 +22,7 @@ const made = model(name);
 /** @type {Record<string, string | Uint8Array>} */
 const files = { "/config.json": made.config, "/model.safetensors": made.weights };
 if (devices.includes("onnx")) files["/graph.onnx"] = onnx(made, n_tokens);
+files["/helper.js"] = readFileSync("benches/common/helper.mjs");
 const folders = { loupe: "dist/loupe", onnx: "benches/peers/node_modules/onnxruntime-web/dist" };
 const { browser, address, close } = await served(folders, files);
 try {
@@ -37,8 +41,27 @@ try {
 
       /** @param {string} device */
       async function loupe(device) {
-        const loupe = await Loupe.open({ device });
+        const loupe = await Loupe.open({ device: device === "shared" ? "cpu" : device });
         await loupe.load({ config, weights: (await fetch("/model.safetensors")).body });
+        if (device === "shared") {
+          const helper = new Worker("/helper.js", { type: "module" });
+          const answer = () =>
+            new Promise((done, failed) => {
+              helper.onmessage = ({ data }) => done(data);
+              helper.onerror = failed;
+            });
+          /** @type {Promise<unknown>} */
+          let ready = answer();
+          await loupe.send_decoder((/** @type {string | Uint8Array} */ piece) => helper.postMessage(piece));
+          await ready;
+          loupe.share([
+            (/** @type {{ rows: Float32Array, targets: Uint32Array }} */ share) => {
+              const folded = answer();
+              helper.postMessage(share, [share.rows.buffer, share.targets.buffer]);
+              return folded;
+            },
+          ]);
+        }
         return async (/** @type {Uint32Array} */ ids) => {
           const reading = await loupe.read(ids.slice(0, n_tokens));
           const names = ["logsumexp", "entropy", "kl_final", "kl_final_reverse", "kl_input", "kl_input_reverse"];

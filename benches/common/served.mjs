@@ -16,6 +16,7 @@ export async function served(folders, files = {}) {
   const handlers = new Map(Object.entries(folders).map(([name, folder]) => [name, sirv(folder, { dev: true })]));
   const server = createServer((request, response) => {
     const file = files[request.url ?? ""];
+    if (file && request.url?.endsWith(".js")) response.setHeader("Content-Type", "text/javascript");
     if (file) return response.end(file);
     const [, name, ...rest] = (request.url ?? "").split("/");
     const serve = handlers.get(name);

@@ -12,15 +12,15 @@ const LANES: usize = 64;
 /// Magnitude from which a logit is not counted as finite.
 const HUGE: f32 = 1e30;
 
-/// The logits of the final and the input row in the same columns, with their largest logits and masses.
+/// The final and the input row in the same columns.
 #[derive(Clone, Copy)]
 pub struct References<'a> {
-    /// The final row's, the input row's.
+    /// Their logits, the final row's first.
     pub logits: [&'a [f32]; 2],
-    /// M.
+    /// Their largest logits, M.
     pub centre: [f32; 2],
-    /// Σ e^(z−M).
-    pub mass: [f32; 2],
+    /// Their probabilities: see [`probabilities`].
+    pub p: [&'a [f32]; 2],
 }
 
 /// The sums of one lane, as they stand in a state.
@@ -75,8 +75,11 @@ struct Four {
 pub fn fold(logits: &[f32], first_id: u32, references: Option<References<'_>>, lanes: &mut [Fold]) {
     let (whole, rest) = logits.as_chunks::<LANES>();
     // What stands behind the chunk's columns is not looked at.
-    let references =
-        references.map(|r| References { logits: r.logits.map(|row| cut(row, logits.len())), ..r });
+    let references = references.map(|r| References {
+        logits: r.logits.map(|row| cut(row, logits.len())),
+        p: r.p.map(|row| cut(row, logits.len())),
+        ..r
+    });
     for (group, lanes) in lanes.chunks_exact_mut(WIDTH).enumerate().take(LANES / WIDTH) {
         let at = group * WIDTH;
         // What is left of the row for these four lanes.
@@ -139,21 +142,35 @@ fn padded(values: &[f32], otherwise: f32) -> f32x4 {
 struct Columns {
     /// z_R − M_R.
     centred: [f32x4; 2],
-    mass: [f32; 2],
+    p: [f32x4; 2],
 }
 
 impl References<'_> {
     #[inline(always)]
     fn at(&self, column: usize) -> Columns {
-        let centred = [0, 1].map(|r| {
-            let row = self.logits[r].get(column..).unwrap_or_default();
-            let z = match row.first_chunk::<WIDTH>() {
+        let four_of = |row: &[f32], otherwise: f32| {
+            let row = row.get(column..).unwrap_or_default();
+            match row.first_chunk::<WIDTH>() {
                 Some(&four) => f32x4::from(four),
-                None => padded(row, self.centre[r]),
-            };
-            z - f32x4::splat(self.centre[r])
-        });
-        Columns { centred, mass: self.mass }
+                None => padded(row, otherwise),
+            }
+        };
+        let centred =
+            [0, 1].map(|r| four_of(self.logits[r], self.centre[r]) - f32x4::splat(self.centre[r]));
+        Columns { centred, p: self.p.map(|row| four_of(row, 0.0)) }
+    }
+}
+
+/// Writes e^(z−M) / Σ e^(z−M) of every logit of a reference, with which all rows at its position are folded.
+#[inline(never)]
+pub fn probabilities(logits: &[f32], centre: f32, mass: f32, p: &mut [f32]) {
+    let of = |z: f32x4| exp(z - f32x4::splat(centre)) / f32x4::splat(mass);
+    let ((z, z_rest), (p, p_rest)) = (logits.as_chunks::<WIDTH>(), p.as_chunks_mut::<WIDTH>());
+    for (z, p) in z.iter().zip(p) {
+        *p = of(f32x4::from(*z)).to_array();
+    }
+    for (p, value) in p_rest.iter_mut().zip(of(padded(z_rest, centre)).to_array()) {
+        *p = value;
     }
 }
 
@@ -180,12 +197,11 @@ impl Four {
         let e = exp(w) * is_there;
         self.mass += e;
         self.moment += e * w;
-        let Some(Columns { centred, mass }) = columns else { return };
+        let Some(Columns { centred, p }) = columns else { return };
         for r in [0, 1] {
-            let q = exp(centred[r]) / f32x4::splat(mass[r]) * is_there;
             self.a[r] += e * centred[r];
-            self.b[r] += q * w;
-            self.p[r] += q;
+            self.b[r] += p[r] * w;
+            self.p[r] += p[r];
         }
     }
 

@@ -20,7 +20,7 @@ pub use attention::{Heads, attention};
 pub use divergence::divergence;
 pub use exp::exp_all;
 pub use gram::gram;
-pub use lens::{Fold, References, count_above, fold};
+pub use lens::{Fold, References, count_above, fold, probabilities};
 pub use matmul::{Activation, Finish, Places, matmul, matmul_element};
 pub use merge::merge;
 pub use rows::{Affine, add_scaled, layer_norm, subtract};

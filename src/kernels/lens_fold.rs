@@ -169,43 +169,52 @@ fn on_cpu(work: &mut Work<'_>) {
     let (reads, mut writes) = work.operands();
     let [n_columns, n_targets, period] = [p.n_columns, p.n_targets, p.period].map(|n| n as usize);
     let width = N_SLOTS + n_targets;
-    for row in slab {
-        let from =
-            (p.logits_row as usize + row) * p.logits_stride as usize + p.logits_column as usize;
-        let logits: &[f32] = reads.get(0).get(from..from + n_columns).unwrap_or(&[]);
-        let position = (p.first_row as usize + row) % period;
-        let references = (p.has_references == 1).then(|| {
-            let rows = [position, period + position];
-            let state = |slot: usize| {
-                rows.map(|row| {
-                    span::<f32>(reads.get(2), row, 1, N_SLOTS).get(slot).copied().unwrap_or(0.0)
-                })
-            };
-            let logits = rows.map(|row| {
-                let from = row * p.reference_stride as usize + p.reference_column as usize;
-                reads.get(1).get(from..from + n_columns).unwrap_or(&[])
-            });
-            loupe_cpu::References { logits, centre: state(0), mass: state(1) }
+    let first_row = p.first_row as usize;
+    let mut shares = [vec![0.0; n_columns], vec![0.0; n_columns]];
+    // Rows at one position have references in common.
+    for first in slab.clone().take(period) {
+        let position = (first_row + first) % period;
+        let reference_rows = [position, period + position];
+        let reference_logits = reference_rows.map(|row| {
+            let from = row * p.reference_stride as usize + p.reference_column as usize;
+            reads.get(1).get(from..from + n_columns).unwrap_or(&[])
         });
-        let states: &mut [f32] = span_mut(writes.get(0), row, 1, LANES * width);
-        let mut lanes = [loupe_cpu::Fold::EMPTY; LANES];
-        if p.is_first == 0 {
-            for (lane, state) in lanes.iter_mut().zip(states.chunks_exact(width)) {
-                *lane = read_lane(state);
+        let state = |slot: usize| {
+            reference_rows.map(|row| {
+                span::<f32>(reads.get(2), row, 1, N_SLOTS).get(slot).copied().unwrap_or(0.0)
+            })
+        };
+        let references = (p.has_references == 1).then(|| {
+            let (centre, mass) = (state(0), state(1));
+            for (r, share) in shares.iter_mut().enumerate() {
+                loupe_cpu::probabilities(reference_logits[r], centre[r], mass[r], share);
             }
-        }
-        loupe_cpu::fold(logits, p.first_id, references, &mut lanes);
-        for (lane, state) in lanes.iter().zip(states.chunks_exact_mut(width)) {
-            write_lane(lane, state);
-        }
+            loupe_cpu::References { logits: reference_logits, centre, p: [&shares[0], &shares[1]] }
+        });
         let targets = span::<u32>(reads.get(3), position, 1, n_targets);
-        let target_logits = span::<f32>(reads.get(4), p.first_row as usize + row, 1, n_targets);
-        for (j, (&target, &z)) in targets.iter().zip(target_logits).enumerate() {
-            let mut above = [0.0; LANES];
-            loupe_cpu::count_above(logits, p.first_id, target, z, &mut above);
-            for (above, state) in above.iter().zip(states.chunks_exact_mut(width)) {
-                let Some(slot) = state.get_mut(N_SLOTS + j) else { continue };
-                *slot = above + if p.is_first == 1 { 0.0 } else { *slot };
+        for row in (first..slab.end).step_by(period) {
+            let from =
+                (p.logits_row as usize + row) * p.logits_stride as usize + p.logits_column as usize;
+            let logits: &[f32] = reads.get(0).get(from..from + n_columns).unwrap_or(&[]);
+            let states: &mut [f32] = span_mut(writes.get(0), row, 1, LANES * width);
+            let mut lanes = [loupe_cpu::Fold::EMPTY; LANES];
+            if p.is_first == 0 {
+                for (lane, state) in lanes.iter_mut().zip(states.chunks_exact(width)) {
+                    *lane = read_lane(state);
+                }
+            }
+            loupe_cpu::fold(logits, p.first_id, references, &mut lanes);
+            for (lane, state) in lanes.iter().zip(states.chunks_exact_mut(width)) {
+                write_lane(lane, state);
+            }
+            let target_logits = span::<f32>(reads.get(4), first_row + row, 1, n_targets);
+            for (j, (&target, &z)) in targets.iter().zip(target_logits).enumerate() {
+                let mut above = [0.0; LANES];
+                loupe_cpu::count_above(logits, p.first_id, target, z, &mut above);
+                for (above, state) in above.iter().zip(states.chunks_exact_mut(width)) {
+                    let Some(slot) = state.get_mut(N_SLOTS + j) else { continue };
+                    *slot = above + if p.is_first == 1 { 0.0 } else { *slot };
+                }
             }
         }
     }

@@ -14,11 +14,8 @@ use super::workspace::{CHUNK, Workspace};
 pub(super) enum Logits {
     /// They are computed chunk by chunk.
     Computed,
-    /// They are among the references' logits, from that row on.
-    Kept {
-        /// First row there.
-        row: usize,
-    },
+    /// They are the references' logits.
+    Kept,
 }
 
 /// Rows that are folded over the vocabulary together.
@@ -90,7 +87,7 @@ impl<'a> Fold<'a> {
         )
     }
 
-    /// The final and the input rows of a block over the whole vocabulary: logits kept, their sums merged,
+    /// The final and the input rows of a block, which come first, over the whole vocabulary: logits kept, their sums merged,
     /// and the final top-1 written as the first target of its position.
     pub(super) async fn prepare_references(
         &self,
@@ -98,7 +95,8 @@ impl<'a> Fold<'a> {
         n_taps: usize,
     ) -> Result<()> {
         let (workspace, n) = (self.workspace, self.period);
-        self.keep_logits(rec, [(n_taps - 1) * n, 0], None).await?;
+        // A reading of one tap is its own reference.
+        self.keep_logits(rec, [0, if n_taps > 1 { n } else { 0 }], None).await?;
         self.decoder.model.kernels.lens_merge(
             rec,
             &LensMerge {
@@ -123,15 +121,19 @@ impl<'a> Fold<'a> {
         let (workspace, n) = (self.workspace, self.period);
         let kernels = &self.decoder.model.kernels;
         for span in spans(self.decoder.unembed) {
-            for (first_row, to_row) in first_rows.into_iter().zip([0, n]) {
+            let runs = match first_rows {
+                [a, b] if b == a + n => vec![(a, 0, 2 * n)],
+                [a, b] => vec![(a, 0, n), (b, n, n)],
+            };
+            for (first_row, to_row, n_rows) in runs {
                 let y = Rows::new(&workspace.reference_logits, to_row, workspace.logit_columns);
                 let x = workspace.rows(first_row);
-                self.decoder.logits(rec, x, n, &span, y, span.logit_column() / 4)?;
+                self.decoder.logits(rec, x, n_rows, &span, y, span.logit_column() / 4)?;
             }
             kernels.lens_fold(
                 rec,
                 &LensFold {
-                    chunk: self.kept_chunk(&span, 0, 2 * n),
+                    chunk: self.kept_chunk(&span, 2 * n),
                     references: None,
                     targets,
                     first_row: 0,
@@ -189,7 +191,7 @@ impl<'a> Fold<'a> {
         for span in spans(decoder.unembed) {
             let chunk = match group.logits {
                 Logits::Computed => self.computed_chunk(rec, &span, group)?,
-                Logits::Kept { row } => self.kept_chunk(&span, row, group.n_rows),
+                Logits::Kept => self.kept_chunk(&span, group.n_rows),
             };
             let references = self.references.then(|| References {
                 logits: &workspace.reference_logits,
@@ -272,10 +274,10 @@ impl<'a> Fold<'a> {
         })
     }
 
-    fn kept_chunk(&self, span: &Span<'_>, row: usize, n_rows: usize) -> Chunk<'a> {
+    fn kept_chunk(&self, span: &Span<'_>, n_rows: usize) -> Chunk<'a> {
         Chunk {
             logits: &self.workspace.reference_logits,
-            row,
+            row: 0,
             stride: self.workspace.logit_columns,
             column: span.logit_column(),
             n_rows,

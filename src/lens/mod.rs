@@ -42,6 +42,12 @@ pub use workspace::{Workspace, block_positions};
 /// next token.
 const N_FIXED: usize = 3;
 
+/// Where the rows of a tap stand in a block, in runs of its positions: the final rows first, then the input rows, because
+/// all others are compared with these.
+fn place(tap: usize, n_taps: usize) -> usize {
+    if tap + 1 == n_taps { 0 } else { tap + 1 }
+}
+
 /// The lens over one text.
 pub struct Lens<'a> {
     /// Norm and unembedding.
@@ -97,10 +103,11 @@ impl Lens<'_> {
                 x = extension.run(rec, &pass, tap, x)?;
                 rec.yield_now().await?;
             }
-            decoder.normalise(rec, x, workspace.rows(tap * own), own)?;
+            let place = place(tap, n_taps);
+            decoder.normalise(rec, x, workspace.rows(place * own), own)?;
             if let Some(shared) = &shared {
                 let (from, to) =
-                    ((x.first + own) as u64 * row_bytes, (tap * (n - own)) as u64 * row_bytes);
+                    ((x.first + own) as u64 * row_bytes, (place * (n - own)) as u64 * row_bytes);
                 rec.copy(x.tensor, from, shared, to, (n - own) as u64 * row_bytes);
             }
         }

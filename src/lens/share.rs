@@ -17,7 +17,7 @@ const MAX_ROWS: usize = 1 << 20;
 
 /// Rows of the residual stream, and how to read them.
 pub struct Share {
-    /// Tap by tap. Shapes: \[N, n, C4\].
+    /// Tap by tap, the final one first, then the input. Shapes: \[N, n, C4\].
     pub rows: Vec<f32>,
     /// N.
     pub n_taps: usize,
@@ -60,14 +60,14 @@ pub trait Helper {
 /// Other engines, in the order of their shares.
 pub type Helpers = Vec<Rc<dyn Helper>>;
 
-/// How many positions stay here, and how many each helper gets. Nothing is shared that is too little to be worth a message.
+/// How many positions stay here, and how many each helper gets. A share that another core would have finished before it
+/// is surely awake is not worth a message.
 pub(super) fn split(n: usize, n_helpers: usize, flops: f64) -> Vec<usize> {
-    /// Work that is worth a message. Units: floating-point operations.
-    const WORTH: f64 = 3e7;
-    let parts = n.min(1 + n_helpers);
-    if parts < 2 || flops / (parts as f64) < WORTH {
-        return vec![n];
-    }
+    /// Least work of a share: some 10 ms of one core. Units: floating-point operations.
+    const WORTH: f64 = 2e8;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded down")]
+    let worth = (flops / WORTH) as usize;
+    let parts = n.min(1 + n_helpers).min(worth).max(1);
     // The first part, which has other work too, is the smallest.
     (0..parts).map(|i| n / parts + usize::from(i >= parts - n % parts)).collect()
 }
@@ -127,17 +127,13 @@ pub(super) async fn fold_block(
     fold.prepare_references(rec, n_taps).await?;
     fold.target_logits(rec, n_taps * n)?;
 
-    let final_row = (n_taps - 1) * n;
-    let middle = (n..final_row).step_by(workspace.group_rows).map(|first_row| {
-        let n_rows = workspace.group_rows.min(final_row - first_row);
-        Group { first_row, n_rows, logits: Logits::Computed }
-    });
-    let kept = [(final_row, 0), (0, n)].map(|(first_row, row)| {
-        let logits = Logits::Kept { row };
-        Group { first_row, n_rows: n, logits }
-    });
-    for group in middle.chain(kept) {
-        fold.fold(rec, &group).await?;
+    let n_rows = n_taps * n;
+    let n_kept = n_rows.min(2 * n);
+    let kept = Group { first_row: 0, n_rows: n_kept, logits: Logits::Kept };
+    fold.fold(rec, &kept).await?;
+    for first_row in (n_kept..n_rows).step_by(workspace.group_rows) {
+        let n_rows = workspace.group_rows.min(n_rows - first_row);
+        fold.fold(rec, &Group { first_row, n_rows, logits: Logits::Computed }).await?;
     }
 
     let n_targets = workspace.n_targets;
@@ -168,6 +164,7 @@ mod tests {
                 assert!(parts.iter().all(|&part| part >= parts[0] && part <= parts[0] + 1));
             }
         }
-        assert_eq!(split(64, 3, 1e6), [64]);
+        assert_eq!(split(64, 3, 3e8), [64]);
+        assert_eq!(split(64, 3, 5e8), [32, 32]);
     }
 }

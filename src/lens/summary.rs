@@ -3,7 +3,7 @@
 use crate::kernels::N_SLOTS;
 use crate::reading::{NO_TOKEN, NotFinite, Reading, Statistic};
 
-use super::{Moments, N_FIXED};
+use super::{Moments, N_FIXED, place};
 
 /// Logit, log-probability and rank of a target.
 #[derive(Clone, Copy)]
@@ -26,7 +26,7 @@ impl Scored {
     }
 }
 
-/// Fills columns `start..start + n` of `reading` with what was read back of one block.
+/// Fills columns `start..start + n` of `reading` with what was read back of one block, whose taps stand by [`place`].
 ///
 /// Shapes: merged \[N·n, N_SLOTS + J\], target_logits \[N·n, J\], top \[N·n, K\] (logit, id).
 #[expect(
@@ -44,14 +44,15 @@ pub(super) fn fill(
 ) {
     let (n_taps, t) = (reading.taps.len(), reading.n_tokens());
     let (k, j) = (reading.top_k, N_FIXED + reading.tracked.len());
-    let slots = |tap: usize, b: usize| &merged[(tap * n + b) * (N_SLOTS + j)..][..N_SLOTS + j];
+    let row_of = |tap: usize, b: usize| place(tap, n_taps) * n + b;
+    let slots = |tap: usize, b: usize| &merged[row_of(tap, b) * (N_SLOTS + j)..][..N_SLOTS + j];
     let sums_of = |tap: usize, b: usize| Moments::from_slots(slots(tap, b));
     let mut not_finite = Vec::new();
     for b in 0..n {
         let references = [sums_of(n_taps - 1, b), sums_of(0, b)];
         let [has_final, has_input] = references.map(|reference| reference.is_finite());
         for tap in 0..n_taps {
-            let row = tap * n + b;
+            let row = row_of(tap, b);
             let cell = tap * t + start + b;
             let sums = sums_of(tap, b);
             let is_finite = sums.is_finite();

