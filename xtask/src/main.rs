@@ -15,7 +15,7 @@ cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, fi
 cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE=cpu), page (headless Chromium)
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
-cargo xtask bench devices [NAME T]  readings on the CPU, on WebGPU and by ONNX Runtime in headless Chromium, in turns; NAME may be L,C,V
+cargo xtask bench devices [NAME T [WHAT …]]  readings in headless Chromium in turns, by cpu, gpu and onnx (ONNX Runtime) or what is named, shared (the CPU with a helper) among it; NAME may be tales or L,C,V
 cargo xtask bench load NAME       its load in headless Chromium
 cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
@@ -36,13 +36,9 @@ fn main() -> ExitCode {
         ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
             bench_synthetic("atlas", name, &[])
         }
-        ["bench", "devices"] => bench_devices("www/public/models/tales", "16"),
-        ["bench", "devices", name, n_tokens] if synth::names().any(|known| known == name) => {
-            synthetic(name).and_then(|folder| bench_devices(&folder, n_tokens))
-        }
-        // Blocks, channels and tokens of random weights.
-        ["bench", "devices", shape, n_tokens] if shape.split(',').all(is_number) => {
-            bench_devices(shape, n_tokens)
+        ["bench", "devices"] => bench_devices("tales", "16", &[]),
+        ["bench", "devices", model, n_tokens, ref devices @ ..] => {
+            bench_devices(model, n_tokens, devices)
         }
         ["bench", "load", name] if synth::names().any(|known| known == name) => bench_load(name),
         ["fuzz", target, minutes] => match minutes.parse() {
@@ -88,13 +84,20 @@ fn bench_load(name: &str) -> run::Outcome {
     run::run("node", &["benches/load.mjs", &synthetic(name)?, "dist/loupe"], &[])
 }
 
-/// Readings on the CPU, on WebGPU and by ONNX Runtime in the browser.
-fn bench_devices(model: &str, n_tokens: &str) -> run::Outcome {
+/// Readings in the browser on several devices; `model` is a name, or blocks, channels and tokens of random weights.
+fn bench_devices(model: &str, n_tokens: &str, devices: &[&str]) -> run::Outcome {
+    let model = match model {
+        "tales" => "www/public/models/tales".into(),
+        name if synth::names().any(|known| known == name) => synthetic(name)?,
+        shape if shape.split(',').all(is_number) => shape.into(),
+        _ => return Err(USAGE.into()),
+    };
+    let devices = if devices.is_empty() { &["cpu", "gpu", "onnx"] } else { devices };
     build::build()?;
     tools::chromium()?;
     let peers = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "benches/peers"];
     run::run("npm", &peers, &[])?;
-    run::run("node", &["benches/devices.mjs", model, n_tokens, "cpu", "gpu", "onnx"], &[])
+    run::run("node", &[&["benches/devices.mjs", &model, n_tokens], devices].concat(), &[])
 }
 
 /// The folder of a synthetic model.
