@@ -506,3 +506,28 @@ async fn an_edit_is_read_from_its_position_on_with_the_same_bits() {
         assert_eq!(traced.map(|t| t[0].logit.len()), Ok(text.len()));
     }
 }
+
+/// What the page's check compares with is what transformers said.
+#[cfg(not(target_arch = "wasm32"))]
+#[test]
+fn the_stored_reading_of_tales_is_the_golden_one() {
+    let [golden, ..] = Golden::tales();
+    let stored: serde_json::Value =
+        serde_json::from_str(include_str!("../www/public/models/tales/reading.json"))
+            .expect("JSON");
+    assert_eq!(stored["ids"], serde_json::json!(golden.ids()));
+    let statistics = stored["statistics"].as_object().expect("statistics");
+    assert_eq!(statistics.len(), 7);
+    for (name, values) in statistics {
+        let expected = golden.values(&format!("f16/affine/{name}"));
+        let values = values.as_array().expect("numbers");
+        assert_eq!(values.len(), expected.len(), "{name}");
+        for (value, expected) in values.iter().zip(expected) {
+            let is_same = match value.as_f64() {
+                Some(value) => (value - f64::from(expected)).abs() <= 1e-6,
+                None => expected.is_nan(),
+            };
+            assert!(is_same, "{name}: {value} and {expected}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "
 import { vocabularyOf } from "./engine/vocabulary.ts";
 import { TOP_K } from "./reading/reading.ts";
 import { helpersFor, startHelpers } from "./engine/helpers.ts";
+import { compareWithStored } from "./engine/stored-reading.ts";
 import { lookUp } from "./sources/hub.ts";
 import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
@@ -266,7 +267,13 @@ const api: EngineApi = {
 
   check: async (job) => {
     checking = job;
-    const outcome = await cancellable(job, async (signal) => (await engine()).check({ signal }));
+    const outcome = await cancellable(job, async (signal) => {
+      const loupe = await engine();
+      const check = await loupe.check({ signal });
+      const is_bundled = in_use?.source.kind === "bundled";
+      const url = `${settings.bundled_url}reading.json`;
+      return { ...check, stored: is_bundled ? await compareWithStored(loupe, url, signal) : null };
+    });
     if (checking === job) checking = null;
     return outcome;
   },

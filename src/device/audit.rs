@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use bytemuck::cast_slice;
+use web_time::Instant;
 
 use crate::error::Result;
 
@@ -35,6 +36,10 @@ pub struct Finding {
     /// Largest difference, relative to the numbers themselves or, where they are small, to the root mean square of their
     /// kind.
     pub difference: f64,
+    /// How long these dispatches took on the GPU, each with its round trip. Units: seconds.
+    pub gpu_seconds: f64,
+    /// How long the part of them that was repeated took on the CPU. Units: seconds.
+    pub cpu_seconds: f64,
 }
 
 /// What has been found so far.
@@ -101,12 +106,13 @@ impl Audit {
         Ok(Some(Repeated { source, params, operands: copies, slab, skipped }))
     }
 
-    /// Repeats a dispatch and compares; `operands` are the GPU's, after it.
+    /// Repeats a dispatch and compares; `operands` are the GPU's, after it, and `gpu_seconds` is how long it took.
     pub(super) async fn after(
         &self,
         device: &Device,
         repeated: Repeated<'_>,
         operands: &[Memory],
+        gpu_seconds: f64,
     ) -> Result<()> {
         let Repeated { source, params, operands: copies, slab, skipped } = repeated;
         let Run { run, digest, columns, .. } = source.cpu;
@@ -125,8 +131,9 @@ impl Audit {
             run_on(&marked);
             marked
         });
+        let start = Instant::now();
         run_on(&copies);
-        self.begin(source.name);
+        self.begin(source.name, [gpu_seconds, start.elapsed().as_secs_f64()]);
         let n_columns = columns.map_or(1, |columns| columns(params)).max(1);
         for (i, operand) in operands.iter().enumerate().filter(|(i, _)| is_written(*i)) {
             let words =
@@ -168,8 +175,13 @@ impl Audit {
             .map_or(0, |finding| finding.dispatches)
     }
 
-    fn begin(&self, kernel: &'static str) {
+    fn begin(&self, kernel: &'static str, [gpu_seconds, cpu_seconds]: [f64; 2]) {
         self.note(kernel, 1, &[]);
+        let mut findings = self.findings.borrow_mut();
+        if let Some(finding) = findings.iter_mut().find(|finding| finding.kernel == kernel) {
+            finding.gpu_seconds += gpu_seconds;
+            finding.cpu_seconds += cpu_seconds;
+        }
     }
 
     /// Adds pairs of numbers of one kind, the GPU's first. One that is not finite on the CPU is no measure of a GPU, whose
@@ -195,7 +207,12 @@ impl Audit {
                 finding.numbers += numbers;
                 finding.difference = finding.difference.max(largest);
             }
-            None => findings.push(Finding { kernel, dispatches, numbers, difference: largest }),
+            None => {
+                let (gpu_seconds, cpu_seconds, difference) = (0.0, 0.0, largest);
+                let new =
+                    Finding { kernel, dispatches, numbers, difference, gpu_seconds, cpu_seconds };
+                findings.push(new);
+            }
         }
     }
 }

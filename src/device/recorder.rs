@@ -237,11 +237,14 @@ impl<'a> Recorder<'a> {
                 Command::Copy { .. } => None,
             };
             let alone = std::slice::from_ref(&command);
+            let start = Instant::now();
             let (dispatches, verdict) = gpu.scoped(|| encode(gpu, alone, params));
             self.device.count(|c| c.dispatches += dispatches);
             verdict.check(self.what).await?;
             if let Some((repeated, operands)) = repeated {
-                audit.after(self.device, repeated, operands).await?;
+                self.device.idle().await?;
+                let seconds = start.elapsed().as_secs_f64();
+                audit.after(self.device, repeated, operands, seconds).await?;
             }
         }
         Ok(())

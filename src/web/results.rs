@@ -208,6 +208,8 @@ struct FindingFacts {
     numbers: usize,
     difference: f64,
     is_wrong: bool,
+    gpu_ms: f64,
+    cpu_ms: f64,
 }
 
 /// What `loupe.check` resolves to.
@@ -218,6 +220,8 @@ pub(super) fn checked(checked: &Checked) -> JsValue {
         numbers: finding.numbers,
         difference: finding.difference,
         is_wrong: finding.difference > TOLERANCE,
+        gpu_ms: 1e3 * finding.gpu_seconds,
+        cpu_ms: 1e3 * finding.cpu_seconds,
     });
     plain(&CheckFacts {
         passed: checked.has_passed(),

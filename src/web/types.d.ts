@@ -124,8 +124,19 @@ export interface Check {
   passed: boolean;
   /** The largest difference. */
   largest: number;
-  /** Empty for a CPU. */
-  kernels: { kernel: string; dispatches: number; numbers: number; difference: number; is_wrong: boolean }[];
+  /**
+   * Empty for a CPU. Times are of all dispatches of the kernel: on the GPU each with its round trip, on the CPU only of
+   * the part of them that was repeated.
+   */
+  kernels: {
+    kernel: string;
+    dispatches: number;
+    numbers: number;
+    difference: number;
+    is_wrong: boolean;
+    gpu_ms: number;
+    cpu_ms: number;
+  }[];
 }
 
 export interface Progress {

@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
-TALES = HERE.parent.parent / "www" / "models" / "tales"
+TALES = HERE.parent.parent / "www" / "public" / "models" / "tales"
 K = 5
 NORMS = ["affine", "plain", "none"]
 

@@ -34,8 +34,12 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
     "top_k",
     "top_k_merge",
   ])
-    expect(report).toMatch(new RegExp(`^${kernel}: \\S+ over [\\d,]+ numbers of \\d+ dispatches$`, "m"));
+    expect(report).toMatch(
+      new RegExp(`^${kernel}: \\S+ over [\\d,]+ numbers of \\d+ dispatches; \\d+\\.\\d ms, \\d+\\.\\d ms$`, "m"),
+    );
   expect(report).toContain("they agree");
+  // 7 statistics of 9 rows at 15 positions; the last one has no next token.
+  expect(report).toMatch(/transformers in float64: largest difference \d+e-[56] nats over 936 numbers/);
   await page.screenshot({ path: "test-results/checked.png" });
   await page.keyboard.press("Escape");
   await readText(page, "And the page reads on.");
@@ -66,7 +70,39 @@ test("a GPU with wrong results is not believed: the page says which kernel, and 
   await notice.getByRole("button", { name: "Compute on the CPU" }).click();
   await expect(page.locator("#model-chip")).toContainText("CPU");
   await waitForState(page, "ready");
+  // The CPU is held to the stored reading, and agrees.
+  await expect(page.locator("#device-check")).toHaveText("checked", { timeout: 60_000 });
+});
+
+test("the CPU is checked with the bundled model's stored reading: when a person asks, and against a wrong one", async ({
+  page,
+  site,
+}) => {
+  await page.addInitScript(() => localStorage.setItem("loupe:device", "cpu"));
+  await page.goto(site);
+  await waitForState(page, "ready");
+  await page.locator("#model-chip").click();
+  const [words, now] = [page.locator("#device-check-words"), page.locator("#device-check-now")];
+  await now.click();
+  await expect(words).toContainText("Checked: A reading agrees with that of Hugging Face transformers in float64");
+  await page.route("**/models/tales/reading.json", async (route) => {
+    const stored = await (await route.fetch()).json();
+    stored.statistics.entropy[40] += 0.01;
+    await route.fulfill({ json: stored });
+  });
+  await now.click();
+  await expect(page.locator("#notice")).toContainText("This browser gives wrong results");
+  await expect(words).toContainText("the largest difference is 0.010 nats");
+  await expect(page.locator("#device-check")).toHaveText("results differ");
+  await page.screenshot({ path: "test-results/checked-cpu.png" });
+  // A model without a stored reading has nothing to be held to on the CPU.
+  const files = ["config.json", "tokenizer.json", "model.safetensors"];
+  await page.locator("#files").setInputFiles(files.map((name) => `www/public/models/tales/${name}`));
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer");
+  await waitForState(page, "ready");
   await expect(page.locator("#device-check")).toBeHidden();
+  await page.locator("#model-chip").click();
+  await expect(now).toBeHidden();
 });
 
 test("a reading does not wait for a check, which can be made afterwards", async ({ page, site }) => {

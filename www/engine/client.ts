@@ -11,7 +11,7 @@ import type {
   AtlasArguments,
   AtlasMethod,
   AtlasOptions,
-  Check,
+  Checked,
   EngineApi,
   Hub,
   Kept,
@@ -127,7 +127,7 @@ export function startEngine(device: DeviceChoice, onEnd: (message: string, code:
       answer(remote.plan(config, precision, trial)),
 
     /** Compares the GPU with the CPU; any other job stops it. */
-    check: (signal: AbortSignal): Promise<Check> => cancellable(signal, (job) => remote.check(job)),
+    check: (signal: AbortSignal): Promise<Checked> => cancellable(signal, (job) => remote.check(job)),
 
     lookUp: (address: Address, { signal, onStep }: { signal: AbortSignal; onStep: (step: Step) => void }) =>
       cancellable(signal, (job) => remote.lookUp(job, address, Comlink.proxy(onStep))),

@@ -7,6 +7,19 @@ import type { Outcome } from "./errors.ts";
 
 export type { Check, LayerNormGains, Plan, Watch };
 
+/** What came of a comparison with a stored reading. */
+export interface StoredCheck {
+  /** who made it */
+  source: string;
+  /** how many numbers were compared */
+  numbers: number;
+  /** the largest difference, in nats */
+  largest: number;
+}
+
+/** What a check found; `stored` is null for a model other than the bundled one. */
+export type Checked = Check & { stored: StoredCheck | null };
+
 /** The hub that models are downloaded from. */
 export interface Hub {
   /** its address, without a slash at the end */
@@ -107,8 +120,11 @@ export interface EngineApi {
   current(): Answer<ModelInUse | null>;
   /** What a model costs. */
   plan(config: string, precision: Precision, trial: boolean): Answer<Plan>;
-  /** Compares the GPU with the CPU. Any other job stops it: then it is `aborted`. */
-  check(job: number): Answer<Check>;
+  /**
+   * Compares the GPU with the CPU, and a reading of the bundled model with a stored one. Any other job stops it: then
+   * it is `aborted`.
+   */
+  check(job: number): Answer<Checked>;
   lookUp(job: number, address: Address, onStep: (step: Step) => void): Answer<Found>;
   /** What is kept in this browser. */
   list(): Answer<Kept[]>;

@@ -1,37 +1,78 @@
-/** Compares the GPU with the CPU once the page is idle, and says beside the model what came of it. */
+/**
+ * Compares the GPU with the CPU, and a reading of the bundled model with the one that transformers made, once the page
+ * is idle or a person asks; says beside the model what came of it.
+ */
 import { codeOf } from "../engine/errors.ts";
 import { integer, percent } from "../lib/format.ts";
 import { byId } from "../ui/dom.ts";
 import { showNotice } from "../ui/notice.ts";
 import type { Engine } from "../engine/client.ts";
-import type { Check } from "../engine/protocol.ts";
+import type { Checked } from "../engine/protocol.ts";
 import type { ModelInUse } from "../lib/model.ts";
 
 /** As long as nothing is asked of the engine, before it is checked. */
 const IDLE_MS = 1500;
 
+const nats = (value: number) => `${value < 0.01 ? value.toExponential(0) : value.toPrecision(2)} nats`;
+
 /** 3·10⁻⁶ as "3e-6", and a half as "50 %". */
 const small = (value: number) =>
   value === 0 ? "0" : value === Infinity ? "infinite" : value < 0.01 ? value.toExponential(0) : percent(value);
 
-const wrongOf = ({ kernels }: Check) =>
+/** From where a difference to the stored reading is one of the device, in nats; the precisions' is below 0.0001. */
+const STORED_TOLERANCE = 1e-3;
+
+const agreesWithStored = ({ stored }: Checked) => !stored || stored.largest <= STORED_TOLERANCE;
+const isGood = (check: Checked) => check.passed && agreesWithStored(check);
+
+const wrongOf = ({ kernels }: Checked) =>
   new Intl.ListFormat("en").format(kernels.filter(({ is_wrong }) => is_wrong).map(({ kernel }) => kernel));
 
 /** What there is to copy: the adapter, the browser, and each kernel. */
-export function reportOf(check: Check, { adapter, in_use }: ModelInUse) {
+export function reportOf(check: Checked, { adapter, in_use }: ModelInUse) {
   const lines = check.kernels.map(
-    ({ kernel, dispatches, numbers, difference }) =>
-      `${kernel}: ${small(difference)} over ${integer(numbers)} numbers of ${dispatches} dispatches`,
+    ({ kernel, dispatches, numbers, difference, gpu_ms, cpu_ms }) =>
+      `${kernel}: ${small(difference)} over ${integer(numbers)} numbers of ${dispatches} dispatches; ${gpu_ms.toFixed(1)} ms, ${cpu_ms.toFixed(1)} ms`,
   );
   const device = [adapter.vendor, adapter.architecture, adapter.device, adapter.description].filter(Boolean).join(", ");
+  const { stored } = check;
   return [
-    `Loupe compared the GPU with the CPU: ${check.passed ? "they agree" : "they differ"}.`,
-    `adapter: ${device || "not named by the browser"}`,
+    ...(lines.length > 0
+      ? [
+          `Loupe compared the GPU with the CPU: ${check.passed ? "they agree" : "they differ"}.`,
+          `adapter: ${device || "not named by the browser"}`,
+        ]
+      : ["Loupe computes on the CPU."]),
     `browser: ${navigator.userAgent}`,
     `model: ${in_use.name}, ${in_use.precision}`,
-    "largest difference by kernel, relative to the numbers or, where they are small, to their root mean square:",
+    ...(stored
+      ? [
+          `a reading of it, beside that of ${stored.source}: largest difference ${nats(stored.largest)} over ${integer(stored.numbers)} numbers`,
+        ]
+      : []),
+    ...(lines.length > 0
+      ? [
+          "largest difference by kernel, relative to the numbers or, where they are small, to their root mean square;",
+          "time on the GPU, each dispatch with its round trip, and on the CPU for the part that was repeated:",
+        ]
+      : []),
     ...lines,
   ].join("\n");
+}
+
+/** What there is to say of a check. */
+function wordsOf(check: Checked) {
+  const { kernels, largest, passed, stored } = check;
+  const n = kernels.reduce((sum, { numbers }) => sum + numbers, 0);
+  const of_kernels = passed
+    ? `${integer(n)} numbers of a short reading were computed on the CPU as well; the largest relative difference is ${small(largest)}.`
+    : `This adapter’s results differ from the CPU’s: ${wrongOf(check)}; the largest relative difference is ${small(largest)}.`;
+  const of_stored =
+    stored &&
+    `${agreesWithStored(check) ? "A reading agrees with" : "A reading differs from"} that of ${stored.source}; the largest difference is ${nats(stored.largest)}.`;
+  return [isGood(check) ? "Checked:" : "", kernels.length > 0 ? of_kernels : "", of_stored ?? ""]
+    .filter(Boolean)
+    .join(" ");
 }
 
 export function createDeviceCheck(page: {
@@ -43,9 +84,10 @@ export function createDeviceCheck(page: {
   const badge = byId("device-check");
   const words = byId("device-check-words");
   const copy = byId("device-report");
+  const again = byId<HTMLButtonElement>("device-check-now");
   let waiting: ReturnType<typeof setTimeout> | undefined;
   /** The model that was checked, and what was found; null if it could not be checked. */
-  let done: { of: ModelInUse; check: Check | null } | null = null;
+  let done: { of: ModelInUse; check: Checked | null } | null = null;
   let is_running = false;
 
   copy.addEventListener("click", () => {
@@ -56,18 +98,28 @@ export function createDeviceCheck(page: {
     );
   });
   badge.addEventListener("click", () => byId("model-chip").click());
+  again.addEventListener("click", () => {
+    done = null;
+    const of = page.now();
+    if (of) void run(of);
+  });
+
+  /** On the CPU there is nothing to compare but the bundled model's reading. */
+  const canCheck = ({ adapter, model, in_use }: ModelInUse) =>
+    model.partial !== true && (adapter.backend === "webgpu" || in_use.source.kind === "bundled");
 
   function show() {
-    const check = done && done.of === page.now() ? done.check : null;
+    const now = page.now();
+    const check = done && done.of === now ? done.check : null;
+    again.hidden = !now || !canCheck(now);
+    again.disabled = is_running;
+    again.textContent = is_running ? "Checking …" : "Check now";
     badge.hidden = copy.hidden = words.hidden = check === null;
     copy.textContent = "Copy the report";
     if (!check) return;
-    badge.textContent = check.passed ? "checked" : "results differ";
-    badge.classList.toggle("bad", !check.passed);
-    const n = check.kernels.reduce((sum, { numbers }) => sum + numbers, 0);
-    words.textContent = check.passed
-      ? `Checked: ${integer(n)} numbers of a short reading were computed on the CPU as well; the largest relative difference is ${small(check.largest)}.`
-      : `This adapter’s results differ from the CPU’s: ${wrongOf(check)}; the largest relative difference is ${small(check.largest)}.`;
+    badge.textContent = isGood(check) ? "checked" : "results differ";
+    badge.classList.toggle("bad", !isGood(check));
+    words.textContent = wordsOf(check);
     badge.title = words.textContent;
     badge.setAttribute("aria-label", `${badge.textContent}. ${words.textContent}`);
   }
@@ -77,16 +129,18 @@ export function createDeviceCheck(page: {
     const is_idle = document.documentElement.dataset.state === "ready";
     if (is_running || !engine || !is_idle) return soon();
     is_running = true;
+    show();
     try {
       const check = await engine.check(new AbortController().signal);
       done = { of, check };
       show();
-      if (!check.passed && of === page.now())
+      const is_on_gpu = of.adapter.backend === "webgpu";
+      if (!isGood(check) && of === page.now())
         showNotice({
-          title: "This graphics adapter gives wrong results",
+          title: is_on_gpu ? "This graphics adapter gives wrong results" : "This browser gives wrong results",
           text: `${words.textContent} What the page shows cannot be trusted.`,
           code: "check",
-          actions: [{ label: "Compute on the CPU", is_main: true, onClick: page.cpu }],
+          actions: is_on_gpu ? [{ label: "Compute on the CPU", is_main: true, onClick: page.cpu }] : [],
         });
     } catch (error) {
       // Something else was asked meanwhile; it is checked after that. What fails otherwise fails again.
@@ -102,7 +156,7 @@ export function createDeviceCheck(page: {
     clearTimeout(waiting);
     const of = page.now();
     show();
-    if (!of || of.adapter.backend !== "webgpu" || of.model.partial === true || done?.of === of) return;
+    if (!of || !canCheck(of) || done?.of === of) return;
     if (page.engine()) waiting = setTimeout(() => void run(of), IDLE_MS);
   }
   return { soon };
