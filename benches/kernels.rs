@@ -12,7 +12,7 @@ use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
     LensMerge, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets,
-    TopK, TopKMerge, pad4,
+    Tile, Tiles, TopK, TopKMerge, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
@@ -48,7 +48,7 @@ async fn run() {
         false => Shape { rows: 64, c: 768, v: 50257 },
     };
     println!("rows {} C {} V {}\n", shape.rows, shape.c, shape.v);
-    println!("{:<22} {:>10} {:>10} {:>12}", "kernel", "ms", "GFLOP/s", "MB touched");
+    println!("{:<32} {:>10} {:>10} {:>12}", "kernel", "ms", "GFLOP/s", "MB touched");
     for precision in [Precision::F32, Precision::F16] {
         kernels(&device, precision, &shape).await;
     }
@@ -107,7 +107,7 @@ fn print(name: &str, mut times: Vec<f64>, flops: f64, bytes: usize) {
     times.sort_by(f64::total_cmp);
     let seconds = times[times.len() / 2];
     let (ms, rate, mb) = (seconds * 1e3, flops / seconds / 1e9, bytes as f64 / 1e6);
-    println!("{name:<22} {ms:>10.3} {rate:>10.2} {mb:>12.2}");
+    println!("{name:<32} {ms:>10.3} {rate:>10.2} {mb:>12.2}");
 }
 
 async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
@@ -144,12 +144,18 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
     let logits = tensor(2 * rows * pad4(v));
     let flops = 2.0 * (rows * c * v) as f64;
     let bytes = c * v * weight_bytes + rows * (c + v) * 4;
-    measure(device, &named("matmul (unembed)"), flops, bytes, |rec| {
-        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&logits, 0, v));
-        let op = Matmul::new(x, &table[0].matrix, rows, y);
-        kernels.matmul(rec, &op).expect("matmul");
-    })
-    .await;
+    let tiles = if device.adapter_info().is_some() { &Tile::ALL[..] } else { &Tile::ALL[..1] };
+    for &tile in tiles {
+        kernels.choose_tiles(device, Tiles::all(tile)).await.expect("a tile");
+        let name = format!("{} {tile:?}", named("matmul (unembed)"));
+        measure(device, &name, flops, bytes, |rec| {
+            let (x, y) = (Rows::new(&x, 0, c), Rows::new(&logits, 0, v));
+            let op = Matmul::new(x, &table[0].matrix, rows, y);
+            kernels.matmul(rec, &op).expect("matmul");
+        })
+        .await;
+    }
+    kernels.choose_tiles(device, Tiles::REGISTER).await.expect("a tile");
 
     let ids: Vec<u32> = (0..rows as u32 * 4).map(|i| i * 97 % v as u32).collect();
     let ids = device.upload("ids", &ids);

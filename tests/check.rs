@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use loupe::device::{Cancel, Device};
 use loupe::error::Result;
-use loupe::kernels::Precision;
-use loupe::session::{Checked, LoadRequest, Session};
+use loupe::kernels::{Precision, Tile, Tiles};
+use loupe::session::{Checked, LoadRequest, Session, Tuning};
 use pollster::block_on;
 use support::Noise;
 use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
@@ -65,6 +65,7 @@ fn wide() -> (String, Vec<u8>) {
 async fn session(
     precision: Precision,
     alteration: Option<[&'static str; 3]>,
+    tile: Tile,
     (config, file): (&str, &[u8]),
 ) -> Result<Session> {
     let device = Device::gpu().await?;
@@ -72,6 +73,7 @@ async fn session(
         device.alter(name, from, to);
     }
     let session = Session::new(device);
+    session.set_tuning(Tuning::Given(Tiles::all(tile)));
     let request = LoadRequest { precision, ..LoadRequest::new(config, None) };
     let mut loading = session.load(&request).await?;
     session.push(&mut loading, file).await?;
@@ -82,10 +84,11 @@ async fn session(
 fn checked(
     precision: Precision,
     alteration: Option<[&'static str; 3]>,
+    tile: Tile,
     model: (&str, &[u8]),
 ) -> Result<Checked> {
     block_on(async {
-        let session = session(precision, alteration, model).await?;
+        let session = session(precision, alteration, tile, model).await?;
         let before = session.device().allocated_bytes();
         let found = session.check(&Cancel::default()).await;
         assert_eq!(session.device().allocated_bytes(), before, "a check keeps no memory");
@@ -129,7 +132,7 @@ fn a_device_that_computes_as_the_cpu_does_passes() {
     let (config, file) = wide();
     for precision in [Precision::F16, Precision::F32] {
         for model in [(TALES_CONFIG, TALES_WEIGHTS), (&*config, &*file)] {
-            let checked = checked(precision, None, model).expect("a check");
+            let checked = checked(precision, None, Tile::Register, model).expect("a check");
             assert!(checked.has_passed(), "{checked:?}");
             // Rounding is far below what is found to be wrong.
             assert!(checked.largest() < 2e-5, "{checked:?}");
@@ -148,14 +151,33 @@ fn each_wrong_kernel_is_found_and_no_other_is_blamed() {
     for alteration in WRONG {
         let [name, from, _] = alteration;
         let source = loupe::kernels::SOURCES.iter().find(|source| source.name == name);
-        assert!(source.is_some_and(|source| source.wgsl.contains(from)), "{name} has no {from}");
+        assert!(source.is_some_and(|source| source.text().contains(from)), "{name} has no {from}");
         let model = (&*config, &*file);
-        let checked = checked(Precision::F16, Some(alteration), model).expect("a check");
+        let checked =
+            checked(Precision::F16, Some(alteration), Tile::Register, model).expect("a check");
         assert!(!checked.has_passed(), "{name}: {checked:?}");
         for finding in &checked.findings {
             let is_wrong = finding.difference > 1e-3;
             assert_eq!(is_wrong, finding.kernel == name, "{name}: {checked:?}");
         }
+    }
+}
+
+/// The CPU's kernel judges every tile, whose grids are the same.
+#[test]
+fn each_tile_passes_and_is_found_when_it_is_wrong() {
+    let wrong = WRONG.iter().find(|[name, ..]| *name == "matmul").copied();
+    for tile in Tile::ALL {
+        let right = checked(Precision::F16, None, tile, (TALES_CONFIG, TALES_WEIGHTS));
+        assert!(right.as_ref().is_ok_and(Checked::has_passed), "{tile:?}: {right:?}");
+        let found = checked(Precision::F16, wrong, tile, (TALES_CONFIG, TALES_WEIGHTS));
+        let found = found.expect("a check");
+        let blamed = found.findings.iter().filter(|finding| finding.difference > 1e-3);
+        assert_eq!(
+            blamed.map(|finding| finding.kernel).collect::<Vec<_>>(),
+            ["matmul"],
+            "{tile:?}"
+        );
     }
 }
 
@@ -174,7 +196,8 @@ fn a_cancelled_check_ends_and_a_cpu_has_nothing_to_be_compared_with() {
     });
     block_on(async {
         let model = (TALES_CONFIG, TALES_WEIGHTS);
-        let session = session(Precision::F16, None, model).await.expect("a session");
+        let session =
+            session(Precision::F16, None, Tile::Register, model).await.expect("a session");
         let before = session.device().allocated_bytes();
         // In the middle, while dispatches are repeated.
         let n_asked = Rc::new(Cell::new(0));

@@ -14,9 +14,9 @@ use naga::{AddressSpace, ScalarKind, StorageAccess, TypeInner};
 #[test]
 fn shaders_agree_with_rust() {
     for source in SOURCES {
-        let name = source.name;
+        let name = source.file;
         let module =
-            naga::front::wgsl::parse_str(source.wgsl).unwrap_or_else(|e| panic!("{name}: {e}"));
+            naga::front::wgsl::parse_str(&source.text()).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert_eq!(module.entry_points.len(), 1, "{name}");
         assert_eq!(module.entry_points[0].name, "main", "{name}");
         let size = module.entry_points[0].workgroup_size;
@@ -51,19 +51,27 @@ fn shaders_agree_with_rust() {
             .collect();
         assert_eq!(bindings, expected, "{name}");
         assert!(source.bindings.len() <= 8, "{name}: default limits allow 8 storage buffers");
-        assert_eq!(params(&module), rust_params(name), "{name}: Params");
+        assert_eq!(params(&module), rust_params(source.name), "{name}: Params");
+        let memory: u32 = workgroup_bytes(&module);
+        assert!(memory <= 16_384, "{name}: default limits allow 16,384 bytes, not {memory}");
     }
 }
 
 #[test]
 fn every_file_is_in_the_table() {
-    let listed: BTreeSet<String> = SOURCES.iter().map(|s| format!("{}.wgsl", s.name)).collect();
+    let listed: BTreeSet<String> = SOURCES.iter().map(|s| format!("{}.wgsl", s.file)).collect();
     let found: BTreeSet<String> = fs::read_dir("shaders")
         .expect("shaders/ exists")
         .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
         .filter(|n| n.ends_with(".wgsl"))
         .collect();
     assert_eq!(listed, found);
+}
+
+/// Bytes of the variables that a workgroup shares.
+fn workgroup_bytes(module: &naga::Module) -> u32 {
+    let shared = module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::WorkGroup);
+    shared.map(|(_, v)| module.types[v.ty].inner.size(module.to_ctx())).sum()
 }
 
 /// The value of a `const NAME: u32` of the shader.

@@ -5,7 +5,7 @@ import { applyTheme, onSystemTheme } from "./graphics/theme.ts";
 import { createLens } from "./lens/lens.ts";
 import { createFailure } from "./lens/panels/failure.ts";
 import { setState, showLoading } from "./lens/panels/stage.ts";
-import { createDeviceChoice, deviceChoice } from "./models/device-choice.ts";
+import { createDeviceChoice, deviceChoice, tuningChoice } from "./models/device-choice.ts";
 import { createModelController } from "./models/controller.ts";
 import { createModelDialog } from "./models/dialog.ts";
 import { lackWords, viewOfPart } from "./models/facts.ts";
@@ -55,7 +55,7 @@ const isOf = ({ model, file }: PageState, { in_use }: ModelInUse, source: Source
 const isSameModel = (a: ModelInUse, b: ModelInUse) =>
   a.in_use.source.kind !== "files" && JSON.stringify(a.in_use) === JSON.stringify(b.in_use);
 
-const session = createSession((onEnd) => startEngine(deviceChoice(), onEnd), {
+const session = createSession((onEnd) => startEngine({ device: deviceChoice(), tuning: tuningChoice() }, onEnd), {
   text: () => store.text.peek(),
   options: () => ({ ...store.how.peek(), track: store.track.peek() }),
   opening: (source, is_first) => {

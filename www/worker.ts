@@ -11,6 +11,7 @@ import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
 import type { Atlas, Loupe, Reading } from "../src/web/types.d.ts";
 import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
+import { nameOfAdapter } from "./lib/model.ts";
 import type { Facts, InUse, ModelInUse } from "./lib/model.ts";
 import type { Part, Track } from "./reading/reading.ts";
 
@@ -44,10 +45,11 @@ const jobs: Map<number, AbortController> = new Map();
 
 /** Imports and starts the engine, which is not part of the bundle so that articles can embed it too. */
 function engine() {
-  const { engine_url, device } = settings;
+  const { engine_url, device, tuning } = settings;
   opened ??= importEngine(engine_url)
     .then((module) => module.Loupe.open({ device }))
     .then((open) => {
+      if (tuning?.adapter === nameOfAdapter(plainFacts(open.adapter))) open.tuning = tuning.tuning;
       void open.lost().then(({ message }) => loseWith(message));
       return (loupe = open);
     });
@@ -139,8 +141,11 @@ function current(): ModelInUse | null {
   if (!loupe?.model || !in_use) return null;
   has_tokenizer = hasTokenizer(loupe);
   const of_text = { has_tokenizer, has_end_token: endOfText(loupe) !== null };
-  return { model: { ...plainFacts(loupe.model), ...of_text }, adapter: plainFacts(loupe.adapter), in_use };
+  return { model: { ...plainFacts(loupe.model), ...of_text }, adapter: factsOf(loupe), in_use };
 }
+
+/** The adapter, and what was measured of it. */
+const factsOf = ({ adapter, tuning }: Loupe) => ({ ...plainFacts(adapter), tuning: tuning ?? "" });
 
 function hasTokenizer(engine: Loupe) {
   try {

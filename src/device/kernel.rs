@@ -48,18 +48,29 @@ impl Run {
 /// The WGSL of a kernel, and what Rust has to know of it. Binding 0 is always its `Params`, a uniform.
 #[derive(Debug)]
 pub struct Source {
-    /// Name of the file in `shaders/`, of the Rust function and of the CPU twin.
+    /// Name of the Rust function and of the CPU twin.
     pub name: &'static str,
-    /// The text. The kernel comes first, so that line numbers in errors are those of its file.
-    pub wgsl: &'static str,
+    /// Name of the file in `shaders/`: the same, but for another kernel of the same function.
+    pub file: &'static str,
+    /// The text, in pieces. The kernel comes first, so that line numbers in errors are those of its file.
+    pub wgsl: &'static [&'static str],
     /// Bindings 1, 2, … in order.
     pub bindings: &'static [Access],
     /// Invocations in a workgroup.
     pub workgroup: [u32; 3],
+    /// Of the grid, what a workgroup computes: one place per invocation, unless an invocation computes a tile.
+    pub covers: [u32; 3],
     /// Constants of the WGSL whose values Rust relies on.
     pub constants: &'static [(&'static str, usize)],
     /// The same on a CPU.
     pub cpu: Run,
+}
+
+impl Source {
+    /// The whole text.
+    pub fn text(&self) -> String {
+        self.wgsl.concat()
+    }
 }
 
 /// Before anything is measured.
@@ -82,9 +93,9 @@ impl Kernel {
             RunsOn::Gpu(gpu) => {
                 let wgsl = match device.alteration.get() {
                     Some([name, from, to]) if name == source.name => {
-                        source.wgsl.replace(from, to).into()
+                        source.text().replace(from, to).into()
                     }
-                    _ => source.wgsl.into(),
+                    _ => source.text().into(),
                 };
                 Some(compile(&gpu.device, source, wgsl))
             }

@@ -108,7 +108,7 @@ impl<'a> Recorder<'a> {
 
     /// Appends one dispatch.
     ///
-    /// `params` is the kernel's `Params`; `tensors` follow its bindings; `invocations` are rounded up
+    /// `params` is the kernel's `Params`; `tensors` follow its bindings; `invocations`, the grid, are rounded up
     /// to whole workgroups; `flops` is an estimate that determines the size of the submissions.
     pub fn dispatch<P: bytemuck::Pod>(
         &mut self,
@@ -119,7 +119,7 @@ impl<'a> Recorder<'a> {
         flops: f64,
     ) {
         const { assert!(size_of::<P>() <= PARAMS_BYTES, "Params are longer than their slot") }
-        for (&wanted, &size) in invocations.iter().zip(&kernel.source.workgroup) {
+        for (&wanted, &size) in invocations.iter().zip(&kernel.source.covers) {
             if wanted.div_ceil(size as usize) > MAX_WORKGROUPS as usize {
                 self.fail(Error::BadShape {
                     name: format!("dispatch of {}", kernel.source.name),
@@ -380,7 +380,7 @@ fn encode(gpu: &Gpu, commands: &[Command], params: &[u8]) -> u64 {
             });
             // `dispatch` has refused more workgroups than there may be.
             let count = |axis: usize| {
-                let n = invocations[axis].div_ceil(kernel.source.workgroup[axis] as usize);
+                let n = invocations[axis].div_ceil(kernel.source.covers[axis] as usize);
                 u32::try_from(n).unwrap_or(MAX_WORKGROUPS)
             };
             pass.set_pipeline(pipeline);

@@ -1,4 +1,4 @@
-//! shaders/matmul.wgsl
+//! shaders/matmul.wgsl, shaders/matmul_tiled.wgsl
 
 use std::ops::Range;
 
@@ -14,16 +14,51 @@ use super::{
 };
 
 pub(super) static F32: Source = source!(
-    "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    "matmul" + "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
     0, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32)
 );
 pub(super) static F16: Source = source!(
-    "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    "matmul" + "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
     0, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16)
 );
 
-/// Rows that one invocation computes.
+/// Rows that one invocation computes; also the unit of the grid.
 const TILE_ROWS: usize = 4;
+
+/// A configuration of the tiled kernel: rows and groups of columns of a tile, k at a time, rows and groups of columns of
+/// an invocation. Its grid is that of the other kernel.
+macro_rules! tiled {
+    ($base:ident, $weights:literal, [$rows:literal, $columns4:literal, $k:literal, $own_rows:literal, $own_columns4:literal]) => {
+        Source {
+            file: "matmul_tiled",
+            wgsl: &[
+                include_str!("../../shaders/matmul_tiled.wgsl"),
+                include_str!("../../shaders/shared/matmul.wgsl"),
+                include_str!(concat!("../../shaders/shared/", $weights, ".wgsl")),
+                concat!("const TILE_ROWS: u32 = ", $rows, "u;\n"),
+                concat!("const TILE_COLUMNS4: u32 = ", $columns4, "u;\n"),
+                concat!("const TILE_K: u32 = ", $k, "u;\n"),
+                concat!("const ROWS: u32 = ", $own_rows, "u;\n"),
+                concat!("const COLUMNS4: u32 = ", $own_columns4, "u;\n"),
+            ],
+            workgroup: [$columns4 / $own_columns4, $rows / $own_rows, 1],
+            covers: [$columns4, $rows / 4, 1],
+            constants: &[],
+            ..$base
+        }
+    };
+}
+
+pub(super) static TILES_F32: [Source; 3] = [
+    tiled!(F32, "weights_f32", [32, 16, 16, 4, 2]),
+    tiled!(F32, "weights_f32", [64, 16, 16, 8, 2]),
+    tiled!(F32, "weights_f32", [128, 32, 8, 8, 2]),
+];
+pub(super) static TILES_F16: [Source; 3] = [
+    tiled!(F16, "weights_f16", [32, 16, 16, 4, 2]),
+    tiled!(F16, "weights_f16", [64, 16, 16, 8, 2]),
+    tiled!(F16, "weights_f16", [128, 32, 8, 8, 2]),
+];
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -122,7 +157,7 @@ impl Kernels {
         ];
         let invocations = [columns4.len(), op.n_rows.div_ceil(TILE_ROWS), 1];
         let flops = 2.0 * (op.n_rows * weight.n_in) as f64 * (4 * columns4.len()) as f64;
-        rec.dispatch(&self.matmul, params, &tensors, invocations, flops);
+        rec.dispatch(&self.products.kernel(op.n_rows), params, &tensors, invocations, flops);
         Ok(())
     }
 }

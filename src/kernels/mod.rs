@@ -12,6 +12,7 @@ mod lens_merge;
 mod matmul;
 mod matrix;
 mod subtract;
+mod tile;
 mod top_k;
 mod top_k_merge;
 
@@ -21,6 +22,8 @@ use std::ops::Range;
 use loupe_cpu::Stored;
 
 use crate::device::{Device, Kernel, Reads, Source, Tensor};
+
+use tile::Products;
 
 pub use attention::Attention;
 pub use divergence::Divergence;
@@ -33,6 +36,7 @@ pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Packer, Precision, Shard, encode};
 pub use subtract::Subtract;
+pub use tile::{Tile, Tiles};
 pub use top_k::TopK;
 pub use top_k_merge::TopKMerge;
 
@@ -44,12 +48,18 @@ pub const N_SLOTS: usize = 11;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 16] = [
+pub static SOURCES: [&Source; 22] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
     &matmul::F32,
     &matmul::F16,
+    &matmul::TILES_F32[0],
+    &matmul::TILES_F32[1],
+    &matmul::TILES_F32[2],
+    &matmul::TILES_F16[0],
+    &matmul::TILES_F16[1],
+    &matmul::TILES_F16[2],
     &attention::SOURCE,
     &subtract::SOURCE,
     &gram::F32,
@@ -72,12 +82,14 @@ macro_rules! source {
     ) => {
         $crate::device::Source {
             name: $name,
-            wgsl: concat!(
+            file: $name,
+            wgsl: &[
                 include_str!(concat!("../../shaders/", $name, ".wgsl"))
                 $(, include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")))*
-            ),
+            ],
             bindings: &[$($crate::device::Access::$access),*],
             workgroup: $workgroup,
+            covers: $workgroup,
             constants: &[$((stringify!($constant), $constant)),*],
             cpu: $crate::device::Run {
                 $($how: Some($value),)*
@@ -128,7 +140,7 @@ impl<'a> Rows<'a> {
 pub struct Kernels {
     embed: Kernel,
     layer_norm: Kernel,
-    matmul: Kernel,
+    products: Products,
     attention: Kernel,
     subtract: Kernel,
     gather_dot: Kernel,
@@ -159,7 +171,7 @@ impl Kernels {
                 Ok(Kernels {
                     embed: by_precision(&embed::F32, &embed::F16),
                     layer_norm: Kernel::new(device, &layer_norm::SOURCE),
-                    matmul: by_precision(&matmul::F32, &matmul::F16),
+                    products: Products::new(device, precision),
                     attention: Kernel::new(device, &attention::SOURCE),
                     subtract: Kernel::new(device, &subtract::SOURCE),
                     gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
@@ -174,6 +186,18 @@ impl Kernels {
                 })
             })
             .await
+    }
+
+    /// The tiles of matrix products.
+    pub fn tiles(&self) -> Tiles {
+        self.products.tiles()
+    }
+
+    /// Computes matrix products in these tiles from now on; a CPU has only one way to do so.
+    ///
+    /// Errors: `gpu-refused`, `device-lost`.
+    pub async fn choose_tiles(&self, device: &Device, tiles: Tiles) -> Result<()> {
+        self.products.choose(device, tiles).await
     }
 }
 

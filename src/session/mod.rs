@@ -3,8 +3,9 @@
 mod check;
 mod lock;
 mod read;
+mod tune;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::atlas::Memo;
@@ -26,6 +27,7 @@ use lock::FairLock;
 pub use check::{Checked, TOLERANCE};
 pub use lock::Guard;
 pub use read::Lensed;
+pub use tune::Tuning;
 
 use read::check_results;
 
@@ -173,6 +175,7 @@ pub struct Session {
     receiving: RefCell<Option<DecoderCopy>>,
     device_lock: FairLock,
     load_lock: FairLock,
+    tuning: Cell<Tuning>,
 }
 
 /// Releases memory for a load.
@@ -203,6 +206,7 @@ impl Session {
             receiving: RefCell::default(),
             device_lock: FairLock::default(),
             load_lock: FairLock::default(),
+            tuning: Cell::new(Tuning::Off),
         }
     }
 
@@ -318,10 +322,11 @@ impl Session {
 
     /// Puts a complete load into use, and returns what became of its copy.
     ///
-    /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`.
+    /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`, `out-of-memory`.
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, CopyOutcome)> {
         let (model, copy) = loading.loader.finish(&self.device).await?;
         let _guard = self.lock().await;
+        self.tune(&model).await?;
         let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
         let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
         let loaded = Rc::new(Loaded { model, vocabulary, memo: Memo::default() });

@@ -54,6 +54,11 @@ async fn gpu(adapter: JsValue) -> Result<(Device, JsValue)> {
     Ok((Device::gpu().await?, adapter))
 }
 
+/// Whether a description is one of an adapter in software.
+pub(super) fn is_fallback(adapter: &JsValue) -> bool {
+    Reflect::get(adapter, &"fallback".into()).is_ok_and(|value| value.is_truthy())
+}
+
 /// What a browser says of an adapter in words.
 const DESCRIPTIONS: [&str; 4] = ["vendor", "architecture", "device", "description"];
 

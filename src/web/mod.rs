@@ -23,9 +23,10 @@ use wasm_bindgen_futures::future_to_promise;
 
 use crate::device::Cancel;
 use crate::error::Error;
+use crate::kernels::Tiles;
 use crate::lens::Pairs;
 use crate::model::Piece;
-use crate::session::Session;
+use crate::session::{Session, Tuning};
 
 use load::{LoadOptions, PlanOptions};
 use options::{CompareOptions, Input, OpenOptions, ReadOptions};
@@ -71,7 +72,37 @@ impl Loupe {
     pub async fn open(options: JsValue) -> std::result::Result<Loupe, JsValue> {
         let opened = async { adapter::open(OpenOptions::parse(&options)?.device).await };
         let (device, adapter) = opened.await.map_err(|e| js_error(&e))?;
-        Ok(Loupe { session: Rc::new(Session::new(device)), adapter })
+        let loupe = Loupe { session: Rc::new(Session::new(device)), adapter };
+        loupe.measure_unless_in_software();
+        Ok(loupe)
+    }
+
+    /// An adapter in software has tiles that suit it without a measurement.
+    fn measure_unless_in_software(&self) {
+        let is_in_software = adapter::is_fallback(&self.adapter);
+        self.session.set_tuning(if is_in_software { Tuning::Off } else { Tuning::Measured });
+    }
+
+    /// The tiles of matrix products as a text, once they are chosen; null before.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn tuning(&self) -> JsValue {
+        match self.session.tuning() {
+            Tuning::Given(tiles) => tiles.to_string().into(),
+            Tuning::Off => "off".into(),
+            Tuning::Measured => JsValue::NULL,
+        }
+    }
+
+    /// Uses those tiles from the next load on, instead of a measurement. Another version may have written another text,
+    /// which is measured again.
+    #[wasm_bindgen(setter, skip_typescript)]
+    pub fn set_tuning(&self, tuning: JsValue) {
+        let text = tuning.as_string().unwrap_or_default();
+        match Tiles::parse(&text) {
+            Some(tiles) => self.session.set_tuning(Tuning::Given(tiles)),
+            None if text == "off" => self.session.set_tuning(Tuning::Off),
+            None => self.measure_unless_in_software(),
+        }
     }
 
     /// The browser's description of the adapter.

@@ -44,6 +44,13 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
   await page.keyboard.press("Escape");
   await readText(page, "And the page reads on.");
   await expect(badge).toHaveText("checked");
+  // A check that a reading has stopped is made once the page is idle again.
+  await badge.click();
+  await page.locator("#device-check-now").click();
+  await expect(page.locator("#device-check-now")).toHaveText("Checking …");
+  await page.keyboard.press("Escape");
+  await readText(page, "And another text.");
+  await expect(badge).toHaveText("checked");
 });
 
 test("a GPU with wrong results is not believed: the page says which kernel, and offers the CPU", async ({
@@ -129,4 +136,33 @@ test("a reading does not wait for a check, which can be made afterwards", async 
     return [await check, await reading, await code(engine.check(signal))];
   });
   expect(codes).toEqual(["aborted", "fine", "fine"]);
+});
+
+test("tiles are measured at the first load on an adapter, and kept in this browser", async ({ page, site }) => {
+  // The adapter here is one in software, which would not be measured.
+  await inWorker(
+    page,
+    `
+    for (const type of [GPUAdapter, GPUAdapterInfo])
+      if ("isFallbackAdapter" in type.prototype)
+        Object.defineProperty(type.prototype, "isFallbackAdapter", { value: false });
+    `,
+  );
+  await page.goto(site);
+  await waitForState(page, "ready");
+  const kept = () => page.evaluate(() => localStorage.getItem("loupe:tuning"));
+  const first = await kept();
+  expect(first).toMatch(/\n(register|32|64|128) (register|32|64|128) (register|32|64|128)$/);
+  // What is kept is used, not measured again; of another adapter or by another version it is measured.
+  const [adapter] = (first ?? "").split("\n");
+  for (const [given, expected] of [
+    [`${adapter}\n32 64 128`, /^[^\n]*\n32 64 128$/],
+    [`${adapter}\n32 64 512`, /\n(register|32|64|128) (register|32|64|128) (register|32|64|128)$/],
+  ] as [string, RegExp][]) {
+    await page.evaluate((text) => localStorage.setItem("loupe:tuning", text), given);
+    await page.reload();
+    await waitForState(page, "ready");
+    expect(await kept()).toMatch(expected);
+  }
+  await readText(page, "And the page reads on.");
 });

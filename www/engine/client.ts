@@ -18,9 +18,10 @@ import type {
   Plan,
   Progress,
   Refusal,
+  Settings,
   Step,
 } from "./protocol.ts";
-import type { Address, DeviceChoice, ModelInUse, Source } from "../lib/model.ts";
+import type { Address, ModelInUse, Source } from "../lib/model.ts";
 
 export type Engine = ReturnType<typeof startEngine>;
 
@@ -39,10 +40,13 @@ function hubOfPage(): Hub {
 
 /**
  * Starts a worker. It holds no model yet; `load` fills it, `close` ends it.
- * @param device what it computes on
+ * @param how what it computes on, and what was measured of that
  * @param onEnd called once when the engine in the worker has crashed or lost its device: every call of it fails from then on
  */
-export function startEngine(device: DeviceChoice, onEnd: (message: string, code: string) => void = () => {}) {
+export function startEngine(
+  how: Pick<Settings, "device" | "tuning">,
+  onEnd: (message: string, code: string) => void = () => {},
+) {
   const worker = startWorker(new URL(worker_url, document.baseURI).href);
   const remote: Comlink.Remote<EngineApi> = Comlink.wrap(worker);
   /** How every call that waits for an answer is rejected. */
@@ -102,7 +106,7 @@ export function startEngine(device: DeviceChoice, onEnd: (message: string, code:
     {
       engine_url: new URL("loupe/loupe.js", document.baseURI).href,
       bundled_url: new URL("models/tales/", document.baseURI).href,
-      device,
+      ...how,
       hub: hubOfPage(),
     },
     Comlink.proxy((message) => end(message, "device-lost")),

@@ -31,7 +31,14 @@ export interface Hub {
 }
 
 /** Where things are. */
-export type Settings = { engine_url: string; bundled_url: string; device: DeviceChoice; hub: Hub };
+export interface Settings {
+  engine_url: string;
+  bundled_url: string;
+  device: DeviceChoice;
+  /** tiles that were measured on an adapter of that name */
+  tuning: { adapter: string; tuning: string } | null;
+  hub: Hub;
+}
 
 /** How an opening goes on, for the bar. */
 export type Step =

@@ -24,4 +24,8 @@ export type InUse = { source: Source; name: string; precision: Precision; addres
 /** The plain values of an object of the engine. */
 export type Facts = Record<string, string | number | boolean>;
 
+/** What a browser says of an adapter; empty if it says nothing. */
+export const nameOfAdapter = ({ vendor, architecture, device, description }: Facts) =>
+  [vendor, architecture, device, description].filter(Boolean).join(", ");
+
 export type ModelInUse = { model: Facts; adapter: Facts; in_use: InUse };

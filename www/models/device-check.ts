@@ -8,7 +8,7 @@ import { byId } from "../ui/dom.ts";
 import { showNotice } from "../ui/notice.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Checked } from "../engine/protocol.ts";
-import type { ModelInUse } from "../lib/model.ts";
+import { nameOfAdapter, type ModelInUse } from "../lib/model.ts";
 
 /** As long as nothing is asked of the engine, before it is checked. */
 const IDLE_MS = 1500;
@@ -34,13 +34,12 @@ export function reportOf(check: Checked, { adapter, in_use }: ModelInUse) {
     ({ kernel, dispatches, numbers, difference, gpu_ms, cpu_ms }) =>
       `${kernel}: ${small(difference)} over ${integer(numbers)} numbers of ${dispatches} dispatches; ${gpu_ms.toFixed(1)} ms, ${cpu_ms.toFixed(1)} ms`,
   );
-  const device = [adapter.vendor, adapter.architecture, adapter.device, adapter.description].filter(Boolean).join(", ");
   const { stored } = check;
   return [
     ...(lines.length > 0
       ? [
           `Loupe compared the GPU with the CPU: ${check.passed ? "they agree" : "they differ"}.`,
-          `adapter: ${device || "not named by the browser"}`,
+          `adapter: ${nameOfAdapter(adapter) || "not named by the browser"}`,
         ]
       : ["Loupe computes on the CPU."]),
     `browser: ${navigator.userAgent}`,

@@ -1,12 +1,18 @@
 /** What the engine computes on: the choice, and what came of it. */
 import { byId } from "../ui/dom.ts";
 import { readPreference, writePreference } from "../ui/preferences.ts";
-import type { DeviceChoice, Facts } from "../lib/model.ts";
+import { nameOfAdapter, type DeviceChoice, type Facts } from "../lib/model.ts";
 
 const CHOICES: DeviceChoice[] = ["auto", "gpu", "cpu"];
 
 /** What this browser was told to compute on. */
 export const deviceChoice = (): DeviceChoice => CHOICES.find((choice) => choice === readPreference("device")) ?? "auto";
+
+/** What was measured of an adapter, and of which one. */
+export function tuningChoice() {
+  const [adapter, tuning] = (readPreference("tuning") ?? "").split("\n");
+  return tuning ? { adapter, tuning } : null;
+}
 
 /** Whether the engine computes on the CPU. */
 export const isOnCpu = (adapter: Facts) => adapter.backend === "cpu";
@@ -25,6 +31,8 @@ export function createDeviceChoice(onChange: () => void) {
   return {
     choose,
     show(adapter: Facts) {
+      // It is measured once, and then used at the next visit.
+      if (adapter.tuning) writePreference("tuning", `${nameOfAdapter(adapter)}\n${String(adapter.tuning)}`);
       byId("device-words").textContent = !isOnCpu(adapter)
         ? adapter.fallback
           ? "The GPU is one in software; the CPU is faster."

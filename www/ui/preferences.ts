@@ -1,6 +1,6 @@
 /** What this browser remembers between visits, where it does: private modes and strict settings may throw. */
 
-export type Name = "device" | "model" | "keep" | "tour";
+export type Name = "device" | "model" | "keep" | "tour" | "tuning";
 
 export function readPreference(name: Name): string | null {
   try {

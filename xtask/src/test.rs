@@ -10,8 +10,8 @@ use crate::{build, tools};
 pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 7] =
-    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading"];
+const IN_BROWSERS: [&str; 8] =
+    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading", "tiles"];
 
 #[derive(Default)]
 struct Count {
