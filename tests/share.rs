@@ -131,6 +131,37 @@ fn shared_readings_have_the_same_bits() {
     });
 }
 
+/// Where the whole model belongs to the decoder, there is one tap, which is its own reference.
+#[test]
+fn a_share_of_one_tap_has_the_bits_of_the_final_tap_of_two() {
+    block_on(async {
+        let session = tales(Precision::F16).await;
+        let (n, width) = (5, 192);
+        let row = |i: usize| (i * 37 % 101) as f32 / 50.0 - 1.0;
+        let one: Vec<f32> = (0..n * width).map(row).collect();
+        let share = |n_taps: usize, rows: Vec<f32>| Share {
+            rows,
+            n_taps,
+            n,
+            targets: (0..3 * n as u32).map(|i| i * 91).collect(),
+            top_k: 4,
+            norm: Norm::Affine,
+        };
+        let never = Cancel::default();
+        let alone = session.fold(&share(1, one.clone()), &never).await.expect("one tap");
+        let both = session.fold(&share(2, [&one[..], &one].concat()), &never).await;
+        let both = both.expect("two taps");
+        for (a, b) in [
+            (&alone.merged, &both.merged),
+            (&alone.target_logits, &both.target_logits),
+            (&alone.top, &both.top),
+        ] {
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(a), bits(&b[..a.len()]));
+        }
+    });
+}
+
 #[test]
 fn shares_and_copies_that_do_not_fit_are_refused() {
     block_on(async {
@@ -145,10 +176,14 @@ fn shares_and_copies_that_do_not_fit_are_refused() {
         };
         let never = Cancel::default();
         assert!(session.fold(&share(), &never).await.is_ok());
+        // More positions than one engine gives away.
+        let rows = vec![0.5; 2 * 200 * 192];
+        let many = Share { rows, n: 200, targets: vec![7; 600], ..share() };
+        assert!(session.fold(&many, &never).await.is_ok());
         let wrong = [
             Share { rows: vec![0.0; 7], ..share() },
             Share { n: 0, ..share() },
-            Share { n_taps: 1, rows: vec![0.0; 3 * 192], ..share() },
+            Share { n_taps: 0, rows: Vec::new(), ..share() },
             Share { targets: vec![0; 8], ..share() },
             Share { targets: vec![0; 3], ..share() },
             Share { n: usize::MAX, n_taps: usize::MAX, ..share() },

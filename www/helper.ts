@@ -5,12 +5,15 @@ import type { Folded, Loupe, Share } from "../src/web/types.d.ts";
 type EngineModule = { default: (wasm?: WebAssembly.Module) => Promise<unknown>; Loupe: typeof Loupe };
 
 let loupe: Loupe;
+let given = new AbortController();
 
 export type HelperApi = {
   begin: (engine_url: string) => Promise<void>;
   /** The next piece of the copy; true once it is complete. */
   receive: (piece: string | Uint8Array) => Promise<boolean>;
   fold: (share: Share) => Promise<Folded>;
+  /** Ends every share that has been given so far. */
+  drop: () => void;
 };
 
 const api: HelperApi = {
@@ -27,8 +30,13 @@ const api: HelperApi = {
   },
 
   async fold(share) {
-    const folded = await loupe.fold(share);
+    const folded = await loupe.fold(share, { signal: given.signal });
     return Comlink.transfer(folded, [folded.merged.buffer, folded.target_logits.buffer, folded.top.buffer]);
+  },
+
+  drop() {
+    given.abort();
+    given = new AbortController();
   },
 };
 

@@ -4,8 +4,8 @@ import { LoupeError, codeOf, outcomeOf } from "./engine/errors.ts";
 import { answerBuffers, buffersOf, plainReading, plainToken, plainTrack } from "./engine/reading-transfer.ts";
 import { vocabularyOf } from "./engine/vocabulary.ts";
 import { TOP_K } from "./reading/reading.ts";
-import { helpersFor, startHelpers } from "./engine/helpers.ts";
-import { compareWithStored } from "./engine/stored-reading.ts";
+import { helpersFor, startHelpers, type Helpers } from "./engine/helpers.ts";
+import { compareWithStored } from "./sources/stored-reading.ts";
 import { lookUp } from "./sources/hub.ts";
 import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
@@ -39,6 +39,8 @@ let n_readings = 0;
 
 /** The job that checks the device. */
 let checking: number | null = null;
+/** Loads under way. */
+let n_loads = 0;
 
 /** What is under way and can be cancelled, by the page's job number. */
 const jobs: Map<number, AbortController> = new Map();
@@ -156,24 +158,24 @@ function hasTokenizer(engine: Loupe) {
   }
 }
 
-/** Ends the workers that share the readings of the model in use. */
-let endHelpers: () => void = () => {};
+/** The workers that share the readings of the model in use. */
+let helpers: Helpers | null = null;
+let n_shared = 0;
 
 /** On the CPU, other cores read some positions of each reading; without them the engine reads all by itself. */
 async function shareReadings(of: Loupe) {
-  endHelpers();
-  endHelpers = () => {};
+  const serial = ++n_shared;
+  helpers?.end();
+  helpers = null;
   const model = of.model;
   if (of.adapter.backend !== "cpu" || !model || model.partial) return;
   const n = helpersFor(model.n_embd, model.vocab_size ?? 0, navigator.hardwareConcurrency);
   if (n === 0) return;
-  const serial = ++n_models;
-  const end = await startHelpers(of, settings.engine_url, n).catch(() => () => {});
-  // Another model may have come meanwhile.
-  if (serial === n_models) endHelpers = end;
-  else end();
+  // Another model may come meanwhile: these helpers have another decoder.
+  const isCurrent = () => serial === n_shared;
+  const started = await startHelpers(of, settings.engine_url, n, isCurrent).catch(() => null);
+  if (isCurrent()) helpers = started;
 }
-let n_models = 0;
 
 /** Frees a reading that could be traced. */
 function forgetReading(which: "first" | "second") {
@@ -244,6 +246,7 @@ const api: EngineApi = {
           onStep: throttled(onStep, isNewStep),
           letGo,
         };
+        n_loads++;
         try {
           const { in_use: now, refusal } = await loadModel(engine(), source, how);
           in_use = now;
@@ -259,8 +262,11 @@ const api: EngineApi = {
               (result) => result.in_use,
               () => null,
             );
+            if (in_use) void shareReadings(loupe);
           }
           throw error;
+        } finally {
+          n_loads--;
         }
       },
       onStep,
@@ -273,11 +279,19 @@ const api: EngineApi = {
   check: async (job) => {
     checking = job;
     const outcome = await cancellable(job, async (signal) => {
+      // A load puts another model in the place of the one that is checked.
+      const of = in_use;
+      if (n_loads > 0) throw new LoupeError("aborted", "A model is being opened.");
       const loupe = await engine();
       const check = await loupe.check({ signal });
-      const is_bundled = in_use?.source.kind === "bundled";
+      if (of?.source.kind !== "bundled") return { ...check, stored: null };
       const url = `${settings.bundled_url}reading.json`;
-      return { ...check, stored: is_bundled ? await compareWithStored(loupe, url, signal) : null };
+      const stored = await compareWithStored(loupe, url, signal).catch((error: unknown) => {
+        if (codeOf(error) === "aborted") throw error;
+        return (error as Error).message;
+      });
+      if (of !== in_use) throw new LoupeError("aborted", "Another model was opened.");
+      return { ...check, stored };
     });
     if (checking === job) checking = null;
     return outcome;
@@ -306,6 +320,8 @@ const api: EngineApi = {
       job,
       async (signal) => {
         const start = performance.now();
+        // What helpers still read of it is of no use then.
+        signal.addEventListener("abort", () => helpers?.drop());
         const { ids, n_text, n_read } = readable(started(), text, part);
         const reading = await started().read(ids, {
           ...asked,

@@ -85,7 +85,7 @@ pub async fn fold_share(
     let (n_taps, n, width) = (*n_taps, *n, model.config.n_embd);
     let n_targets = targets.len() / n.max(1);
     let fits = n > 0
-        && n_taps > 1
+        && n_taps > 0
         && n_taps.saturating_mul(n) <= MAX_ROWS
         && rows.len() == n_taps * n * pad4(width)
         && targets.len() == n * n_targets

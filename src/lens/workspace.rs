@@ -140,7 +140,7 @@ impl Workspace {
             target_logits: tensor("target logits", n_rows * n_targets),
             logits: tensor("logits", group_rows * chunk),
             state: tensor("lens state", state_rows * LANES * (N_SLOTS + n_targets)),
-            lists: tensor("top-k lists", group_rows.max(n_positions) * LANES * top_k * 2),
+            lists: tensor("top-k lists", state_rows * LANES * top_k * 2),
             merged: tensor("merged state", n_rows * (N_SLOTS + n_targets)),
             top: tensor("top k", n_rows * top_k * 2),
             n_positions,

@@ -43,6 +43,18 @@ impl Lensed {
     }
 }
 
+/// Puts the reading from which the next one starts back in its place.
+pub struct Aside<'a> {
+    session: &'a Session,
+    last: Option<Rc<Lensed>>,
+}
+
+impl Drop for Aside<'_> {
+    fn drop(&mut self) {
+        self.session.last.replace(self.last.take());
+    }
+}
+
 /// The tensors of one reading.
 pub(super) struct Tensors {
     pub(super) stream: Stream,
@@ -127,6 +139,11 @@ impl Session {
         let vocabulary = loaded.vocabulary.clone();
         let loaded = Rc::downgrade(&loaded);
         Ok(self.keep_last(Lensed { reading, vocabulary, loaded, stream, rows, ends, options, ids }))
+    }
+
+    /// A reading that is made before the answer is dropped is not the one from which the next one starts.
+    pub fn aside(&self) -> Aside<'_> {
+        Aside { session: self, last: self.last.borrow().clone() }
     }
 
     /// The tensors of a reading. If memory is short, the stream of the last reading is released.

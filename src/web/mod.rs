@@ -21,7 +21,6 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::device::Cancel;
 use crate::error::Error;
 use crate::kernels::Tiles;
 use crate::lens::Pairs;
@@ -29,7 +28,7 @@ use crate::model::Piece;
 use crate::session::{Session, Tuning};
 
 use load::{LoadOptions, PlanOptions};
-use options::{CompareOptions, Input, OpenOptions, ReadOptions};
+use options::{CancelOptions, CompareOptions, Input, OpenOptions, ReadOptions};
 use results::{js_error, object, set};
 
 pub use atlas::Atlas;
@@ -213,14 +212,15 @@ impl Loupe {
 
     /// Reads a share of another engine's reading.
     #[wasm_bindgen(skip_typescript)]
-    pub fn fold(&self, share: JsValue) -> Promise {
+    pub fn fold(&self, share: JsValue, options: JsValue) -> Promise {
         let session = self.session.clone();
-        let share = share::share(&share);
+        let parsed = share::share(&share).and_then(|s| Ok((s, CancelOptions::parse(&options)?)));
         let lock = session.lock();
         promise(async move {
-            let share = share?;
+            let (share, CancelOptions { cancel }) = parsed?;
             let _guard = lock.await;
-            Ok(share::folded_object(&session.fold(&share, &Cancel::default()).await?))
+            cancel.check()?;
+            Ok(share::folded_object(&session.fold(&share, &cancel).await?))
         })
     }
 
@@ -236,10 +236,10 @@ impl Loupe {
     #[wasm_bindgen(skip_typescript)]
     pub fn check(&self, options: JsValue) -> Promise {
         let session = self.session.clone();
-        let parsed = options::CheckOptions::parse(&options);
+        let parsed = CancelOptions::parse(&options);
         let lock = session.lock();
         promise(async move {
-            let options::CheckOptions { cancel } = parsed?;
+            let CancelOptions { cancel } = parsed?;
             let _guard = lock.await;
             cancel.check()?;
             Ok(results::checked(&session.check(&cancel).await?))
@@ -299,6 +299,7 @@ impl Loupe {
                     Error::Aborted
                 })
             };
+            let _aside = options.is_aside.then(|| session.aside());
             match session.read(&ids, &options.lens, &options.cancel, on_block).await {
                 Ok(lensed) => Ok(Reading::whole(Rc::downgrade(&session), lensed).into()),
                 Err(e) => Err(block_error.map_or(Failure::Error(e), Failure::Thrown)),

@@ -226,6 +226,8 @@ impl Input {
 /// How to read.
 pub(super) struct ReadOptions {
     pub(super) lens: lens::Options,
+    /// Whether the next reading starts from the one before this.
+    pub(super) is_aside: bool,
     pub(super) cancel: Cancel,
     pub(super) on_block: Option<Function>,
 }
@@ -240,6 +242,7 @@ impl ReadOptions {
             "decoder",
             "top_k",
             "track",
+            "aside",
             "signal",
             "onBlock",
         ];
@@ -259,6 +262,7 @@ impl ReadOptions {
         lens.track = optional(&get("track"), |v| ids("track", v))?.unwrap_or_default();
         Ok(ReadOptions {
             lens,
+            is_aside: get("aside").is_truthy(),
             cancel: cancel_by(signal(&get("signal"))?),
             on_block: function("onBlock", &get("onBlock"))?,
         })
@@ -301,17 +305,17 @@ impl CompareOptions {
     }
 }
 
-/// Options of `loupe.check`.
-pub(super) struct CheckOptions {
-    /// Stops the check.
+/// Options of `loupe.check` and `loupe.fold`.
+pub(super) struct CancelOptions {
+    /// Stops the work.
     pub cancel: Cancel,
 }
 
-impl CheckOptions {
+impl CancelOptions {
     /// Errors: `bad-option`.
-    pub(super) fn parse(value: &JsValue) -> Result<CheckOptions> {
+    pub(super) fn parse(value: &JsValue) -> Result<CancelOptions> {
         let get = options(value, &["signal"])?;
-        Ok(CheckOptions { cancel: cancel_by(signal(&get("signal"))?) })
+        Ok(CancelOptions { cancel: cancel_by(signal(&get("signal"))?) })
     }
 }
 

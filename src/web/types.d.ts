@@ -271,6 +271,8 @@ export interface ReadOptions {
   top_k?: number;
   /** At most 64 token ids to follow at every cell. */
   track?: number[] | Uint32Array;
+  /** Whether the next reading starts from the one before this, and not from this one; false by default. */
+  aside?: boolean;
   signal?: AbortSignal;
   /**
    * Called with each finished block of positions [start, end). Its reading has the statistics of these positions only, and its
@@ -479,7 +481,7 @@ export class Loupe {
    * same bits with and without helpers.
    */
   share(helpers: ((share: Share) => Promise<Folded>)[]): void;
-  fold(share: Share): Promise<Folded>;
+  fold(share: Share, options?: { signal?: AbortSignal | null }): Promise<Folded>;
   /**
    * Reads a short text on the GPU and repeats every step of it on the CPU, from the GPU's own inputs; of a step with much work its first or
    * its last part. No more than 24 MiB of weights are read back at once. On a CPU there is nothing to compare.

@@ -43,13 +43,16 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
   await page.screenshot({ path: "test-results/checked.png" });
   await page.keyboard.press("Escape");
   await readText(page, "And the page reads on.");
-  await expect(badge).toHaveText("checked");
+  // A reading changes nothing of it.
+  await expect(badge).toBeVisible();
   // A check that a reading has stopped is made once the page is idle again.
   await badge.click();
   await page.locator("#device-check-now").click();
   await expect(page.locator("#device-check-now")).toHaveText("Checking …");
   await page.keyboard.press("Escape");
   await readText(page, "And another text.");
+  await expect(badge).toBeHidden();
+  await expect(badge).toBeVisible();
   await expect(badge).toHaveText("checked");
 });
 
@@ -94,14 +97,22 @@ test("the CPU is checked with the bundled model's stored reading: when a person 
   await expect(words).toContainText("Checked: A reading agrees with that of Hugging Face transformers in float64");
   await page.route("**/models/tales/reading.json", async (route) => {
     const stored = await (await route.fetch()).json();
-    stored.statistics.entropy[40] += 0.01;
+    stored.statistics.entropy[40] += 0.02;
     await route.fulfill({ json: stored });
   });
   await now.click();
   await expect(page.locator("#notice")).toContainText("This browser gives wrong results");
-  await expect(words).toContainText("the largest difference is 0.010 nats");
+  await expect(words).toContainText("the largest difference is 0.020 nats");
   await expect(page.locator("#device-check")).toHaveText("results differ");
   await page.screenshot({ path: "test-results/checked-cpu.png" });
+  // What was not compared is not called checked.
+  await page.unroute("**/models/tales/reading.json");
+  await page.route("**/models/tales/reading.json", (route) => route.fulfill({ status: 404, body: "" }));
+  await now.click();
+  await expect(words).toContainText("The stored reading could not be compared");
+  await expect(words).toContainText("the server answered 404");
+  await expect(page.locator("#device-check")).toBeHidden();
+  await page.locator("#notice").getByRole("button", { name: "Dismiss" }).click();
   // A model without a stored reading has nothing to be held to on the CPU.
   const files = ["config.json", "tokenizer.json", "model.safetensors"];
   await page.locator("#files").setInputFiles(files.map((name) => `www/public/models/tales/${name}`));

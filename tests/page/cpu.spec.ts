@@ -1,5 +1,6 @@
 /** The engine on the CPU: where there is no WebGPU, where a person chooses it, and beside the GPU's numbers. */
 import { expect, inWorker, readText, test, waitForState } from "./site.ts";
+import type { Worker } from "@playwright/test";
 
 test("a browser without WebGPU reads all the same, and the page says on what", async ({ page, site }) => {
   await inWorker(page, "Object.defineProperty(navigator, 'gpu', { value: undefined });\n");
@@ -154,6 +155,21 @@ test.describe("helpers", () => {
     site,
   }) => {
     await inWorker(page, "Object.defineProperty(navigator, 'hardwareConcurrency', { value: 3 });\n");
+    // Helpers count the shares that they have answered.
+    const helper = "**/assets/helper-*.js";
+    await page.route(helper, async (route) => {
+      const count = `
+        const post = globalThis.postMessage;
+        globalThis.answers = 0;
+        globalThis.postMessage = (message, ...rest) => {
+          if (message?.value?.merged) globalThis.answers++;
+          return post.call(globalThis, message, ...rest);
+        };
+      `;
+      const body = await (await route.fetch()).text();
+      await route.fulfill({ body: count + body, contentType: "text/javascript" });
+    });
+    const answers = (worker: Worker) => worker.evaluate(() => (globalThis as any).answers);
     await page.goto(site);
     await waitForState(page, "ready");
     await expect.poll(() => page.workers().length).toBe(3);
@@ -162,6 +178,22 @@ test.describe("helpers", () => {
     await readText(page, text);
     const ids = () => page.evaluate(() => [...(window as any).loupePage.reading().top_ids]);
     const shared = await ids();
+    const [, ...helpers] = page.workers();
+    // The first text is too short to be shared, and the one above may have come before the helpers were ready.
+    let n_texts = 0;
+    await expect
+      .poll(async () => {
+        await readText(page, `${text} ${++n_texts}.`);
+        return Math.min(...(await Promise.all(helpers.map(answers))));
+      })
+      .toBeGreaterThan(0);
+    // One that fails later is done without, and so are the others.
+    await helpers[1].evaluate(
+      () => void setTimeout(() => Promise.reject(new Error("no more")).catch((e) => reportError(e))),
+    );
+    await expect.poll(() => page.workers().length).toBe(1);
+    await readText(page, text);
+    expect(await ids()).toEqual(shared);
     // Another model has helpers of its own, and the old ones are gone.
     const files = ["config.json", "tokenizer.json", "model.safetensors"];
     await page.locator("#files").setInputFiles(files.map((name) => `www/public/models/tales/${name}`));
@@ -174,7 +206,8 @@ test.describe("helpers", () => {
     await waitForState(page, "ready");
     await expect.poll(() => page.workers().length).toBe(1);
 
-    await page.route("**/assets/helper-*.js", (route) =>
+    await page.unroute(helper);
+    await page.route(helper, (route) =>
       route.fulfill({ body: "throw new Error('no good start');", contentType: "text/javascript" }),
     );
     await page.locator("#model-chip").click();

@@ -17,8 +17,11 @@ export interface StoredCheck {
   largest: number;
 }
 
-/** What a check found; `stored` is null for a model other than the bundled one. */
-export type Checked = Check & { stored: StoredCheck | null };
+/**
+ * What a check found; `stored` is null for a model other than the bundled one, and a text says why the comparison could
+ * not be made.
+ */
+export type Checked = Check & { stored: StoredCheck | string | null };
 
 /** The hub that models are downloaded from. */
 export interface Hub {

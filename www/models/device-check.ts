@@ -7,7 +7,7 @@ import { integer, percent } from "../lib/format.ts";
 import { byId } from "../ui/dom.ts";
 import { showNotice } from "../ui/notice.ts";
 import type { Engine } from "../engine/client.ts";
-import type { Checked } from "../engine/protocol.ts";
+import type { Checked, StoredCheck } from "../engine/protocol.ts";
 import { nameOfAdapter, type ModelInUse } from "../lib/model.ts";
 
 /** As long as nothing is asked of the engine, before it is checked. */
@@ -22,8 +22,14 @@ const small = (value: number) =>
 /** From where a difference to the stored reading is one of the device, in nats; the precisions' is below 0.0001. */
 const STORED_TOLERANCE = 1e-3;
 
-const agreesWithStored = ({ stored }: Checked) => !stored || stored.largest <= STORED_TOLERANCE;
-const isGood = (check: Checked) => check.passed && agreesWithStored(check);
+const agreesWith = ({ largest }: StoredCheck) => largest <= STORED_TOLERANCE;
+
+/** What was found; null where nothing was compared. */
+function verdictOf({ passed, kernels, stored }: Checked): "checked" | "results differ" | null {
+  const of_stored = typeof stored === "object" ? stored : null;
+  if (kernels.length === 0 && !of_stored) return null;
+  return passed && (!of_stored || agreesWith(of_stored)) ? "checked" : "results differ";
+}
 
 const wrongOf = ({ kernels }: Checked) =>
   new Intl.ListFormat("en").format(kernels.filter(({ is_wrong }) => is_wrong).map(({ kernel }) => kernel));
@@ -44,11 +50,13 @@ export function reportOf(check: Checked, { adapter, in_use }: ModelInUse) {
       : ["Loupe computes on the CPU."]),
     `browser: ${navigator.userAgent}`,
     `model: ${in_use.name}, ${in_use.precision}`,
-    ...(stored
-      ? [
-          `a reading of it, beside that of ${stored.source}: largest difference ${nats(stored.largest)} over ${integer(stored.numbers)} numbers`,
-        ]
-      : []),
+    ...(stored === null
+      ? []
+      : typeof stored === "string"
+        ? [`the stored reading was not compared: ${stored}`]
+        : [
+            `a reading of it, beside that of ${stored.source}: largest difference ${nats(stored.largest)} over ${integer(stored.numbers)} numbers`,
+          ]),
     ...(lines.length > 0
       ? [
           "largest difference by kernel, relative to the numbers or, where they are small, to their root mean square;",
@@ -67,9 +75,12 @@ function wordsOf(check: Checked) {
     ? `${integer(n)} numbers of a short reading were computed on the CPU as well; the largest relative difference is ${small(largest)}.`
     : `This adapter’s results differ from the CPU’s: ${wrongOf(check)}; the largest relative difference is ${small(largest)}.`;
   const of_stored =
-    stored &&
-    `${agreesWithStored(check) ? "A reading agrees with" : "A reading differs from"} that of ${stored.source}; the largest difference is ${nats(stored.largest)}.`;
-  return [isGood(check) ? "Checked:" : "", kernels.length > 0 ? of_kernels : "", of_stored ?? ""]
+    stored === null
+      ? ""
+      : typeof stored === "string"
+        ? `The stored reading could not be compared: ${stored}`
+        : `${agreesWith(stored) ? "A reading agrees with" : "A reading differs from"} that of ${stored.source}; the largest difference is ${nats(stored.largest)}.`;
+  return [verdictOf(check) === "checked" ? "Checked:" : "", kernels.length > 0 ? of_kernels : "", of_stored]
     .filter(Boolean)
     .join(" ");
 }
@@ -85,8 +96,8 @@ export function createDeviceCheck(page: {
   const copy = byId("device-report");
   const again = byId<HTMLButtonElement>("device-check-now");
   let waiting: ReturnType<typeof setTimeout> | undefined;
-  /** The model that was checked, and what was found; null if it could not be checked. */
-  let done: { of: ModelInUse; check: Checked | null } | null = null;
+  /** The model that was checked, and what was found, or why it could not be checked. */
+  let done: { of: ModelInUse; check: Checked | null; problem?: string } | null = null;
   let is_running = false;
 
   copy.addEventListener("click", () => {
@@ -109,16 +120,23 @@ export function createDeviceCheck(page: {
 
   function show() {
     const now = page.now();
-    const check = done && done.of === now ? done.check : null;
+    const of_now = done?.of === now ? done : null;
+    const check = of_now?.check ?? null;
+    const verdict = check && verdictOf(check);
     again.hidden = !now || !canCheck(now);
     again.disabled = is_running;
     again.textContent = is_running ? "Checking …" : "Check now";
-    badge.hidden = copy.hidden = words.hidden = check === null;
+    copy.hidden = check === null;
     copy.textContent = "Copy the report";
-    if (!check) return;
-    badge.textContent = isGood(check) ? "checked" : "results differ";
-    badge.classList.toggle("bad", !isGood(check));
-    words.textContent = wordsOf(check);
+    words.textContent = check
+      ? wordsOf(check)
+      : of_now?.problem
+        ? `The check could not be made: ${of_now.problem}`
+        : "";
+    words.hidden = words.textContent === "";
+    badge.hidden = verdict === null;
+    badge.textContent = verdict ?? "";
+    badge.classList.toggle("bad", verdict === "results differ");
     badge.title = words.textContent;
     badge.setAttribute("aria-label", `${badge.textContent}. ${words.textContent}`);
   }
@@ -134,7 +152,7 @@ export function createDeviceCheck(page: {
       done = { of, check };
       show();
       const is_on_gpu = of.adapter.backend === "webgpu";
-      if (!isGood(check) && of === page.now())
+      if (verdictOf(check) === "results differ" && of === page.now())
         showNotice({
           title: is_on_gpu ? "This graphics adapter gives wrong results" : "This browser gives wrong results",
           text: `${words.textContent} What the page shows cannot be trusted.`,
@@ -143,7 +161,7 @@ export function createDeviceCheck(page: {
         });
     } catch (error) {
       // Something else was asked meanwhile; it is checked after that. What fails otherwise fails again.
-      if (codeOf(error) !== "aborted") done = { of, check: null };
+      if (codeOf(error) !== "aborted") done = { of, check: null, problem: (error as Error).message };
     } finally {
       is_running = false;
     }

@@ -37,7 +37,7 @@ export function createDeviceChoice(onChange: () => void) {
         ? adapter.fallback
           ? "The GPU is one in software; the CPU is faster."
           : "The models run on the GPU."
-        : `The models run on the CPU of this computer, with the same results up to rounding. A GPU is much faster for large models.${deviceChoice() === "auto" ? ` It is the CPU because: ${String(adapter.why)}.` : ""}`;
+        : `The models run on the CPU of this computer, with the same results up to rounding. A GPU is usually faster for large models.${deviceChoice() === "auto" ? ` It is the CPU because: ${String(adapter.why)}.` : ""}`;
     },
   };
 }

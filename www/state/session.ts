@@ -16,7 +16,7 @@ export type Failure = { code: string; message: string };
 const DEBOUNCE_MS = 150;
 
 /** With these no other model would open either. */
-const NO_DEVICE = ["no-webgpu", "no-adapter", "device-lost", "gpu-refused", "unexpected"];
+const NO_DEVICE = ["no-webgpu", "no-adapter", "gpu-refused", "unexpected"];
 
 export function createSession(
   startEngine: (onEnd: (message: string, code: string) => void) => Engine,
@@ -179,6 +179,8 @@ export function createSession(
       }
       const failure = await load(source, how);
       if (!failure) return;
+      // Another engine may find the device well; the page counts the losses.
+      if (failure.code === "device-lost") return on.ended(failure.message, failure.code);
       if (source.kind === "bundled" || NO_DEVICE.includes(failure.code))
         return on.failure(failure.code, failure.message, true);
       on.notOpened(failure, source, how);

@@ -323,6 +323,23 @@ test("an engine that ends while a text is read: the page is told once, and the n
   assert.deepEqual(it.readings(), [["first", "Tales", "affine"]]);
 });
 
+test("a device that is lost while the first model is loaded: the page is told, and starts again", async () => {
+  const it = bench();
+  void it.session.start({ kind: "bundled" }, { precision: "f16", keep: false });
+  await settle();
+  it.ends[0]("a driver was updated", "device-lost");
+  it.loads[0].fail("device-lost");
+  await settle();
+  const told = it.events.filter(([name]) => name === "ended" || name === "failure");
+  assert.deepEqual(told, [["ended", "device-lost", "device-lost"]]);
+  void it.session.start({ kind: "bundled" }, { precision: "f16", keep: false });
+  await settle();
+  it.loads[1].answer(facts("Tales"));
+  await settle();
+  await it.answer();
+  assert.deepEqual(it.readings(), [["first", "Tales", "affine"]]);
+});
+
 test("a model that is not opened leaves the one in use, and its text", async () => {
   const it = bench();
   await it.begin();

@@ -1,6 +1,8 @@
 /** A reading of the bundled model that transformers made, with which the engine's own is compared. */
+import { throwIfAborted } from "./retry.ts";
+import { LoupeError } from "../engine/errors.ts";
 import type { Loupe, Statistic } from "../../src/web/types.d.ts";
-import type { StoredCheck } from "./protocol.ts";
+import type { StoredCheck } from "../engine/protocol.ts";
 
 /** The file beside the model: tests/golden/stored.py writes it. */
 interface Stored {
@@ -11,15 +13,18 @@ interface Stored {
   statistics: Partial<Record<Statistic, (number | null)[]>>;
 }
 
-/** Reads the stored text and compares; null without the file. Errors: those of a reading. */
-export async function compareWithStored(loupe: Loupe, url: string, signal: AbortSignal): Promise<StoredCheck | null> {
-  const stored = await fetch(url, { signal }).then(
-    (response) => (response.ok ? (response.json() as Promise<Stored>) : null),
-    () => null,
-  );
-  signal.throwIfAborted();
-  if (!stored) return null;
-  const reading = await loupe.read(Uint32Array.from(stored.ids), { signal });
+/** Reads the stored text and compares. Errors: `network`, `aborted`, and those of a reading. */
+export async function compareWithStored(loupe: Loupe, url: string, signal: AbortSignal): Promise<StoredCheck> {
+  let stored: Stored;
+  try {
+    const response = await fetch(url, { signal });
+    if (!response.ok) throw new Error(`the server answered ${response.status}`);
+    stored = (await response.json()) as Stored;
+  } catch (error) {
+    throwIfAborted(signal);
+    throw new LoupeError("network", `${url} could not be read: ${(error as Error).message}`);
+  }
+  const reading = await loupe.read(Uint32Array.from(stored.ids), { signal, aside: true });
   let [numbers, largest] = [0, 0];
   for (const [name, values] of Object.entries(stored.statistics)) {
     const ours = reading.stat(name as Statistic);
