@@ -11,8 +11,8 @@ use loupe::config::Activation;
 use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
-    LensMerge, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract, Targets,
-    Tile, Tiles, TopK, TopKMerge, pad4,
+    LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract,
+    Targets, Tile, Tiles, TopKMerge, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
@@ -240,22 +240,17 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
     })
     .await;
 
-    lens(device, &kernels, rows, v, &logits, &ids, &target_logits).await;
+    lens(device, &kernels, rows, v, &logits).await;
 }
 
-async fn lens(
-    device: &Device,
-    kernels: &Kernels,
-    rows: usize,
-    v: usize,
-    logits: &Tensor,
-    ids: &Tensor,
-    target_logits: &Tensor,
-) {
+async fn lens(device: &Device, kernels: &Kernels, rows: usize, v: usize, logits: &Tensor) {
     let k = 10;
     let tensor = |floats: usize| device.tensor("bench", 4 * floats as u64);
     let states = device.upload("states", &vec![1f32; 2 * rows * N_SLOTS]);
-    let state = tensor(rows * LANES * (N_SLOTS + 4));
+    let state = tensor(rows * LANES * (N_SLOTS + 67));
+    let ids: Vec<u32> = (0..rows * 67).map(|i| (i * 97 % v) as u32).collect();
+    let ids = device.upload("ids", &ids);
+    let target_logits = tensor(rows * 67);
     let lists = tensor(rows * LANES * k * 2);
     let (merged, top) = (tensor(rows * (N_SLOTS + 4)), tensor(rows * k * 2));
     let chunk = Chunk {
@@ -268,19 +263,24 @@ async fn lens(
         first_id: 0,
         is_first: true,
     };
-    measure(device, "lens_fold", (rows * v * 46) as f64, 3 * rows * v * 4, |rec| {
-        let references = References { logits, stride: pad4(v), column: 0, states: &states };
-        let op = LensFold {
-            chunk,
-            references: Some(references),
-            targets: Some(Targets { ids, logits: target_logits, n: 4 }),
-            first_row: 0,
-            period: rows,
-            state: &state,
-        };
-        kernels.lens_fold(rec, &op).expect("lens_fold");
-    })
-    .await;
+    // What each cell needs, and with 64 tracked tokens.
+    for n in [3, 67] {
+        let name = format!("lens_fold J={n} K={k}");
+        measure(device, &name, (rows * v * (32 + 4 * n)) as f64, 3 * rows * v * 4, |rec| {
+            let references = References { logits, stride: pad4(v), column: 0, states: &states };
+            let op = LensFold {
+                chunk,
+                references: Some(references),
+                targets: Some(Targets { ids: &ids, logits: &target_logits, n }),
+                first_row: 0,
+                period: rows,
+                state: &state,
+                lists: Some(Lists { pairs: &lists, k }),
+            };
+            kernels.lens_fold(rec, &op).expect("lens_fold");
+        })
+        .await;
+    }
     measure(device, "lens_merge", (rows * LANES * 30) as f64, rows * LANES * 15 * 4, |rec| {
         let op = LensMerge {
             state: &state,
@@ -310,10 +310,6 @@ async fn lens(
             y,
         };
         kernels.divergence(rec, &op).expect("divergence");
-    })
-    .await;
-    measure(device, "top_k", (rows * v) as f64, rows * v * 4, |rec| {
-        kernels.top_k(rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
     })
     .await;
     measure(device, "top_k_merge", (rows * k * LANES) as f64, rows * LANES * k * 8, |rec| {

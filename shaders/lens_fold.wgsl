@@ -1,11 +1,16 @@
 // Folds a chunk of logits into the running state of each row: maximum, centred moments, the cross
-// terms of both KL divergences with the final and the input row, counts above each target, and the
-// number of logits that are not finite. A row with such a logit has no statistics.
+// terms of both KL divergences with the final and the input row, counts above each target, the
+// number of logits that are not finite, and the K largest of each lane. A row with a logit that is not finite has no
+// statistics. Lists are sorted, best first: ids are visited in ascending order and only a strictly larger logit moves
+// ahead, so of equal logits the lower id comes first.
 //   m = max z   S = sum e^(z-m)   U = sum e^(z-m)(z-m)
 //   A_R = sum e^(z-m)(z_R-M_R)    B_R = sum p_R (z-m)    P_R = sum p_R    for R = final, input
 // When a chunk raises m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
 // src/reference/lens_merge.rs). m is never added back, because uncentred sums lose a digit.
-// Work: one invocation per row and lane; no barrier.
+// Work: one invocation per row and lane; no barrier. The chunk is read twice, once for all that compares and once for
+// the sums, and once more for every four targets beyond the first four.
+const MAX_K: u32 = 20u;
+
 struct Params {
   n_rows: u32,
   n_columns: u32,          // of this chunk, without padding
@@ -20,6 +25,7 @@ struct Params {
   has_references: u32,
   reference_stride: u32,
   reference_column: u32,
+  k: u32,                  // 0: no lists
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> logits: array<f32>;            // [rows, chunk4] f32
@@ -28,6 +34,36 @@ struct Params {
 @group(0) @binding(4) var<storage, read> targets: array<u32>;           // [period, J] u32
 @group(0) @binding(5) var<storage, read> target_logits: array<f32>;     // [all rows, J] f32
 @group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, LANES, N_SLOTS + J] f32
+@group(0) @binding(7) var<storage, read_write> lists: array<vec2<f32>>; // [rows, LANES, K] (logit, id)
+
+// Four targets of a row: their ids and logits. What is beyond J is never counted for.
+struct Four {
+  ids: vec4<u32>,
+  logits: vec4<f32>,
+}
+
+fn targets_of(position: u32, row: u32, first: u32) -> Four {
+  var four = Four(vec4<u32>(0u), vec4<f32>(0.0));
+  for (var i = 0u; i < 4u && first + i < params.n_targets; i++) {
+    four.ids[i] = targets[position * params.n_targets + first + i];
+    four.logits[i] = target_logits[(params.first_row + row) * params.n_targets + first + i];
+  }
+  return four;
+}
+
+// 1 for each target below this logit: that is smaller, or equal and of a higher id.
+fn above(z: f32, id: u32, four: Four) -> vec4<u32> {
+  let ids = vec4<u32>(id);
+  let is_above = (vec4<f32>(z) > four.logits) | ((vec4<f32>(z) == four.logits) & (ids < four.ids));
+  return select(vec4<u32>(0u), vec4<u32>(1u), is_above & (ids != four.ids));
+}
+
+fn write_counts(state_at: u32, first: u32, counts: vec4<u32>) {
+  for (var i = 0u; i < 4u && first + i < params.n_targets; i++) {
+    let slot = state_at + N_SLOTS + first + i;
+    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(counts[i]);
+  }
+}
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -59,6 +95,18 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     bad = state[s + SLOT_BAD];
   }
 
+  let k = min(params.k, MAX_K);
+  let l0 = (row * LANES + lane) * k;
+  var list: array<vec2<f32>, MAX_K>;
+  for (var i = 0u; i < k; i++) {
+    list[i] = vec2<f32>(NEG_HUGE, 0.0);
+    if (params.is_first == 0u) {
+      list[i] = lists[l0 + i];
+    }
+  }
+  var least = select(0.0, list[max(k, 1u) - 1u].x, k > 0u);
+  let four = targets_of(position, row, 0u);
+  var counts = vec4<u32>(0u);
   var top = m;
   for (var c = lane; c < params.n_columns; c += LANES) {
     let z = logits[z0 + c];
@@ -68,6 +116,19 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       top = z;
       best = f32(params.first_id + c);
     }
+    counts += above(z, params.first_id + c, four);
+    if (k > 0u && z > least) {
+      var i = k - 1u;
+      while (i > 0u && z > list[i - 1u].x) {
+        list[i] = list[i - 1u];
+        i--;
+      }
+      list[i] = vec2<f32>(z, f32(params.first_id + c));
+      least = list[k - 1u].x;
+    }
+  }
+  for (var i = 0u; i < k; i++) {
+    lists[l0 + i] = list[i];
   }
   if (top > m) {
     let d = m - top;
@@ -118,18 +179,13 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   state[s + SLOT_P + 1u] = p.y;
   state[s + SLOT_BAD] = bad;
 
-  for (var j = 0u; j < params.n_targets; j++) {
-    let target_id = targets[position * params.n_targets + j];
-    let z_target = target_logits[(params.first_row + row) * params.n_targets + j];
-    var above = 0u;
+  write_counts(s, 0u, counts);
+  for (var first = 4u; first < params.n_targets; first += 4u) {
+    let more = targets_of(position, row, first);
+    var more_counts = vec4<u32>(0u);
     for (var c = lane; c < params.n_columns; c += LANES) {
-      let z = logits[z0 + c];
-      let id = params.first_id + c;
-      if (id != target_id && (z > z_target || (z == z_target && id < target_id))) {
-        above++;
-      }
+      more_counts += above(logits[z0 + c], params.first_id + c, more);
     }
-    let slot = s + N_SLOTS + j;
-    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(above);
+    write_counts(s, first, more_counts);
   }
 }

@@ -112,18 +112,18 @@ const WRONG: [[&str; 3]; 19] = [
     ["lens_fold", "moment = fma(e, w, moment);", "moment = fma(e, w * 1.01, moment);"],
     ["lens_merge", "mass += e * lane_mass;", "mass += lane_mass;"],
     ["divergence", "0.5 * (p + q) * mixed(t)", "0.5 * (p + q) * t"],
-    ["top_k", "i > 0u && z > list[i - 1u].x", "i > k && z > list[i - 1u].x"],
+    ["lens_fold", "i > 0u && z > list[i - 1u].x", "i > k && z > list[i - 1u].x"],
     ["lens_fold", "p += q;", "p += 2.0 * q;"],
     ["lens_fold", "b = fma(q, vec2<f32>(w), b);", "b = fma(q, vec2<f32>(w), vec2<f32>(0.0));"],
     ["lens_fold", "best = f32(params.first_id + c);", "best = f32(c);"],
-    ["lens_fold", "      above++;", "      above += 2u;"],
+    ["lens_fold", "counts += above(", "counts += 2u * above("],
     ["lens_merge", "p += lane_p;", "p = lane_p;"],
     [
-        "top_k",
+        "lens_fold",
         "vec2<f32>(z, f32(params.first_id + c))",
         "vec2<f32>(1.01 * z, f32(params.first_id + c))",
     ],
-    ["top_k", "vec2<f32>(z, f32(params.first_id + c))", "vec2<f32>(z, f32(c))"],
+    ["lens_fold", "vec2<f32>(z, f32(params.first_id + c))", "vec2<f32>(z, f32(c))"],
     ["top_k_merge", "heads[winner]++;", "heads[0]++;"],
 ];
 

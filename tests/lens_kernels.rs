@@ -6,7 +6,7 @@ mod support;
 
 use loupe::device::Tensor;
 use loupe::kernels::{
-    Chunk, Divergence, LANES, LensFold, LensMerge, N_SLOTS, Precision, References, Targets, TopK,
+    Chunk, Divergence, LANES, LensFold, LensMerge, Lists, N_SLOTS, Precision, References, Targets,
     TopKMerge,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
@@ -61,7 +61,8 @@ async fn fold_and_merge(
             column: first_id,
             states,
         });
-        let op = LensFold { chunk, references, targets, first_row: 0, period, state: &state };
+        let (first_row, state, lists) = (0, &state, None);
+        let op = LensFold { chunk, references, targets, first_row, period, state, lists };
         lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
     }
     let op = LensMerge { state: &state, n_targets, n_rows, y, y_row: 0, best };
@@ -163,6 +164,7 @@ async fn top_k() {
         rows[..v].fill(1.5); // a row of ties only
         let logits = lab.device.upload("logits", &rows);
         let lists = lab.device.tensor("lists", (8 * n_rows * LANES * k) as u64);
+        let state = lab.device.tensor("state", (4 * n_rows * LANES * N_SLOTS) as u64);
         let y = lab.device.tensor("y", (8 * n_rows * k) as u64);
         let mut rec = lab.device.record("a test", &lab.cancel);
         for first_id in (0..v).step_by(step) {
@@ -176,7 +178,16 @@ async fn top_k() {
                 first_id,
                 is_first: first_id == 0,
             };
-            lab.kernels.top_k(&mut rec, &TopK { chunk, k, lists: &lists }).expect("top_k");
+            let op = LensFold {
+                chunk,
+                references: None,
+                targets: None,
+                first_row: 0,
+                period: n_rows,
+                state: &state,
+                lists: Some(Lists { pairs: &lists, k }),
+            };
+            lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
         }
         let op = TopKMerge { lists: &lists, k, n_rows, y: &y, y_row: 0 };
         lab.kernels.top_k_merge(&mut rec, &op).expect("top_k_merge");

@@ -134,7 +134,6 @@ impl Audit {
         let start = Instant::now();
         run_on(&copies);
         self.begin(source.name, [gpu_seconds, start.elapsed().as_secs_f64()]);
-        let n_columns = columns.map_or(1, |columns| columns(params)).max(1);
         for (i, operand) in operands.iter().enumerate().filter(|(i, _)| is_written(*i)) {
             let words =
                 |of: &[Memory]| of.get(i).and_then(|memory| memory.words().map(|w| w.to_vec()));
@@ -146,12 +145,11 @@ impl Audit {
             let gpu: Vec<Word> = device.read_buffer(buffer, 0..buffer.size()).await?;
             let (gpu, cpu): (&[f32], &[f32]) = (cast_slice(&gpu), cast_slice(&cpu));
             let (nan, least): (&[u32], &[u32]) = (cast_slice(&nan), cast_slice(&least));
-            let pairs: Vec<Option<(f32, f32)>> = match digest {
-                Some(digest) => {
-                    let (gpu, cpu) = (digest(params, gpu), digest(params, cpu));
-                    gpu.into_iter().zip(cpu).map(Some).collect()
-                }
-                None => {
+            let n_columns = columns.map_or(1, |columns| columns(params, i)).max(1);
+            let digest_of = |numbers: &[f32]| digest.and_then(|digest| digest(params, i, numbers));
+            let pairs: Vec<Option<(f32, f32)>> = match (digest_of(gpu), digest_of(cpu)) {
+                (Some(gpu), Some(cpu)) => gpu.into_iter().zip(cpu).map(Some).collect(),
+                _ => {
                     let is_unwritten = |i: usize| {
                         nan.get(i) == Some(&UNWRITTEN[0]) && least.get(i) == Some(&UNWRITTEN[1])
                     };

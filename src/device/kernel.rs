@@ -17,8 +17,9 @@ pub enum Access {
     ReadWrite,
 }
 
-/// What of an output is compared between devices, from the parameters and the output.
-pub type Digest = fn(&[u8], &[f32]) -> Vec<f32>;
+/// What of an output is compared between devices, from the parameters, the index of the operand and its numbers; `None`
+/// for all of it.
+pub type Digest = fn(&[u8], usize, &[f32]) -> Option<Vec<f32>>;
 
 /// The bytes of the weights that a piece of work needs; `None` for all of them.
 pub type Part = fn(&Work<'_>) -> Option<Range<u64>>;
@@ -30,10 +31,10 @@ pub struct Run {
     pub axis: usize,
     /// Computes a slab. It computes nothing where the operands are too short, which a shape check has refused before.
     pub run: fn(&mut Work<'_>),
-    /// What of an output is compared between devices, from the parameters and the output, where not all of it is the same.
+    /// What of an output is compared between devices, where not all of it is the same.
     pub digest: Option<Digest>,
-    /// Columns of an output, from the parameters, where each has numbers of another kind.
-    pub columns: Option<fn(&[u8]) -> usize>,
+    /// Columns of an output, from the parameters and the index of the operand, where each has numbers of another kind.
+    pub columns: Option<fn(&[u8], usize) -> usize>,
     /// The bytes of the weights, which are the second operand, that the work needs; `None` for all of them.
     pub part: Option<Part>,
 }

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
 
-pub(super) static SOURCE: Source = source!("divergence" + "lens", [64, 1, 1], [Read, Read, ReadWrite], LANES, N_SLOTS; 1, on_cpu, columns: |_| 3);
+pub(super) static SOURCE: Source = source!("divergence" + "lens", [64, 1, 1], [Read, Read, ReadWrite], LANES, N_SLOTS; 1, on_cpu, columns: |_, _| 3);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

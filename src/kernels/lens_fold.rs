@@ -3,18 +3,20 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::device::{Recorder, Source, Tensor, Work};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
-use super::{Kernels, LANES, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
+use super::{Kernels, LANES, MAX_K, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
 
 pub(super) static SOURCE: Source = source!(
     "lens_fold" + "lens",
     [64, 1, 1],
-    [Read, Read, Read, Read, Read, ReadWrite],
+    [Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
     LANES,
-    N_SLOTS;
+    N_SLOTS,
+    MAX_K;
     1,
     on_cpu,
+    digest: best_of_rows,
     columns: columns
 );
 
@@ -34,7 +36,11 @@ pub(crate) struct Params {
     has_references: u32,
     reference_stride: u32,
     reference_column: u32,
+    k: u32,
 }
+
+/// The operand that holds the lists.
+const LISTS: usize = 6;
 
 /// A rectangle of logits: some rows, some columns of the vocabulary.
 #[derive(Clone, Copy)]
@@ -94,6 +100,15 @@ pub struct Targets<'a> {
     pub n: usize,
 }
 
+/// The largest logits of each row and lane.
+#[derive(Clone, Copy)]
+pub struct Lists<'a> {
+    /// (logit, id) pairs, best first. Shapes: \[rows, LANES, K\].
+    pub pairs: &'a Tensor,
+    /// K, at most [`MAX_K`].
+    pub k: usize,
+}
+
 /// Operands of [`Kernels::lens_fold`].
 pub struct LensFold<'a> {
     /// The logits to fold in.
@@ -108,18 +123,26 @@ pub struct LensFold<'a> {
     pub period: usize,
     /// Shapes: \[rows, LANES, N_SLOTS + J\].
     pub state: &'a Tensor,
+    /// `None` for none.
+    pub lists: Option<Lists<'a>>,
 }
 
 impl Kernels {
-    /// Folds one chunk into the running statistics of its rows.
+    /// Folds one chunk into the running statistics and lists of its rows.
     ///
-    /// Errors: `bad-shape`.
+    /// Errors: `bad-option` for a K beyond [`MAX_K`], `bad-shape`.
     pub fn lens_fold(&self, rec: &mut Recorder<'_>, op: &LensFold<'_>) -> Result<()> {
         let chunk = &op.chunk;
         let n_targets = op.targets.map_or(0, |targets| targets.n);
         chunk.check("lens_fold: logits")?;
         let state = [chunk.n_rows, LANES, N_SLOTS + n_targets];
         check_floats("lens_fold: state", op.state, &state)?;
+        if let Some(lists) = &op.lists {
+            if lists.k > MAX_K {
+                return Err(Error::option("top_k", format!("at most {MAX_K}"), lists.k));
+            }
+            check_floats("lens_fold: lists", lists.pairs, &[2, chunk.n_rows, LANES, lists.k])?;
+        }
         if let Some(targets) = &op.targets {
             check_floats("lens_fold: targets", targets.ids, &[op.period, targets.n])?;
             let rows = op.first_row + chunk.n_rows;
@@ -147,6 +170,7 @@ impl Kernels {
             has_references: op.references.is_some().into(),
             reference_stride: op.references.map_or(0, |r| dim(r.stride)),
             reference_column: op.references.map_or(0, |r| dim(r.column)),
+            k: op.lists.map_or(0, |lists| dim(lists.k)),
         };
         let tensors = [
             chunk.logits,
@@ -155,8 +179,9 @@ impl Kernels {
             op.targets.map_or(&self.no_input, |t| t.ids),
             op.targets.map_or(&self.no_input, |t| t.logits),
             op.state,
+            op.lists.map_or(&self.no_output, |lists| lists.pairs),
         ];
-        let flops = (chunk.n_rows * chunk.n_columns * (30 + 4 * n_targets)) as f64;
+        let flops = (chunk.n_rows * chunk.n_columns * (32 + 4 * n_targets)) as f64;
         rec.dispatch(&self.lens_fold, params, &tensors, [LANES, chunk.n_rows, 1], flops);
         Ok(())
     }
@@ -216,6 +241,12 @@ fn on_cpu(work: &mut Work<'_>) {
                     *slot = above + if p.is_first == 1 { 0.0 } else { *slot };
                 }
             }
+            let k = p.k as usize;
+            let lists: &mut [loupe_cpu::Best] = span_mut(writes.get(1), row, 1, LANES * k);
+            if p.is_first == 1 {
+                lists.fill(loupe_cpu::NO_BEST);
+            }
+            loupe_cpu::top_k(logits, p.first_id, k, lists);
         }
     }
 }
@@ -236,8 +267,30 @@ fn write_lane(lane: &loupe_cpu::Fold, state: &mut [f32]) {
     }
 }
 
-/// Numbers of one kind stand in one column.
-fn columns(params: &[u8]) -> usize {
-    let p = params.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned::<Params>);
-    N_SLOTS + p.map_or(0, |p| p.n_targets as usize)
+/// Numbers of one kind stand in one column; a list has a logit and an id.
+fn columns(params: &[u8], operand: usize) -> usize {
+    if operand == LISTS { 2 } else { N_SLOTS + params_of(params).n_targets as usize }
+}
+
+/// Of the lists, the K largest of each row: the lanes' lists of a CPU leave out what is not among them.
+fn best_of_rows(params: &[u8], operand: usize, lists: &[f32]) -> Option<Vec<f32>> {
+    if operand != LISTS {
+        return None;
+    }
+    let p = params_of(params);
+    let k = p.k as usize;
+    let lists: &[loupe_cpu::Best] = bytemuck::cast_slice(lists);
+    let rows =
+        lists.chunks_exact((LANES * k).max(1)).take(if k > 0 { p.n_rows as usize } else { 0 });
+    let best_of = |row: &[loupe_cpu::Best]| {
+        let mut best = vec![loupe_cpu::NO_BEST; k];
+        loupe_cpu::merge_lists(row, k, &mut best);
+        best
+    };
+    Some(rows.flat_map(best_of).flatten().collect())
+}
+
+fn params_of(bytes: &[u8]) -> Params {
+    let p = bytes.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned);
+    p.unwrap_or(Params::zeroed())
 }

@@ -80,7 +80,7 @@ fn on_cpu(work: &mut Work<'_>) {
 }
 
 /// Numbers of one kind stand in one column.
-fn columns(params: &[u8]) -> usize {
+fn columns(params: &[u8], _: usize) -> usize {
     let p = params.get(..size_of::<Params>()).map(bytemuck::pod_read_unaligned::<Params>);
     N_SLOTS + p.map_or(0, |p| p.n_targets as usize)
 }

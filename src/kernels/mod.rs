@@ -13,7 +13,6 @@ mod matmul;
 mod matrix;
 mod subtract;
 mod tile;
-mod top_k;
 mod top_k_merge;
 
 use crate::error::{Error, Result};
@@ -31,13 +30,12 @@ pub use embed::Embed;
 pub use gather_dot::GatherDot;
 pub use gram::Gram;
 pub use layer_norm::LayerNorm;
-pub use lens_fold::{Chunk, LensFold, References, Targets};
+pub use lens_fold::{Chunk, LensFold, Lists, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Packer, Precision, Shard, encode};
 pub use subtract::Subtract;
 pub use tile::{Tile, Tiles};
-pub use top_k::TopK;
 pub use top_k_merge::TopKMerge;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
@@ -48,7 +46,7 @@ pub const N_SLOTS: usize = 11;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 22] = [
+pub static SOURCES: [&Source; 21] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -69,7 +67,6 @@ pub static SOURCES: [&Source; 22] = [
     &lens_fold::SOURCE,
     &lens_merge::SOURCE,
     &divergence::SOURCE,
-    &top_k::SOURCE,
     &top_k_merge::SOURCE,
 ];
 
@@ -148,7 +145,6 @@ pub struct Kernels {
     lens_fold: Kernel,
     lens_merge: Kernel,
     divergence: Kernel,
-    top_k: Kernel,
     top_k_merge: Kernel,
     /// Bound in place of an optional input that is not given.
     no_input: Tensor,
@@ -179,7 +175,6 @@ impl Kernels {
                     lens_fold: Kernel::new(device, &lens_fold::SOURCE),
                     lens_merge: Kernel::new(device, &lens_merge::SOURCE),
                     divergence: Kernel::new(device, &divergence::SOURCE),
-                    top_k: Kernel::new(device, &top_k::SOURCE),
                     top_k_merge: Kernel::new(device, &top_k_merge::SOURCE),
                     no_input: device.tensor("no input", 16),
                     no_output: device.tensor("no output", 16),

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 use super::{Kernels, LANES, check_floats, dim, source, span, span_mut};
 
-pub(super) static SOURCE: Source = source!("top_k_merge" + "lens", [32, 1, 1], [Read, ReadWrite], LANES; 0, on_cpu, columns: |_| 2);
+pub(super) static SOURCE: Source = source!("top_k_merge" + "lens", [32, 1, 1], [Read, ReadWrite], LANES; 0, on_cpu, columns: |_, _| 2);
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -3,8 +3,8 @@
 use crate::device::{Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{
-    Chunk, Divergence, GatherDot, LensFold, LensMerge, N_SLOTS, References, Rows, Shard, Targets,
-    TopK, TopKMerge,
+    Chunk, Divergence, GatherDot, LensFold, LensMerge, Lists, N_SLOTS, References, Rows, Shard,
+    Targets, TopKMerge,
 };
 
 use super::Decoder;
@@ -139,6 +139,7 @@ impl<'a> Fold<'a> {
                     first_row: 0,
                     period: n,
                     state: &workspace.state,
+                    lists: None,
                 },
             )?;
             rec.yield_now().await?;
@@ -208,11 +209,9 @@ impl<'a> Fold<'a> {
                     first_row: group.first_row,
                     period,
                     state: &workspace.state,
+                    lists: (top_k > 0).then_some(Lists { pairs: &workspace.lists, k: top_k }),
                 },
             )?;
-            if top_k > 0 {
-                kernels.top_k(rec, &TopK { chunk, k: top_k, lists: &workspace.lists })?;
-            }
             rec.yield_now().await?;
         }
         let (n_rows, y_row) = (group.n_rows, group.first_row);
