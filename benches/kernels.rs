@@ -10,9 +10,9 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Chunk, Divergence, Embed, GatherDot, Gram, Kernels, LANES, LayerNorm, LensFold,
-    LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard, Subtract,
-    Targets, Tile, Tiles, TopKMerge, pad4,
+    Attention, Chunk, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES, LayerNorm,
+    LensFold, LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard,
+    Subtract, Targets, Tile, TopKMerge, Unit, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
@@ -146,7 +146,7 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
     let bytes = c * v * weight_bytes + rows * (c + v) * 4;
     let tiles = if device.adapter_info().is_some() { &Tile::ALL[..] } else { &Tile::ALL[..1] };
     for &tile in tiles {
-        kernels.choose_tiles(device, Tiles::all(tile)).await.expect("a tile");
+        kernels.choose_forms(device, Forms::all(tile, Unit::Invocation)).await.expect("a tile");
         let name = format!("{} {tile:?}", named("matmul (unembed)"));
         measure(device, &name, flops, bytes, |rec| {
             let (x, y) = (Rows::new(&x, 0, c), Rows::new(&logits, 0, v));
@@ -155,7 +155,7 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
         })
         .await;
     }
-    kernels.choose_tiles(device, Tiles::REGISTER).await.expect("a tile");
+    kernels.choose_forms(device, Forms::PLAIN).await.expect("a tile");
 
     let ids: Vec<u32> = (0..rows as u32 * 4).map(|i| i * 97 % v as u32).collect();
     let ids = device.upload("ids", &ids);

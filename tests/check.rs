@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use loupe::device::{Cancel, Device};
 use loupe::error::Result;
-use loupe::kernels::{Precision, Tile, Tiles};
+use loupe::kernels::{Forms, Precision, Tile, Unit};
 use loupe::session::{Checked, LoadRequest, Session, Tuning};
 use pollster::block_on;
 use support::Noise;
@@ -65,7 +65,7 @@ fn wide() -> (String, Vec<u8>) {
 async fn session(
     precision: Precision,
     alteration: Option<[&'static str; 3]>,
-    tile: Tile,
+    forms: Forms,
     (config, file): (&str, &[u8]),
 ) -> Result<Session> {
     let device = Device::gpu().await?;
@@ -73,7 +73,7 @@ async fn session(
         device.alter(name, from, to);
     }
     let session = Session::new(device);
-    session.set_tuning(Tuning::Given(Tiles::all(tile)));
+    session.set_tuning(Tuning::Given(forms));
     let request = LoadRequest { precision, ..LoadRequest::new(config, None) };
     let mut loading = session.load(&request).await?;
     session.push(&mut loading, file).await?;
@@ -84,11 +84,11 @@ async fn session(
 fn checked(
     precision: Precision,
     alteration: Option<[&'static str; 3]>,
-    tile: Tile,
+    forms: Forms,
     model: (&str, &[u8]),
 ) -> Result<Checked> {
     block_on(async {
-        let session = session(precision, alteration, tile, model).await?;
+        let session = session(precision, alteration, forms, model).await?;
         let before = session.device().allocated_bytes();
         let found = session.check(&Cancel::default()).await;
         assert_eq!(session.device().allocated_bytes(), before, "a check keeps no memory");
@@ -132,7 +132,7 @@ fn a_device_that_computes_as_the_cpu_does_passes() {
     let (config, file) = wide();
     for precision in [Precision::F16, Precision::F32] {
         for model in [(TALES_CONFIG, TALES_WEIGHTS), (&*config, &*file)] {
-            let checked = checked(precision, None, Tile::Register, model).expect("a check");
+            let checked = checked(precision, None, Forms::PLAIN, model).expect("a check");
             assert!(checked.has_passed(), "{checked:?}");
             // Rounding is far below what is found to be wrong.
             assert!(checked.largest() < 2e-5, "{checked:?}");
@@ -154,7 +154,7 @@ fn each_wrong_kernel_is_found_and_no_other_is_blamed() {
         assert!(source.is_some_and(|source| source.text().contains(from)), "{name} has no {from}");
         let model = (&*config, &*file);
         let checked =
-            checked(Precision::F16, Some(alteration), Tile::Register, model).expect("a check");
+            checked(Precision::F16, Some(alteration), Forms::PLAIN, model).expect("a check");
         assert!(!checked.has_passed(), "{name}: {checked:?}");
         for finding in &checked.findings {
             let is_wrong = finding.difference > 1e-3;
@@ -163,14 +163,16 @@ fn each_wrong_kernel_is_found_and_no_other_is_blamed() {
     }
 }
 
-/// The CPU's kernel judges every tile, whose grids are the same.
+/// The CPU's kernel judges every form, whose grids are the same.
 #[test]
-fn each_tile_passes_and_is_found_when_it_is_wrong() {
-    let wrong = WRONG.iter().find(|[name, ..]| *name == "matmul").copied();
+fn each_form_passes_and_is_found_when_it_is_wrong() {
+    let of = |kernel: &str| WRONG.iter().find(|[name, ..]| *name == kernel).copied();
+    let tales = (TALES_CONFIG, TALES_WEIGHTS);
     for tile in Tile::ALL {
-        let right = checked(Precision::F16, None, tile, (TALES_CONFIG, TALES_WEIGHTS));
+        let forms = Forms::all(tile, Unit::Workgroup);
+        let right = checked(Precision::F16, None, forms, tales);
         assert!(right.as_ref().is_ok_and(Checked::has_passed), "{tile:?}: {right:?}");
-        let found = checked(Precision::F16, wrong, tile, (TALES_CONFIG, TALES_WEIGHTS));
+        let found = checked(Precision::F16, of("matmul"), forms, tales);
         let found = found.expect("a check");
         let blamed = found.findings.iter().filter(|finding| finding.difference > 1e-3);
         assert_eq!(
@@ -178,6 +180,12 @@ fn each_tile_passes_and_is_found_when_it_is_wrong() {
             ["matmul"],
             "{tile:?}"
         );
+    }
+    for kernel in ["layer_norm", "attention"] {
+        let forms = Forms::all(Tile::Register, Unit::Workgroup);
+        let found = checked(Precision::F16, of(kernel), forms, tales).expect("a check");
+        let blamed = found.findings.iter().filter(|finding| finding.difference > 1e-3);
+        assert_eq!(blamed.map(|finding| finding.kernel).collect::<Vec<_>>(), [kernel]);
     }
 }
 
@@ -196,8 +204,7 @@ fn a_cancelled_check_ends_and_a_cpu_has_nothing_to_be_compared_with() {
     });
     block_on(async {
         let model = (TALES_CONFIG, TALES_WEIGHTS);
-        let session =
-            session(Precision::F16, None, Tile::Register, model).await.expect("a session");
+        let session = session(Precision::F16, None, Forms::PLAIN, model).await.expect("a session");
         let before = session.device().allocated_bytes();
         // In the middle, while dispatches are repeated.
         let n_asked = Rc::new(Cell::new(0));

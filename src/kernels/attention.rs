@@ -1,4 +1,4 @@
-//! shaders/attention.wgsl
+//! shaders/attention.wgsl, shaders/attention_shared.wgsl
 
 use bytemuck::{Pod, Zeroable};
 
@@ -8,10 +8,25 @@ use crate::error::Result;
 use super::{Kernels, check_floats, dim, pad4, source};
 
 pub(super) static SOURCE: Source =
-    source!("attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE; 0, on_cpu);
+    source!("attention" + "attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE; 0, on_cpu);
+/// A workgroup for 16 queries of a head.
+pub(super) static SHARED: Source = Source {
+    file: "attention_shared",
+    wgsl: &[
+        include_str!("../../shaders/attention_shared.wgsl"),
+        include_str!("../../shaders/shared/attention.wgsl"),
+    ],
+    workgroup: [16, 16, 1],
+    covers: [16, 1, 4],
+    constants: &[("MAX_DIM", MAX_DIM)],
+    ..SOURCE
+};
 
 /// Output channels that one invocation computes.
 const TILE: usize = 32;
+/// Widest head of the form for a workgroup.
+pub(super) const MAX_DIM: usize = 128;
+const _: () = assert!(MAX_DIM == 4 * TILE, "a workgroup has all channels of a head");
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -70,11 +85,11 @@ impl Kernels {
             scale: op.scale,
             window: op.window.map_or(u32::MAX, dim),
         };
-        let n_tiles = op.head_dim.div_ceil(TILE);
-        let invocations = [op.n_rows, op.n_head * n_tiles, 1];
+        let invocations = [op.n_rows, op.n_head, op.head_dim.div_ceil(TILE)];
         let seen = n_keys.min(op.window.unwrap_or(n_keys));
         let flops = 4.0 * (op.n_rows * seen) as f64 * width as f64;
-        rec.dispatch(&self.attention, params, &[op.q, op.k, op.v, op.y], invocations, flops);
+        let kernel = self.choice.attention(op.head_dim);
+        rec.dispatch(&kernel, params, &[op.q, op.k, op.v, op.y], invocations, flops);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! shaders/layer_norm.wgsl
+//! shaders/layer_norm.wgsl, shaders/layer_norm_shared.wgsl
 
 use bytemuck::{Pod, Zeroable};
 
@@ -8,7 +8,17 @@ use crate::error::Result;
 use super::{Kernels, Rows, check_floats, dim, pad4, source, span, span_mut};
 
 pub(super) static SOURCE: Source =
-    source!("layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]; 0, on_cpu);
+    source!("layer_norm" + "layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]; 0, on_cpu);
+/// A workgroup for each row.
+pub(super) static SHARED: Source = Source {
+    file: "layer_norm_shared",
+    wgsl: &[
+        include_str!("../../shaders/layer_norm_shared.wgsl"),
+        include_str!("../../shaders/shared/layer_norm.wgsl"),
+    ],
+    covers: [1, 1, 1],
+    ..SOURCE
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -59,7 +69,7 @@ impl Kernels {
             epsilon: op.epsilon,
         };
         let tensors = [op.x.tensor, gain, bias, op.y.tensor];
-        rec.dispatch(&self.layer_norm, params, &tensors, [op.n_rows, 1, 1], 0.0);
+        rec.dispatch(&self.choice.layer_norm(), params, &tensors, [op.n_rows, 1, 1], 0.0);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 mod attention;
 mod divergence;
 mod embed;
+mod forms;
 mod gather_dot;
 mod gram;
 mod layer_norm;
@@ -12,7 +13,6 @@ mod lens_merge;
 mod matmul;
 mod matrix;
 mod subtract;
-mod tile;
 mod top_k_merge;
 
 use crate::error::{Error, Result};
@@ -22,11 +22,12 @@ use loupe_cpu::Stored;
 
 use crate::device::{Device, Kernel, Reads, Source, Tensor};
 
-use tile::Products;
+use forms::Choice;
 
 pub use attention::Attention;
 pub use divergence::Divergence;
 pub use embed::Embed;
+pub use forms::{Forms, Tile, Unit};
 pub use gather_dot::GatherDot;
 pub use gram::Gram;
 pub use layer_norm::LayerNorm;
@@ -35,7 +36,6 @@ pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Packer, Precision, Shard, encode};
 pub use subtract::Subtract;
-pub use tile::{Tile, Tiles};
 pub use top_k_merge::TopKMerge;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
@@ -46,10 +46,11 @@ pub const N_SLOTS: usize = 11;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 21] = [
+pub static SOURCES: [&Source; 23] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
+    &layer_norm::SHARED,
     &matmul::F32,
     &matmul::F16,
     &matmul::TILES_F32[0],
@@ -59,6 +60,7 @@ pub static SOURCES: [&Source; 21] = [
     &matmul::TILES_F16[1],
     &matmul::TILES_F16[2],
     &attention::SOURCE,
+    &attention::SHARED,
     &subtract::SOURCE,
     &gram::F32,
     &gram::F16,
@@ -136,9 +138,7 @@ impl<'a> Rows<'a> {
 /// The pipelines that a model of one precision needs, compiled once per device.
 pub struct Kernels {
     embed: Kernel,
-    layer_norm: Kernel,
-    products: Products,
-    attention: Kernel,
+    choice: Choice,
     subtract: Kernel,
     gather_dot: Kernel,
     gram: Kernel,
@@ -166,9 +166,7 @@ impl Kernels {
             .allocate("the kernels", || {
                 Ok(Kernels {
                     embed: by_precision(&embed::F32, &embed::F16),
-                    layer_norm: Kernel::new(device, &layer_norm::SOURCE),
-                    products: Products::new(device, precision),
-                    attention: Kernel::new(device, &attention::SOURCE),
+                    choice: Choice::new(device, precision),
                     subtract: Kernel::new(device, &subtract::SOURCE),
                     gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
                     gram: by_precision(&gram::F32, &gram::F16),
@@ -183,16 +181,16 @@ impl Kernels {
             .await
     }
 
-    /// The tiles of matrix products.
-    pub fn tiles(&self) -> Tiles {
-        self.products.tiles()
+    /// The forms in use.
+    pub fn forms(&self) -> Forms {
+        self.choice.forms()
     }
 
-    /// Computes matrix products in these tiles from now on; a CPU has only one way to do so.
+    /// Computes in these forms from now on; a CPU has one form only.
     ///
     /// Errors: `gpu-refused`, `device-lost`.
-    pub async fn choose_tiles(&self, device: &Device, tiles: Tiles) -> Result<()> {
-        self.products.choose(device, tiles).await
+    pub async fn choose_forms(&self, device: &Device, forms: Forms) -> Result<()> {
+        self.choice.choose(device, forms).await
     }
 }
 

@@ -22,7 +22,7 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
 use crate::error::Error;
-use crate::kernels::Tiles;
+use crate::kernels::Forms;
 use crate::lens::Pairs;
 use crate::model::Piece;
 use crate::session::{Session, Tuning};
@@ -76,13 +76,13 @@ impl Loupe {
         Ok(loupe)
     }
 
-    /// An adapter in software has tiles that suit it without a measurement.
+    /// An adapter in software has forms that suit it without a measurement.
     fn measure_unless_in_software(&self) {
         let is_in_software = adapter::is_fallback(&self.adapter);
         self.session.set_tuning(if is_in_software { Tuning::Off } else { Tuning::Measured });
     }
 
-    /// The tiles of matrix products as a text, once they are chosen; null before.
+    /// The forms of kernels as a text, once they are chosen; null before.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn tuning(&self) -> JsValue {
         match self.session.tuning() {
@@ -92,12 +92,12 @@ impl Loupe {
         }
     }
 
-    /// Uses those tiles from the next load on, instead of a measurement. Another version may have written another text,
+    /// Uses those forms from the next load on, instead of a measurement. Another version may have written another text,
     /// which is measured again.
     #[wasm_bindgen(setter, skip_typescript)]
     pub fn set_tuning(&self, tuning: JsValue) {
         let text = tuning.as_string().unwrap_or_default();
-        match Tiles::parse(&text) {
+        match Forms::parse(&text) {
             Some(tiles) => self.session.set_tuning(Tuning::Given(tiles)),
             None if text == "off" => self.session.set_tuning(Tuning::Off),
             None => self.measure_unless_in_software(),

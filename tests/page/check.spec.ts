@@ -31,7 +31,6 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
     "lens_fold",
     "lens_merge",
     "divergence",
-    "top_k",
     "top_k_merge",
   ])
     expect(report).toMatch(
@@ -149,7 +148,10 @@ test("a reading does not wait for a check, which can be made afterwards", async 
   expect(codes).toEqual(["aborted", "fine", "fine"]);
 });
 
-test("tiles are measured at the first load on an adapter, and kept in this browser", async ({ page, site }) => {
+test("the forms of kernels are measured at the first load on an adapter, and kept in this browser", async ({
+  page,
+  site,
+}) => {
   // The adapter here is one in software, which would not be measured.
   await inWorker(
     page,
@@ -163,12 +165,13 @@ test("tiles are measured at the first load on an adapter, and kept in this brows
   await waitForState(page, "ready");
   const kept = () => page.evaluate(() => localStorage.getItem("loupe:tuning"));
   const first = await kept();
-  expect(first).toMatch(/\n(register|32|64|128) (register|32|64|128) (register|32|64|128)$/);
+  const measured = /\n((register|32|64|128) ){3}(invocation|workgroup)$/;
+  expect(first).toMatch(measured);
   // What is kept is used, not measured again; of another adapter or by another version it is measured.
   const [adapter] = (first ?? "").split("\n");
   for (const [given, expected] of [
-    [`${adapter}\n32 64 128`, /^[^\n]*\n32 64 128$/],
-    [`${adapter}\n32 64 512`, /\n(register|32|64|128) (register|32|64|128) (register|32|64|128)$/],
+    [`${adapter}\n32 64 128 workgroup`, /^[^\n]*\n32 64 128 workgroup$/],
+    [`${adapter}\n32 64 512 workgroup`, measured],
   ] as [string, RegExp][]) {
     await page.evaluate((text) => localStorage.setItem("loupe:tuning", text), given);
     await page.reload();

@@ -38,7 +38,7 @@ export interface Settings {
   engine_url: string;
   bundled_url: string;
   device: DeviceChoice;
-  /** tiles that were measured on an adapter of that name */
+  /** what was measured on an adapter of that name */
   tuning: { adapter: string; tuning: string } | null;
   hub: Hub;
 }

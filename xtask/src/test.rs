@@ -11,7 +11,7 @@ pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
 const IN_BROWSERS: [&str; 8] =
-    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading", "tiles"];
+    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading", "forms"];
 
 #[derive(Default)]
 struct Count {

@@ -1,0 +1,245 @@
+//! Which form of a kernel computes. All forms give the same bits, so that only the time depends on the choice.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+
+use crate::device::{Backend, Device, Kernel, Source};
+use crate::error::Result;
+
+use super::matmul::{F16, F32, TILES_F16, TILES_F32};
+use super::{Precision, attention, layer_norm};
+
+/// A configuration of the matrix product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tile {
+    /// 16 × 64 outputs in registers, without a barrier: for a few rows, and for an adapter in software.
+    Register,
+    /// 32 × 64 by way of workgroup memory.
+    Rows32,
+    /// 64 × 64.
+    Rows64,
+    /// 128 × 128.
+    Rows128,
+}
+
+impl Tile {
+    /// Every one, in the order of their sizes.
+    pub const ALL: [Tile; 4] = [Tile::Register, Tile::Rows32, Tile::Rows64, Tile::Rows128];
+
+    fn name(self) -> &'static str {
+        match self {
+            Tile::Register => "register",
+            Tile::Rows32 => "32",
+            Tile::Rows64 => "64",
+            Tile::Rows128 => "128",
+        }
+    }
+
+    fn source(self, precision: Precision) -> &'static Source {
+        let (register, tiles) = match precision {
+            Precision::F32 => (&F32, &TILES_F32),
+            Precision::F16 => (&F16, &TILES_F16),
+        };
+        match self {
+            Tile::Register => register,
+            Tile::Rows32 => &tiles[0],
+            Tile::Rows64 => &tiles[1],
+            Tile::Rows128 => &tiles[2],
+        }
+    }
+}
+
+/// What computes a row of LayerNorm, and a query of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// One invocation, or one for each 32 channels, without a barrier: for an adapter in software.
+    Invocation,
+    /// The invocations of a workgroup together.
+    Workgroup,
+}
+
+impl Unit {
+    const ALL: [Unit; 2] = [Unit::Invocation, Unit::Workgroup];
+
+    fn name(self) -> &'static str {
+        match self {
+            Unit::Invocation => "invocation",
+            Unit::Workgroup => "workgroup",
+        }
+    }
+}
+
+/// The forms that an adapter uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forms {
+    /// The tile of a product of up to [`Forms::FEW`] rows.
+    pub few: Tile,
+    /// Up to [`Forms::SOME`] rows.
+    pub some: Tile,
+    /// Of more.
+    pub many: Tile,
+    /// For the rows of LayerNorm and attention.
+    pub rows: Unit,
+}
+
+impl Forms {
+    /// Rows of a typed token.
+    pub const FEW: usize = 16;
+    /// Rows of a block of positions.
+    pub const SOME: usize = 64;
+    /// What a device begins with, and an adapter in software keeps.
+    pub const PLAIN: Forms = Forms::all(Tile::Register, Unit::Invocation);
+
+    /// The same tile for any number of rows.
+    pub const fn all(tile: Tile, rows: Unit) -> Forms {
+        Forms { few: tile, some: tile, many: tile, rows }
+    }
+
+    /// The tile of a product of `n_rows` rows.
+    pub fn of(&self, n_rows: usize) -> Tile {
+        if n_rows <= Forms::FEW {
+            self.few
+        } else if n_rows <= Forms::SOME {
+            self.some
+        } else {
+            self.many
+        }
+    }
+
+    /// What [`Forms::fmt`] wrote; `None` for another text, as another version may have written it.
+    pub fn parse(text: &str) -> Option<Forms> {
+        let tile = |name: &str| Tile::ALL.into_iter().find(|tile| tile.name() == name);
+        let unit = |name: &str| Unit::ALL.into_iter().find(|unit| unit.name() == name);
+        let mut names = text.split(' ');
+        let (few, some, many) = (names.next()?, names.next()?, names.next()?);
+        let forms = Forms {
+            few: tile(few)?,
+            some: tile(some)?,
+            many: tile(many)?,
+            rows: unit(names.next()?)?,
+        };
+        names.next().is_none().then_some(forms)
+    }
+}
+
+impl fmt::Display for Forms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forms { few, some, many, rows } = self;
+        write!(f, "{} {} {} {}", few.name(), some.name(), many.name(), rows.name())
+    }
+}
+
+/// The kernels that have several forms, as far as they have been compiled, and the choice among them.
+pub(super) struct Choice {
+    precision: Precision,
+    /// The forms without a barrier: product, LayerNorm, attention.
+    plain: [Kernel; 3],
+    compiled: RefCell<Vec<(&'static Source, Kernel)>>,
+    forms: Cell<Forms>,
+}
+
+impl Choice {
+    /// With the forms that need no workgroup memory.
+    pub(super) fn new(device: &Device, precision: Precision) -> Choice {
+        let plain = [Tile::Register.source(precision), &layer_norm::SOURCE, &attention::SOURCE];
+        let plain = plain.map(|source| Kernel::new(device, source));
+        let (compiled, forms) = (RefCell::default(), Cell::new(Forms::PLAIN));
+        Choice { precision, plain, compiled, forms }
+    }
+
+    pub(super) fn forms(&self) -> Forms {
+        self.forms.get()
+    }
+
+    /// Compiles what is missing of these forms and uses them from now on. A CPU has one form only.
+    ///
+    /// Errors: `gpu-refused`, `device-lost`.
+    pub(super) async fn choose(&self, device: &Device, forms: Forms) -> Result<()> {
+        if device.backend() == Backend::Cpu {
+            return Ok(());
+        }
+        let tiles = [forms.few, forms.some, forms.many].into_iter();
+        let mut sources: Vec<_> = tiles
+            .filter(|&tile| tile != Tile::Register)
+            .map(|tile| tile.source(self.precision))
+            .collect();
+        if forms.rows == Unit::Workgroup {
+            sources.extend([&layer_norm::SHARED, &attention::SHARED]);
+        }
+        for source in sources {
+            if self.find(source).is_none() {
+                let make = || Ok(Kernel::new(device, source));
+                let kernel = device.allocate("the kernels", make).await?;
+                self.compiled.borrow_mut().push((source, kernel));
+            }
+        }
+        self.forms.set(forms);
+        Ok(())
+    }
+
+    fn find(&self, source: &Source) -> Option<Kernel> {
+        let compiled = self.compiled.borrow();
+        let found = compiled.iter().find(|(known, _)| std::ptr::eq(*known, source));
+        found.map(|(_, kernel)| kernel.clone())
+    }
+
+    /// The kernel for a product of `n_rows` rows.
+    pub(super) fn matmul(&self, n_rows: usize) -> Kernel {
+        let source = self.forms().of(n_rows).source(self.precision);
+        self.find(source).unwrap_or_else(|| self.plain[0].clone())
+    }
+
+    pub(super) fn layer_norm(&self) -> Kernel {
+        self.by_unit(&layer_norm::SHARED, &self.plain[1])
+    }
+
+    /// The kernel for heads of `head_dim` channels.
+    pub(super) fn attention(&self, head_dim: usize) -> Kernel {
+        match head_dim <= attention::MAX_DIM {
+            true => self.by_unit(&attention::SHARED, &self.plain[2]),
+            false => self.plain[2].clone(),
+        }
+    }
+
+    fn by_unit(&self, shared: &'static Source, plain: &Kernel) -> Kernel {
+        let chosen = (self.forms().rows == Unit::Workgroup).then(|| self.find(shared)).flatten();
+        chosen.unwrap_or_else(|| plain.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Forms, Tile, Unit};
+
+    #[test]
+    fn forms_as_text() {
+        for few in Tile::ALL {
+            for many in Tile::ALL {
+                for rows in Unit::ALL {
+                    let forms = Forms { few, some: Tile::Rows64, many, rows };
+                    assert_eq!(Forms::parse(&forms.to_string()), Some(forms));
+                }
+            }
+        }
+        for text in [
+            "",
+            "register",
+            "32 64 128",
+            "32 64 256 workgroup",
+            "32 64 128 workgroup ",
+            "32 64 128 row",
+            "32 64 128 workgroup workgroup",
+        ] {
+            assert_eq!(Forms::parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_tile_of_a_number_of_rows() {
+        let (few, some, many) = (Tile::Register, Tile::Rows32, Tile::Rows128);
+        let forms = Forms { few, some, many, rows: Unit::Invocation };
+        let of = [1, 16, 17, 64, 65, 1000].map(|n| forms.of(n));
+        use Tile::{Register, Rows32, Rows128};
+        assert_eq!(of, [Register, Register, Rows32, Rows32, Rows128, Rows128]);
+    }
+}
