@@ -19,7 +19,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     every_tile_has_the_bits_of_the_others every_part_of_a_product_in_every_tile
     layer_norm_has_the_same_bits_in_both_forms attention_has_the_same_bits_in_both_forms
-    readings_in_every_form forms_are_measured_once_and_kept a_lost_device_ends_the_measurement
+    readings_in_every_form fewer_dispatches_of_a_long_text forms_are_measured_once_and_kept a_lost_device_ends_the_measurement
 }
 
 const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
@@ -223,6 +223,26 @@ async fn readings_in_every_form() {
             assert!(bits(&session, &golden).await == expected, "{} {tile:?}", golden.name);
         }
     }
+}
+
+/// Where workgroups share what they read, the forward pass has blocks of 256 positions, and the lens of 64.
+async fn fewer_dispatches_of_a_long_text() {
+    let [golden, ..] = Golden::tales();
+    let ids: Vec<u32> = (0..250).map(|i| (i * 37 + 11) % 4096).collect();
+    let mut found = Vec::new();
+    for forms in [Forms::PLAIN, Forms::all(Tile::Rows64, Unit::Workgroup)] {
+        let session = loaded(&golden, Tuning::Given(forms)).await;
+        let before = session.device().counters().dispatches;
+        let options = Options::default();
+        let read = session.read(&ids, &options, &Cancel::default(), |_, _, _| Ok(())).await;
+        let bits: Vec<u32> =
+            read.expect("a reading").reading.stats.iter().flatten().map(|v| v.to_bits()).collect();
+        found.push((session.device().counters().dispatches - before, bits));
+    }
+    let [(plain, of_plain), (shared, of_shared)] = &found[..] else { panic!("two readings") };
+    // Three blocks fewer of an embedding and of eight blocks with nine dispatches.
+    assert_eq!(plain - shared, 3 * (1 + 8 * 9));
+    assert!(of_plain == of_shared);
 }
 
 async fn forms_are_measured_once_and_kept() {

@@ -95,6 +95,12 @@ impl Forms {
         Forms { few: tile, some: tile, many: tile, rows }
     }
 
+    /// Positions that the forward pass computes at once, so that there is work for all of a GPU; `None` for those of the
+    /// lens, where the first of them are to be shown soon.
+    pub fn n_forward(&self) -> Option<usize> {
+        (*self != Forms::PLAIN).then_some(256)
+    }
+
     /// The tile of a product of `n_rows` rows.
     pub fn of(&self, n_rows: usize) -> Tile {
         if n_rows <= Forms::FEW {

@@ -62,6 +62,8 @@ pub(super) struct Tensors {
     pub(super) scratch: Scratch,
     pub(super) workspace: Workspace,
     extension: Option<Extension>,
+    /// Positions that the forward pass computes at once.
+    n_forward: usize,
 }
 
 /// How many positions are reused from the last reading.
@@ -99,7 +101,7 @@ impl Session {
         let halves = lens::borrowed(&options.decoder, &loaded.model.config)?;
 
         let tensors = self.tensors(&decoder, ids, options, &halves).await?;
-        let Tensors { stream, rows, scratch, workspace, extension } = tensors;
+        let Tensors { stream, rows, scratch, workspace, extension, n_forward } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
         let mut rec = self.device.record("this reading", cancel);
         let can_reuse_columns = extension.is_none();
@@ -123,10 +125,11 @@ impl Session {
         };
         while done.read < ids.len() {
             let end = (done.read + workspace.n_positions).min(ids.len());
-            if done.computed < end {
-                let (start, n) = (done.computed, end - done.computed);
+            while done.computed < end {
+                let start = done.computed;
+                done.computed = (start + n_forward).min(ids.len());
+                let n = done.computed - start;
                 forward(&mut rec, &loaded.model, &stream, &scratch, start, n).await?;
-                done.computed = end;
             }
             lens.read_block(&mut rec, done.read, &mut reading).await?;
             cancel.check()?;
@@ -156,15 +159,16 @@ impl Session {
     ) -> Result<Tensors> {
         let (device, model) = (&self.device, decoder.model());
         let block = lens::block_positions(decoder).min(ids.len());
+        let n_forward = model.kernels.forms().n_forward().unwrap_or(block).min(ids.len());
         let allocate = || {
             let stream = Stream::new(device, &model.config, ids, options.depth != Depth::Blocks);
             let rows = lens::rows(&model.config, &stream, options.depth, halves);
             let extension = (!halves.is_empty()).then(|| {
                 Extension::new(device, model, halves.to_vec(), rows.len(), ids.len(), block)
             });
-            let scratch = Scratch::new(device, &model.config, block);
+            let scratch = Scratch::new(device, &model.config, block.max(n_forward));
             let workspace = Workspace::new(device, decoder, options, rows.len(), block);
-            Ok(Tensors { stream, rows, scratch, workspace, extension })
+            Ok(Tensors { stream, rows, scratch, workspace, extension, n_forward })
         };
         let made = device.allocate("this text", allocate).await;
         if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
