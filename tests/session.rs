@@ -571,6 +571,21 @@ fn dispatches_and_bytes_of_one_reading() {
         // One more token costs one more column, and the one before it, whose true next token is new.
         ids.push(7);
         assert_eq!(cost(&ids).await, (dispatches, 2 * column));
+        // Further blocks of positions need no bind group of their own.
+        let groups = async |n: u32| {
+            let before = session.device().counters();
+            let ids: Vec<u32> = (n..2 * n).collect();
+            read_ids(&session, &ids, &options).await.expect("a reading");
+            let after = session.device().counters();
+            (after.bind_groups - before.bind_groups, after.dispatches - before.dispatches)
+        };
+        let (made, dispatched) = groups(64).await;
+        // The second group of middle rows has the tensors of the first one, and so have the merges of the kept group.
+        assert_eq!((made, dispatched), (91, 97));
+        let (made_for_four, dispatched_for_four) = groups(256).await;
+        assert_eq!((made_for_four, dispatched_for_four), (made, 4 * dispatched));
+        cost(&ids[..20]).await;
+        cost(&ids).await;
         // A text with another first token reuses nothing.
         ids[0] = 1;
         assert_eq!(cost(&ids).await, (dispatches, 21 * column));

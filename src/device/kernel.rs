@@ -121,7 +121,12 @@ fn compile(
         .map(|(ty, binding)| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            // The parameters of all dispatches lie in one buffer.
+            ty: wgpu::BindingType::Buffer {
+                ty,
+                has_dynamic_offset: binding == 0,
+                min_binding_size: None,
+            },
             count: None,
         })
         .collect();

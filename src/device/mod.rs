@@ -33,8 +33,18 @@ pub use tensor::{Tensor, Word};
 pub struct Counters {
     /// Compute dispatches.
     pub dispatches: u64,
+    /// Bind groups that were made for them on a GPU.
+    pub bind_groups: u64,
     /// Bytes copied back to the caller.
     pub read_bytes: u64,
+}
+
+impl Counters {
+    fn add(&mut self, more: Counters) {
+        self.dispatches += more.dispatches;
+        self.bind_groups += more.bind_groups;
+        self.read_bytes += more.read_bytes;
+    }
 }
 
 /// Bytes in tensors, shared with every tensor so that dropping one is counted.

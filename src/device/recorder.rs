@@ -1,6 +1,7 @@
 //! Dispatches and copies in order, in portions that keep the device and the page responsive: submitted to a GPU, or done
 //! on the CPU.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use web_time::Instant;
@@ -9,7 +10,7 @@ use super::cpu::{Cpu, Work};
 use super::gpu::{Gpu, MAX_DISPATCHES, PARAMS_BYTES, Verdict};
 use super::kernel::{Access, Kernel, Run, Source};
 use super::tensor::{Memory, Tensor};
-use super::{Audit, Device, RunsOn, SLAB_MULTIPLE};
+use super::{Audit, Counters, Device, RunsOn, SLAB_MULTIPLE};
 use crate::error::{Error, Result};
 
 /// Work in one submission: enough to amortise its cost, little enough to cancel soon. Units: seconds.
@@ -60,6 +61,10 @@ enum Command {
     },
 }
 
+/// The bind groups of a recorder, by kernel and operands: blocks of positions use the same tensors, and only the
+/// parameters differ.
+type Groups = HashMap<(*const Source, Vec<wgpu::Buffer>), wgpu::BindGroup>;
+
 /// A list of commands that have not been submitted yet.
 pub struct Recorder<'a> {
     device: &'a Device,
@@ -74,6 +79,7 @@ pub struct Recorder<'a> {
     failure: Option<Error>,
     /// Repeats what a GPU does on the CPU.
     audit: Option<&'a Audit>,
+    groups: Groups,
 }
 
 impl<'a> Recorder<'a> {
@@ -88,6 +94,7 @@ impl<'a> Recorder<'a> {
             verdicts: Vec::new(),
             failure: None,
             audit: None,
+            groups: Groups::new(),
         }
     }
 
@@ -238,8 +245,9 @@ impl<'a> Recorder<'a> {
             };
             let alone = std::slice::from_ref(&command);
             let start = Instant::now();
-            let (dispatches, verdict) = gpu.scoped(|| encode(gpu, alone, params));
-            self.device.count(|c| c.dispatches += dispatches);
+            let groups = &mut self.groups;
+            let (encoded, verdict) = gpu.scoped(|| encode(gpu, alone, params, groups));
+            self.device.count(|c| c.add(encoded));
             verdict.check(self.what).await?;
             if let Some((repeated, operands)) = repeated {
                 self.device.idle().await?;
@@ -281,9 +289,10 @@ impl<'a> Recorder<'a> {
     fn submit(&mut self, gpu: &Gpu) -> Result<()> {
         let (commands, params) = self.take()?;
         if !commands.is_empty() {
-            let (dispatches, verdict) = gpu.scoped(|| encode(gpu, &commands, &params));
+            let groups = &mut self.groups;
+            let (encoded, verdict) = gpu.scoped(|| encode(gpu, &commands, &params, groups));
             self.verdicts.push(verdict);
-            self.device.count(|c| c.dispatches += dispatches);
+            self.device.count(|c| c.add(encoded));
         }
         Ok(())
     }
@@ -343,11 +352,11 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// Gives commands to the queue; returns how many of them are dispatches.
-fn encode(gpu: &Gpu, commands: &[Command], params: &[u8]) -> u64 {
+/// Gives commands to the queue; returns how many of them are dispatches, and how many bind groups had to be made.
+fn encode(gpu: &Gpu, commands: &[Command], params: &[u8], groups: &mut Groups) -> Counters {
     gpu.queue.write_buffer(&gpu.params, 0, params);
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    let mut dispatches = 0;
+    let mut counted = Counters::default();
     for run in commands.chunk_by(|a, b| is_dispatch(a) && is_dispatch(b)) {
         if let [Command::Copy { from, from_byte, to, to_byte, bytes }] = run {
             if let (Some(from), Some(to)) = (from.buffer(), to.buffer()) {
@@ -361,36 +370,39 @@ fn encode(gpu: &Gpu, commands: &[Command], params: &[u8]) -> u64 {
                 continue;
             };
             let Some((pipeline, layout)) = &kernel.compiled else { continue };
-            let uniform = wgpu::BufferBinding {
-                buffer: &gpu.params,
-                offset: params.0 as u64,
-                size: std::num::NonZeroU64::new(params.1 as u64),
-            };
-            let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(uniform))
-                .chain(
-                    operands.iter().filter_map(Memory::buffer).map(wgpu::Buffer::as_entire_binding),
-                )
-                .zip(0u32..)
-                .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
-                .collect();
-            let group = gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
-                label: Some(kernel.source.name),
-                layout,
-                entries: &entries,
-            });
+            let buffers: Vec<_> = operands.iter().filter_map(Memory::buffer).cloned().collect();
+            let group =
+                groups.entry((kernel.source, buffers)).or_insert_with_key(|(_, buffers)| {
+                    counted.bind_groups += 1;
+                    let uniform = wgpu::BufferBinding {
+                        buffer: &gpu.params,
+                        offset: 0,
+                        size: std::num::NonZeroU64::new(params.1 as u64),
+                    };
+                    let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(uniform))
+                        .chain(buffers.iter().map(wgpu::Buffer::as_entire_binding))
+                        .zip(0u32..)
+                        .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
+                        .collect();
+                    gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                        label: Some(kernel.source.name),
+                        layout,
+                        entries: &entries,
+                    })
+                });
             // `dispatch` has refused more workgroups than there may be.
             let count = |axis: usize| {
                 let n = invocations[axis].div_ceil(kernel.source.covers[axis] as usize);
                 u32::try_from(n).unwrap_or(MAX_WORKGROUPS)
             };
             pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, &group, &[]);
+            pass.set_bind_group(0, &*group, &[u32::try_from(params.0).unwrap_or(u32::MAX)]);
             pass.dispatch_workgroups(count(0), count(1), count(2));
-            dispatches += 1;
+            counted.dispatches += 1;
         }
     }
     gpu.queue.submit([encoder.finish()]);
-    dispatches
+    counted
 }
 
 fn is_dispatch(command: &Command) -> bool {
