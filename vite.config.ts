@@ -15,7 +15,7 @@ const otherHub = () => ({
       ? html
       : html
           .replace(/(<meta name="loupe-hub" content=")[^"]*/, `$1${hub.replace(/\/+$/, "")}`)
-          .replace(/connect-src 'self'[^;]*/, `connect-src ${["'self'", hub, ...more].map(originOf).join(" ")}`),
+          .replace(/connect-src 'self' https[^;]*/, `connect-src ${["'self'", hub, ...more].map(originOf).join(" ")}`),
 });
 
 const originOf = (source: string) => (source.startsWith("'") || source.includes("*") ? source : new URL(source).origin);
@@ -40,7 +40,8 @@ const isSmall = (): Plugin => ({
     };
     const startOf = (module: string) => [...chunks.values()].find((chunk) => chunk.facadeModuleId?.endsWith(module));
     const [page, atlas] = [startOf("www/index.html"), startOf("www/atlas/atlas.ts")];
-    if (!page || !atlas) throw new Error("the page and the atlas have a chunk each");
+    const bench = startOf("www/bench.html");
+    if (!page || !atlas || !bench) throw new Error("the page, the atlas and the benchmark have a chunk each");
     const workers = files.filter((file) => file.type === "asset").map(({ fileName }) => fileName);
     // The helpers' worker comes later.
     const first = new Set([...whole(page.fileName), ...workers.filter((name) => !name.includes("helper"))]);
@@ -48,7 +49,8 @@ const isSmall = (): Plugin => ({
       .filter(({ isDynamicEntry }) => isDynamicEntry)
       .filter((chunk) => chunk !== atlas);
     const of_lens = new Set([...first, ...workers, ...others.flatMap(({ fileName }) => [...whole(fileName)])]);
-    const of_atlas = [...chunks.keys()].filter((name) => !of_lens.has(name));
+    const of_bench = whole(bench.fileName);
+    const of_atlas = [...chunks.keys()].filter((name) => !of_lens.has(name) && !of_bench.has(name));
     const kB = (names: Iterable<string>) =>
       files
         .filter(({ fileName }) => new Set(names).has(fileName))
@@ -141,5 +143,6 @@ export default defineConfig({
     target: "esnext",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { input: ["www/index.html", "www/bench.html"] },
   },
 });

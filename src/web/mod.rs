@@ -21,6 +21,7 @@ use js_sys::Promise;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
+use crate::device::Counters;
 use crate::error::Error;
 use crate::kernels::Forms;
 use crate::lens::Pairs;
@@ -108,6 +109,25 @@ impl Loupe {
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn adapter(&self) -> JsValue {
         self.adapter.clone()
+    }
+
+    /// Exact counts of the work given to the device so far, and its memory; the peak is that since the last call.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn counters(&self) -> JsValue {
+        let device = self.session.device();
+        let Counters { dispatches, bind_groups, read_bytes } = device.counters();
+        let out = object();
+        for (name, value) in [
+            ("dispatches", dispatches),
+            ("bind_groups", bind_groups),
+            ("read_bytes", read_bytes),
+            ("bytes", device.allocated_bytes()),
+            ("peak_bytes", device.peak_bytes()),
+        ] {
+            set(&out, name, value as f64);
+        }
+        device.reset_peak();
+        out.into()
     }
 
     /// Resolves with an error once the device is lost.

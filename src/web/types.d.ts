@@ -457,6 +457,11 @@ export class Loupe {
    */
   tuning: string | null;
   /**
+   * Exact counts of what the device was given since it was opened, and the bytes of its tensors: now, and the most since the last call.
+   * On a CPU there are no bind groups.
+   */
+  counters(): { dispatches: number; bind_groups: number; read_bytes: number; bytes: number; peak_bytes: number };
+  /**
    * Resolves with a `device-lost` error as soon as the device is lost, without any call; never for a CPU. Every later call fails with it: open
    * another Loupe.
    */

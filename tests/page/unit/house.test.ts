@@ -21,6 +21,7 @@ const ARROWS: Record<string, string[]> = {
   "lens/panels": ["lib", "engine", "reading", "state", "graphics", "ui", "lens/figure"],
   lens: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "lens/figure", "lens/panels"],
   models: ["lib", "engine", "sources", "state", "ui"],
+  bench: ["lib", "ui", "export", "graphics"],
   export: ["lib", "engine", "sources", "reading", "state", "graphics", "ui", "lens/figure"],
   "atlas/stats": ["lib", "engine", "reading"],
   "atlas/charts": ["lib", "engine", "reading", "graphics", "ui", "atlas", "atlas/stats", "atlas/scatter"],
@@ -67,8 +68,8 @@ const OWNERS: Record<string, RegExp> = {
   "@preact/signals-core": /^(main|lens\/lens|state\/|shell\/)/,
 };
 
-/** Files that start a program: the page, the workers and the service worker. */
-const ENTRIES = ["helper", "main", "service-worker", "worker"];
+/** Files that start a program: the page, the benchmark, the workers and the service worker. */
+const ENTRIES = ["bench", "helper", "main", "service-worker", "worker"];
 
 const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" })
   .filter((file) => /\.[cm]?[jt]sx?$/.test(file) && !file.endsWith(".d.ts") && !file.startsWith("public/"))

@@ -1,0 +1,67 @@
+/** The benchmark's page: what it measures, says, copies and saves, on both devices. */
+import { readFileSync } from "node:fs";
+import { expectAccessible } from "./axe.ts";
+import { expect, test } from "./site.ts";
+
+const MODEL = "2,64,512";
+
+test("readings beside the adapter's ceilings, with exact costs, to copy and to save", async ({
+  page,
+  site,
+  context,
+}) => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.goto(`${site}bench.html#model=${MODEL}&tokens=8,70`);
+  await page.locator("#start").click();
+  const status = page.locator("#status");
+  await expect(status).toHaveText("Done.", { timeout: 90_000 });
+  await expectAccessible(page, "measured");
+  const rows = await page
+    .locator("#rows tr")
+    .evaluateAll((rows) => rows.map((row) => [...row.querySelectorAll("td")].map(({ textContent }) => textContent)));
+  expect(rows.map(([tokens]) => tokens)).toEqual(["8", "70"]);
+  await page.locator("#copy").click();
+  const text = await page.evaluate(() => navigator.clipboard.readText());
+  expect(text).toContain("2 blocks, 64 channels, 512 tokens, f16");
+  expect(text).toMatch(/multiplies and adds at up to [\d.,]+ GFLOP\/s and copies at up to [\d.,]+ GB\/s/);
+  expect(text).toContain(rows[1].join(" | "));
+  await page.screenshot({ path: "test-results/bench.png", fullPage: true });
+
+  const downloading = page.waitForEvent("download");
+  await page.locator("#save").click();
+  const report = JSON.parse(readFileSync(await (await downloading).path(), "utf8"));
+  expect(report).toMatchObject({ device: "webgpu", left_out: null, tuning: "off" });
+  expect(report.ceilings.gflops).toBeGreaterThan(0.1);
+  expect(report.ceilings.gb_per_second).toBeGreaterThan(0.1);
+  // Tied embeddings, positions, and for each block 12 C² + 13 C; matrices but the positions in halves; and what is bound
+  // in place of operands that are not given.
+  const [matrices, rest] = [512 * 64 + 2 * 12 * 64 ** 2, 1024 * 64 + 2 * 13 * 64 + 2 * 64];
+  expect(report.model.parameters_bytes).toBe(2 * matrices + 4 * rest + 32);
+  const [short, long] = report.readings;
+  // An embedding, nine dispatches for each of two blocks, three norms, and 3 + 1 + 2 + 1 + 4 of the lens.
+  expect([short.dispatches, long.dispatches]).toEqual([1 + 18 + 3 + 11, 2 * (1 + 18 + 3 + 11)]);
+  // The second block of positions has the tensors of the first.
+  expect(long.bind_groups).toBe(short.bind_groups);
+  expect(short.read_bytes).toBe(8 * 3 * (11 + 3 + 3 + 20) * 4);
+  expect(short.times_ms).toHaveLength(5);
+  expect(short.peak_bytes).toBeGreaterThan(0);
+  expect(short.share).toBeCloseTo(short.gflops / report.ceilings.gflops, 6);
+});
+
+test("the CPU has no ceilings; a run can be stopped; lengths that do not fit are said", async ({ page, site }) => {
+  await page.goto(`${site}bench.html#model=${MODEL}&device=cpu&tokens=0,2000`);
+  const [start, status] = [page.locator("#start"), page.locator("#status")];
+  await start.click();
+  await expect(status).toContainText("Enter lengths from 1 to 1024");
+  await page.locator("#lengths").fill("16");
+  await start.click();
+  await expect(status).toHaveText("Done.", { timeout: 60_000 });
+  await expect(page.locator("#summary")).toContainText("On the CPU, one thread.");
+  await expect(page.locator("#rows td").nth(4)).toHaveText("–");
+  await page.locator("#lengths").fill("1024");
+  await page.locator("#shape").selectOption("4,256,8192");
+  await start.click();
+  await page.locator("#stop").click();
+  await expect(status).toHaveText("Stopped.", { timeout: 60_000 });
+  await expect(start).toBeEnabled();
+});
