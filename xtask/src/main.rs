@@ -13,6 +13,7 @@ cargo xtask serve         build dist/ and serve it at http://127.0.0.1:8080/
 cargo xtask build         build dist/, a static site for any host
 cargo xtask test [suite]  run every test, or one suite: rust, fuzz, chromium, firefox, page
 cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE=cpu), page (headless Chromium)
+cargo xtask bench machine [L,C,V [T,…]]  readings of random weights beside this adapter's ceilings; the program needs no other file
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
 cargo xtask bench devices [NAME T [WHAT …]]  readings in headless Chromium in turns, by cpu, gpu and onnx (ONNX Runtime) or what is named, shared (the CPU with a helper) among it; NAME may be tales or L,C,V
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["bench", "atlas", name] if synth::names().any(|known| known == name) => {
             bench_synthetic("atlas", name, &[])
         }
+        ["bench", "machine", ref args @ ..] => bench_machine(args),
         ["bench", "devices"] => bench_devices("tales", "16", &[]),
         ["bench", "devices", model, n_tokens, ref devices @ ..] => {
             bench_devices(model, n_tokens, devices)
@@ -82,6 +84,13 @@ fn bench_load(name: &str) -> run::Outcome {
     build::build()?;
     tools::chromium()?;
     run::run("node", &["benches/load.mjs", &synthetic(name)?, "dist/loupe"], &[])
+}
+
+/// Readings of random weights beside what the adapter can do.
+fn bench_machine(args: &[&str]) -> run::Outcome {
+    tools::vulkan()?;
+    run::run("cargo", &["build", "--release", "--example", "machine"], &[])?;
+    run::run("target/release/examples/machine", args, &[tools::runtime_dir()?])
 }
 
 /// Readings in the browser on several devices; `model` is a name, or blocks, channels and tokens of random weights.
