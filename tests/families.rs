@@ -231,6 +231,46 @@ fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
     });
 }
 
+/// With an extended decoder an appended token costs its own column and that before it, and an edit what lies to its
+/// right; the bits are those of a reading from the start.
+#[test]
+fn an_extended_decoder_starts_from_the_last_reading() {
+    block_on(async {
+        let sessions = [support::session().await, support::session().await];
+        for session in &sessions {
+            let request = LoadRequest::new(TALES_CONFIG, None);
+            load(session, &request, TALES_WEIGHTS).await.expect("Tales");
+        }
+        let [session, fresh] = &sessions;
+        let ids: Vec<u32> = (100..170).collect();
+        for decoder in [&["h.7"][..], &["h.5.attn", "h.6", "h.7.mlp"]] {
+            let options = with_decoder(decoder);
+            let read_of = async |ids: &[u32]| {
+                let before = session.device().counters().read_bytes;
+                let lensed = read(session, ids, &options).await.expect("a reading");
+                let bytes = session.device().counters().read_bytes - before;
+                // Another text in between, so that this one is read from the start.
+                read(fresh, &[7, 8], &options).await.expect("another text");
+                let from_start = read(fresh, ids, &options).await.expect("a reading");
+                let bits = |reading: &loupe::reading::Reading| -> Vec<u32> {
+                    let numbers = reading.stats.iter().flatten().chain(&reading.top_logits);
+                    numbers.map(|v| v.to_bits()).chain(reading.top_ids.iter().copied()).collect()
+                };
+                assert!(bits(&lensed.reading) == bits(&from_start.reading), "{decoder:?}");
+                bytes / (lensed.reading.taps.len() as u64 * (11 + 3 + 3 + 20) * 4)
+            };
+            assert_eq!(read_of(&ids).await, 70);
+            let mut longer = ids.clone();
+            longer.push(9);
+            assert_eq!(read_of(&longer).await, 2, "columns of an appended token");
+            let mut edited = longer.clone();
+            edited[60] = 3;
+            assert_eq!(read_of(&edited).await, 12, "columns from the one before the edit on");
+            assert_eq!(read_of(&edited[..30]).await, 1, "a shorter text");
+        }
+    });
+}
+
 #[test]
 fn dispatches_of_halves_and_of_a_borrowed_block() {
     block_on(async {

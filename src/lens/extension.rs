@@ -17,8 +17,8 @@ pub struct Extension {
     caches: Vec<Vec<Option<[Tensor; 2]>>>,
     /// Outputs by row. Shapes: N × \[T, C4\].
     ends: Vec<Tensor>,
-    /// Between two halves. Shapes: \[n, C4\] each.
-    between: [Tensor; 2],
+    /// Between two halves, during a reading. Shapes: \[n, C4\] each.
+    between: Vec<Tensor>,
 }
 
 impl Extension {
@@ -39,7 +39,9 @@ impl Extension {
         Extension {
             caches: (0..n_rows).map(|_| halves.iter().map(cache).collect()).collect(),
             ends: (0..n_rows).map(|_| all("decoder end")).collect(),
-            between: [(); 2].map(|()| device.tensor("decoder step", block as u64 * row_bytes)),
+            between: (0..2)
+                .map(|_| device.tensor("decoder step", block as u64 * row_bytes))
+                .collect(),
             halves,
         }
     }
@@ -72,8 +74,45 @@ impl Extension {
         Ok(x)
     }
 
-    /// The outputs by row; keys and values are released. Shapes: N × \[T, C4\].
-    pub fn into_ends(self) -> Vec<Tensor> {
-        self.ends
+    /// The outputs by row. Shapes: N × \[T, C4\].
+    pub fn ends(&self) -> &[Tensor] {
+        &self.ends
+    }
+
+    /// Ends the reading; what a longer text starts from stays.
+    pub fn finish(&mut self) {
+        self.between.clear();
+    }
+
+    /// Releases the keys and values.
+    pub fn drop_cache(&mut self) {
+        self.caches.clear();
+    }
+
+    /// Size of keys, values and outputs. Units: bytes.
+    pub fn bytes(&self) -> u64 {
+        self.tensors().map(Tensor::bytes).sum()
+    }
+
+    /// Copies the first `n` of `n_tokens` positions of a text that was read with the same decoder; false if its keys and
+    /// values have been released.
+    pub fn copy_prefix(
+        &self,
+        rec: &mut Recorder<'_>,
+        earlier: &Extension,
+        n: usize,
+        n_tokens: usize,
+    ) -> bool {
+        if earlier.caches.len() != self.caches.len() || earlier.halves != self.halves {
+            return false;
+        }
+        for (from, to) in earlier.tensors().zip(self.tensors()) {
+            rec.copy(from, 0, to, 0, n as u64 * (to.bytes() / n_tokens as u64));
+        }
+        true
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.caches.iter().flatten().flatten().flatten().chain(&self.ends)
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::{Rc, Weak};
 
 use crate::config::Config;
-use crate::device::{Cancel, Recorder, Tensor};
+use crate::device::{Cancel, Recorder};
 use crate::error::{Error, Result};
 use crate::lens::{
     self, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
@@ -25,8 +25,8 @@ pub struct Lensed {
     pub(super) loaded: Weak<Loaded>,
     pub(super) stream: Stream,
     pub(super) rows: Vec<Row>,
-    /// Outputs of the borrowed halves, by row.
-    pub(super) ends: Vec<Tensor>,
+    /// What the borrowed halves made of the rows.
+    pub(super) extension: Option<Extension>,
     pub(super) options: Options,
     ids: Vec<u32>,
 }
@@ -34,7 +34,8 @@ pub struct Lensed {
 impl Lensed {
     /// What is kept of it, under the decoder that it was read with.
     pub(super) fn kept<'a>(&'a self, decoder: &'a Decoder<'a>) -> Kept<'a> {
-        Kept { decoder, stream: &self.stream, rows: &self.rows, ends: &self.ends }
+        let ends = self.extension.as_ref().map_or(&[][..], Extension::ends);
+        Kept { decoder, stream: &self.stream, rows: &self.rows, ends }
     }
 
     /// Every position that both readings have, as pairs.
@@ -104,9 +105,8 @@ impl Session {
         let Tensors { stream, rows, scratch, workspace, extension, n_forward } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
         let mut rec = self.device.record("this reading", cancel);
-        let can_reuse_columns = extension.is_none();
         let last = self.shared_prefix(&loaded, ids);
-        let mut done = reuse(last, &mut rec, &stream, options, can_reuse_columns, &mut reading);
+        let mut done = reuse(last, &mut rec, &stream, options, extension.as_ref(), &mut reading);
         if done.read > 0 {
             on_block(0, done.read, &reading)?;
         }
@@ -137,11 +137,19 @@ impl Session {
             done.read = end;
         }
 
-        let ends = extension.map_or_else(Vec::new, Extension::into_ends);
         let (options, ids) = (options.clone(), ids.to_vec());
         let vocabulary = loaded.vocabulary.clone();
         let loaded = Rc::downgrade(&loaded);
-        Ok(self.keep_last(Lensed { reading, vocabulary, loaded, stream, rows, ends, options, ids }))
+        Ok(self.keep_last(Lensed {
+            reading,
+            vocabulary,
+            loaded,
+            stream,
+            rows,
+            extension,
+            options,
+            ids,
+        }))
     }
 
     /// A reading that is made before the answer is dropped is not the one from which the next one starts.
@@ -187,8 +195,17 @@ impl Session {
 
     /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
     fn keep_last(&self, mut lensed: Lensed) -> Rc<Lensed> {
-        let ends = lensed.ends.iter().map(Tensor::bytes).sum::<u64>();
-        let is_kept = lensed.stream.bytes() + ends <= KEPT_BYTES;
+        let stream_bytes = lensed.stream.bytes();
+        let mut extension_bytes = 0;
+        if let Some(extension) = &mut lensed.extension {
+            extension.finish();
+            // Without its keys and values the borrowed halves are run from the start.
+            if stream_bytes + extension.bytes() > KEPT_BYTES {
+                extension.drop_cache();
+            }
+            extension_bytes = extension.bytes();
+        }
+        let is_kept = stream_bytes + extension_bytes <= KEPT_BYTES;
         if !is_kept {
             lensed.stream.drop_cache();
         }
@@ -251,15 +268,21 @@ fn reuse(
     rec: &mut Recorder<'_>,
     stream: &Stream,
     options: &Options,
-    can_reuse_columns: bool,
+    extension: Option<&Extension>,
     reading: &mut Reading,
 ) -> Reused {
     let same_taps = |(last, _): &(Rc<Lensed>, usize)| last.stream.has_halves == stream.has_halves;
     let Some((last, n)) = last.filter(same_taps) else { return Reused::default() };
     stream.copy_prefix(rec, &last.stream, n);
-    // Keys and values of borrowed halves are not kept, so their rows are run from the start.
-    if last.options != *options || !can_reuse_columns {
+    if last.options != *options {
         return Reused { computed: n, read: 0 };
+    }
+    if let Some(extension) = extension {
+        let earlier = last.extension.as_ref();
+        let is_there = |earlier| extension.copy_prefix(rec, earlier, n, stream.n_tokens);
+        if !earlier.is_some_and(is_there) {
+            return Reused { computed: n, read: 0 };
+        }
     }
     // The last shared position may have another true next token now.
     reading.copy_prefix(&last.reading, n - 1);
