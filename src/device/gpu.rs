@@ -136,12 +136,6 @@ impl Gpu {
         self.with_usage(label, bytes, usage)
     }
 
-    /// The buffer that a readback is copied into and mapped from.
-    pub(super) fn staging(&self, bytes: u64) -> wgpu::Buffer {
-        let usage = wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ;
-        self.with_usage("readback", bytes, usage)
-    }
-
     fn with_usage(&self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         let label = Some(label);
         let mapped_at_creation = false;
@@ -164,7 +158,8 @@ impl Gpu {
         let made = work();
         // Both scopes are popped before either answer is awaited: other calls push theirs meanwhile.
         let (validation, memory) = (validation.pop(), memory.pop());
-        (made, Verdict(Box::pin(async { validation.await.or(memory.await) })))
+        // What was allocated in vain is invalid as well.
+        (made, Verdict(Box::pin(async { memory.await.or(validation.await) })))
     }
 
     /// Waits until everything submitted so far is done.
@@ -180,29 +175,37 @@ impl Gpu {
         answer.map_err(|_| Error::DeviceLost("it stopped answering".into()))
     }
 
-    /// Reads ranges of bytes of buffers, each a multiple of four, by one copy into `staging` and one map.
-    ///
-    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    pub(super) async fn read<V: bytemuck::Pod>(
-        &self,
-        staging: &wgpu::Buffer,
-        ranges: &[(&wgpu::Buffer, Range<u64>)],
-    ) -> Result<Vec<Vec<V>>> {
-        let length = |range: &Range<u64>| range.end - range.start;
-        let ((), verdict) = self.scoped(|| {
+    /// Begins to read ranges of bytes of buffers, each a multiple of four, by one copy into a new buffer and one map. What
+    /// is submitted later changes nothing of what is read.
+    pub(super) fn begin_read(&self, ranges: &[(&wgpu::Buffer, Range<u64>)]) -> Mapping {
+        let lengths: Vec<u64> = ranges.iter().map(|(_, range)| range.end - range.start).collect();
+        let (staging, verdict) = self.scoped(|| {
+            let staging = self.with_usage(
+                "readback",
+                lengths.iter().sum(),
+                wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            );
             let mut encoder = self.device.create_command_encoder(&Default::default());
             let mut at = 0;
-            for (buffer, range) in ranges {
-                let n = length(range);
-                encoder.copy_buffer_to_buffer(buffer, range.start, staging, at, Some(n));
+            for ((buffer, range), &n) in ranges.iter().zip(&lengths) {
+                encoder.copy_buffer_to_buffer(buffer, range.start, &staging, at, Some(n));
                 at += n;
             }
             self.queue.submit([encoder.finish()]);
+            staging
         });
-        let (done, wait) = oneshot::channel();
+        let (done, mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
+        Mapping { staging, lengths, verdict, mapped }
+    }
+
+    /// What was read, range by range.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub(super) async fn end_read<V: bytemuck::Pod>(&self, read: Mapping) -> Result<Vec<Vec<V>>> {
+        let Mapping { staging, lengths, verdict, mapped } = read;
         self.poll()?;
-        let mapped = wait.await;
+        let mapped = mapped.await;
         self.check_lost()?;
         verdict.check("a readback").await?;
         match mapped {
@@ -214,9 +217,9 @@ impl Gpu {
             .get_mapped_range(..)
             .map_err(|e| Error::GpuRefused(format!("a readback: {e}")))?;
         let mut rest = &view[..];
-        let mut out = Vec::with_capacity(ranges.len());
-        for (_, range) in ranges {
-            let n = usize::try_from(length(range)).unwrap_or(usize::MAX).min(rest.len());
+        let mut out = Vec::with_capacity(lengths.len());
+        for n in lengths {
+            let n = usize::try_from(n).unwrap_or(usize::MAX).min(rest.len());
             let (bytes, after) = rest.split_at(n);
             out.push(bytemuck::pod_collect_to_vec(bytes));
             rest = after;
@@ -255,6 +258,15 @@ impl Drop for Gpu {
         }
         self.device.destroy();
     }
+}
+
+/// A readback that has begun.
+pub(super) struct Mapping {
+    pub(super) staging: wgpu::Buffer,
+    /// Bytes of each range.
+    lengths: Vec<u64>,
+    verdict: Verdict,
+    mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 
 /// The device's answer to the commands of one error scope.

@@ -18,14 +18,14 @@ use web_time::Instant;
 use crate::error::{Error, Result};
 
 use cpu::Cpu;
-use gpu::Gpu;
+use gpu::{Gpu, Mapping};
 use tensor::Memory;
 
 pub use audit::{Audit, Finding};
 pub use cpu::{HandBack, Reads, Work, Writes};
 pub use gpu::{AdapterInfo, Verdict};
 pub use kernel::{Access, Kernel, Run, Source};
-pub use recorder::{Cancel, Recorder};
+pub use recorder::{Cancel, RecordedRead, Recorder};
 pub use tensor::{Tensor, Word};
 
 /// Exact counts of the work given to the device, for tests and benchmarks.
@@ -84,6 +84,37 @@ pub struct Device {
     handed_back_at: Cell<Instant>,
     /// What is replaced in the WGSL of a kernel: its name, the text, another text.
     alteration: Cell<Option<[&'static str; 3]>>,
+}
+
+/// A readback that has begun.
+pub enum Readback<'a, V> {
+    /// Of the CPU.
+    Done(Vec<Vec<V>>),
+    /// Of a GPU, which may not have come so far.
+    #[doc(hidden)]
+    #[allow(private_interfaces, reason = "nothing outside takes it apart")]
+    Mapped {
+        gpu: &'a Gpu,
+        mapping: Mapping,
+        /// Where it is copied to; released with it.
+        staging: Tensor,
+    },
+}
+
+impl<V: bytemuck::Pod> Readback<'_, V> {
+    /// What was read, range by range.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn end(self) -> Result<Vec<Vec<V>>> {
+        match self {
+            Readback::Done(read) => Ok(read),
+            Readback::Mapped { gpu, mapping, staging } => {
+                let read = gpu.end_read(mapping).await;
+                drop(staging);
+                read
+            }
+        }
+    }
 }
 
 /// Slabs begin at multiples of this, so that they share no tile of a kernel.
@@ -277,10 +308,8 @@ impl Device {
         if size == 0 {
             return Ok(Vec::new());
         }
-        let stage = || Ok(Tensor::new(Memory::Gpu(gpu.staging(size)), size, &self.allocated));
-        let staging = self.allocate("a check", stage).await?;
-        let Some(to) = staging.memory().buffer() else { return Ok(Vec::new()) };
-        Ok(gpu.read(to, &[(buffer, range)]).await?.pop().unwrap_or_default())
+        let mut read = self.mapped(gpu, &[(buffer, range)]).end().await?;
+        Ok(read.pop().unwrap_or_default())
     }
 
     /// Waits until everything submitted so far is done.
@@ -308,25 +337,44 @@ impl Device {
         &self,
         ranges: &[(&Tensor, Range<u64>)],
     ) -> Result<Vec<Vec<V>>> {
+        self.begin_read(ranges)?.end().await
+    }
+
+    /// Begins to read ranges of bytes of tensors, each a multiple of four. What is done later changes nothing of what is
+    /// read.
+    ///
+    /// Errors: `device-lost`.
+    pub fn begin_read<V: bytemuck::Pod>(
+        &self,
+        ranges: &[(&Tensor, Range<u64>)],
+    ) -> Result<Readback<'_, V>> {
         let total: u64 = ranges.iter().map(|(_, range)| range.end - range.start).sum();
         self.count(|c| c.read_bytes += total);
         match &self.runs_on {
             RunsOn::Cpu(cpu) => {
                 cpu.check_lost()?;
-                Ok(ranges.iter().map(|(tensor, range)| tensor.read(range.clone())).collect())
+                let read = ranges.iter().map(|(tensor, range)| tensor.read(range.clone()));
+                Ok(Readback::Done(read.collect()))
             }
             RunsOn::Gpu(gpu) => {
-                let stage =
-                    || Ok(Tensor::new(Memory::Gpu(gpu.staging(total)), total, &self.allocated));
-                let staging = self.allocate("a readback", stage).await?;
-                let Memory::Gpu(buffer) = staging.memory() else { return Ok(Vec::new()) };
                 let copies: Vec<_> = ranges
                     .iter()
                     .filter_map(|(tensor, range)| Some((tensor.memory().buffer()?, range.clone())))
                     .collect();
-                gpu.read(buffer, &copies).await
+                Ok(self.mapped(gpu, &copies))
             }
         }
+    }
+
+    fn mapped<'a, V: bytemuck::Pod>(
+        &self,
+        gpu: &'a Gpu,
+        ranges: &[(&wgpu::Buffer, Range<u64>)],
+    ) -> Readback<'a, V> {
+        let mapping = gpu.begin_read(ranges);
+        let bytes = mapping.staging.size();
+        let staging = Tensor::new(Memory::Gpu(mapping.staging.clone()), bytes, &self.allocated);
+        Readback::Mapped { gpu, mapping, staging }
     }
 
     /// Errors: `unsupported-model` for a tensor that no binding of this device can hold.

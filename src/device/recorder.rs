@@ -10,7 +10,7 @@ use super::cpu::{Cpu, Work};
 use super::gpu::{Gpu, MAX_DISPATCHES, PARAMS_BYTES, Verdict};
 use super::kernel::{Access, Kernel, Run, Source};
 use super::tensor::{Memory, Tensor};
-use super::{Audit, Counters, Device, RunsOn, SLAB_MULTIPLE};
+use super::{Audit, Counters, Device, Readback, RunsOn, SLAB_MULTIPLE};
 use crate::error::{Error, Result};
 
 /// Work in one submission: enough to amortise its cost, little enough to cancel soon. Units: seconds.
@@ -200,10 +200,18 @@ impl<'a> Recorder<'a> {
     ///
     /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
     pub async fn read(&mut self, prefixes: &[(&Tensor, u64)]) -> Result<Vec<Vec<f32>>> {
+        self.begin_read(prefixes).await?.end().await
+    }
+
+    /// Has everything recorded so far done, and begins to read the first `bytes` of each tensor. What is recorded later
+    /// changes nothing of what is read.
+    ///
+    /// Errors: `aborted`, `device-lost`, `bad-shape`, `gpu-refused`, `out-of-memory`.
+    pub async fn begin_read(&mut self, prefixes: &[(&Tensor, u64)]) -> Result<RecordedRead<'a>> {
         self.perform().await?;
-        let read = self.device.read(prefixes).await?;
-        self.check().await?;
-        Ok(read)
+        let ranges: Vec<_> = prefixes.iter().map(|&(tensor, bytes)| (tensor, 0..bytes)).collect();
+        let read = self.device.begin_read(&ranges)?;
+        Ok(RecordedRead { what: self.what, read, verdicts: std::mem::take(&mut self.verdicts) })
     }
 
     /// Submits everything recorded so far to a GPU, or does it.
@@ -260,10 +268,7 @@ impl<'a> Recorder<'a> {
 
     /// Fails if the device refused what was submitted.
     async fn check(&mut self) -> Result<()> {
-        for verdict in std::mem::take(&mut self.verdicts) {
-            verdict.check(self.what).await?;
-        }
-        Ok(())
+        check(std::mem::take(&mut self.verdicts), self.what).await
     }
 
     /// Keeps the first error; later ones follow from it.
@@ -350,6 +355,32 @@ impl<'a> Recorder<'a> {
         }
         self.device.check()
     }
+}
+
+/// A readback of what a recorder has had done.
+pub struct RecordedRead<'a> {
+    what: &'static str,
+    read: Readback<'a, f32>,
+    verdicts: Vec<Verdict>,
+}
+
+impl RecordedRead<'_> {
+    /// What was read, tensor by tensor.
+    ///
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn end(self) -> Result<Vec<Vec<f32>>> {
+        let read = self.read.end().await?;
+        check(self.verdicts, self.what).await?;
+        Ok(read)
+    }
+}
+
+/// Fails if the device refused what was submitted.
+async fn check(verdicts: Vec<Verdict>, what: &str) -> Result<()> {
+    for verdict in verdicts {
+        verdict.check(what).await?;
+    }
+    Ok(())
 }
 
 /// Gives commands to the queue; returns how many of them are dispatches, and how many bind groups had to be made.

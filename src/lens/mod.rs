@@ -17,10 +17,11 @@ mod summary;
 mod trace;
 mod workspace;
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::device::{Recorder, Tensor};
+use crate::device::{Cancel, Device, Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{Rows, Subtract, pad4};
 use crate::model::{Model, Pass, Scratch, Stream};
@@ -34,6 +35,7 @@ pub use moments::Moments;
 pub use options::{MAX_TRACK, Norm, Options};
 pub use ranked::{Ranked, RankedRow};
 pub use rows::{BorrowedHalf, Depth, Row, RowSource, borrowed, completes, rows};
+use share::Folding;
 pub use share::{Folded, Helper, Helpers, Share, fold_share};
 pub use trace::{Line, trace};
 pub use workspace::{Workspace, block_positions};
@@ -71,16 +73,11 @@ pub struct Lens<'a> {
 }
 
 impl Lens<'_> {
-    /// Reads the block of positions that begins at `start` and fills its columns of `reading`.
+    /// Computes the block of positions that begins at `start`; its columns are read back meanwhile.
     ///
     /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
     /// Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
-    pub async fn read_block(
-        &self,
-        rec: &mut Recorder<'_>,
-        start: usize,
-        reading: &mut Reading,
-    ) -> Result<()> {
+    pub async fn begin_block<'r>(&self, rec: &mut Recorder<'r>, start: usize) -> Result<Block<'r>> {
         let Lens { decoder, stream, workspace, options, ids, .. } = *self;
         let model = decoder.model;
         let n = (ids.len() - start).min(workspace.n_positions);
@@ -119,19 +116,10 @@ impl Lens<'_> {
             None => Vec::new(),
         };
         let top_k = options.top_k;
-        let folded =
+        let folding =
             share::fold_block(rec, decoder, workspace, n_taps, own, top_k, &ids[..own * j]).await?;
-        summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, start, own);
-        for Given { first, share, answer } in given {
-            let folded = match answer.await {
-                Ok(folded) if folded.fits(&share) => folded,
-                // A helper that is gone does not fail the reading.
-                _ => share::fold_share(rec.device(), model, &share, rec.cancel()).await?,
-            };
-            let (at, n) = (start + first, share.n);
-            summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, at, n);
-        }
-        Ok(())
+        let (device, cancel) = (rec.device(), rec.cancel());
+        Ok(Block { folding, given, start, own, end: start + n, device, cancel })
     }
 
     /// Gives the helpers their positions of a block.
@@ -167,6 +155,44 @@ impl Lens<'_> {
             first += n;
         }
         Ok(given)
+    }
+}
+
+/// A block of positions that is being read back.
+pub struct Block<'r> {
+    folding: Folding<'r>,
+    given: Vec<Given>,
+    start: usize,
+    /// Positions that are read here.
+    own: usize,
+    end: usize,
+    device: &'r Device,
+    cancel: &'r Cancel,
+}
+
+impl Block<'_> {
+    /// Its positions.
+    pub fn positions(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Fills its columns of `reading`.
+    ///
+    /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub async fn finish(self, model: &Model, reading: &mut Reading) -> Result<()> {
+        let Block { folding, given, start, own, device, cancel, .. } = self;
+        let folded = folding.end().await?;
+        summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, start, own);
+        for Given { first, share, answer } in given {
+            let folded = match answer.await {
+                Ok(folded) if folded.fits(&share) => folded,
+                // A helper that is gone does not fail the reading.
+                _ => share::fold_share(device, model, &share, cancel).await?,
+            };
+            let (at, n) = (start + first, share.n);
+            summary::fill(reading, &folded.merged, &folded.target_logits, &folded.top, at, n);
+        }
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::device::{Cancel, Device, Recorder};
+use crate::device::{Cancel, Device, RecordedRead, Recorder};
 use crate::error::{Error, Result};
 use crate::kernels::{N_SLOTS, Rows, pad4};
 use crate::model::Model;
@@ -107,21 +107,34 @@ pub async fn fold_share(
     let (workspace, from) = device.allocate("this text", allocate).await?;
     let mut rec = device.record("this reading", cancel);
     decoder.normalise(&mut rec, Rows::new(&from, 0, width), workspace.rows(0), n_taps * n)?;
-    fold_block(&mut rec, &decoder, &workspace, n_taps, n, *top_k, targets).await
+    let folding = fold_block(&mut rec, &decoder, &workspace, n_taps, n, *top_k, targets).await?;
+    folding.end().await
 }
 
-/// Folds the normalised rows of `n` positions over the vocabulary and reads back what comes of it.
+/// A block that is being read back.
+pub(super) struct Folding<'a>(RecordedRead<'a>);
+
+impl Folding<'_> {
+    /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
+    pub(super) async fn end(self) -> Result<Folded> {
+        let mut read = self.0.end().await?.into_iter();
+        let mut next = || read.next().unwrap_or_default();
+        Ok(Folded { merged: next(), target_logits: next(), top: next() })
+    }
+}
+
+/// Folds the normalised rows of `n` positions over the vocabulary and begins to read back what comes of it.
 ///
 /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
-pub(super) async fn fold_block(
-    rec: &mut Recorder<'_>,
+pub(super) async fn fold_block<'a>(
+    rec: &mut Recorder<'a>,
     decoder: &Decoder<'_>,
     workspace: &Workspace,
     n_taps: usize,
     n: usize,
     top_k: usize,
     targets: &[u32],
-) -> Result<Folded> {
+) -> Result<Folding<'a>> {
     rec.device().write(&workspace.targets, 0, targets);
     let fold = Fold { decoder, workspace, period: n, references: true, top_k };
     fold.prepare_references(rec, n_taps).await?;
@@ -138,16 +151,12 @@ pub(super) async fn fold_block(
 
     let n_targets = workspace.n_targets;
     let floats = |per_cell: usize| 4 * (n_taps * n * per_cell) as u64;
-    let read = rec
-        .read(&[
-            (&workspace.merged, floats(N_SLOTS + n_targets)),
-            (&workspace.target_logits, floats(n_targets)),
-            (&workspace.top, floats(2 * top_k)),
-        ])
-        .await?;
-    let mut read = read.into_iter();
-    let mut next = || read.next().unwrap_or_default();
-    Ok(Folded { merged: next(), target_logits: next(), top: next() })
+    let read = [
+        (&workspace.merged, floats(N_SLOTS + n_targets)),
+        (&workspace.target_logits, floats(n_targets)),
+        (&workspace.top, floats(2 * top_k)),
+    ];
+    Ok(Folding(rec.begin_read(&read).await?))
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ impl Session {
         };
         let n = n.min(lens::block_positions(&decoder));
         forward(&mut rec, &loaded.model, &tensors.stream, &tensors.scratch, 0, n).await?;
-        lens.read_block(&mut rec, 0, &mut reading).await?;
+        let block = lens.begin_block(&mut rec, 0).await?;
+        block.finish(&loaded.model, &mut reading).await?;
 
         // What a reading does not use, and targets that are neighbours.
         let (kernels, width) = (&loaded.model.kernels, config.n_embd);

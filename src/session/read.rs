@@ -6,9 +6,9 @@ use crate::config::Config;
 use crate::device::{Cancel, Recorder};
 use crate::error::{Error, Result};
 use crate::lens::{
-    self, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
+    self, Block, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
 };
-use crate::model::{Scratch, Stream, forward};
+use crate::model::{Model, Scratch, Stream, forward};
 use crate::reading::{Reading, Statistic};
 
 use super::{Loaded, Session, Vocabulary};
@@ -123,6 +123,8 @@ impl Session {
             ids,
             helpers: &helpers,
         };
+        let overlaps = loaded.model.kernels.forms().n_forward().is_some();
+        let mut before = None;
         while done.read < ids.len() {
             let end = (done.read + workspace.n_positions).min(ids.len());
             while done.computed < end {
@@ -131,10 +133,16 @@ impl Session {
                 let n = done.computed - start;
                 forward(&mut rec, &loaded.model, &stream, &scratch, start, n).await?;
             }
-            lens.read_block(&mut rec, done.read, &mut reading).await?;
-            cancel.check()?;
-            on_block(done.read, end, &reading)?;
+            let block = lens.begin_block(&mut rec, done.read).await?;
             done.read = end;
+            // A GPU computes the next block while the one before is read back; where a block takes long, it is shown first.
+            let ready = if overlaps { before.replace(block) } else { Some(block) };
+            if let Some(block) = ready {
+                finish(block, &loaded.model, &mut reading, cancel, &mut on_block).await?;
+            }
+        }
+        if let Some(block) = before {
+            finish(block, &loaded.model, &mut reading, cancel, &mut on_block).await?;
         }
 
         let (options, ids) = (options.clone(), ids.to_vec());
@@ -260,6 +268,20 @@ pub(super) fn empty_reading(
     let is_model = options.norm == Norm::Affine && lens::completes(config, rows, halves);
     check_results(rows.len(), ids.len(), numbers(options))?;
     Ok(Reading::empty(tokens, names, options.top_k, &options.track, is_model))
+}
+
+/// Waits for a block, fills its columns and passes it on.
+async fn finish(
+    block: Block<'_>,
+    model: &Model,
+    reading: &mut Reading,
+    cancel: &Cancel,
+    on_block: &mut impl FnMut(usize, usize, &Reading) -> Result<()>,
+) -> Result<()> {
+    let positions = block.positions();
+    block.finish(model, reading).await?;
+    cancel.check()?;
+    on_block(positions.start, positions.end, reading)
 }
 
 /// Copies what a text shares with the last one: the stream, and the columns if they would be the same.
