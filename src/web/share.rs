@@ -21,10 +21,11 @@ struct Called(Function);
 impl Helper for Called {
     fn fold(&self, share: Share) -> Pin<Box<dyn Future<Output = Result<Folded>>>> {
         let answer = self.0.call1(&JsValue::UNDEFINED, &share_object(&share));
+        // Listened to from now on: a reading that is cancelled no longer waits, and nobody else handles a rejection.
+        let answer = answer.map(|answer| JsFuture::from(Promise::resolve(&answer)));
         Box::pin(async move {
             let gone = |_| Error::NotFound("a helper did not answer".into());
-            let promise: Promise = Promise::resolve(&answer.map_err(gone)?);
-            folded(&JsFuture::from(promise).await.map_err(gone)?)
+            folded(&answer.map_err(gone)?.await.map_err(gone)?)
         })
     }
 }
