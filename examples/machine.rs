@@ -21,10 +21,12 @@ const RUNS: usize = 5;
 const LONGEST: f64 = 20.0;
 /// Chains of four numbers in an invocation, so that none waits for its last result.
 const CHAINS: usize = 8;
+/// Links of each chain in one round of the loop.
+const ROUNDS: usize = 4;
 /// As long as a measurement of a ceiling is at least. Units: seconds.
 const ENOUGH: f64 = 0.025;
-/// Bytes that are copied.
-const COPIED: usize = 64 << 20;
+/// Bytes that are copied at once: a dispatch has at most 65,535 workgroups.
+const COPIED: usize = 32 << 20;
 
 fn unused(_: &mut loupe::device::Work<'_>) {}
 
@@ -38,11 +40,18 @@ struct Params { n: u32 }
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-  let a = vec4<f32>(0.999);
-  let b = vec4<f32>(f32(at.x) * 1e-9);
-  var x0 = vec4<f32>(0.5); var x1 = vec4<f32>(1.5); var x2 = vec4<f32>(2.5); var x3 = vec4<f32>(3.5);
-  var x4 = vec4<f32>(4.5); var x5 = vec4<f32>(5.5); var x6 = vec4<f32>(6.5); var x7 = vec4<f32>(7.5);
+  let a = vec4<f32>(0.999, 0.998, 0.997, 0.996);
+  let b = vec4<f32>(1.0, 2.0, 3.0, 4.0) * (f32(at.x) * 1e-9);
+  var x0 = vec4<f32>(0.1, 0.2, 0.3, 0.4); var x1 = x0 + 1.0; var x2 = x0 + 2.0; var x3 = x0 + 3.0;
+  var x4 = x0 + 4.0; var x5 = x0 + 5.0; var x6 = x0 + 6.0; var x7 = x0 + 7.0;
+  // Four rounds at once, so that the loop itself costs little.
   for (var i = 0u; i < params.n; i++) {
+    x0 = fma(x0, a, b); x1 = fma(x1, a, b); x2 = fma(x2, a, b); x3 = fma(x3, a, b);
+    x4 = fma(x4, a, b); x5 = fma(x5, a, b); x6 = fma(x6, a, b); x7 = fma(x7, a, b);
+    x0 = fma(x0, a, b); x1 = fma(x1, a, b); x2 = fma(x2, a, b); x3 = fma(x3, a, b);
+    x4 = fma(x4, a, b); x5 = fma(x5, a, b); x6 = fma(x6, a, b); x7 = fma(x7, a, b);
+    x0 = fma(x0, a, b); x1 = fma(x1, a, b); x2 = fma(x2, a, b); x3 = fma(x3, a, b);
+    x4 = fma(x4, a, b); x5 = fma(x5, a, b); x6 = fma(x6, a, b); x7 = fma(x7, a, b);
     x0 = fma(x0, a, b); x1 = fma(x1, a, b); x2 = fma(x2, a, b); x3 = fma(x3, a, b);
     x4 = fma(x4, a, b); x5 = fma(x5, a, b); x6 = fma(x6, a, b); x7 = fma(x7, a, b);
   }
@@ -179,7 +188,7 @@ fn best(mut run: impl FnMut(u32) -> f64) -> f64 {
     let mut amount = 1;
     // The first run compiles.
     run(amount);
-    while run(amount) < ENOUGH && amount < 1 << 14 {
+    while run(amount) < ENOUGH && amount < 1 << 16 {
         amount *= 2;
     }
     let least = (0..3).map(|_| run(amount)).fold(f64::INFINITY, f64::min);
@@ -201,18 +210,20 @@ fn ceilings(device: &Device) -> [f64; 2] {
     let multiply = Kernel::new(device, &MULTIPLY);
     let per_second =
         best(|n| time(&|rec| rec.dispatch(&multiply, n, &[&y], [invocations, 1, 1], 0.0)));
-    let gflops = per_second * (invocations * CHAINS * 4 * 2) as f64 / 1e9;
+    let gflops = per_second * (invocations * CHAINS * ROUNDS * 4 * 2) as f64 / 1e9;
 
-    let [x, y] = [(); 2].map(|()| device.tensor("copied", COPIED as u64));
+    // In turns, so that no cache holds what is copied.
+    let pairs = [(); 4].map(|()| [(); 2].map(|()| device.tensor("copied", COPIED as u64)));
     let copy = Kernel::new(device, &COPY);
-    // Half of it: a dispatch has at most 65,535 workgroups.
-    let n = COPIED / 16 / 2;
+    let n = COPIED / 16;
     let per_second = best(|times| {
         time(&|rec| {
-            (0..times).for_each(|_| rec.dispatch(&copy, n as u32, &[&x, &y], [n, 1, 1], 0.0));
+            for [x, y] in pairs.iter().cycle().take(times as usize) {
+                rec.dispatch(&copy, n as u32, &[x, y], [n, 1, 1], 0.0);
+            }
         })
     });
-    [gflops, per_second * COPIED as f64 / 1e9]
+    [gflops, per_second * 2.0 * COPIED as f64 / 1e9]
 }
 
 fn main() {
@@ -279,6 +290,10 @@ fn read(
         let text = std::fs::read_to_string(path).expect("the file of an earlier run");
         serde_json::from_str(&text).expect("JSON of an earlier run")
     });
+    let shape_of = json!([shape.n_layer, shape.c, shape.v]);
+    if base.as_ref().is_some_and(|base| base["shape"] != shape_of) {
+        println!("the earlier run had another model, so there are no ratios");
+    }
     println!(
         "{:>6} {:>10} {:>21} {:>9} {:>8} {:>11} {:>12} {:>10} {:>8}",
         "tokens",
@@ -293,7 +308,7 @@ fn read(
     );
     let mut found = Vec::new();
     for &n in lengths.iter().filter(|&&n| n > 0 && n <= Shape::N_CTX) {
-        let mut times = Vec::new();
+        let (mut times, mut runs) = (Vec::new(), 0);
         let before = session.device().counters();
         for run in 0..=RUNS {
             // Another text each time, so that nothing of the last one is reused.
@@ -305,6 +320,7 @@ fn read(
             let lensed = block_on(session.read(&ids, &options, &never, |_, _, _| Ok(())));
             assert!(lensed.expect("a reading").reading.stats[0].iter().all(|v| v.is_finite()));
             let took = start.elapsed().as_secs_f64();
+            runs += 1;
             if run > 0 || took > LONGEST {
                 times.push(took);
             }
@@ -313,7 +329,6 @@ fn read(
             }
         }
         let after = session.device().counters();
-        let runs = if times.len() == RUNS { RUNS as u64 + 1 } else { 1 };
         let dispatches = (after.dispatches - before.dispatches) / runs;
         let read_bytes = (after.read_bytes - before.read_bytes) / runs;
         let above = session.device().peak_bytes() - weights;
@@ -321,7 +336,7 @@ fn read(
         let median = times[times.len() / 2];
         let gflops = shape.flops(n) / median / 1e9;
         let share = most.map(|[most, _]| gflops / most);
-        let earlier = base.as_ref().and_then(|base| {
+        let earlier = base.as_ref().filter(|base| base["shape"] == shape_of).and_then(|base| {
             let readings = base["readings"].as_array()?;
             readings.iter().find(|r| r["tokens"] == n)?["ms"].as_f64()
         });

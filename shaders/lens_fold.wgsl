@@ -36,19 +36,22 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, LANES, N_SLOTS + J] f32
 @group(0) @binding(7) var<storage, read_write> lists: array<vec2<f32>>; // [rows, LANES, K] (logit, id)
 
-// Four targets of a row: their ids and logits. What is beyond J is never counted for.
+// Four targets of a row: their ids and logits.
 struct Four {
   ids: vec4<u32>,
   logits: vec4<f32>,
 }
 
 fn targets_of(position: u32, row: u32, first: u32) -> Four {
-  var four = Four(vec4<u32>(0u), vec4<f32>(0.0));
-  for (var i = 0u; i < 4u && first + i < params.n_targets; i++) {
-    four.ids[i] = targets[position * params.n_targets + first + i];
-    four.logits[i] = target_logits[(params.first_row + row) * params.n_targets + first + i];
-  }
-  return four;
+  // A target beyond the last one repeats it.
+  let last = max(params.n_targets, 1u) - 1u;
+  let j = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+  let i = vec4<u32>(position * params.n_targets) + j;
+  let z = vec4<u32>((params.first_row + row) * params.n_targets) + j;
+  return Four(
+    vec4<u32>(targets[i.x], targets[i.y], targets[i.z], targets[i.w]),
+    vec4<f32>(target_logits[z.x], target_logits[z.y], target_logits[z.z], target_logits[z.w])
+  );
 }
 
 // 1 for each target below this logit: that is smaller, or equal and of a higher id.
@@ -58,11 +61,18 @@ fn above(z: f32, id: u32, four: Four) -> vec4<u32> {
   return select(vec4<u32>(0u), vec4<u32>(1u), is_above & (ids != four.ids));
 }
 
-fn write_counts(state_at: u32, first: u32, counts: vec4<u32>) {
-  for (var i = 0u; i < 4u && first + i < params.n_targets; i++) {
-    let slot = state_at + N_SLOTS + first + i;
-    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(counts[i]);
+fn write_count(state_at: u32, target_index: u32, count: u32) {
+  if (target_index < params.n_targets) {
+    let slot = state_at + N_SLOTS + target_index;
+    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(count);
   }
+}
+
+fn write_counts(state_at: u32, first: u32, counts: vec4<u32>) {
+  write_count(state_at, first, counts.x);
+  write_count(state_at, first + 1u, counts.y);
+  write_count(state_at, first + 2u, counts.z);
+  write_count(state_at, first + 3u, counts.w);
 }
 
 @compute @workgroup_size(64)

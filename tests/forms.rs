@@ -5,6 +5,9 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use loupe::config::Activation;
 use loupe::device::Cancel;
 use loupe::kernels::{Attention, Forms, LayerNorm, Matmul, Precision, Rows, Tile, Unit, pad4};
@@ -19,7 +22,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     every_tile_has_the_bits_of_the_others every_part_of_a_product_in_every_tile
     layer_norm_has_the_same_bits_in_both_forms attention_has_the_same_bits_in_both_forms
-    readings_in_every_form fewer_dispatches_of_a_long_text forms_are_measured_once_and_kept a_lost_device_ends_the_measurement
+    readings_in_every_form fewer_dispatches_of_a_long_text forms_are_measured_once_and_kept a_lost_device_or_a_cancel_ends_the_measurement
 }
 
 const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
@@ -256,7 +259,7 @@ async fn fewer_dispatches_of_a_long_text() {
     // A reading that is cancelled while a block is read back ends, and the next one is right.
     let forms = Forms::all(Tile::Register, Unit::Workgroup);
     let session = loaded(&golden, Tuning::Given(forms)).await;
-    let is_cancelled = std::rc::Rc::new(std::cell::Cell::new(false));
+    let is_cancelled = Rc::new(Cell::new(false));
     let cancel = Cancel::new({
         let is_cancelled = is_cancelled.clone();
         move || is_cancelled.get()
@@ -306,14 +309,28 @@ async fn forms_are_measured_once_and_kept() {
     assert_eq!(session.tuning(), Tuning::Given(tiles));
 }
 
-async fn a_lost_device_ends_the_measurement() {
+async fn a_lost_device_or_a_cancel_ends_the_measurement() {
     let [golden, ..] = Golden::tales();
-    let session = support::session().await;
-    session.set_tuning(Tuning::Measured);
-    let mut loading = session.load(&LoadRequest::new(golden.config, None)).await.expect("a load");
-    session.push(&mut loading, golden.weights).await.expect("bytes");
-    session.device().destroy();
-    let code = session.install(loading).await.map(|_| ()).map_err(|e| e.code());
-    assert_eq!(code, Err("device-lost"));
-    assert_eq!(session.tuning(), Tuning::Measured);
+    // In the middle of the measurement, which asks before each run whether it is cancelled.
+    for (is_lost, expected) in [(true, "device-lost"), (false, "aborted")] {
+        let session = Rc::new(support::session().await);
+        session.set_tuning(Tuning::Measured);
+        let request = LoadRequest::new(golden.config, None);
+        let mut loading = session.load(&request).await.expect("a load");
+        let (n_asked, weak) = (Rc::new(Cell::new(0)), Rc::downgrade(&session));
+        let asked = n_asked.clone();
+        loading.stop_by(&Cancel::new(move || {
+            asked.set(asked.get() + 1);
+            if is_lost && asked.get() == 4 {
+                weak.upgrade().expect("a session").device().destroy();
+            }
+            !is_lost && asked.get() == 4
+        }));
+        session.push(&mut loading, golden.weights).await.expect("bytes");
+        let code = session.install(loading).await.map(|_| ()).map_err(|e| e.code());
+        assert_eq!(code, Err(expected));
+        assert!(n_asked.get() >= 4, "it was measured");
+        assert_eq!(session.tuning(), Tuning::Measured);
+        assert!(session.loaded().is_err(), "the model is not in use");
+    }
 }

@@ -153,13 +153,18 @@ impl Gpu {
 
     /// Runs `work`, which gives commands to the device without awaiting, in an error scope of its own.
     pub(super) fn scoped<V>(&self, work: impl FnOnce() -> V) -> (V, Verdict) {
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let made = work();
-        // Both scopes are popped before either answer is awaited: other calls push theirs meanwhile.
-        let (validation, memory) = (validation.pop(), memory.pop());
-        // What was allocated in vain is invalid as well.
-        (made, Verdict(Box::pin(async { memory.await.or(validation.await) })))
+        // All scopes are popped before any answer is awaited: other calls push theirs meanwhile.
+        let (validation, memory, internal) = (validation.pop(), memory.pop(), internal.pop());
+        let answers = async {
+            // What was allocated or compiled in vain is invalid as well.
+            let (validation, memory, internal) = (validation.await, memory.await, internal.await);
+            memory.or(internal).or(validation)
+        };
+        (made, Verdict(Box::pin(answers)))
     }
 
     /// Waits until everything submitted so far is done.
@@ -169,7 +174,7 @@ impl Gpu {
         self.queue.submit([]);
         let (done, wait) = oneshot::channel();
         self.queue.on_submitted_work_done(move || _ = done.send(()));
-        self.poll()?;
+        self.poll(None)?;
         let answer = wait.await;
         self.check_lost()?;
         answer.map_err(|_| Error::DeviceLost("it stopped answering".into()))
@@ -179,7 +184,8 @@ impl Gpu {
     /// is submitted later changes nothing of what is read.
     pub(super) fn begin_read(&self, ranges: &[(&wgpu::Buffer, Range<u64>)]) -> Mapping {
         let lengths: Vec<u64> = ranges.iter().map(|(_, range)| range.end - range.start).collect();
-        let (staging, verdict) = self.scoped(|| {
+        let (done, mapped) = oneshot::channel();
+        let ((staging, submitted), verdict) = self.scoped(|| {
             let staging = self.with_usage(
                 "readback",
                 lengths.iter().sum(),
@@ -191,20 +197,19 @@ impl Gpu {
                 encoder.copy_buffer_to_buffer(buffer, range.start, &staging, at, Some(n));
                 at += n;
             }
-            self.queue.submit([encoder.finish()]);
-            staging
+            let submitted = self.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
+            (staging, submitted)
         });
-        let (done, mapped) = oneshot::channel();
-        staging.map_async(wgpu::MapMode::Read, .., move |mapped| _ = done.send(mapped));
-        Mapping { staging, lengths, verdict, mapped }
+        Mapping { staging, lengths, verdict, mapped, submitted }
     }
 
     /// What was read, range by range.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
     pub(super) async fn end_read<V: bytemuck::Pod>(&self, read: Mapping) -> Result<Vec<Vec<V>>> {
-        let Mapping { staging, lengths, verdict, mapped } = read;
-        self.poll()?;
+        let Mapping { staging, lengths, verdict, mapped, submitted } = read;
+        self.poll(Some(submitted))?;
         let mapped = mapped.await;
         self.check_lost()?;
         verdict.check("a readback").await?;
@@ -239,11 +244,14 @@ impl Gpu {
         }
     }
 
-    /// Drives the device natively; a browser does this by itself.
-    fn poll(&self) -> Result<()> {
+    /// Drives the device natively until a submission, or all, are done; a browser does this by itself.
+    #[cfg_attr(target_arch = "wasm32", allow(unused_variables, clippy::unused_self))]
+    fn poll(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         #[cfg(not(target_arch = "wasm32"))]
         self.device
-            .poll(wgpu::PollType::wait_indefinitely())
+            .poll(wgpu::PollType::Wait { submission_index, timeout: None })
+            // A submission that was refused is never done.
+            .or_else(|_| self.device.poll(wgpu::PollType::wait_indefinitely()))
             .map_err(|e| Error::DeviceLost(e.to_string()))?;
         Ok(())
     }
@@ -266,6 +274,7 @@ pub(super) struct Mapping {
     /// Bytes of each range.
     lengths: Vec<u64>,
     verdict: Verdict,
+    submitted: wgpu::SubmissionIndex,
     mapped: oneshot::Receiver<std::result::Result<(), wgpu::BufferAsyncError>>,
 }
 

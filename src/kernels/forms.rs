@@ -7,7 +7,7 @@ use crate::device::{Backend, Device, Kernel, Source};
 use crate::error::Result;
 
 use super::matmul::{F16, F32, TILES_F16, TILES_F32};
-use super::{Precision, attention, layer_norm};
+use super::{Precision, SOURCES, attention, layer_norm};
 
 /// A configuration of the matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Forms {
         }
     }
 
-    /// What [`Forms::fmt`] wrote; `None` for another text, as another version may have written it.
+    /// What [`Forms::fmt`] wrote; `None` for another text, and for that of a version with other kernels.
     pub fn parse(text: &str) -> Option<Forms> {
         let tile = |name: &str| Tile::ALL.into_iter().find(|tile| tile.name() == name);
         let unit = |name: &str| Unit::ALL.into_iter().find(|unit| unit.name() == name);
@@ -124,15 +124,24 @@ impl Forms {
             many: tile(many)?,
             rows: unit(names.next()?)?,
         };
-        names.next().is_none().then_some(forms)
+        let is_of_these = names.next()? == version();
+        (is_of_these && names.next().is_none()).then_some(forms)
     }
 }
 
 impl fmt::Display for Forms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Forms { few, some, many, rows } = self;
-        write!(f, "{} {} {} {}", few.name(), some.name(), many.name(), rows.name())
+        let [few, some, many] = [few, some, many].map(|tile| tile.name());
+        write!(f, "{few} {some} {many} {} {}", rows.name(), version())
     }
+}
+
+/// A digest of all kernels, by FNV-1a: what was measured of others says nothing.
+fn version() -> String {
+    let texts = SOURCES.iter().flat_map(|source| source.wgsl.iter()).flat_map(|text| text.bytes());
+    let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("{:08x}", texts.fold(0x811c_9dc5, step))
 }
 
 /// The kernels that have several forms, as far as they have been compiled, and the choice among them.
@@ -227,14 +236,17 @@ mod tests {
                 }
             }
         }
+        let right = Forms::all(Tile::Rows32, Unit::Workgroup).to_string();
         for text in [
             "",
             "register",
-            "32 64 128",
-            "32 64 256 workgroup",
-            "32 64 128 workgroup ",
-            "32 64 128 row",
-            "32 64 128 workgroup workgroup",
+            "32 32 32",
+            "32 32 32 workgroup",
+            "32 32 32 workgroup 00000000",
+            &right.replace("32 32 32", "32 32 256"),
+            &right.replace("workgroup", "row"),
+            &format!("{right} "),
+            &format!("{right} more"),
         ] {
             assert_eq!(Forms::parse(text), None, "{text:?}");
         }

@@ -1,11 +1,16 @@
 //! The extended decoder: halves of blocks that every row passes before norm and unembedding.
 
+use std::cell::RefCell;
+
 use crate::device::{Device, Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{Rows, pad4};
 use crate::model::{Half, Model, Pass};
 
 use super::rows::BorrowedHalf;
+
+/// Keys and values by row and borrowed half.
+type Caches = Vec<Vec<Option<[Tensor; 2]>>>;
 
 /// The borrowed halves, and for each row of a reading the keys and values of their attention, from the
 /// row's own stream at the positions before.
@@ -14,7 +19,7 @@ use super::rows::BorrowedHalf;
 pub struct Extension {
     halves: Vec<BorrowedHalf>,
     /// Keys and values by row and borrowed half; `None` for an MLP. Shapes: \[T, C4\] each.
-    caches: Vec<Vec<Option<[Tensor; 2]>>>,
+    caches: RefCell<Caches>,
     /// Outputs by row. Shapes: N × \[T, C4\].
     ends: Vec<Tensor>,
     /// Between two halves, during a reading. Shapes: \[n, C4\] each.
@@ -37,7 +42,7 @@ impl Extension {
             (half == Half::Attn).then(|| [all("decoder keys"), all("decoder values")])
         };
         Extension {
-            caches: (0..n_rows).map(|_| halves.iter().map(cache).collect()).collect(),
+            caches: RefCell::new((0..n_rows).map(|_| halves.iter().map(cache).collect()).collect()),
             ends: (0..n_rows).map(|_| all("decoder end")).collect(),
             between: (0..2)
                 .map(|_| device.tensor("decoder step", block as u64 * row_bytes))
@@ -59,7 +64,8 @@ impl Extension {
     ) -> Result<Rows<'a>> {
         let blocks = &pass.model.whole()?.blocks;
         let mut x = from;
-        for (step, (&(i, _), cache)) in self.halves.iter().zip(&self.caches[row]).enumerate() {
+        let caches = self.caches.borrow();
+        for (step, (&(i, _), cache)) in self.halves.iter().zip(&caches[row]).enumerate() {
             let block = &blocks[i];
             let y = match step + 1 == self.halves.len() {
                 true => pass.positions_of(&self.ends[row]),
@@ -84,14 +90,15 @@ impl Extension {
         self.between.clear();
     }
 
-    /// Releases the keys and values.
-    pub fn drop_cache(&mut self) {
-        self.caches.clear();
+    /// Releases the keys and values, once no other text starts from this one.
+    pub fn drop_cache(&self) {
+        self.caches.borrow_mut().clear();
     }
 
     /// Size of keys, values and outputs. Units: bytes.
     pub fn bytes(&self) -> u64 {
-        self.tensors().map(Tensor::bytes).sum()
+        let caches = self.caches.borrow();
+        tensors(&caches, &self.ends).map(Tensor::bytes).sum()
     }
 
     /// Copies the first `n` of `n_tokens` positions of a text that was read with the same decoder; false if its keys and
@@ -103,16 +110,17 @@ impl Extension {
         n: usize,
         n_tokens: usize,
     ) -> bool {
-        if earlier.caches.len() != self.caches.len() || earlier.halves != self.halves {
+        let (from, to) = (earlier.caches.borrow(), self.caches.borrow());
+        if from.len() != to.len() || earlier.halves != self.halves {
             return false;
         }
-        for (from, to) in earlier.tensors().zip(self.tensors()) {
+        for (from, to) in tensors(&from, &earlier.ends).zip(tensors(&to, &self.ends)) {
             rec.copy(from, 0, to, 0, n as u64 * (to.bytes() / n_tokens as u64));
         }
         true
     }
+}
 
-    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        self.caches.iter().flatten().flatten().flatten().chain(&self.ends)
-    }
+fn tensors<'a>(caches: &'a Caches, ends: &'a [Tensor]) -> impl Iterator<Item = &'a Tensor> {
+    caches.iter().flatten().flatten().flatten().chain(ends)
 }

@@ -1,10 +1,12 @@
 //! A check of the device: a short reading whose every step is repeated on the CPU.
 
-use crate::device::{Audit, Backend, Cancel, Finding};
+use crate::device::{Audit, Backend, Cancel, Finding, Recorder};
 use crate::error::Result;
-use crate::kernels::{Divergence, GatherDot, Gram, LANES, Rows, Subtract, pad4};
+use crate::kernels::{
+    Attention, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
+};
 use crate::lens::{self, Decoder, Depth, Lens, Norm, Options};
-use crate::model::forward;
+use crate::model::{Model, forward};
 
 use super::Session;
 use super::read::{check_ids, empty_reading};
@@ -13,6 +15,9 @@ use super::read::{check_ids, empty_reading};
 const N_TOKENS: usize = 6;
 /// Above this relative difference, a kernel's results are wrong and not rounded otherwise.
 pub const TOLERANCE: f64 = 1e-3;
+/// Rows of the products and keys of the attention that forms are checked with, and columns of the products.
+const N_ROWS: usize = 80;
+const N_COLUMNS: usize = 256;
 /// Groups of four tokens in the partial sum of the Gram matrix.
 const GRAM_GROUPS: usize = 16;
 
@@ -114,7 +119,45 @@ impl Session {
         let targets = &targets;
         let gather = GatherDot { x, unembed, targets, n_targets, period, n_rows: n, y: &logits };
         kernels.gather_dot(&mut rec, &gather)?;
+        self.check_forms(&mut rec, &loaded.model).await?;
         rec.finish().await?;
         Ok(Checked { findings: audit.findings() })
+    }
+
+    /// Products of as many rows as each form in use is for, and attention over more keys than a workgroup has at once: a
+    /// short text has neither.
+    async fn check_forms(&self, rec: &mut Recorder<'_>, model: &Model) -> Result<()> {
+        let config = &model.config;
+        let width = config.n_embd;
+        let numbers: Vec<f32> =
+            (0..N_ROWS * pad4(width)).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let allocate = || {
+            let floats = |n: usize| self.device.tensor("a check", 4 * n as u64);
+            let x = self.device.upload("a check", &numbers);
+            Ok((x, floats(N_ROWS * N_COLUMNS), floats(N_ROWS * pad4(width))))
+        };
+        let (x, product, mixed) = self.device.allocate("a check", allocate).await?;
+        let Some(shard) = model.unembed()?.first() else { return Ok(()) };
+        for n_rows in [Forms::FEW, Forms::SOME, N_ROWS] {
+            let columns4 = 0..(pad4(shard.matrix.n_out) / 4).min(N_COLUMNS / 4);
+            let y = Rows::new(&product, 0, N_COLUMNS);
+            let op = Matmul::new(Rows::new(&x, 0, width), &shard.matrix, n_rows, y);
+            model.kernels.matmul(rec, &Matmul { columns4, ..op })?;
+        }
+        let n_rows = Forms::FEW + 1;
+        let attention = Attention {
+            q: &x,
+            k: &x,
+            v: &x,
+            first_position: N_ROWS - n_rows,
+            n_rows,
+            n_head: config.n_head,
+            head_dim: config.head_dim(),
+            scale: 0.25,
+            window: None,
+            y: &mixed,
+        };
+        model.kernels.attention(rec, &attention)?;
+        rec.finish().await
     }
 }

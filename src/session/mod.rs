@@ -160,6 +160,14 @@ pub struct Loading {
     pub loader: Loader,
     tokenizer: Option<Tokenizer>,
     release: bool,
+    cancel: Cancel,
+}
+
+impl Loading {
+    /// What also stops the choice of kernels, before the model is in use.
+    pub fn stop_by(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
+    }
 }
 
 /// One device, at most one model, one reading at a time.
@@ -176,6 +184,8 @@ pub struct Session {
     device_lock: FairLock,
     load_lock: FairLock,
     tuning: Cell<Tuning>,
+    /// Whether the last reading stays the one from which the next one starts.
+    is_aside: Cell<bool>,
 }
 
 /// Releases memory for a load.
@@ -207,6 +217,7 @@ impl Session {
             device_lock: FairLock::default(),
             load_lock: FairLock::default(),
             tuning: Cell::new(Tuning::Off),
+            is_aside: Cell::new(false),
         }
     }
 
@@ -258,7 +269,8 @@ impl Session {
             config => Loader::partial(kernels, config, precision, shard_bytes),
         };
         loader.expect_files(request.n_files, request.total_bytes);
-        Ok(Loading { loader, tokenizer, release: request.release })
+        let (release, cancel) = (request.release, Cancel::default());
+        Ok(Loading { loader, tokenizer, release, cancel })
     }
 
     /// Takes the next piece of the current file.
@@ -322,11 +334,11 @@ impl Session {
 
     /// Puts a complete load into use, and returns what became of its copy.
     ///
-    /// Errors: `missing-tensor`, `gpu-refused`, `device-lost`, `out-of-memory`.
+    /// Errors: `missing-tensor`, `aborted`, `gpu-refused`, `device-lost`.
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, CopyOutcome)> {
         let (model, copy) = loading.loader.finish(&self.device).await?;
         let _guard = self.lock().await;
-        self.tune(&model).await?;
+        self.tune(&model, &loading.cancel).await?;
         let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
         let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
         let loaded = Rc::new(Loaded { model, vocabulary, memo: Memo::default() });

@@ -44,15 +44,12 @@ impl Lensed {
     }
 }
 
-/// Puts the reading from which the next one starts back in its place.
-pub struct Aside<'a> {
-    session: &'a Session,
-    last: Option<Rc<Lensed>>,
-}
+/// While it is there, readings are made aside.
+pub struct Aside<'a>(&'a Session);
 
 impl Drop for Aside<'_> {
     fn drop(&mut self) {
-        self.session.last.replace(self.last.take());
+        self.0.is_aside.set(false);
     }
 }
 
@@ -162,7 +159,8 @@ impl Session {
 
     /// A reading that is made before the answer is dropped is not the one from which the next one starts.
     pub fn aside(&self) -> Aside<'_> {
-        Aside { session: self, last: self.last.borrow().clone() }
+        self.is_aside.set(true);
+        Aside(self)
     }
 
     /// The tensors of a reading. If memory is short, the stream of the last reading is released.
@@ -218,7 +216,14 @@ impl Session {
             lensed.stream.drop_cache();
         }
         let lensed = Rc::new(lensed);
-        self.last.replace(is_kept.then(|| lensed.clone()));
+        // No reading starts from one that was made aside, or from the one before any more.
+        let replaced = match self.is_aside.get() {
+            true => Some(lensed.clone()),
+            false => self.last.replace(is_kept.then(|| lensed.clone())),
+        };
+        if let Some(extension) = replaced.as_ref().and_then(|lensed| lensed.extension.as_ref()) {
+            extension.drop_cache();
+        }
         lensed
     }
 }

@@ -2,9 +2,9 @@
 
 use web_time::Instant;
 
-use crate::device::{Backend, Cancel, Recorder, Tensor};
+use crate::device::{Backend, Cancel, Device, Recorder, Tensor};
 use crate::error::{Error, Result};
-use crate::kernels::{Attention, Forms, LayerNorm, Matmul, Matrix, Rows, Tile, Unit, pad4};
+use crate::kernels::{Attention, Forms, LayerNorm, Matmul, Rows, Tile, Unit, pad4};
 use crate::model::Model;
 
 use super::Session;
@@ -20,15 +20,17 @@ pub enum Tuning {
     Given(Forms),
 }
 
-/// After so long no other form is tried. Units: seconds.
+/// Measurements take no longer than this together; compiling does not count. Units: seconds.
 const SECONDS: f64 = 0.2;
+/// As long as one measurement is at least, so that a round trip matters little. Units: seconds.
+const ENOUGH: f64 = 0.004;
 /// Columns of the unembedding that are computed.
 const COLUMNS: usize = 4096;
-/// Repetitions in one submission, so that its own cost matters little.
-const REPEATS: usize = 8;
-/// Rows for which the tiles are measured: one typed token's, those of a block of positions, those of a group.
-const ROWS: [usize; 3] = [4, Forms::SOME, MOST];
+/// Rows for which the tiles are measured: those of a block of positions, those of a group, one typed token's.
+const ROWS: [usize; 3] = [Forms::SOME, MOST, 4];
 const MOST: usize = 256;
+/// Rows whose bits are compared: more than the smaller tiles have, fewer than the largest.
+const COMPARED: usize = 68;
 
 /// The tiles in the order in which they are tried: first what is compiled, then what is most often best.
 const ORDER: [Tile; 4] = [Tile::Register, Tile::Rows64, Tile::Rows128, Tile::Rows32];
@@ -44,146 +46,227 @@ impl Session {
         self.tuning.set(tuning);
     }
 
-    /// Chooses the forms for a model that has been loaded. What the adapter refuses is not used.
+    /// Chooses the forms for a model that has been loaded. What the adapter refuses, or computes in another way, is not
+    /// used.
     ///
-    /// Errors: `device-lost`, `out-of-memory`.
-    pub(super) async fn tune(&self, model: &Model) -> Result<()> {
-        if self.device.backend() == Backend::Cpu {
+    /// Errors: `aborted`, `device-lost`.
+    pub(super) async fn tune(&self, model: &Model, cancel: &Cancel) -> Result<()> {
+        if self.device.backend() == Backend::Cpu || model.whole().is_err() {
             return Ok(());
         }
-        let chosen = match self.tuning.get() {
+        let forms = match self.tuning.get() {
             Tuning::Off => return Ok(()),
-            Tuning::Given(forms) => self.choose(model, forms).await?,
-            Tuning::Measured => match self.measure(model).await? {
-                Some(forms) => self.choose(model, forms).await?,
-                None => return Ok(()),
+            Tuning::Given(forms) => forms,
+            Tuning::Measured => match Trial::new(&self.device, model, cancel).await {
+                Ok(mut trial) => trial.forms().await?,
+                Err(error) => refusal(error)?.unwrap_or(Forms::PLAIN),
             },
         };
-        self.tuning.set(Tuning::Given(if chosen { model.kernels.forms() } else { Forms::PLAIN }));
+        let chosen = model.kernels.choose_forms(&self.device, forms).await;
+        match chosen.map_or_else(refusal, |()| Ok(Some(forms)))? {
+            Some(forms) => self.tuning.set(Tuning::Given(forms)),
+            None => {
+                model.kernels.choose_forms(&self.device, Forms::PLAIN).await?;
+                self.tuning.set(Tuning::Given(Forms::PLAIN));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `None` for what only says that a form cannot be used here.
+///
+/// Errors: `aborted`, `device-lost`.
+fn refusal<V>(error: Error) -> Result<Option<V>> {
+    match error {
+        Error::Aborted | Error::DeviceLost(_) => Err(error),
+        _ => Ok(None),
+    }
+}
+
+/// A measurement, with the shapes and weights of a model.
+struct Trial<'a> {
+    device: &'a Device,
+    model: &'a Model,
+    cancel: &'a Cancel,
+    x: Tensor,
+    y: Tensor,
+    /// Seconds measured so far.
+    spent: f64,
+}
+
+impl<'a> Trial<'a> {
+    /// Errors: `out-of-memory`, `gpu-refused`, `device-lost`.
+    async fn new(device: &'a Device, model: &'a Model, cancel: &'a Cancel) -> Result<Trial<'a>> {
+        let width = pad4(model.config.n_embd);
+        let numbers: Vec<f32> =
+            (0..MOST * width).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let allocate = || {
+            let y = device.tensor("tuning", 4 * (MOST * COLUMNS.max(width)) as u64);
+            Ok((device.upload("tuning", &numbers), y))
+        };
+        let (x, y) = device.allocate("the choice of kernels", allocate).await?;
+        Ok(Trial { device, model, cancel, x, y, spent: 0.0 })
+    }
+
+    /// The fastest forms.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    async fn forms(&mut self) -> Result<Forms> {
+        let mut forms = Forms::PLAIN;
+        let rows = Work::Rows;
+        let units = [Unit::Invocation, Unit::Workgroup];
+        let units = units.map(|unit| Forms::all(Tile::Register, unit));
+        let units = self.agreeing(&units, rows).await?;
+        forms.rows = self.fastest(&units, rows).await?.rows;
+
+        let tiles = ORDER.map(|tile| Forms::all(tile, Unit::Invocation));
+        let tiles = self.agreeing(&tiles, Work::Products(COMPARED)).await?;
+        for n_rows in ROWS {
+            let best = self.fastest(&tiles, Work::Products(n_rows)).await?.of(n_rows);
+            let place = match n_rows {
+                0..=Forms::FEW => &mut forms.few,
+                Forms::SOME => &mut forms.some,
+                _ => &mut forms.many,
+            };
+            *place = best;
+        }
+        Ok(forms)
+    }
+
+    /// Those forms that this adapter takes and that have the bits of the first one.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    async fn agreeing(&self, forms: &[Forms], work: Work) -> Result<Vec<Forms>> {
+        let (mut agreeing, mut expected) = (Vec::new(), None);
+        for &forms in forms {
+            let bits: Vec<u32> = match self.bits(forms, work).await {
+                Ok(bits) => bits,
+                Err(error) => {
+                    refusal::<()>(error)?;
+                    continue;
+                }
+            };
+            if *expected.get_or_insert_with(|| bits.clone()) == bits {
+                agreeing.push(forms);
+            }
+        }
+        Ok(agreeing)
+    }
+
+    /// What a piece of work writes.
+    ///
+    /// Errors: `aborted`, `gpu-refused`, `out-of-memory`, `device-lost`.
+    async fn bits(&self, forms: Forms, work: Work) -> Result<Vec<u32>> {
+        self.model.kernels.choose_forms(self.device, forms).await?;
+        // Nothing is left of the form before.
+        self.device.write(&self.y, 0, &vec![0f32; COMPARED * COLUMNS]);
+        self.run(work, 1).await?;
+        let bytes = 4 * (COMPARED * COLUMNS) as u64;
+        let read = self.device.read(&[(&self.y, bytes)]).await?.into_iter().flatten();
+        Ok(read.map(f32::to_bits).collect())
+    }
+
+    /// The fastest of some forms, of which the first one is the plain one; of those that there is time for.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    async fn fastest(&mut self, forms: &[Forms], work: Work) -> Result<Forms> {
+        let mut best = (Forms::PLAIN, f64::INFINITY);
+        for &forms in forms {
+            if self.spent > SECONDS {
+                break;
+            }
+            match self.seconds(forms, work).await {
+                Ok(seconds) if seconds < best.1 => best = (forms, seconds),
+                Ok(_) => {}
+                Err(error) => _ = refusal::<()>(error)?,
+            }
+        }
+        Ok(best.0)
+    }
+
+    /// How long a piece of work takes: so many repetitions in one submission that it is long enough.
+    ///
+    /// Errors: `aborted`, `gpu-refused`, `out-of-memory`, `device-lost`.
+    async fn seconds(&mut self, forms: Forms, work: Work) -> Result<f64> {
+        self.model.kernels.choose_forms(self.device, forms).await?;
+        let mut repeats = 1;
+        loop {
+            let seconds = self.run(work, repeats).await?;
+            self.spent += seconds;
+            if seconds >= ENOUGH || repeats >= 256 {
+                let again = self.run(work, repeats).await?;
+                self.spent += again;
+                return Ok(seconds.min(again) / f64::from(repeats));
+            }
+            repeats *= 2;
+        }
+    }
+
+    /// Errors: `aborted`, `gpu-refused`, `out-of-memory`, `device-lost`.
+    async fn run(&self, work: Work, repeats: u32) -> Result<f64> {
+        self.cancel.check()?;
+        let mut rec = self.device.record("the choice of kernels", self.cancel);
+        for _ in 0..repeats {
+            match work {
+                Work::Products(n_rows) => self.products(&mut rec, n_rows)?,
+                Work::Rows => self.by_rows(&mut rec)?,
+            }
+        }
+        let start = Instant::now();
+        rec.finish().await?;
+        self.device.check()?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Some columns of the first MLP, then of the unembedding.
+    fn products(&self, rec: &mut Recorder<'_>, n_rows: usize) -> Result<()> {
+        let weights = self.model.whole()?;
+        let mlp = weights.blocks.first().map(|block| &*block.mlp_in.weight);
+        let unembed = weights.unembed.first().map(|shard| &shard.matrix);
+        for weight in mlp.into_iter().chain(unembed) {
+            let columns4 = 0..(pad4(weight.n_out) / 4).min(COLUMNS / 4);
+            let x = Rows::new(&self.x, 0, self.model.config.n_embd);
+            let op = Matmul::new(x, weight, n_rows, Rows::new(&self.y, 0, COLUMNS));
+            self.model.kernels.matmul(rec, &Matmul { columns4, ..op })?;
+        }
         Ok(())
     }
 
-    /// Whether the adapter takes these forms.
-    ///
-    /// Errors: `device-lost`, `out-of-memory`.
-    async fn choose(&self, model: &Model, forms: Forms) -> Result<bool> {
-        match model.kernels.choose_forms(&self.device, forms).await {
-            Ok(()) => Ok(true),
-            Err(Error::GpuRefused(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// The fastest forms for the shapes of a model; `None` for a partial one.
-    ///
-    /// Errors: `device-lost`, `out-of-memory`.
-    async fn measure(&self, model: &Model) -> Result<Option<Forms>> {
-        let Ok(weights) = model.whole() else { return Ok(None) };
-        let (Some(shard), Some(block)) = (weights.unembed.first(), weights.blocks.first()) else {
-            return Ok(None);
+    /// LayerNorm and attention of a block of positions that comes late in a text.
+    fn by_rows(&self, rec: &mut Recorder<'_>) -> Result<()> {
+        let (config, n_rows) = (&self.model.config, Forms::SOME);
+        let n_embd = config.n_embd;
+        let attention = Attention {
+            q: &self.x,
+            k: &self.x,
+            v: &self.x,
+            first_position: MOST - n_rows,
+            n_rows,
+            n_head: config.n_head,
+            head_dim: config.head_dim(),
+            scale: 1.0,
+            window: None,
+            y: &self.y,
         };
-        let allocate = || {
-            let floats = |n: usize| self.device.tensor("tuning", 4 * n as u64);
-            Ok([
-                floats(MOST * pad4(model.config.n_embd)),
-                floats(MOST * COLUMNS.max(pad4(model.config.n_embd))),
-            ])
+        self.model.kernels.attention(rec, &attention)?;
+        let norm = LayerNorm {
+            x: Rows::new(&self.x, 0, n_embd),
+            affine: None,
+            epsilon: config.layer_norm_epsilon,
+            n_embd,
+            n_rows,
+            y: Rows::new(&self.y, n_rows, n_embd),
         };
-        let [x, y] = &self.device.allocate("the choice of kernels", allocate).await?;
-        let products = [&shard.matrix, &*block.mlp_in.weight];
-        let start = Instant::now();
-        let is_late = || start.elapsed().as_secs_f64() > SECONDS;
-
-        let mut best = [(Tile::Register, f64::INFINITY); ROWS.len()];
-        for tile in ORDER {
-            if is_late() {
-                break;
-            }
-            if !self.choose(model, Forms::all(tile, Unit::Invocation)).await? {
-                continue;
-            }
-            for (n_rows, best) in ROWS.into_iter().zip(&mut best) {
-                let seconds = self
-                    .fastest(|rec| {
-                        let mut products = products.iter();
-                        products.try_for_each(|weight| product(rec, model, weight, n_rows, [x, y]))
-                    })
-                    .await?;
-                if seconds < best.1 {
-                    *best = (tile, seconds);
-                }
-            }
-        }
-        let [few, some, many] = best.map(|(tile, _)| tile);
-
-        let mut rows = (Unit::Invocation, f64::INFINITY);
-        for unit in [Unit::Invocation, Unit::Workgroup] {
-            if is_late() || !self.choose(model, Forms::all(Tile::Register, unit)).await? {
-                continue;
-            }
-            let seconds = self.fastest(|rec| by_rows(rec, model, [x, y])).await?;
-            if seconds < rows.1 {
-                rows = (unit, seconds);
-            }
-        }
-        Ok(Some(Forms { few, some, many, rows: rows.0 }))
-    }
-
-    /// The least of three times of what is recorded; the first one, which compiles, does not count.
-    ///
-    /// Errors: those of `record`, `device-lost`, `out-of-memory`.
-    async fn fastest(&self, record: impl Fn(&mut Recorder<'_>) -> Result<()>) -> Result<f64> {
-        let mut least = f64::INFINITY;
-        for run in 0..3 {
-            let never = Cancel::default();
-            let mut rec = self.device.record("the choice of kernels", &never);
-            for _ in 0..REPEATS {
-                record(&mut rec)?;
-            }
-            let start = Instant::now();
-            rec.finish().await?;
-            if run > 0 {
-                least = least.min(start.elapsed().as_secs_f64());
-            }
-        }
-        Ok(least)
+        self.model.kernels.layer_norm(rec, &norm)
     }
 }
 
-/// Some columns of a matrix product.
-fn product(
-    rec: &mut Recorder<'_>,
-    model: &Model,
-    weight: &Matrix,
-    n_rows: usize,
-    [x, y]: [&Tensor; 2],
-) -> Result<()> {
-    let columns4 = 0..(pad4(weight.n_out) / 4).min(COLUMNS / 4);
-    let (x, y) = (Rows::new(x, 0, model.config.n_embd), Rows::new(y, 0, COLUMNS));
-    model.kernels.matmul(rec, &Matmul { columns4, ..Matmul::new(x, weight, n_rows, y) })
-}
-
-/// LayerNorm and attention of a block of positions that comes late in a text.
-fn by_rows(rec: &mut Recorder<'_>, model: &Model, [x, y]: [&Tensor; 2]) -> Result<()> {
-    let config = &model.config;
-    let n_rows = Forms::SOME;
-    let at = |tensor| Rows::new(tensor, 0, config.n_embd);
-    let epsilon = config.layer_norm_epsilon;
-    let (affine, n_embd) = (None, config.n_embd);
-    model
-        .kernels
-        .layer_norm(rec, &LayerNorm { x: at(x), affine, epsilon, n_embd, n_rows, y: at(y) })?;
-    let attention = Attention {
-        q: x,
-        k: x,
-        v: x,
-        first_position: MOST - n_rows,
-        n_rows,
-        n_head: config.n_head,
-        head_dim: config.head_dim(),
-        scale: 1.0,
-        window: None,
-        y,
-    };
-    model.kernels.attention(rec, &attention)
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Matrix products of so many rows.
+    Products(usize),
+    /// LayerNorm and attention.
+    Rows,
 }

@@ -131,6 +131,7 @@ impl LoadOptions {
         let cancel = cancel_by(self.signal.clone());
         cancel.check()?;
         let mut loading = session.begin(request).await?;
+        loading.stop_by(&cancel);
         if let Err(failure) = self.fill(session, &mut loading, &cancel).await {
             match failure.is_permanent() {
                 true => loading.loader.discard(),

@@ -46,6 +46,9 @@ test("readings beside the adapter's ceilings, with exact costs, to copy and to s
   expect(short.times_ms).toHaveLength(5);
   expect(short.peak_bytes).toBeGreaterThan(0);
   expect(short.share).toBeCloseTo(short.gflops / report.ceilings.gflops, 6);
+  // 8 tokens: 2 · 12 C² of each block, attention over 36 pairs, and the unembedding of three rows, each multiplied and added.
+  const median = short.times_ms.toSorted((a: number, b: number) => a - b)[2];
+  expect(short.gflops * median * 1e6).toBeCloseTo(3_164_160, -1);
 });
 
 test("the CPU has no ceilings; a run can be stopped; lengths that do not fit are said", async ({ page, site }) => {

@@ -165,13 +165,15 @@ test("the forms of kernels are measured at the first load on an adapter, and kep
   await waitForState(page, "ready");
   const kept = () => page.evaluate(() => localStorage.getItem("loupe:tuning"));
   const first = await kept();
-  const measured = /\n((register|32|64|128) ){3}(invocation|workgroup)$/;
+  const measured = /\n((register|32|64|128) ){3}(invocation|workgroup) [0-9a-f]{8}$/;
   expect(first).toMatch(measured);
   // What is kept is used, not measured again; of another adapter or by another version it is measured.
-  const [adapter] = (first ?? "").split("\n");
+  const [adapter, tuning] = (first ?? "").split("\n");
+  const version = tuning.split(" ").at(-1);
   for (const [given, expected] of [
-    [`${adapter}\n32 64 128 workgroup`, /^[^\n]*\n32 64 128 workgroup$/],
-    [`${adapter}\n32 64 512 workgroup`, measured],
+    [`${adapter}\n32 64 128 workgroup ${version}`, /^[^\n]*\n32 64 128 workgroup [0-9a-f]{8}$/],
+    [`${adapter}\n32 64 512 workgroup ${version}`, measured],
+    [`${adapter}\n32 64 128 workgroup 00000000`, measured],
   ] as [string, RegExp][]) {
     await page.evaluate((text) => localStorage.setItem("loupe:tuning", text), given);
     await page.reload();

@@ -9,11 +9,16 @@ export interface Ceilings {
 
 /** Chains of four numbers in an invocation, so that none waits for its last result. */
 const CHAINS = 8;
+/** Links of each chain in one round of the loop, so that the loop itself costs little. */
+const ROUNDS = 4;
 const WORKGROUP = 64;
-const COPIED = 64 << 20;
+/** Bytes that are copied at once: a dispatch has at most 65,535 workgroups. */
+const COPIED = 32 << 20;
+/** Pairs of buffers that are copied in turns, so that no cache holds them. */
+const PAIRS = 4;
 /** As long as a measurement is at least. */
 const ENOUGH_MS = 25;
-const MAX_DOUBLINGS = 14;
+const MAX_DOUBLINGS = 16;
 const STORAGE = 0x80;
 const UNIFORM_AND_COPY_DST = 0x48;
 
@@ -22,11 +27,11 @@ const MULTIPLY = `
 @group(0) @binding(1) var<storage, read_write> y: array<vec4<f32>>;
 @compute @workgroup_size(${WORKGROUP})
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-  let a = vec4<f32>(0.999);
-  let b = vec4<f32>(f32(at.x) * 1e-9);
-  ${Array.from({ length: CHAINS }, (_, i) => `var x${i} = vec4<f32>(${i}.5);`).join("\n  ")}
+  let a = vec4<f32>(0.999, 0.998, 0.997, 0.996);
+  let b = vec4<f32>(1.0, 2.0, 3.0, 4.0) * (f32(at.x) * 1e-9);
+  ${Array.from({ length: CHAINS }, (_, i) => `var x${i} = vec4<f32>(${i}.1, ${i}.2, ${i}.3, ${i}.4);`).join("\n  ")}
   for (var i = 0u; i < n.x; i++) {
-    ${Array.from({ length: CHAINS }, (_, i) => `x${i} = fma(x${i}, a, b);`).join("\n    ")}
+    ${Array.from({ length: CHAINS * ROUNDS }, (_, i) => `x${i % CHAINS} = fma(x${i % CHAINS}, a, b);`).join("\n    ")}
   }
   y[at.x] = ${Array.from({ length: CHAINS }, (_, i) => `x${i}`).join(" + ")};
 }`;
@@ -80,19 +85,23 @@ export async function measureCeilings(): Promise<Ceilings | null> {
 }
 
 /** A function that runs a kernel so many times, and resolves with the time that it took. */
-function runner(device: Device, code: string, buffers: object[], n_workgroups: number) {
+function runner(device: Device, code: string, operands: object[][], n_workgroups: number) {
   const module = device.createShaderModule({ code });
   const pipeline = device.createComputePipeline({ layout: "auto", compute: { module, entryPoint: "main" } });
-  const group = device.createBindGroup({
-    layout: pipeline.getBindGroupLayout(0),
-    entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
-  });
+  const groups = operands.map((buffers) =>
+    device.createBindGroup({
+      layout: pipeline.getBindGroupLayout(0),
+      entries: buffers.map((buffer, binding) => ({ binding, resource: { buffer } })),
+    }),
+  );
   return async (times: number) => {
     const encoder = device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, group);
-    for (let i = 0; i < times; i++) pass.dispatchWorkgroups(n_workgroups);
+    for (let i = 0; i < times; i++) {
+      pass.setBindGroup(0, groups[i % groups.length]);
+      pass.dispatchWorkgroups(n_workgroups);
+    }
     pass.end();
     const start = performance.now();
     device.queue.submit([encoder.finish()]);
@@ -117,18 +126,17 @@ async function multiply(device: Device) {
   const invocations = n_workgroups * WORKGROUP;
   const n = device.createBuffer({ size: 16, usage: UNIFORM_AND_COPY_DST });
   const y = device.createBuffer({ size: 16 * invocations, usage: STORAGE });
-  const run = runner(device, MULTIPLY, [n, y], n_workgroups);
+  const run = runner(device, MULTIPLY, [[n, y]], n_workgroups);
   const per_ms = await best((amount) => {
     device.queue.writeBuffer(n, 0, Uint32Array.of(amount, 0, 0, 0));
     return run(1);
   });
-  return (per_ms * invocations * CHAINS * 4 * 2) / 1e6;
+  return (per_ms * invocations * CHAINS * ROUNDS * 4 * 2) / 1e6;
 }
 
 async function copy(device: Device) {
-  const [x, y] = [0, 0].map(() => device.createBuffer({ size: COPIED, usage: STORAGE }));
-  const run = runner(device, COPY, [x, y], COPIED / 16 / WORKGROUP / 2);
-  // Half of the buffers: a dispatch has at most 65,535 workgroups.
-  const per_ms = await best(run);
-  return (per_ms * COPIED) / 1e6;
+  const buffer = () => device.createBuffer({ size: COPIED, usage: STORAGE });
+  const pairs = Array.from({ length: PAIRS }, () => [buffer(), buffer()]);
+  const per_ms = await best(runner(device, COPY, pairs, COPIED / 16 / WORKGROUP));
+  return (per_ms * 2 * COPIED) / 1e6;
 }

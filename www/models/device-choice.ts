@@ -11,7 +11,7 @@ export const deviceChoice = (): DeviceChoice => CHOICES.find((choice) => choice 
 /** What was measured of an adapter, and of which one. */
 export function tuningChoice() {
   const [adapter, tuning] = (readPreference("tuning") ?? "").split("\n");
-  return tuning ? { adapter, tuning } : null;
+  return adapter && tuning ? { adapter, tuning } : null;
 }
 
 /** Whether the engine computes on the CPU. */
@@ -31,8 +31,10 @@ export function createDeviceChoice(onChange: () => void) {
   return {
     choose,
     show(adapter: Facts) {
-      // It is measured once, and then used at the next visit.
-      if (adapter.tuning) writePreference("tuning", `${nameOfAdapter(adapter)}\n${String(adapter.tuning)}`);
+      // It is measured once, and then used at the next visit; of an adapter without a name it is measured each time.
+      const name = nameOfAdapter(adapter);
+      if (name && adapter.tuning && adapter.tuning !== "off")
+        writePreference("tuning", `${name}\n${String(adapter.tuning)}`);
       byId("device-words").textContent = !isOnCpu(adapter)
         ? adapter.fallback
           ? "The GPU is one in software; the CPU is faster."
