@@ -22,7 +22,8 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 gpu_tests! {
     every_tile_has_the_bits_of_the_others every_part_of_a_product_in_every_tile
     layer_norm_has_the_same_bits_in_both_forms attention_has_the_same_bits_in_both_forms
-    readings_in_every_form fewer_dispatches_of_a_long_text forms_are_measured_once_and_kept a_lost_device_or_a_cancel_ends_the_measurement
+    readings_in_every_form fewer_dispatches_of_a_long_text forms_are_measured_once_and_kept
+    wrong_and_refused_forms_are_not_chosen a_lost_device_or_a_cancel_ends_the_measurement
 }
 
 const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
@@ -307,6 +308,44 @@ async fn forms_are_measured_once_and_kept() {
     session.install(loading).await.expect("a model");
     assert_eq!(session.device().counters().dispatches, before);
     assert_eq!(session.tuning(), Tuning::Given(tiles));
+}
+
+/// A form that computes in another way on some adapter, or that its compiler refuses, is not used there.
+async fn wrong_and_refused_forms_are_not_chosen() {
+    let [golden, ..] = Golden::tales();
+    let expected = bits(&loaded(&golden, Tuning::Off).await, &golden).await;
+    for (name, from, to) in [
+        // Nothing is changed.
+        ("copy", "", ""),
+        ("matmul", "let row = min(first_row + i", "let row = min(first_row + 1u + i"),
+        ("matmul", "let n_k4 =", "let n_k4 = no_such_name +"),
+        ("layer_norm", "sum += parts[i];", "sum += 1.01 * parts[i];"),
+        ("attention", "let n = min(n_keys, end - j0);", "let n = no_such_name;"),
+    ] {
+        let device = support::device().await;
+        device.alter(name, from, to);
+        let session = Session::new(device);
+        session.set_tuning(Tuning::Measured);
+        let request = LoadRequest::new(golden.config, None);
+        let mut loading = session.load(&request).await.expect("a load");
+        session.push(&mut loading, golden.weights).await.expect("bytes");
+        session.install(loading).await.expect("a model, whatever its forms");
+        let Tuning::Given(forms) = session.tuning() else { panic!("nothing was chosen") };
+        let usable = session.usable_forms(&Cancel::default()).await.expect("forms");
+        let units = [Unit::Invocation, Unit::Workgroup].map(|u| Forms::all(Tile::Register, u));
+        let tiles = [Tile::Register, Tile::Rows64, Tile::Rows128, Tile::Rows32];
+        let tiles = tiles.map(|tile| Forms::all(tile, Unit::Invocation));
+        let (n_units, n_tiles) = match name {
+            "copy" => (2, 4),
+            "matmul" => (2, 1),
+            _ => (1, 4),
+        };
+        let right = [&units[..n_units], &tiles[..n_tiles]].concat();
+        assert!(usable == right, "{from} became {to}: {usable:?}");
+        assert!(n_tiles == 4 || [forms.few, forms.some, forms.many] == [Tile::Register; 3]);
+        assert!(n_units == 2 || forms.rows == Unit::Invocation);
+        assert!(bits(&session, &golden).await == expected, "{from} became {to}");
+    }
 }
 
 async fn a_lost_device_or_a_cancel_ends_the_measurement() {

@@ -46,6 +46,19 @@ impl Session {
         self.tuning.set(tuning);
     }
 
+    /// The forms that this adapter takes and that have the bits of the plain ones, with the model in use: the units of
+    /// rows, then the tiles. The forms in use stay.
+    ///
+    /// Errors: `not-found`, `out-of-memory`, `gpu-refused`, `aborted`, `device-lost`.
+    pub async fn usable_forms(&self, cancel: &Cancel) -> Result<Vec<Forms>> {
+        let loaded = self.loaded()?;
+        let in_use = loaded.model.kernels.forms();
+        let trial = Trial::new(&self.device, &loaded.model, cancel).await?;
+        let [units, tiles] = [trial.units().await?, trial.tiles().await?];
+        loaded.model.kernels.choose_forms(&self.device, in_use).await?;
+        Ok([units, tiles].concat())
+    }
+
     /// Chooses the forms for a model that has been loaded. What the adapter refuses, or computes in another way, is not
     /// used.
     ///
@@ -114,14 +127,9 @@ impl<'a> Trial<'a> {
     /// Errors: `aborted`, `device-lost`.
     async fn forms(&mut self) -> Result<Forms> {
         let mut forms = Forms::PLAIN;
-        let rows = Work::Rows;
-        let units = [Unit::Invocation, Unit::Workgroup];
-        let units = units.map(|unit| Forms::all(Tile::Register, unit));
-        let units = self.agreeing(&units, rows).await?;
-        forms.rows = self.fastest(&units, rows).await?.rows;
-
-        let tiles = ORDER.map(|tile| Forms::all(tile, Unit::Invocation));
-        let tiles = self.agreeing(&tiles, Work::Products(COMPARED)).await?;
+        let units = self.units().await?;
+        forms.rows = self.fastest(&units, Work::Rows).await?.rows;
+        let tiles = self.tiles().await?;
         for n_rows in ROWS {
             let best = self.fastest(&tiles, Work::Products(n_rows)).await?.of(n_rows);
             let place = match n_rows {
@@ -132,6 +140,22 @@ impl<'a> Trial<'a> {
             *place = best;
         }
         Ok(forms)
+    }
+
+    /// The usable units for rows.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    async fn units(&self) -> Result<Vec<Forms>> {
+        let units = [Unit::Invocation, Unit::Workgroup];
+        self.agreeing(&units.map(|unit| Forms::all(Tile::Register, unit)), Work::Rows).await
+    }
+
+    /// The usable tiles.
+    ///
+    /// Errors: `aborted`, `device-lost`.
+    async fn tiles(&self) -> Result<Vec<Forms>> {
+        let tiles = ORDER.map(|tile| Forms::all(tile, Unit::Invocation));
+        self.agreeing(&tiles, Work::Products(COMPARED)).await
     }
 
     /// Those forms that this adapter takes and that have the bits of the first one.
