@@ -17,7 +17,7 @@ const RUNS = 7;
 const [name, count, ...given] = process.argv.slice(2);
 const n_tokens = Number(count);
 const devices = given.length > 0 ? given : ["cpu", "gpu"];
-const made = model(name);
+const made = await model(name);
 
 /** @type {Record<string, string | Uint8Array>} */
 const files = { "/config.json": made.config, "/model.safetensors": made.weights };

@@ -1,7 +1,7 @@
 // Causal attention; see shared/attention.wgsl.
-// Work: one workgroup per QUERIES queries of a head of at most MAX_DIM channels. Queries, and KEYS keys at a time, then
-// their values, lie in workgroup memory. An invocation computes one score, then updates the sums of every LANES-th channel
-// of its query, key by key.
+// Work: one workgroup per QUERIES queries of a head of at most MAX_DIM channels. The queries, and some keys at a time, then
+// the values of these, lie in workgroup memory. An invocation computes one score, then updates the sums of every LANES-th
+// channel of its query, key by key.
 const QUERIES: u32 = 16u;
 const LANES: u32 = 16u;
 const INVOCATIONS: u32 = 256u;

@@ -1,5 +1,5 @@
 // y[row, j] = x[row] . W[:, target(row, j)] + bias[target(row, j)]: the logits of a few chosen tokens.
-// Work: one invocation per row and target, with the fma chain of matmul.wgsl, so that the bits agree.
+// Work: one invocation per row and target, with the fma chain of shared/matmul.wgsl, so that the bits agree.
 // A target outside this shard is computed by the dispatch of its own shard; an absent one (id u32::MAX) is skipped.
 struct Params {
   n_rows: u32,

@@ -2,7 +2,7 @@
 // where s is the weight of each token.
 // Work: one invocation per 4 x 4 tile of y on and below the diagonal, in registers, no barrier; it also writes the
 // mirrored tile.
-// Layout of W: as in matmul.wgsl for [N, K] files: four neighbouring tokens of channel k are one vec4,
+// Layout of W: as in shared/matmul.wgsl for [N, K] files: four neighbouring tokens of channel k are one vec4,
 // at token / 4 * n_in4 * 4 + k.
 struct Params {
   n_in4: u32,        // C4 / 4

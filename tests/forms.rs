@@ -295,10 +295,10 @@ async fn forms_are_measured_once_and_kept() {
 
     let session = loaded(&golden, Tuning::Measured).await;
     assert_eq!(session.device().allocated_bytes(), before, "the measurement keeps no memory");
-    let Tuning::Given(tiles) = session.tuning() else { panic!("nothing was chosen") };
-    assert_eq!(session.loaded().expect("a model").model.kernels.forms(), tiles);
-    assert!(session.device().counters().dispatches > 0, "the tiles were measured");
-    support::say(&format!("tiles: {tiles}"));
+    let Tuning::Given(forms) = session.tuning() else { panic!("nothing was chosen") };
+    assert_eq!(session.loaded().expect("a model").model.kernels.forms(), forms);
+    assert!(session.device().counters().dispatches > 0, "the forms were measured");
+    support::say(&format!("forms: {forms}"));
     assert!(bits(&session, &golden).await == expected);
 
     // Another model uses the same choice without another measurement.
@@ -307,7 +307,7 @@ async fn forms_are_measured_once_and_kept() {
     session.push(&mut loading, golden.weights).await.expect("bytes");
     session.install(loading).await.expect("a model");
     assert_eq!(session.device().counters().dispatches, before);
-    assert_eq!(session.tuning(), Tuning::Given(tiles));
+    assert_eq!(session.tuning(), Tuning::Given(forms));
 }
 
 /// A form that computes in another way on some adapter, or that its compiler refuses, is not used there.

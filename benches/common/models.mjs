@@ -1,66 +1,38 @@
 // @ts-check
 /** The models that the benchmarks of a page read. */
 import { readFileSync } from "node:fs";
+import { Buffer } from "node:buffer";
 import { TextDecoder } from "node:util";
+import { createJiti } from "jiti";
+
+/** @type {typeof import("../../www/bench/synthetic.ts")} */
+const { configOf, shapeOf, weightsOf } = await createJiti(import.meta.url).import("../../www/bench/synthetic.ts");
 
 /** @typedef {{ config: string, weights: Uint8Array }} Model config.json and model.safetensors */
 
 /**
  * A model of a folder, or random weights in f16 of a GPT-2 with `L,C,V`: so many blocks, channels and tokens.
  * @param {string} name
- * @returns {Model}
+ * @returns {Promise<Model>}
  */
-export function model(name) {
-  if (/^\d+,\d+,\d+$/.test(name)) return random(name.split(",").map(Number));
+export async function model(name) {
+  if (/^\d+,\d+,\d+$/.test(name)) return random(name);
   const { buffer, byteOffset, byteLength } = readFileSync(`${name}/model.safetensors`);
   const weights = new Uint8Array(buffer, byteOffset, byteLength);
   return { config: readFileSync(`${name}/config.json`, "utf8"), weights };
 }
 
 /**
- * @param {number[]} shape
- * @returns {Model}
+ * The benchmark's page makes the same.
+ * @param {string} name
+ * @returns {Promise<Model>}
  */
-function random([n_layer, c, v]) {
-  const n_ctx = 256;
-  const block = (/** @type {number} */ i) => ({
-    [`h.${i}.ln_1.weight`]: [c],
-    [`h.${i}.ln_1.bias`]: [c],
-    [`h.${i}.attn.c_attn.weight`]: [c, 3 * c],
-    [`h.${i}.attn.c_attn.bias`]: [3 * c],
-    [`h.${i}.attn.c_proj.weight`]: [c, c],
-    [`h.${i}.attn.c_proj.bias`]: [c],
-    [`h.${i}.ln_2.weight`]: [c],
-    [`h.${i}.ln_2.bias`]: [c],
-    [`h.${i}.mlp.c_fc.weight`]: [c, 4 * c],
-    [`h.${i}.mlp.c_fc.bias`]: [4 * c],
-    [`h.${i}.mlp.c_proj.weight`]: [4 * c, c],
-    [`h.${i}.mlp.c_proj.bias`]: [c],
-  });
-  const shapes = Object.assign(
-    { "wte.weight": [v, c], "wpe.weight": [n_ctx, c], "ln_f.weight": [c], "ln_f.bias": [c] },
-    ...Array.from({ length: n_layer }, (_, i) => block(i)),
-  );
-  /** @type {Record<string, object>} */
-  const header = {};
-  let end = 0;
-  for (const [name, shape] of Object.entries(shapes)) {
-    const start = end;
-    end += 2 * shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    header[name] = { dtype: "F16", shape, data_offsets: [start, end] };
-  }
-  const json = new TextEncoder().encode(JSON.stringify(header));
-  const weights = new Uint8Array(8 + json.length + end);
-  new DataView(weights.buffer).setUint32(0, json.length, true);
-  weights.set(json, 8);
-  const view = new DataView(weights.buffer, 8 + json.length);
-  // Halves of both signs between 2^-6 and 2^-5.
-  for (let i = 0, x = 1; i < end; i += 2) {
-    x = (x * 48271) % 2147483647;
-    view.setUint16(i, 0x2400 | (x & 0x83ff), true);
-  }
-  const names = { n_layer, n_embd: c, vocab_size: v, n_head: c / 64, n_ctx, n_positions: n_ctx };
-  return { config: JSON.stringify({ model_type: "gpt2", layer_norm_epsilon: 1e-5, ...names }), weights };
+async function random(name) {
+  const shape = shapeOf(name);
+  if (!shape) throw new Error(`${name} is no shape L,C,V with channels that are a multiple of 64`);
+  const pieces = [];
+  for await (const piece of weightsOf(shape)) pieces.push(piece);
+  return { config: configOf(shape), weights: new Uint8Array(Buffer.concat(pieces)) };
 }
 
 /**

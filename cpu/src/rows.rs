@@ -15,7 +15,7 @@ fn total(v: f32x4) -> f32 {
 /// Gain and bias. Shapes: \[C4 / 4\].
 pub type Affine<'a> = (&'a [[f32; 4]], &'a [[f32; 4]]);
 
-/// (x − mean) / √(var + ε), optionally times gain plus bias, for one row; see shaders/layer_norm.wgsl.
+/// (x − mean) / √(var + ε), optionally times gain plus bias, for one row; see shaders/shared/layer_norm.wgsl.
 ///
 /// Shapes: \[C4 / 4\], of which the first `n_embd` floats are channels.
 #[inline(never)]

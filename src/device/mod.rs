@@ -87,12 +87,10 @@ pub struct Device {
 }
 
 /// A readback that has begun.
-pub enum Readback<'a, V> {
+enum Readback<'a, V> {
     /// Of the CPU.
     Done(Vec<Vec<V>>),
     /// Of a GPU, which may not have come so far.
-    #[doc(hidden)]
-    #[allow(private_interfaces, reason = "nothing outside takes it apart")]
     Mapped {
         gpu: &'a Gpu,
         mapping: Mapping,
@@ -105,7 +103,7 @@ impl<V: bytemuck::Pod> Readback<'_, V> {
     /// What was read, range by range.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.
-    pub async fn end(self) -> Result<Vec<Vec<V>>> {
+    async fn end(self) -> Result<Vec<Vec<V>>> {
         match self {
             Readback::Done(read) => Ok(read),
             Readback::Mapped { gpu, mapping, staging } => {
@@ -344,7 +342,7 @@ impl Device {
     /// read.
     ///
     /// Errors: `device-lost`.
-    pub fn begin_read<V: bytemuck::Pod>(
+    fn begin_read<V: bytemuck::Pod>(
         &self,
         ranges: &[(&Tensor, Range<u64>)],
     ) -> Result<Readback<'_, V>> {

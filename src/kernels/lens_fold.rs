@@ -195,7 +195,7 @@ fn on_cpu(work: &mut Work<'_>) {
     let [n_columns, n_targets, period] = [p.n_columns, p.n_targets, p.period].map(|n| n as usize);
     let width = N_SLOTS + n_targets;
     let first_row = p.first_row as usize;
-    let mut shares = [vec![0.0; n_columns], vec![0.0; n_columns]];
+    let mut probabilities = [vec![0.0; n_columns], vec![0.0; n_columns]];
     // Rows at one position have references in common.
     for first in slab.clone().take(period) {
         let position = (first_row + first) % period;
@@ -211,10 +211,14 @@ fn on_cpu(work: &mut Work<'_>) {
         };
         let references = (p.has_references == 1).then(|| {
             let (centre, mass) = (state(0), state(1));
-            for (r, share) in shares.iter_mut().enumerate() {
-                loupe_cpu::probabilities(reference_logits[r], centre[r], mass[r], share);
+            for (r, of_row) in probabilities.iter_mut().enumerate() {
+                loupe_cpu::probabilities(reference_logits[r], centre[r], mass[r], of_row);
             }
-            loupe_cpu::References { logits: reference_logits, centre, p: [&shares[0], &shares[1]] }
+            loupe_cpu::References {
+                logits: reference_logits,
+                centre,
+                p: [&probabilities[0], &probabilities[1]],
+            }
         });
         let targets = span::<u32>(reads.get(3), position, 1, n_targets);
         for row in (first..slab.end).step_by(period) {

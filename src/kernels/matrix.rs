@@ -44,7 +44,7 @@ pub enum Order {
 }
 
 /// W of y = x W. Shapes: \[K4, N4\], four neighbouring columns of one row k at group
-/// `column / 4 * stride_out + k * stride_in`; see shaders/matmul.wgsl.
+/// `column / 4 * stride_out + k * stride_in`; see shaders/shared/matmul.wgsl.
 pub struct Matrix {
     /// The groups.
     pub tensor: Tensor,

@@ -87,7 +87,7 @@ impl Loupe {
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn tuning(&self) -> JsValue {
         match self.session.tuning() {
-            Tuning::Given(tiles) => tiles.to_string().into(),
+            Tuning::Given(forms) => forms.to_string().into(),
             Tuning::Off => "off".into(),
             Tuning::Measured => JsValue::NULL,
         }
@@ -99,7 +99,7 @@ impl Loupe {
     pub fn set_tuning(&self, tuning: JsValue) {
         let text = tuning.as_string().unwrap_or_default();
         match Forms::parse(&text) {
-            Some(tiles) => self.session.set_tuning(Tuning::Given(tiles)),
+            Some(forms) => self.session.set_tuning(Tuning::Given(forms)),
             None if text == "off" => self.session.set_tuning(Tuning::Off),
             None => self.measure_unless_in_software(),
         }
