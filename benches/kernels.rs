@@ -1,9 +1,14 @@
-//! Measures time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan.
+//! Measures time, GFLOP/s and bytes of each kernel and of one reading, on this machine's Vulkan, and which share of what the
+//! adapter can do at most that is: of its arithmetic or of its memory, whichever is more.
 //!
 //! `cargo xtask bench kernels` runs it. Times are medians; compare them within one run only.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
+#[path = "common/ceilings.rs"]
+mod ceilings;
+
+use std::cell::Cell;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -12,10 +17,15 @@ use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
     Attention, Chunk, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES, LayerNorm,
     LensFold, LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard,
-    Subtract, Targets, Tile, TopKMerge, Unit, pad4,
+    Subtract, Targets, Tile, Unit, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
+
+thread_local! {
+    /// GFLOP/s and GB/s that the adapter reaches; none on the CPU.
+    static MOST: Cell<Option<[f64; 2]>> = const { Cell::new(None) };
+}
 
 /// Runs of each; the first is not counted.
 const RUNS: usize = 8;
@@ -47,8 +57,16 @@ async fn run() {
         true => Shape { rows: 16, c: 256, v: 8192 },
         false => Shape { rows: 64, c: 768, v: 50257 },
     };
-    println!("rows {} C {} V {}\n", shape.rows, shape.c, shape.v);
-    println!("{:<32} {:>10} {:>10} {:>12}", "kernel", "ms", "GFLOP/s", "MB touched");
+    println!("rows {} C {} V {}", shape.rows, shape.c, shape.v);
+    let most = device.adapter_info().is_some().then(|| ceilings::ceilings(&device));
+    if let Some([gflops, gb]) = most {
+        println!("ceilings: {gflops:.0} GFLOP/s in f32, {gb:.1} GB/s copied");
+    }
+    MOST.set(most);
+    println!(
+        "\n{:<32} {:>10} {:>10} {:>12} {:>8}",
+        "kernel", "ms", "GFLOP/s", "MB touched", "ceiling"
+    );
     for precision in [Precision::F32, Precision::F16] {
         kernels(&device, precision, &shape).await;
     }
@@ -107,7 +125,11 @@ fn print(name: &str, mut times: Vec<f64>, flops: f64, bytes: usize) {
     times.sort_by(f64::total_cmp);
     let seconds = times[times.len() / 2];
     let (ms, rate, mb) = (seconds * 1e3, flops / seconds / 1e9, bytes as f64 / 1e6);
-    println!("{name:<32} {ms:>10.3} {rate:>10.2} {mb:>12.2}");
+    let share = MOST.get().map_or("–".into(), |[gflops, gb]| {
+        let share = (rate / gflops).max(mb / ms / gb);
+        format!("{:.1} %", 100.0 * share)
+    });
+    println!("{name:<32} {ms:>10.3} {rate:>10.2} {mb:>12.2} {share:>8}");
 }
 
 async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
@@ -255,7 +277,6 @@ async fn lens(device: &Device, kernels: &Kernels, rows: usize, v: usize, logits:
     let (merged, top) = (tensor(rows * (N_SLOTS + 4)), tensor(rows * k * 2));
     let chunk = Chunk {
         logits,
-        row: 0,
         stride: pad4(v),
         column: 0,
         n_rows: rows,
@@ -284,11 +305,11 @@ async fn lens(device: &Device, kernels: &Kernels, rows: usize, v: usize, logits:
     measure(device, "lens_merge", (rows * LANES * 30) as f64, rows * LANES * 15 * 4, |rec| {
         let op = LensMerge {
             state: &state,
-            n_targets: 4,
+            n_targets: 3,
             n_rows: rows,
             y: &merged,
-            y_row: 0,
             best: None,
+            top: Some((Lists { pairs: &lists, k }, &top)),
         };
         kernels.lens_merge(rec, &op).expect("lens_merge");
     })
@@ -310,11 +331,6 @@ async fn lens(device: &Device, kernels: &Kernels, rows: usize, v: usize, logits:
             y,
         };
         kernels.divergence(rec, &op).expect("divergence");
-    })
-    .await;
-    measure(device, "top_k_merge", (rows * k * LANES) as f64, rows * LANES * k * 8, |rec| {
-        let op = TopKMerge { lists: &lists, k, n_rows: rows, y: &top, y_row: 0 };
-        kernels.top_k_merge(rec, &op).expect("top_k_merge");
     })
     .await;
 }

@@ -1,6 +1,7 @@
 //! Measures times and peaks of a model of GPT-2's real shape on this machine's Vulkan: it is loaded, kept and read.
 //!
-//! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote.
+//! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote. It also prints how far storage in
+//! f16 moves the final distribution of a text of the first length.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
@@ -13,8 +14,9 @@ use std::time::Instant;
 
 use loupe::checkpoint::{Store, StoreError};
 use loupe::device::{Cancel, Device};
+use loupe::kernels::{LayerNorm, Matmul, Precision, Rows, pad4};
 use loupe::lens::Options;
-use loupe::model::RestoreWatch;
+use loupe::model::{Model, RestoreWatch, Scratch, Stream, forward};
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
@@ -77,7 +79,7 @@ async fn measure(folder: &Path, lengths: &[usize]) {
     );
     std::fs::remove_file(&kept).expect("the copy can be removed");
     for &t in lengths {
-        let ids: Vec<u32> = (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect();
+        let ids = text(t);
         session.device().reset_peak();
         let start = Instant::now();
         let (options, cancel) = (Options::default(), Cancel::default());
@@ -102,6 +104,84 @@ fn main() {
     };
     let lengths: Vec<usize> = lengths.split(',').filter_map(|t| t.parse().ok()).collect();
     block_on(measure(Path::new(folder), &lengths));
+    if let Some(&t) = lengths.first() {
+        block_on(shift(Path::new(folder), t));
+    }
+}
+
+fn text(t: usize) -> Vec<u32> {
+    (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect()
+}
+
+/// Prints KL(f32 ‖ f16) of the final distributions: how far the stored precision moves them, end to end.
+async fn shift(folder: &Path, t: usize) {
+    let mut found = Vec::new();
+    for precision in [Precision::F32, Precision::F16] {
+        let session = Session::new(device().await);
+        let config = std::fs::read_to_string(folder.join("config.json")).expect("a config");
+        let request = LoadRequest { precision, ..LoadRequest::new(&config, None) };
+        let mut loading = session.load(&request).await.expect("a load");
+        common::fill(&session, &mut loading, folder).await.expect("a valid file");
+        let (loaded, _) = session.install(loading).await.expect("a whole model");
+        found.push(final_logits(session.device(), &loaded.model, &text(t)).await);
+    }
+    let v = found[0].len() / t;
+    let divergence = |p: &[f32], q: &[f32]| {
+        let normaliser = |z: &[f32]| {
+            let m = z.iter().copied().fold(f32::MIN, f32::max);
+            let sum: f64 = z.iter().map(|&z| f64::from(z - m).exp()).sum();
+            f64::from(m) + sum.ln()
+        };
+        let (log_p, log_q) = (normaliser(p), normaliser(q));
+        let term = |(&p, &q): (&f32, &f32)| {
+            let (p, q) = (f64::from(p) - log_p, f64::from(q) - log_q);
+            p.exp() * (p - q)
+        };
+        p.iter().zip(q).map(term).sum::<f64>()
+    };
+    let shifts: Vec<f64> =
+        found[0].chunks(v).zip(found[1].chunks(v)).map(|(p, q)| divergence(p, q)).collect();
+    println!(
+        "KL(f32 ‖ f16) of the final distribution at {t} positions: mean {:.2e}, most {:.2e} nats",
+        shifts.iter().sum::<f64>() / t as f64,
+        shifts.iter().copied().fold(0.0, f64::max),
+    );
+}
+
+/// The final logits of a text. Shapes: \[T, V\] of a vocabulary of one shard or several.
+async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
+    let (t, config, cancel) = (ids.len(), &model.config, Cancel::default());
+    let width = config.n_embd;
+    let stream = Stream::new(device, config, ids, false);
+    let scratch = Scratch::new(device, config, t);
+    let mut rec = device.record("the final logits", &cancel);
+    forward(&mut rec, model, &stream, &scratch, 0, t).await.expect("a forward pass");
+    let ln_f = model.ln_f().expect("ln_f");
+    let unembed = model.unembed().expect("an unembedding");
+    let columns: usize = unembed.iter().map(|shard| pad4(shard.matrix.n_out)).sum();
+    let normed = device.tensor("normed", 4 * (t * pad4(width)) as u64);
+    let logits = device.tensor("logits", 4 * (t * columns) as u64);
+    let norm = LayerNorm {
+        x: Rows::new(stream.taps.last().expect("a tap"), 0, width),
+        affine: Some((&ln_f.gain, &ln_f.bias)),
+        epsilon: config.layer_norm_epsilon,
+        n_embd: width,
+        n_rows: t,
+        y: Rows::new(&normed, 0, width),
+    };
+    model.kernels.layer_norm(&mut rec, &norm).expect("layer_norm");
+    for shard in unembed {
+        let (x, y) = (Rows::new(&normed, 0, width), Rows::new(&logits, 0, columns));
+        let y_column4 = shard.first_column / 4;
+        let op = Matmul { y_column4, ..Matmul::new(x, &shard.matrix, t, y) };
+        model.kernels.matmul(&mut rec, &op).expect("matmul");
+    }
+    let rows = rec.read(&[(&logits, 4 * (t * columns) as u64)]).await.expect("a readback");
+    let of_row = |row: &[f32]| {
+        let shard = |s: &loupe::kernels::Shard| row[s.first_column..][..s.matrix.n_out].to_vec();
+        unembed.iter().flat_map(shard).collect::<Vec<_>>()
+    };
+    rows[0].chunks(columns).flat_map(of_row).collect()
 }
 
 /// The GPU, or with `LOUPE_DEVICE=cpu` the CPU.

@@ -1,14 +1,15 @@
-// Folds a chunk of logits into the running state of each row: maximum, centred moments, the cross
+// Folds some columns of logits into the running state of each row: maximum, centred moments, the cross
 // terms of both KL divergences with the final and the input row, counts above each target, the
 // number of logits that are not finite, and the K largest of each lane. A row with a logit that is not finite has no
 // statistics. Lists are sorted, best first: ids are visited in ascending order and only a strictly larger logit moves
 // ahead, so of equal logits the lower id comes first.
 //   m = max z   S = sum e^(z-m)   U = sum e^(z-m)(z-m)
 //   A_R = sum e^(z-m)(z_R-M_R)    B_R = sum p_R (z-m)    P_R = sum p_R    for R = final, input
-// When a chunk raises m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
+// When CHUNK columns raise m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
 // src/reference/lens_merge.rs). m is never added back, because uncentred sums lose a digit.
-// Work: one invocation per row and lane; no barrier. The chunk is read twice, once for all that compares and once for
-// the sums, and once more for every four targets beyond the first four.
+// Work: one invocation per row and lane; no barrier. CHUNK columns at a time are read twice, once for all that compares
+// and once for the sums, and once more for every sixteen targets beyond the first four.
+const CHUNK: u32 = 4096u;
 const MAX_K: u32 = 20u;
 
 struct Params {
@@ -16,7 +17,6 @@ struct Params {
   n_columns: u32,          // of this chunk, without padding
   first_id: u32,           // token id of its first column
   is_first: u32,           // 1: the state starts empty
-  logits_row: u32,
   logits_stride: u32,
   logits_column: u32,
   first_row: u32,          // of row 0 among all rows of the block
@@ -36,10 +36,16 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> state: array<f32>;       // [rows, LANES, N_SLOTS + J] f32
 @group(0) @binding(7) var<storage, read_write> lists: array<vec2<f32>>; // [rows, LANES, K] (logit, id)
 
-// Four targets of a row: their ids and logits.
+// A logit as a number that is ordered in the same way; both zeros are 0.
+fn order(z: f32) -> i32 {
+  let bits = bitcast<i32>(z);
+  return select(bits, -(bits & 0x7fffffff), bits < 0);
+}
+
+// Four targets of a row: their ids, and the orders of their logits.
 struct Four {
   ids: vec4<u32>,
-  logits: vec4<f32>,
+  orders: vec4<i32>,
 }
 
 fn targets_of(position: u32, row: u32, first: u32) -> Four {
@@ -47,32 +53,55 @@ fn targets_of(position: u32, row: u32, first: u32) -> Four {
   let last = max(params.n_targets, 1u) - 1u;
   let j = min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
   let i = vec4<u32>(position * params.n_targets) + j;
-  let z = vec4<u32>((params.first_row + row) * params.n_targets) + j;
+  let z = vec4<u32>(row * params.n_targets) + j;
   return Four(
     vec4<u32>(targets[i.x], targets[i.y], targets[i.z], targets[i.w]),
-    vec4<f32>(target_logits[z.x], target_logits[z.y], target_logits[z.z], target_logits[z.w])
+    vec4<i32>(
+      order(target_logits[z.x]), order(target_logits[z.y]), order(target_logits[z.z]), order(target_logits[z.w])
+    )
   );
 }
 
-// 1 for each target below this logit: that is smaller, or equal and of a higher id.
-fn above(z: f32, id: u32, four: Four) -> vec4<u32> {
-  let ids = vec4<u32>(id);
-  let is_above = (vec4<f32>(z) > four.logits) | ((vec4<f32>(z) == four.logits) & (ids < four.ids));
-  return select(vec4<u32>(0u), vec4<u32>(1u), is_above & (ids != four.ids));
+// 1 for each target below this logit: that is smaller, or equal and of a higher id. A target is not below itself if the
+// logits are equal.
+fn above(z: i32, id: u32, four: Four) -> vec4<u32> {
+  let least = select(four.orders, four.orders - 1, vec4<u32>(id) < four.ids);
+  return select(vec4<u32>(0u), vec4<u32>(1u), vec4<i32>(z) > least);
 }
 
-fn write_count(state_at: u32, target_index: u32, count: u32) {
+// What `above` counts of targets in this lane's columns from `start` to `end` themselves: their logits were computed by
+// another kernel, and would not be equal if that one had other bits.
+fn itself(z0: u32, lane: u32, start: u32, end: u32, four: Four) -> vec4<u32> {
+  let columns = four.ids - vec4<u32>(params.first_id);
+  let is_here = (columns >= vec4<u32>(start)) & (columns < vec4<u32>(end)) & (columns % LANES == vec4<u32>(lane));
+  if (!any(is_here)) {
+    return vec4<u32>(0u);
+  }
+  let c = vec4<u32>(z0) + select(vec4<u32>(start), columns, is_here);
+  let z = vec4<i32>(order(logits[c.x]), order(logits[c.y]), order(logits[c.z]), order(logits[c.w]));
+  return select(vec4<u32>(0u), vec4<u32>(1u), is_here & (z > four.orders));
+}
+
+fn write_count(state_at: u32, target_index: u32, count: u32, is_first: bool) {
   if (target_index < params.n_targets) {
     let slot = state_at + N_SLOTS + target_index;
-    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(count);
+    state[slot] = select(state[slot], 0.0, is_first && params.is_first == 1u) + f32(count);
   }
 }
 
-fn write_counts(state_at: u32, first: u32, counts: vec4<u32>) {
-  write_count(state_at, first, counts.x);
-  write_count(state_at, first + 1u, counts.y);
-  write_count(state_at, first + 2u, counts.z);
-  write_count(state_at, first + 3u, counts.w);
+fn write_counts(state_at: u32, first: u32, counts: vec4<u32>, is_first: bool) {
+  write_count(state_at, first, counts.x, is_first);
+  write_count(state_at, first + 1u, counts.y, is_first);
+  write_count(state_at, first + 2u, counts.z, is_first);
+  write_count(state_at, first + 3u, counts.w, is_first);
+}
+
+// A slot of a reference; 1 where there is none.
+fn reference(row: u32, slot: u32) -> f32 {
+  if (params.has_references == 0u) {
+    return 1.0;
+  }
+  return references[row * N_SLOTS + slot];
 }
 
 @compute @workgroup_size(64)
@@ -82,9 +111,10 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   if (lane >= LANES || row >= params.n_rows) {
     return;
   }
-  let z0 = (params.logits_row + row) * params.logits_stride + params.logits_column;
-  let s = (row * LANES + lane) * (N_SLOTS + params.n_targets);
-  let position = (params.first_row + row) % params.period;
+  let z0 = row * params.logits_stride + params.logits_column;
+  let of_block = params.first_row + row;
+  let position = of_block % params.period;
+  let s = (of_block * LANES + lane) * (N_SLOTS + params.n_targets);
 
   var m = NEG_HUGE;
   var mass = 0.0;
@@ -106,7 +136,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   }
 
   let k = min(params.k, MAX_K);
-  let l0 = (row * LANES + lane) * k;
+  let l0 = (of_block * LANES + lane) * k;
   var list: array<vec2<f32>, MAX_K>;
   for (var i = 0u; i < k; i++) {
     list[i] = vec2<f32>(NEG_HUGE, 0.0);
@@ -115,66 +145,90 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     }
   }
   var least = select(0.0, list[max(k, 1u) - 1u].x, k > 0u);
-  let four = targets_of(position, row, 0u);
+  let four = targets_of(position, of_block, 0u);
   var counts = vec4<u32>(0u);
-  var top = m;
-  for (var c = lane; c < params.n_columns; c += LANES) {
-    let z = logits[z0 + c];
-    if (is_bad(z)) {
-      bad += 1.0;
-    } else if (z > top) {
-      top = z;
-      best = f32(params.first_id + c);
-    }
-    counts += above(z, params.first_id + c, four);
-    if (k > 0u && z > least) {
-      var i = k - 1u;
-      while (i > 0u && z > list[i - 1u].x) {
-        list[i] = list[i - 1u];
-        i--;
+  let centre = vec2<f32>(reference(position, SLOT_M), reference(params.period + position, SLOT_M));
+  let share = 1.0 / vec2<f32>(reference(position, SLOT_S), reference(params.period + position, SLOT_S));
+  let f0 = position * params.reference_stride + params.reference_column;
+  let i0 = (params.period + position) * params.reference_stride + params.reference_column;
+
+  for (var start = 0u; start < params.n_columns; start += CHUNK) {
+    let end = min(start + CHUNK, params.n_columns);
+    var top = m;
+    for (var c = start + lane; c < end; c += LANES) {
+      let z = logits[z0 + c];
+      if (is_bad(z)) {
+        bad += 1.0;
+      } else if (z > top) {
+        top = z;
+        best = f32(params.first_id + c);
       }
-      list[i] = vec2<f32>(z, f32(params.first_id + c));
-      least = list[k - 1u].x;
+      counts += above(order(z), params.first_id + c, four);
+      if (k > 0u && z > least) {
+        var i = k - 1u;
+        while (i > 0u && z > list[i - 1u].x) {
+          list[i] = list[i - 1u];
+          i--;
+        }
+        list[i] = vec2<f32>(z, f32(params.first_id + c));
+        least = list[k - 1u].x;
+      }
+    }
+    if (top > m) {
+      let d = m - top;
+      let e = exp(d);
+      moment = e * (moment + d * mass);
+      mass *= e;
+      a *= e;
+      b += d * p;
+      m = top;
+    }
+    if (params.has_references == 1u) {
+      for (var c = start + lane; c < end; c += LANES) {
+        let w = logits[z0 + c] - m;
+        let e = exp(w);
+        mass += e;
+        moment = fma(e, w, moment);
+        let r = vec2<f32>(reference_logits[f0 + c], reference_logits[i0 + c]) - centre;
+        let q = exp(r) * share;
+        a = fma(vec2<f32>(e), r, a);
+        b = fma(q, vec2<f32>(w), b);
+        p += q;
+      }
+    } else {
+      for (var c = start + lane; c < end; c += LANES) {
+        let w = logits[z0 + c] - m;
+        let e = exp(w);
+        mass += e;
+        moment = fma(e, w, moment);
+      }
+    }
+    for (var first = 4u; first < params.n_targets; first += 16u) {
+      let four0 = targets_of(position, of_block, first);
+      let four1 = targets_of(position, of_block, first + 4u);
+      let four2 = targets_of(position, of_block, first + 8u);
+      let four3 = targets_of(position, of_block, first + 12u);
+      var counts0 = vec4<u32>(0u);
+      var counts1 = vec4<u32>(0u);
+      var counts2 = vec4<u32>(0u);
+      var counts3 = vec4<u32>(0u);
+      for (var c = start + lane; c < end; c += LANES) {
+        let z = order(logits[z0 + c]);
+        let id = params.first_id + c;
+        counts0 += above(z, id, four0);
+        counts1 += above(z, id, four1);
+        counts2 += above(z, id, four2);
+        counts3 += above(z, id, four3);
+      }
+      write_counts(s, first, counts0 - itself(z0, lane, start, end, four0), start == 0u);
+      write_counts(s, first + 4u, counts1 - itself(z0, lane, start, end, four1), start == 0u);
+      write_counts(s, first + 8u, counts2 - itself(z0, lane, start, end, four2), start == 0u);
+      write_counts(s, first + 12u, counts3 - itself(z0, lane, start, end, four3), start == 0u);
     }
   }
+  write_counts(s, 0u, counts - itself(z0, lane, 0u, params.n_columns, four), true);
   for (var i = 0u; i < k; i++) {
     lists[l0 + i] = list[i];
-  }
-  if (top > m) {
-    let d = m - top;
-    let e = exp(d);
-    moment = e * (moment + d * mass);
-    mass *= e;
-    a *= e;
-    b += d * p;
-    m = top;
-  }
-
-  if (params.has_references == 1u) {
-    let final_row = position * N_SLOTS;
-    let input_row = (params.period + position) * N_SLOTS;
-    let centre = vec2<f32>(references[final_row + SLOT_M], references[input_row + SLOT_M]);
-    let whole = vec2<f32>(references[final_row + SLOT_S], references[input_row + SLOT_S]);
-    let f0 = position * params.reference_stride + params.reference_column;
-    let i0 = (params.period + position) * params.reference_stride + params.reference_column;
-    for (var c = lane; c < params.n_columns; c += LANES) {
-      let w = logits[z0 + c] - m;
-      let e = exp(w);
-      mass += e;
-      moment = fma(e, w, moment);
-      let r = vec2<f32>(reference_logits[f0 + c], reference_logits[i0 + c]) - centre;
-      let q = exp(r) / whole;
-      a = fma(vec2<f32>(e), r, a);
-      b = fma(q, vec2<f32>(w), b);
-      p += q;
-    }
-  } else {
-    for (var c = lane; c < params.n_columns; c += LANES) {
-      let w = logits[z0 + c] - m;
-      let e = exp(w);
-      mass += e;
-      moment = fma(e, w, moment);
-    }
   }
 
   state[s + SLOT_M] = m;
@@ -188,14 +242,4 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   state[s + SLOT_P] = p.x;
   state[s + SLOT_P + 1u] = p.y;
   state[s + SLOT_BAD] = bad;
-
-  write_counts(s, 0u, counts);
-  for (var first = 4u; first < params.n_targets; first += 4u) {
-    let more = targets_of(position, row, first);
-    var more_counts = vec4<u32>(0u);
-    for (var c = lane; c < params.n_columns; c += LANES) {
-      more_counts += above(logits[z0 + c], params.first_id + c, more);
-    }
-    write_counts(s, first, more_counts);
-  }
 }

@@ -1,18 +1,21 @@
 // Merges the lanes of each row into one state, by the law of src/reference/lens_merge.rs; of equal
 // maxima the lower id is taken. An empty lane (m = NEG_HUGE, all else 0) contributes nothing.
-// For the first n_best rows the id of the largest logit is written into the targets as well.
-// Work: one invocation per row.
+// For the first n_best rows the id of the largest logit is written into the targets as well. The lanes' lists become
+// the K largest of the whole vocabulary; equal logits are ordered by id.
+// Work: one invocation per row, which takes the best of LANES heads K times.
 struct Params {
   n_rows: u32,
   n_targets: u32,    // J
-  y_row: u32,
+  k: u32,            // 0: no lists
   n_best: u32,
   best_stride: u32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> state: array<f32>;           // [rows, LANES, N_SLOTS + J] f32
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;         // [all rows, N_SLOTS + J] f32
-@group(0) @binding(3) var<storage, read_write> targets: array<u32>;   // [n_best, best_stride] u32
+@group(0) @binding(2) var<storage, read> lists: array<vec2<f32>>;     // [rows, LANES, K] (logit, id)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;         // [rows, N_SLOTS + J] f32
+@group(0) @binding(4) var<storage, read_write> targets: array<u32>;   // [n_best, best_stride] u32
+@group(0) @binding(5) var<storage, read_write> top: array<vec2<f32>>; // [rows, K] (logit, id)
 
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -22,16 +25,16 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   }
   let width = N_SLOTS + params.n_targets;
   let base = row * LANES * width;
-  let to = (params.y_row + row) * width;
+  let to = row * width;
 
   var m = NEG_HUGE;
   var best = 0.0;
   for (var lane = 0u; lane < LANES; lane++) {
     let s = base + lane * width;
-    let top = state[s + SLOT_M];
+    let lane_m = state[s + SLOT_M];
     let id = state[s + SLOT_BEST];
-    if (top > m || (top == m && id < best)) {
-      m = top;
+    if (lane_m > m || (lane_m == m && id < best)) {
+      m = lane_m;
       best = id;
     }
   }
@@ -74,5 +77,22 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   }
   if (row < params.n_best) {
     targets[row * params.best_stride] = u32(best);
+  }
+
+  var heads: array<u32, LANES>;
+  for (var i = 0u; i < params.k; i++) {
+    var winner = 0u;
+    var largest = vec2<f32>(NEG_HUGE, 0.0);
+    for (var lane = 0u; lane < LANES; lane++) {
+      if (heads[lane] < params.k) {
+        let head = lists[(row * LANES + lane) * params.k + heads[lane]];
+        if (head.x > largest.x || (head.x == largest.x && head.y < largest.y)) {
+          largest = head;
+          winner = lane;
+        }
+      }
+    }
+    heads[winner]++;
+    top[row * params.k + i] = largest;
   }
 }

@@ -16,11 +16,11 @@ use pollster::block_on;
 use support::Noise;
 use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
 
-/// A GPT-2 of one block with more tokens than one chunk of the vocabulary has.
+/// A GPT-2 of two blocks with more tokens than one chunk of the vocabulary has.
 fn wide() -> (String, Vec<u8>) {
     let (c, v) = (20u64, 5003u64);
     let config = format!(
-        r#"{{"model_type":"gpt2","n_layer":1,"n_head":2,"n_embd":{c},"n_ctx":16,"n_positions":16,"vocab_size":{v}}}"#
+        r#"{{"model_type":"gpt2","n_layer":2,"n_head":2,"n_embd":{c},"n_ctx":16,"n_positions":16,"vocab_size":{v}}}"#
     );
     let block = [
         ("ln_1.weight", vec![c]),
@@ -42,7 +42,9 @@ fn wide() -> (String, Vec<u8>) {
         ("ln_f.weight".to_string(), vec![c]),
         ("ln_f.bias".to_string(), vec![c]),
     ];
-    tensors.extend(block.map(|(name, shape)| (format!("h.0.{name}"), shape)));
+    for i in 0..2 {
+        tensors.extend(block.iter().map(|(name, shape)| (format!("h.{i}.{name}"), shape.clone())));
+    }
     let (mut header, mut data) = (Vec::new(), Vec::new());
     let mut noise = Noise::new(7);
     for (name, shape) in tensors {
@@ -124,7 +126,7 @@ const WRONG: [[&str; 3]; 19] = [
         "vec2<f32>(1.01 * z, f32(params.first_id + c))",
     ],
     ["lens_fold", "vec2<f32>(z, f32(params.first_id + c))", "vec2<f32>(z, f32(c))"],
-    ["top_k_merge", "heads[winner]++;", "heads[0]++;"],
+    ["lens_merge", "heads[winner]++;", "heads[0]++;"],
 ];
 
 #[test]

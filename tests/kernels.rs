@@ -17,7 +17,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
-    matmul_f32 matmul_f16 matmul_columns attention subtract gram
+    matmul_f32 matmul_f16 matmul_columns matmul_parts attention subtract gram
     gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
@@ -176,6 +176,7 @@ async fn shapes_are_checked() {
         ("columns beyond a row of y", Matmul { y_column4: 1, ..fine() }),
         ("a residual of another width", Matmul { residual: Some(rows(8)), ..fine() }),
         ("rows beyond the tensor", Matmul { n_rows: 1 << 30, ..fine() }),
+        ("outputs of one part", Matmul { others: Some([out_rows(12); 2]), ..fine() }),
     ];
     for (what, op) in &wrong {
         assert_eq!(matmul(op), Err("bad-shape"), "{what}");
@@ -263,6 +264,46 @@ async fn matmul_f16() {
     for shape in MATMUL_SHAPES {
         run_matmul(&lab, Precision::F16, false, shape).await;
         run_matmul(&lab, Precision::F16, true, shape).await;
+    }
+}
+
+/// Three products side by side, each into an output of its own: the first rows of one, later rows of the others.
+async fn matmul_parts() {
+    for precision in [Precision::F32, Precision::F16] {
+        let lab = Lab::open(precision).await;
+        for (n_in, n_out, outputs) in [(7, 19, false), (7, 19, true), (12, 64, false), (5, 3, true)]
+        {
+            let (n_rows, first) = (6, 2);
+            let mut noise = Noise::new((n_in * n_out) as u64);
+            let x = noise.values(n_rows * n_in);
+            let parts = [0, 0, 0].map(|_| stored(&noise.values(n_in * n_out), precision));
+            let biases = [0, 0, 0].map(|_| noise.values(n_out));
+            let matrix = lab.parts(&parts, n_in, precision, outputs);
+            let bias = lab.rows(&biases.concat(), n_out);
+            let y = [n_rows, first + n_rows, first + n_rows]
+                .map(|rows| lab.device.tensor("y", (4 * rows * pad4(n_out)) as u64));
+            let x_tensor = lab.rows(&x, n_in);
+            let mut rec = lab.device.record("a test", &lab.cancel);
+            let others = Some([&y[1], &y[2]].map(|tensor| Rows::new(tensor, first, n_out)));
+            let (x_rows, y_rows) = (Rows::new(&x_tensor, 0, n_in), Rows::new(&y[0], 0, n_out));
+            let op = Matmul {
+                others,
+                bias: Some(&bias),
+                ..Matmul::new(x_rows, &matrix, n_rows, y_rows)
+            };
+            lab.kernels.matmul(&mut rec, &op).expect("matmul");
+            rec.finish().await.expect("the device");
+            for (part, first) in [0, first, first].into_iter().enumerate() {
+                let got = lab.read_rows(&y[part], first + n_rows, n_out).await;
+                assert!(got[..first * n_out].iter().all(|&v| v == 0.0), "rows before the first");
+                let (weight, bias) = (&parts[part], Some(&biases[part][..]));
+                let exact = reference::matmul::<f64>(&x, weight, n_in, bias, None, None);
+                let plain = reference::matmul::<f32>(&x, weight, n_in, bias, None, None);
+                let what =
+                    format!("part {part} of {n_in} × {n_out} {precision:?} outputs={outputs}");
+                assert_rows_close(&what, &got[first * n_out..], &exact, &plain, n_out);
+            }
+        }
     }
 }
 

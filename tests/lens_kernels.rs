@@ -7,7 +7,6 @@ mod support;
 use loupe::device::Tensor;
 use loupe::kernels::{
     Chunk, Divergence, LANES, LensFold, LensMerge, Lists, N_SLOTS, Precision, References, Targets,
-    TopKMerge,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 use support::{Lab, Noise};
@@ -47,7 +46,6 @@ async fn fold_and_merge(
     for first_id in (0..v).step_by(step) {
         let chunk = Chunk {
             logits,
-            row: 0,
             stride: v,
             column: first_id,
             n_rows,
@@ -65,7 +63,7 @@ async fn fold_and_merge(
         let op = LensFold { chunk, references, targets, first_row, period, state, lists };
         lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
     }
-    let op = LensMerge { state: &state, n_targets, n_rows, y, y_row: 0, best };
+    let op = LensMerge { state: &state, n_targets, n_rows, y, best, top: None };
     lab.kernels.lens_merge(&mut rec, &op).expect("lens_merge");
     rec.finish().await.expect("the device");
 }
@@ -170,7 +168,6 @@ async fn top_k() {
         for first_id in (0..v).step_by(step) {
             let chunk = Chunk {
                 logits: &logits,
-                row: 0,
                 stride: v,
                 column: first_id,
                 n_rows,
@@ -189,8 +186,10 @@ async fn top_k() {
             };
             lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
         }
-        let op = TopKMerge { lists: &lists, k, n_rows, y: &y, y_row: 0 };
-        lab.kernels.top_k_merge(&mut rec, &op).expect("top_k_merge");
+        let merged = lab.device.tensor("merged", (4 * n_rows * N_SLOTS) as u64);
+        let top = Some((Lists { pairs: &lists, k }, &y));
+        let op = LensMerge { state: &state, n_targets: 0, n_rows, y: &merged, best: None, top };
+        lab.kernels.lens_merge(&mut rec, &op).expect("lens_merge");
         rec.finish().await.expect("the device");
         let got = lab.device.read(&[(&y, (8 * n_rows * k) as u64)]).await.expect("a readback");
         for (row, list) in got[0].chunks(2 * k).enumerate() {

@@ -101,6 +101,7 @@ async function readings(loupe: Loupe, of: Shape, n: number, weight_bytes: number
     cost = {
       dispatches: after.dispatches - before.dispatches,
       bind_groups: after.bind_groups - before.bind_groups,
+      encoding_ms: after.encoding_ms - before.encoding_ms,
       read_bytes: after.read_bytes - before.read_bytes,
       peak_bytes: after.peak_bytes - weight_bytes,
     };

@@ -12,8 +12,10 @@ struct Params {
   stride_out: u32,
   x_row: u32,
   y_row: u32,
+  other_row: u32,      // the same of y1 and y2
   y_stride: u32,       // vec4s in a row of y
   y_column: u32,       // first vec4 in a row of y
+  part4: u32,          // groups of four columns for each of y, y1 and y2
   residual_row: u32,
   has_bias: u32,
   activation: u32,     // 0 none, 1 GELU, 2 ReLU
@@ -25,6 +27,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [N4] f32
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;  // [rows, N4] f32
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;   // [rows, N4] f32
+@group(0) @binding(6) var<storage, read_write> y1: array<vec4<f32>>;  // [rows, N4] f32
+@group(0) @binding(7) var<storage, read_write> y2: array<vec4<f32>>;  // [rows, N4] f32
 
 // The tanh form of GPT-2; beyond 15 tanh is 1 in f32, and some drivers give NaN for large arguments.
 fn gelu(v: vec4<f32>) -> vec4<f32> {
@@ -56,5 +60,13 @@ fn finish(row: u32, column: u32, sum: vec4<f32>) {
   if (params.has_residual == 1u) {
     value += residual[(params.residual_row + row) * params.y_stride + params.y_column + column];
   }
-  y[(params.y_row + row) * params.y_stride + params.y_column + column] = value;
+  let part = column / params.part4;
+  let at = row * params.y_stride + params.y_column + column - part * params.part4;
+  if (part == 0u) {
+    y[params.y_row * params.y_stride + at] = value;
+  } else if (part == 1u) {
+    y1[params.other_row * params.y_stride + at] = value;
+  } else {
+    y2[params.other_row * params.y_stride + at] = value;
+  }
 }

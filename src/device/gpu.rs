@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 
 use futures_channel::oneshot;
 
@@ -288,6 +289,17 @@ impl Verdict {
         let source = || Box::from("memory could not be allocated");
         let error = is_out.then(|| wgpu::Error::OutOfMemory { source: source() });
         Verdict(Box::pin(std::future::ready(error)))
+    }
+
+    /// The answer, if it is there already.
+    ///
+    /// Errors: `out-of-memory`, `gpu-refused`.
+    pub fn answer(&mut self, what: &str) -> Option<Result<()>> {
+        let mut context = Context::from_waker(Waker::noop());
+        match self.0.as_mut().poll(&mut context) {
+            Poll::Ready(error) => Some(error.map_or(Ok(()), |error| Err(refused(error, what)))),
+            Poll::Pending => None,
+        }
     }
 
     /// Waits for the answer; `what` names the work in the error.

@@ -78,6 +78,8 @@ pub struct Device {
     runs_on: RunsOn,
     allocated: Rc<RefCell<Allocated>>,
     counters: Cell<Counters>,
+    /// Time spent so far in giving commands to a GPU. Units: seconds.
+    encoding_seconds: Cell<f64>,
     /// Floating-point operations per second of a GPU of late; determines how much is submitted at once.
     rate: Cell<f64>,
     /// When the CPU last let the thread do other things.
@@ -142,7 +144,8 @@ impl Device {
         let (allocated, counters) = Default::default();
         let handed_back_at = Cell::new(Instant::now());
         let (rate, alteration) = (Cell::new(2e9), Cell::new(None));
-        Device { runs_on, allocated, counters, rate, handed_back_at, alteration }
+        let encoding_seconds = Cell::new(0.0);
+        Device { runs_on, allocated, counters, encoding_seconds, rate, handed_back_at, alteration }
     }
 
     /// Makes a kernel wrong: `to` stands for `from` in its WGSL. For tests of what finds such a kernel.
@@ -175,6 +178,16 @@ impl Device {
     /// Bytes in tensors now. Units: bytes.
     pub fn allocated_bytes(&self) -> u64 {
         self.allocated.borrow().now
+    }
+
+    /// How long it took so far to give commands to a GPU. Units: seconds.
+    pub fn encoding_seconds(&self) -> f64 {
+        self.encoding_seconds.get()
+    }
+
+    /// Counts the time since `start` as such.
+    fn has_encoded(&self, start: Instant) {
+        self.encoding_seconds.set(self.encoding_seconds.get() + start.elapsed().as_secs_f64());
     }
 
     /// Largest number of bytes in tensors since [`Device::reset_peak`]. Units: bytes.
@@ -271,7 +284,7 @@ impl Device {
     }
 
     /// Errors: `device-lost`.
-    fn check_lost(&self) -> Result<()> {
+    pub fn check_lost(&self) -> Result<()> {
         match &self.runs_on {
             RunsOn::Gpu(gpu) => gpu.check_lost(),
             RunsOn::Cpu(cpu) => cpu.check_lost(),

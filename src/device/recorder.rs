@@ -294,8 +294,9 @@ impl<'a> Recorder<'a> {
     fn submit(&mut self, gpu: &Gpu) -> Result<()> {
         let (commands, params) = self.take()?;
         if !commands.is_empty() {
-            let groups = &mut self.groups;
+            let (groups, start) = (&mut self.groups, Instant::now());
             let (encoded, verdict) = gpu.scoped(|| encode(gpu, &commands, &params, groups));
+            self.device.has_encoded(start);
             self.verdicts.push(verdict);
             self.device.count(|c| c.add(encoded));
         }

@@ -14,7 +14,9 @@ use super::{Precision, SOURCES, attention, layer_norm};
 pub enum Tile {
     /// 16 × 64 outputs in registers, without a barrier: for a few rows, and for an adapter in software.
     Register,
-    /// 32 × 64 by way of workgroup memory.
+    /// 8 × 32 by way of workgroup memory, where many invocations fetch the weights of a few rows.
+    Rows8,
+    /// 32 × 64.
     Rows32,
     /// 64 × 64.
     Rows64,
@@ -24,11 +26,22 @@ pub enum Tile {
 
 impl Tile {
     /// Every one, in the order of their sizes.
-    pub const ALL: [Tile; 4] = [Tile::Register, Tile::Rows32, Tile::Rows64, Tile::Rows128];
+    pub const ALL: [Tile; 5] =
+        [Tile::Register, Tile::Rows8, Tile::Rows32, Tile::Rows64, Tile::Rows128];
+
+    /// Whether it may be the fastest for that many rows.
+    pub fn suits(self, n_rows: usize) -> bool {
+        match self {
+            Tile::Register | Tile::Rows32 => true,
+            Tile::Rows8 => n_rows <= Forms::FEW,
+            Tile::Rows64 | Tile::Rows128 => n_rows > Forms::FEW,
+        }
+    }
 
     fn name(self) -> &'static str {
         match self {
             Tile::Register => "register",
+            Tile::Rows8 => "8",
             Tile::Rows32 => "32",
             Tile::Rows64 => "64",
             Tile::Rows128 => "128",
@@ -42,9 +55,10 @@ impl Tile {
         };
         match self {
             Tile::Register => register,
-            Tile::Rows32 => &tiles[0],
-            Tile::Rows64 => &tiles[1],
-            Tile::Rows128 => &tiles[2],
+            Tile::Rows8 => &tiles[0],
+            Tile::Rows32 => &tiles[1],
+            Tile::Rows64 => &tiles[2],
+            Tile::Rows128 => &tiles[3],
         }
     }
 }

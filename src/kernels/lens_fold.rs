@@ -5,7 +5,9 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::{Error, Result};
 
-use super::{Kernels, LANES, MAX_K, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut};
+use super::{
+    CHUNK, Kernels, LANES, MAX_K, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut,
+};
 
 pub(super) static SOURCE: Source = source!(
     "lens_fold" + "lens",
@@ -13,6 +15,7 @@ pub(super) static SOURCE: Source = source!(
     [Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
     LANES,
     N_SLOTS,
+    CHUNK,
     MAX_K;
     1,
     on_cpu,
@@ -21,13 +24,12 @@ pub(super) static SOURCE: Source = source!(
 );
 
 #[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
+#[derive(Clone, Copy, PartialEq, Pod, Zeroable)]
 pub(crate) struct Params {
     n_rows: u32,
     n_columns: u32,
     first_id: u32,
     is_first: u32,
-    logits_row: u32,
     logits_stride: u32,
     logits_column: u32,
     first_row: u32,
@@ -42,13 +44,12 @@ pub(crate) struct Params {
 /// The operand that holds the lists.
 const LISTS: usize = 6;
 
-/// A rectangle of logits: some rows, some columns of the vocabulary.
+/// A rectangle of logits: some rows, some columns of the vocabulary, of which all but the last rectangle of a row have a
+/// multiple of [`CHUNK`].
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
-    /// Shapes: \[rows, stride\] f32.
+    /// Its rows. Shapes: \[rows, stride\] f32.
     pub logits: &'a Tensor,
-    /// Its first row in `logits`.
-    pub row: usize,
     /// Floats in a row of `logits`.
     pub stride: usize,
     /// Its first column in `logits`.
@@ -67,7 +68,7 @@ impl Chunk<'_> {
     /// Errors: `bad-shape`.
     pub(super) fn check(&self, name: &str) -> Result<()> {
         // The last row needs no floats behind the last column.
-        let last = (self.row + self.n_rows).saturating_sub(1) * self.stride;
+        let last = self.n_rows.saturating_sub(1) * self.stride;
         check_floats(name, self.logits, &[last + self.column + self.n_columns])?;
         if self.n_rows > 1 && self.column + self.n_columns > self.stride {
             return Err(bad_shape(name, &[self.stride], &[self.column + self.n_columns]));
@@ -103,7 +104,7 @@ pub struct Targets<'a> {
 /// The largest logits of each row and lane.
 #[derive(Clone, Copy)]
 pub struct Lists<'a> {
-    /// (logit, id) pairs, best first. Shapes: \[rows, LANES, K\].
+    /// (logit, id) pairs, best first. Shapes: \[all rows, LANES, K\].
     pub pairs: &'a Tensor,
     /// K, at most [`MAX_K`].
     pub k: usize,
@@ -121,7 +122,7 @@ pub struct LensFold<'a> {
     pub first_row: usize,
     /// Positions in the block.
     pub period: usize,
-    /// Shapes: \[rows, LANES, N_SLOTS + J\].
+    /// Shapes: \[all rows, LANES, N_SLOTS + J\].
     pub state: &'a Tensor,
     /// `None` for none.
     pub lists: Option<Lists<'a>>,
@@ -135,18 +136,18 @@ impl Kernels {
         let chunk = &op.chunk;
         let n_targets = op.targets.map_or(0, |targets| targets.n);
         chunk.check("lens_fold: logits")?;
-        let state = [chunk.n_rows, LANES, N_SLOTS + n_targets];
+        let n_rows = op.first_row + chunk.n_rows;
+        let state = [n_rows, LANES, N_SLOTS + n_targets];
         check_floats("lens_fold: state", op.state, &state)?;
         if let Some(lists) = &op.lists {
             if lists.k > MAX_K {
                 return Err(Error::option("top_k", format!("at most {MAX_K}"), lists.k));
             }
-            check_floats("lens_fold: lists", lists.pairs, &[2, chunk.n_rows, LANES, lists.k])?;
+            check_floats("lens_fold: lists", lists.pairs, &[2, n_rows, LANES, lists.k])?;
         }
         if let Some(targets) = &op.targets {
             check_floats("lens_fold: targets", targets.ids, &[op.period, targets.n])?;
-            let rows = op.first_row + chunk.n_rows;
-            check_floats("lens_fold: target logits", targets.logits, &[rows, targets.n])?;
+            check_floats("lens_fold: target logits", targets.logits, &[n_rows, targets.n])?;
         }
         if let Some(r) = &op.references {
             check_floats("lens_fold: reference logits", r.logits, &[2, op.period, r.stride])?;
@@ -161,7 +162,6 @@ impl Kernels {
             n_columns: dim(chunk.n_columns),
             first_id: dim(chunk.first_id),
             is_first: chunk.is_first.into(),
-            logits_row: dim(chunk.row),
             logits_stride: dim(chunk.stride),
             logits_column: dim(chunk.column),
             first_row: dim(op.first_row),
@@ -189,7 +189,21 @@ impl Kernels {
 
 /// A slab of rows.
 fn on_cpu(work: &mut Work<'_>) {
-    let p: Params = work.params();
+    let all: Params = work.params();
+    for from in (0..all.n_columns).step_by(CHUNK) {
+        let chunk = Params {
+            n_columns: dim(CHUNK).min(all.n_columns - from),
+            first_id: all.first_id + from,
+            is_first: u32::from(all.is_first == 1 && from == 0),
+            logits_column: all.logits_column + from,
+            reference_column: all.reference_column + from,
+            ..all
+        };
+        fold_chunk(work, chunk);
+    }
+}
+
+fn fold_chunk(work: &mut Work<'_>, p: Params) {
     let slab = work.slab.clone();
     let (reads, mut writes) = work.operands();
     let [n_columns, n_targets, period] = [p.n_columns, p.n_targets, p.period].map(|n| n as usize);
@@ -222,10 +236,9 @@ fn on_cpu(work: &mut Work<'_>) {
         });
         let targets = span::<u32>(reads.get(3), position, 1, n_targets);
         for row in (first..slab.end).step_by(period) {
-            let from =
-                (p.logits_row as usize + row) * p.logits_stride as usize + p.logits_column as usize;
+            let from = row * p.logits_stride as usize + p.logits_column as usize;
             let logits: &[f32] = reads.get(0).get(from..from + n_columns).unwrap_or(&[]);
-            let states: &mut [f32] = span_mut(writes.get(0), row, 1, LANES * width);
+            let states: &mut [f32] = span_mut(writes.get(0), first_row + row, 1, LANES * width);
             let mut lanes = [loupe_cpu::Fold::EMPTY; LANES];
             if p.is_first == 0 {
                 for (lane, state) in lanes.iter_mut().zip(states.chunks_exact(width)) {
@@ -246,7 +259,8 @@ fn on_cpu(work: &mut Work<'_>) {
                 }
             }
             let k = p.k as usize;
-            let lists: &mut [loupe_cpu::Best] = span_mut(writes.get(1), row, 1, LANES * k);
+            let lists: &mut [loupe_cpu::Best] =
+                span_mut(writes.get(1), first_row + row, 1, LANES * k);
             if p.is_first == 1 {
                 lists.fill(loupe_cpu::NO_BEST);
             }
@@ -284,8 +298,11 @@ fn best_of_rows(params: &[u8], operand: usize, lists: &[f32]) -> Option<Vec<f32>
     let p = params_of(params);
     let k = p.k as usize;
     let lists: &[loupe_cpu::Best] = bytemuck::cast_slice(lists);
-    let rows =
-        lists.chunks_exact((LANES * k).max(1)).take(if k > 0 { p.n_rows as usize } else { 0 });
+    let rows = lists.chunks_exact((LANES * k).max(1)).skip(p.first_row as usize).take(if k > 0 {
+        p.n_rows as usize
+    } else {
+        0
+    });
     let best_of = |row: &[loupe_cpu::Best]| {
         let mut best = vec![loupe_cpu::NO_BEST; k];
         loupe_cpu::merge_lists(row, k, &mut best);

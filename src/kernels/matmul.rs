@@ -14,11 +14,11 @@ use super::{
 };
 
 pub(super) static F32: Source = source!(
-    "matmul" + "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    "matmul" + "matmul" + "weights_f32", [16, 4, 1], [Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite], TILE_ROWS;
     0, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32)
 );
 pub(super) static F16: Source = source!(
-    "matmul" + "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite], TILE_ROWS;
+    "matmul" + "matmul" + "weights_f16", [16, 4, 1], [Read, Read, Read, Read, ReadWrite, ReadWrite, ReadWrite], TILE_ROWS;
     0, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16)
 );
 
@@ -49,12 +49,14 @@ macro_rules! tiled {
     };
 }
 
-pub(super) static TILES_F32: [Source; 3] = [
+pub(super) static TILES_F32: [Source; 4] = [
+    tiled!(F32, "weights_f32", [8, 8, 64, 1, 1]),
     tiled!(F32, "weights_f32", [32, 16, 16, 4, 2]),
     tiled!(F32, "weights_f32", [64, 16, 16, 8, 2]),
     tiled!(F32, "weights_f32", [128, 32, 8, 8, 2]),
 ];
-pub(super) static TILES_F16: [Source; 3] = [
+pub(super) static TILES_F16: [Source; 4] = [
+    tiled!(F16, "weights_f16", [8, 8, 64, 1, 1]),
     tiled!(F16, "weights_f16", [32, 16, 16, 4, 2]),
     tiled!(F16, "weights_f16", [64, 16, 16, 8, 2]),
     tiled!(F16, "weights_f16", [128, 32, 8, 8, 2]),
@@ -71,8 +73,10 @@ pub(crate) struct Params {
     stride_out: u32,
     x_row: u32,
     y_row: u32,
+    other_row: u32,
     y_stride: u32,
     y_column: u32,
+    part4: u32,
     residual_row: u32,
     has_bias: u32,
     activation: u32,
@@ -83,11 +87,11 @@ pub(crate) struct Params {
 pub struct Matmul<'a> {
     /// Input rows. Shapes: \[rows, K4\].
     pub x: Rows<'a>,
-    /// W. Shapes: \[K, N\].
+    /// W. Shapes: \[K, P·N\].
     pub weight: &'a Matrix,
     /// Columns of W to compute, in groups of four; all unless given.
     pub columns4: Range<usize>,
-    /// Shapes: \[N4\].
+    /// Shapes: \[P·N4\].
     pub bias: Option<&'a Tensor>,
     /// Applied to x W + bias.
     pub activation: Option<Activation>,
@@ -95,8 +99,10 @@ pub struct Matmul<'a> {
     pub residual: Option<Rows<'a>>,
     /// Rows to compute.
     pub n_rows: usize,
-    /// Output rows.
+    /// Output rows; where there are `others`, of the first part.
     pub y: Rows<'a>,
+    /// Output rows of a second and a third part, which begin at the same row.
+    pub others: Option<[Rows<'a>; 2]>,
     /// First group of four columns in a row of `y`.
     pub y_column4: usize,
 }
@@ -104,9 +110,9 @@ pub struct Matmul<'a> {
 impl<'a> Matmul<'a> {
     /// y = x W.
     pub fn new(x: Rows<'a>, weight: &'a Matrix, n_rows: usize, y: Rows<'a>) -> Matmul<'a> {
-        let columns4 = 0..pad4(weight.n_out) / 4;
-        let (bias, activation, residual, y_column4) = (None, None, None, 0);
-        Matmul { x, weight, columns4, bias, activation, residual, n_rows, y, y_column4 }
+        let columns4 = 0..weight.n_parts * weight.part4();
+        let (bias, activation, residual, others, y_column4) = (None, None, None, None, 0);
+        Matmul { x, weight, columns4, bias, activation, residual, n_rows, y, others, y_column4 }
     }
 }
 
@@ -116,13 +122,30 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn matmul(&self, rec: &mut Recorder<'_>, op: &Matmul<'_>) -> Result<()> {
         let (weight, columns4) = (op.weight, &op.columns4);
-        let n_out4 = pad4(weight.n_out) / 4;
+        let n_out4 = weight.n_parts * weight.part4();
         op.x.check("matmul: x", op.n_rows, pad4(weight.n_in) / 4)?;
         op.y.check("matmul: y", op.n_rows, op.y.width4)?;
         if columns4.start > columns4.end || columns4.end > n_out4 {
             return Err(bad_shape("matmul: columns of W", &[4 * n_out4], &[4 * columns4.end]));
         }
-        let y_end = op.y_column4 + columns4.len();
+        // Each output has the columns of its part.
+        let part4 = if op.others.is_some() { weight.part4() } else { columns4.len() };
+        let n_outputs = if op.others.is_some() { 3 } else { 1 };
+        if columns4.len() != n_outputs * part4 {
+            let expected = [4 * n_outputs * part4];
+            return Err(bad_shape(
+                "matmul: columns of three parts",
+                &expected,
+                &[4 * columns4.len()],
+            ));
+        }
+        for other in op.others.iter().flatten() {
+            other.check("matmul: another y", op.n_rows, op.y.width4)?;
+        }
+        if let Some([a, b]) = op.others.filter(|[a, b]| a.first != b.first) {
+            return Err(bad_shape("matmul: first rows of other y", &[a.first], &[b.first]));
+        }
+        let y_end = op.y_column4 + part4;
         if y_end > op.y.width4 {
             return Err(bad_shape("matmul: columns of y", &[4 * op.y.width4], &[4 * y_end]));
         }
@@ -141,8 +164,10 @@ impl Kernels {
             stride_out: weight.stride_out(),
             x_row: dim(op.x.first),
             y_row: dim(op.y.first),
+            other_row: op.others.map_or(0, |[other, _]| dim(other.first)),
             y_stride: dim(op.y.width4),
             y_column: dim(op.y_column4),
+            part4: dim(part4),
             residual_row: op.residual.map_or(0, |r| dim(r.first)),
             has_bias: op.bias.is_some().into(),
             activation: op.activation.map_or(0, |a| a as u32),
@@ -154,6 +179,8 @@ impl Kernels {
             op.bias.unwrap_or(&self.no_input),
             op.residual.map_or(&self.no_input, |r| r.tensor),
             op.y.tensor,
+            op.others.map_or(&self.no_output, |[other, _]| other.tensor),
+            op.others.map_or(&self.no_other, |[_, other]| other.tensor),
         ];
         let invocations = [columns4.len(), op.n_rows.div_ceil(TILE_ROWS), 1];
         let flops = 2.0 * (op.n_rows * weight.n_in) as f64 * (4 * columns4.len()) as f64;
@@ -168,33 +195,37 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
     let first = p.first_out4 as usize;
-    let finish = loupe_cpu::Finish {
-        bias: (p.has_bias == 1).then(|| reads.get(2)),
-        activation: match p.activation {
-            1 => loupe_cpu::Activation::Gelu,
-            2 => loupe_cpu::Activation::Relu,
-            _ => loupe_cpu::Activation::None,
-        },
-        residual: (p.has_residual == 1).then(|| reads.get(3)),
-    };
-    let places = loupe_cpu::Places {
-        n_rows: p.n_rows as usize,
-        n_in4: p.n_in4 as usize,
-        x_row: p.x_row as usize,
-        y_row: p.y_row as usize,
-        y_stride: p.y_stride as usize,
-        y_column: p.y_column as usize + slab.start,
-        residual_row: p.residual_row as usize,
-    };
-    loupe_cpu::matmul(
-        reads.get(0),
-        stored(reads, 1, precision, skipped),
-        layout(p.stride_in, p.stride_out),
-        first + slab.start..first + slab.end,
-        finish,
-        &places,
-        writes.get(0),
-    );
+    let part4 = p.part4 as usize;
+    for part in slab.start / part4..slab.end.div_ceil(part4) {
+        let groups = slab.start.max(part * part4)..slab.end.min((part + 1) * part4);
+        let finish = loupe_cpu::Finish {
+            bias: (p.has_bias == 1).then(|| reads.get(2)),
+            activation: match p.activation {
+                1 => loupe_cpu::Activation::Gelu,
+                2 => loupe_cpu::Activation::Relu,
+                _ => loupe_cpu::Activation::None,
+            },
+            residual: (p.has_residual == 1).then(|| reads.get(3)),
+        };
+        let places = loupe_cpu::Places {
+            n_rows: p.n_rows as usize,
+            n_in4: p.n_in4 as usize,
+            x_row: p.x_row as usize,
+            y_row: if part == 0 { p.y_row } else { p.other_row } as usize,
+            y_stride: p.y_stride as usize,
+            y_column: p.y_column as usize + groups.start - part * part4,
+            residual_row: p.residual_row as usize,
+        };
+        loupe_cpu::matmul(
+            reads.get(0),
+            stored(reads, 1, precision, skipped),
+            layout(p.stride_in, p.stride_out),
+            first + groups.start..first + groups.end,
+            finish,
+            &places,
+            writes.get(part),
+        );
+    }
 }
 
 /// Where the groups of a matrix are.

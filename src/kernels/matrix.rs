@@ -43,22 +43,24 @@ pub enum Order {
     Outputs,
 }
 
-/// W of y = x W. Shapes: \[K4, N4\], four neighbouring columns of one row k at group
-/// `column / 4 * stride_out + k * stride_in`; see shaders/shared/matmul.wgsl.
+/// W of y = x W, or several of them side by side, of the same shape. Shapes: \[K4, P·N4\], four neighbouring columns of one
+/// row k at group `column / 4 * stride_out + k * stride_in`; see shaders/shared/matmul.wgsl.
 pub struct Matrix {
     /// The groups.
     pub tensor: Tensor,
     /// K: inputs.
     pub n_in: usize,
-    /// N: outputs.
+    /// N: outputs of each.
     pub n_out: usize,
+    /// P: how many there are.
+    pub n_parts: usize,
     /// Storage of the groups.
     pub precision: Precision,
     order: Order,
 }
 
 impl Matrix {
-    /// A zero matrix for a file that stores \[K, N\].
+    /// A zero matrix for a file that stores \[K, P·N\].
     pub fn inputs(
         device: &Device,
         name: &str,
@@ -66,10 +68,10 @@ impl Matrix {
         n_out: usize,
         precision: Precision,
     ) -> Matrix {
-        Matrix::new(device, name, n_in, n_out, precision, Order::Inputs)
+        Matrix::new(device, name, n_in, [n_out, 1], precision, Order::Inputs)
     }
 
-    /// A zero matrix for a file that stores \[N, K\].
+    /// A zero matrix for files that store \[N, K\], one for each part.
     pub fn outputs(
         device: &Device,
         name: &str,
@@ -77,26 +79,32 @@ impl Matrix {
         n_out: usize,
         precision: Precision,
     ) -> Matrix {
-        Matrix::new(device, name, n_in, n_out, precision, Order::Outputs)
+        Matrix::new(device, name, n_in, [n_out, 1], precision, Order::Outputs)
     }
 
-    fn new(
+    /// Zero matrices of that many outputs and parts.
+    pub fn new(
         device: &Device,
         name: &str,
         n_in: usize,
-        n_out: usize,
+        [n_out, n_parts]: [usize; 2],
         precision: Precision,
         order: Order,
     ) -> Matrix {
-        let values = pad4(n_in) as u64 * pad4(n_out) as u64;
+        let values = pad4(n_in) as u64 * (n_parts * pad4(n_out)) as u64;
         let tensor = device.tensor(name, values * precision.bytes() as u64);
-        Matrix { tensor, n_in, n_out, precision, order }
+        Matrix { tensor, n_in, n_out, n_parts, precision, order }
+    }
+
+    /// Groups of four outputs in a part.
+    pub fn part4(&self) -> usize {
+        pad4(self.n_out) / 4
     }
 
     /// Groups from one input to the next.
     pub fn stride_in(&self) -> u32 {
         match self.order {
-            Order::Inputs => dim(pad4(self.n_out) / 4),
+            Order::Inputs => dim(self.n_parts * self.part4()),
             Order::Outputs => 1,
         }
     }
@@ -181,14 +189,23 @@ impl Packer {
         Packer::default()
     }
 
-    /// Adds the next file row (N values for order `Inputs`, K for `Outputs`).
+    /// A packer at the first row of a part of a matrix of order `Outputs`.
+    pub fn of_part(matrix: &Matrix, part: usize) -> Packer {
+        let group = 4 * matrix.precision.bytes() as u64;
+        let at = (part * matrix.part4()) as u64 * u64::from(matrix.stride_out()) * group;
+        Packer { at, ..Packer::default() }
+    }
+
+    /// Adds the next file row (P·N values for order `Inputs`, K for `Outputs`).
     pub fn row(&mut self, device: &Device, matrix: &Matrix, row: &[u8]) {
         self.rows += 1;
         let group = 4 * matrix.precision.bytes();
         match matrix.order {
             Order::Inputs => {
-                self.staged.extend_from_slice(row);
-                self.staged.resize(self.staged.len().next_multiple_of(group), 0);
+                for part in row.chunks(row.len() / matrix.n_parts) {
+                    self.staged.extend_from_slice(part);
+                    self.staged.resize(self.staged.len().next_multiple_of(group), 0);
+                }
             }
             Order::Outputs => {
                 self.waiting.extend_from_slice(row);

@@ -13,14 +13,13 @@ mod lens_merge;
 mod matmul;
 mod matrix;
 mod subtract;
-mod top_k_merge;
 
 use crate::error::{Error, Result};
 use std::ops::Range;
 
 use loupe_cpu::Stored;
 
-use crate::device::{Device, Kernel, Reads, Source, Tensor};
+use crate::device::{Device, Kernel, Reads, Source, Tensor, Verdict};
 
 use forms::Choice;
 
@@ -34,19 +33,21 @@ pub use layer_norm::LayerNorm;
 pub use lens_fold::{Chunk, LensFold, Lists, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
-pub use matrix::{Matrix, Packer, Precision, Shard, encode};
+pub use matrix::{Matrix, Order, Packer, Precision, Shard, encode};
 pub use subtract::Subtract;
-pub use top_k_merge::TopKMerge;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
 pub const LANES: usize = 64;
 /// Slots of a lens state before the counts above each target.
 pub const N_SLOTS: usize = 11;
+/// Columns of the vocabulary that a row's sums take in at a time: a multiple of [`LANES`], and always the same, because the
+/// bits of the sums depend on it.
+pub const CHUNK: usize = 4096;
 /// Longest top-k list.
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 23] = [
+pub static SOURCES: [&Source; 24] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -56,9 +57,11 @@ pub static SOURCES: [&Source; 23] = [
     &matmul::TILES_F32[0],
     &matmul::TILES_F32[1],
     &matmul::TILES_F32[2],
+    &matmul::TILES_F32[3],
     &matmul::TILES_F16[0],
     &matmul::TILES_F16[1],
     &matmul::TILES_F16[2],
+    &matmul::TILES_F16[3],
     &attention::SOURCE,
     &attention::SHARED,
     &subtract::SOURCE,
@@ -69,7 +72,6 @@ pub static SOURCES: [&Source; 23] = [
     &lens_fold::SOURCE,
     &lens_merge::SOURCE,
     &divergence::SOURCE,
-    &top_k_merge::SOURCE,
 ];
 
 /// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs, and after a semicolon
@@ -145,11 +147,12 @@ pub struct Kernels {
     lens_fold: Kernel,
     lens_merge: Kernel,
     divergence: Kernel,
-    top_k_merge: Kernel,
     /// Bound in place of an optional input that is not given.
     no_input: Tensor,
     /// Bound in place of an optional output that is not given.
     no_output: Tensor,
+    /// The same of another one: no tensor may be bound twice to be written.
+    no_other: Tensor,
 }
 
 impl Kernels {
@@ -158,27 +161,34 @@ impl Kernels {
     /// Errors: `gpu-refused` for a shader or a layout that the device refuses, with its message;
     /// `device-lost`.
     pub async fn new(device: &Device, precision: Precision) -> Result<Kernels> {
+        let (kernels, verdict) = Kernels::begin(device, precision);
+        verdict.check(Kernels::WHAT).await?;
+        device.check_lost()?;
+        Ok(kernels)
+    }
+
+    /// What errors call them.
+    pub const WHAT: &str = "the kernels";
+
+    /// Begins to compile the kernels; they may be used once the device has answered.
+    pub fn begin(device: &Device, precision: Precision) -> (Kernels, Verdict) {
         let by_precision = |f32, f16| match precision {
             Precision::F32 => Kernel::new(device, f32),
             Precision::F16 => Kernel::new(device, f16),
         };
-        device
-            .allocate("the kernels", || {
-                Ok(Kernels {
-                    embed: by_precision(&embed::F32, &embed::F16),
-                    choice: Choice::new(device, precision),
-                    subtract: Kernel::new(device, &subtract::SOURCE),
-                    gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
-                    gram: by_precision(&gram::F32, &gram::F16),
-                    lens_fold: Kernel::new(device, &lens_fold::SOURCE),
-                    lens_merge: Kernel::new(device, &lens_merge::SOURCE),
-                    divergence: Kernel::new(device, &divergence::SOURCE),
-                    top_k_merge: Kernel::new(device, &top_k_merge::SOURCE),
-                    no_input: device.tensor("no input", 16),
-                    no_output: device.tensor("no output", 16),
-                })
-            })
-            .await
+        device.scoped(|| Kernels {
+            embed: by_precision(&embed::F32, &embed::F16),
+            choice: Choice::new(device, precision),
+            subtract: Kernel::new(device, &subtract::SOURCE),
+            gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
+            gram: by_precision(&gram::F32, &gram::F16),
+            lens_fold: Kernel::new(device, &lens_fold::SOURCE),
+            lens_merge: Kernel::new(device, &lens_merge::SOURCE),
+            divergence: Kernel::new(device, &divergence::SOURCE),
+            no_input: device.tensor("no input", 16),
+            no_output: device.tensor("no output", 16),
+            no_other: device.tensor("no other output", 16),
+        })
     }
 
     /// The forms in use.

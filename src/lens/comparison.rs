@@ -110,7 +110,7 @@ pub async fn compare(
         let (a, b) = pairs.columns[column];
         Cell { tap, column, positions: [a, b] }
     };
-    let at_once = block_positions(decoder).min(n_cells);
+    let at_once = block_positions(decoder, 2).min(n_cells);
     let allocate = || {
         let sums = device.tensor("divergences", (4 * at_once * LANES * 3) as u64);
         Ok((Workspace::for_pairs(device, decoder, at_once, n_targets), sums))
@@ -146,7 +146,7 @@ pub async fn compare(
             device.write(&workspace.targets, 0, &ids);
         }
         let (period, top_k) = (n, 0);
-        let fold = Fold { decoder, workspace, period, references: false, top_k };
+        let fold = Fold { decoder, workspace, period, top_k };
         fold.diverge(&mut rec, sums).await?;
         let floats = |count: usize| 4 * count as u64;
         let read = rec

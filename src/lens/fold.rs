@@ -3,28 +3,12 @@
 use crate::device::{Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{
-    Chunk, Divergence, GatherDot, LensFold, LensMerge, Lists, N_SLOTS, References, Rows, Shard,
-    Targets, TopKMerge,
+    CHUNK, Chunk, Divergence, GatherDot, LensFold, LensMerge, Lists, N_SLOTS, References, Rows,
+    Shard,
 };
 
 use super::Decoder;
-use super::workspace::{CHUNK, Workspace};
-
-/// Where the logits of a group come from.
-pub(super) enum Logits {
-    /// They are computed chunk by chunk.
-    Computed,
-    /// They are the references' logits.
-    Kept,
-}
-
-/// Rows that are folded over the vocabulary together.
-pub(super) struct Group {
-    /// Index of the first one among all rows of the block.
-    pub(super) first_row: usize,
-    pub(super) n_rows: usize,
-    pub(super) logits: Logits,
-}
+use super::workspace::Workspace;
 
 /// Neighbouring tokens of one shard.
 pub(super) struct Span<'a> {
@@ -45,7 +29,12 @@ impl Span<'_> {
     }
 }
 
-/// The vocabulary in spans of at most [`CHUNK`] columns: the same ones for every row, always.
+/// Each shard as a whole.
+fn shards(unembed: &[Shard]) -> impl Iterator<Item = Span<'_>> {
+    unembed.iter().map(|shard| Span { shard, column: 0, n_columns: shard.matrix.n_out })
+}
+
+/// The vocabulary in spans of at most [`CHUNK`] columns, which are computed at a time.
 fn spans(unembed: &[Shard]) -> impl Iterator<Item = Span<'_>> {
     unembed.iter().flat_map(|shard| {
         let rows = shard.matrix.n_out;
@@ -57,14 +46,23 @@ fn spans(unembed: &[Shard]) -> impl Iterator<Item = Span<'_>> {
     })
 }
 
+/// What rows are compared with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Against {
+    /// Only their own sums are wanted.
+    Nothing,
+    /// The workspace's targets.
+    Targets,
+    /// Targets and references, and the largest logits are listed.
+    All,
+}
+
 /// How rows are folded over the vocabulary; everything but the rows themselves.
 pub(super) struct Fold<'a> {
     pub(super) decoder: &'a Decoder<'a>,
     pub(super) workspace: &'a Workspace,
     /// Row r is at position r % period of the block.
     pub(super) period: usize,
-    /// Whether rows are compared with the references in the workspace.
-    pub(super) references: bool,
     /// K, 0 for no lists.
     pub(super) top_k: usize,
 }
@@ -87,16 +85,29 @@ impl<'a> Fold<'a> {
         )
     }
 
-    /// The final and the input rows of a block, which come first, over the whole vocabulary: logits kept, their sums merged,
-    /// and the final top-1 written as the first target of its position.
-    pub(super) async fn prepare_references(
+    /// Keeps the logits of `n_rows` rows over the whole vocabulary, as the rows from `to_row` on.
+    pub(super) async fn keep_logits(
         &self,
         rec: &mut Recorder<'_>,
-        n_taps: usize,
+        first_row: usize,
+        to_row: usize,
+        n_rows: usize,
     ) -> Result<()> {
+        let workspace = self.workspace;
+        for span in spans(self.decoder.unembed) {
+            let y = Rows::new(&workspace.kept_logits, to_row, workspace.logit_columns);
+            let (x, column4) = (workspace.rows(first_row), span.logit_column() / 4);
+            self.decoder.logits(rec, x, n_rows, &span, y, column4)?;
+            rec.yield_now().await?;
+        }
+        Ok(())
+    }
+
+    /// The final and the input rows of a block, whose logits are kept: their sums merged, and the final top-1 written as
+    /// the first target of its position.
+    pub(super) async fn references(&self, rec: &mut Recorder<'_>) -> Result<()> {
         let (workspace, n) = (self.workspace, self.period);
-        // A reading of one tap is its own reference.
-        self.keep_logits(rec, [0, if n_taps > 1 { n } else { 0 }], None).await?;
+        self.fold_kept(rec, 2 * n, Against::Nothing).await?;
         self.decoder.model.kernels.lens_merge(
             rec,
             &LensMerge {
@@ -104,133 +115,135 @@ impl<'a> Fold<'a> {
                 n_targets: 0,
                 n_rows: 2 * n,
                 y: &workspace.reference_states,
-                y_row: 0,
                 best: Some((&workspace.targets, n, workspace.n_targets)),
+                top: None,
             },
         )
-    }
-
-    /// Two runs of `period` rows over the whole vocabulary, folded without references: logits are kept, one run
-    /// after the other.
-    async fn keep_logits(
-        &self,
-        rec: &mut Recorder<'_>,
-        first_rows: [usize; 2],
-        targets: Option<Targets<'_>>,
-    ) -> Result<()> {
-        let (workspace, n) = (self.workspace, self.period);
-        let kernels = &self.decoder.model.kernels;
-        for span in spans(self.decoder.unembed) {
-            let runs = match first_rows {
-                [a, b] if b == a + n => vec![(a, 0, 2 * n)],
-                [a, b] => vec![(a, 0, n), (b, n, n)],
-            };
-            for (first_row, to_row, n_rows) in runs {
-                let y = Rows::new(&workspace.reference_logits, to_row, workspace.logit_columns);
-                let x = workspace.rows(first_row);
-                self.decoder.logits(rec, x, n_rows, &span, y, span.logit_column() / 4)?;
-            }
-            kernels.lens_fold(
-                rec,
-                &LensFold {
-                    chunk: self.kept_chunk(&span, 2 * n),
-                    references: None,
-                    targets,
-                    first_row: 0,
-                    period: n,
-                    state: &workspace.state,
-                    lists: None,
-                },
-            )?;
-            rec.yield_now().await?;
-        }
-        Ok(())
     }
 
     /// Divergences between the first `period` rows and the next ones, a lane each, with the targets' logits and
     /// the merged sums of all these rows, by one pass over the unembedding. Shapes: y \[period, LANES, 3\].
     pub(super) async fn diverge(&self, rec: &mut Recorder<'_>, y: &Tensor) -> Result<()> {
         let Fold { decoder, workspace, period, .. } = *self;
-        let (kernels, n_targets) = (&decoder.model.kernels, workspace.n_targets);
-        let has_targets = n_targets > 0;
-        if has_targets {
+        let n_targets = workspace.n_targets;
+        if n_targets > 0 {
             self.target_logits(rec, 2 * period)?;
         }
-        self.keep_logits(rec, [0, period], has_targets.then(|| workspace.targets())).await?;
-        kernels.lens_merge(
-            rec,
-            &LensMerge {
-                state: &workspace.state,
-                n_targets,
-                n_rows: 2 * period,
-                y: &workspace.merged,
-                y_row: 0,
-                best: None,
-            },
-        )?;
-        for span in spans(decoder.unembed) {
+        self.keep_logits(rec, 0, 0, 2 * period).await?;
+        self.fold_kept(rec, 2 * period, Against::Targets).await?;
+        self.merge(rec, 2 * period)?;
+        for shard in shards(decoder.unembed) {
             let op = Divergence {
-                logits: &workspace.reference_logits,
+                logits: &workspace.kept_logits,
                 stride: workspace.logit_columns,
-                column: span.logit_column(),
-                n_columns: span.n_columns,
+                column: shard.logit_column(),
+                n_columns: shard.n_columns,
                 n_rows: period,
                 states: &workspace.merged,
                 n_targets,
-                is_first: span.first_id() == 0,
+                is_first: shard.first_id() == 0,
                 y,
             };
-            kernels.divergence(rec, &op)?;
+            decoder.model.kernels.divergence(rec, &op)?;
         }
         rec.yield_now().await
     }
 
-    /// Folds one group over the vocabulary and merges it into `merged` and `top` of the workspace.
-    pub(super) async fn fold(&self, rec: &mut Recorder<'_>, group: &Group) -> Result<()> {
-        let Fold { decoder, workspace, period, top_k, .. } = *self;
-        let kernels = &decoder.model.kernels;
-        for span in spans(decoder.unembed) {
-            let chunk = match group.logits {
-                Logits::Computed => self.computed_chunk(rec, &span, group)?,
-                Logits::Kept => self.kept_chunk(&span, group.n_rows),
-            };
-            let references = self.references.then(|| References {
-                logits: &workspace.reference_logits,
+    /// Folds the first `n_rows` rows, whose logits are kept.
+    pub(super) async fn fold_kept(
+        &self,
+        rec: &mut Recorder<'_>,
+        n_rows: usize,
+        against: Against,
+    ) -> Result<()> {
+        let workspace = self.workspace;
+        for shard in shards(self.decoder.unembed) {
+            let chunk = Chunk {
+                logits: &workspace.kept_logits,
                 stride: workspace.logit_columns,
-                column: span.logit_column(),
-                states: &workspace.reference_states,
-            });
-            kernels.lens_fold(
-                rec,
-                &LensFold {
-                    chunk,
-                    references,
-                    targets: Some(workspace.targets()),
-                    first_row: group.first_row,
-                    period,
-                    state: &workspace.state,
-                    lists: (top_k > 0).then_some(Lists { pairs: &workspace.lists, k: top_k }),
-                },
-            )?;
+                column: shard.logit_column(),
+                n_rows,
+                n_columns: shard.n_columns,
+                first_id: shard.first_id(),
+                is_first: shard.first_id() == 0,
+            };
+            self.fold_chunk(rec, chunk, 0, &shard, against)?;
             rec.yield_now().await?;
         }
-        let (n_rows, y_row) = (group.n_rows, group.first_row);
-        kernels.lens_merge(
-            rec,
-            &LensMerge {
-                state: &workspace.state,
-                n_targets: workspace.n_targets,
+        Ok(())
+    }
+
+    /// Folds `n_rows` rows, whose logits are computed chunk by chunk.
+    pub(super) async fn fold_computed(
+        &self,
+        rec: &mut Recorder<'_>,
+        first_row: usize,
+        n_rows: usize,
+        against: Against,
+    ) -> Result<()> {
+        let workspace = self.workspace;
+        for span in spans(self.decoder.unembed) {
+            let y = Rows::new(&workspace.logits, 0, workspace.chunk);
+            self.decoder.logits(rec, workspace.rows(first_row), n_rows, &span, y, 0)?;
+            let chunk = Chunk {
+                logits: &workspace.logits,
+                stride: workspace.chunk,
+                column: 0,
                 n_rows,
-                y: &workspace.merged,
-                y_row,
-                best: None,
-            },
-        )?;
-        if top_k > 0 {
-            let (lists, y) = (&workspace.lists, &workspace.top);
-            kernels.top_k_merge(rec, &TopKMerge { lists, k: top_k, n_rows, y, y_row })?;
+                n_columns: span.n_columns,
+                first_id: span.first_id(),
+                is_first: span.first_id() == 0,
+            };
+            self.fold_chunk(rec, chunk, first_row, &span, against)?;
+            rec.yield_now().await?;
         }
         Ok(())
+    }
+
+    fn fold_chunk(
+        &self,
+        rec: &mut Recorder<'_>,
+        chunk: Chunk<'_>,
+        first_row: usize,
+        span: &Span<'_>,
+        against: Against,
+    ) -> Result<()> {
+        let Fold { decoder, workspace, period, top_k, .. } = *self;
+        let references = (against == Against::All).then(|| References {
+            logits: &workspace.kept_logits,
+            stride: workspace.logit_columns,
+            column: span.logit_column(),
+            states: &workspace.reference_states,
+        });
+        let has_targets = against != Against::Nothing && workspace.n_targets > 0;
+        let op = LensFold {
+            chunk,
+            references,
+            targets: has_targets.then(|| workspace.targets()),
+            first_row,
+            period,
+            state: &workspace.state,
+            lists: (references.is_some() && top_k > 0).then(|| self.lists()),
+        };
+        decoder.model.kernels.lens_fold(rec, &op)
+    }
+
+    /// Merges the first `n_rows` rows into `merged` and `top` of the workspace.
+    pub(super) fn merge(&self, rec: &mut Recorder<'_>, n_rows: usize) -> Result<()> {
+        let workspace = self.workspace;
+        let op = LensMerge {
+            state: &workspace.state,
+            n_targets: workspace.n_targets,
+            n_rows,
+            y: &workspace.merged,
+            best: None,
+            top: (self.top_k > 0).then(|| (self.lists(), &workspace.top)),
+        };
+        self.decoder.model.kernels.lens_merge(rec, &op)
+    }
+
+    fn lists(&self) -> Lists<'a> {
+        Lists { pairs: &self.workspace.lists, k: self.top_k }
     }
 
     /// Merged sums and target logits of the first `n_rows` rows, read back, without references or lists.
@@ -244,45 +257,12 @@ impl<'a> Fold<'a> {
     ) -> Result<[Vec<f32>; 2]> {
         let workspace = self.workspace;
         self.target_logits(&mut rec, n_rows)?;
-        self.fold(&mut rec, &Group { first_row: 0, n_rows, logits: Logits::Computed }).await?;
+        self.fold_computed(&mut rec, 0, n_rows, Against::Targets).await?;
+        self.merge(&mut rec, n_rows)?;
         let bytes = |width: usize| 4 * (n_rows * width) as u64;
         let merged = (&workspace.merged, bytes(N_SLOTS + workspace.n_targets));
         let logits = (&workspace.target_logits, bytes(workspace.n_targets));
         let mut read = rec.read(&[merged, logits]).await?.into_iter();
         Ok(std::array::from_fn(|_| read.next().unwrap_or_default()))
-    }
-
-    fn computed_chunk(
-        &self,
-        rec: &mut Recorder<'_>,
-        span: &Span<'_>,
-        group: &Group,
-    ) -> Result<Chunk<'a>> {
-        let workspace = self.workspace;
-        let y = Rows::new(&workspace.logits, 0, workspace.chunk);
-        self.decoder.logits(rec, workspace.rows(group.first_row), group.n_rows, span, y, 0)?;
-        Ok(Chunk {
-            logits: &workspace.logits,
-            row: 0,
-            stride: workspace.chunk,
-            column: 0,
-            n_rows: group.n_rows,
-            n_columns: span.n_columns,
-            first_id: span.first_id(),
-            is_first: span.first_id() == 0,
-        })
-    }
-
-    fn kept_chunk(&self, span: &Span<'_>, n_rows: usize) -> Chunk<'a> {
-        Chunk {
-            logits: &self.workspace.reference_logits,
-            row: 0,
-            stride: self.workspace.logit_columns,
-            column: span.logit_column(),
-            n_rows,
-            n_columns: span.n_columns,
-            first_id: span.first_id(),
-            is_first: span.first_id() == 0,
-        }
     }
 }

@@ -43,7 +43,7 @@ impl<'a> Ranked<'a> {
         let (decoder, workspace, n) = (self.decoder, &self.workspace, targets.len());
         decoder.normalise(&mut rec, x, workspace.rows(0), n)?;
         rec.device().write(&workspace.targets, 0, targets);
-        let fold = Fold { decoder, workspace, period: n, references: false, top_k: 0 };
+        let fold = Fold { decoder, workspace, period: n, top_k: 0 };
         let [merged, logits] = fold.read_targets(rec, n).await?;
         let row = |(slots, &target_logit): (&[f32], &f32)| {
             let sums = Moments::from_slots(slots);

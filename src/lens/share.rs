@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{N_SLOTS, Rows, pad4};
 use crate::model::Model;
 
-use super::fold::{Fold, Group, Logits};
+use super::fold::{Against, Fold};
 use super::{Decoder, MAX_TRACK, N_FIXED, Norm, Options, Workspace};
 
 /// Most rows of a share.
@@ -136,19 +136,22 @@ pub(super) async fn fold_block<'a>(
     targets: &[u32],
 ) -> Result<Folding<'a>> {
     rec.device().write(&workspace.targets, 0, targets);
-    let fold = Fold { decoder, workspace, period: n, references: true, top_k };
-    fold.prepare_references(rec, n_taps).await?;
-    fold.target_logits(rec, n_taps * n)?;
-
+    let fold = Fold { decoder, workspace, period: n, top_k };
     let n_rows = n_taps * n;
-    let n_kept = n_rows.min(2 * n);
-    let kept = Group { first_row: 0, n_rows: n_kept, logits: Logits::Kept };
-    fold.fold(rec, &kept).await?;
-    for first_row in (n_kept..n_rows).step_by(workspace.group_rows) {
-        let n_rows = workspace.group_rows.min(n_rows - first_row);
-        fold.fold(rec, &Group { first_row, n_rows, logits: Logits::Computed }).await?;
+    // Of a few rows all logits are kept, so that every weight is read once; of more, those of the references.
+    let n_kept = if n_rows <= workspace.n_kept { n_rows } else { 2 * n };
+    fold.keep_logits(rec, 0, 0, n_kept).await?;
+    if n_taps == 1 {
+        // A reading of one tap is its own reference.
+        fold.keep_logits(rec, 0, n, n).await?;
     }
-
+    fold.references(rec).await?;
+    fold.target_logits(rec, n_rows)?;
+    fold.fold_kept(rec, n_kept, Against::All).await?;
+    if n_kept < n_rows {
+        fold.fold_computed(rec, n_kept, n_rows - n_kept, Against::All).await?;
+    }
+    fold.merge(rec, n_rows)?;
     let n_targets = workspace.n_targets;
     let floats = |per_cell: usize| 4 * (n_taps * n * per_cell) as u64;
     let read = [

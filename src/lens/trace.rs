@@ -80,7 +80,7 @@ async fn trace_rows(
         from.normalise(&mut rec, tap, position, n_rows, &workspace.step, workspace.rows(row))?;
         row += n_rows;
     }
-    let fold = Fold { decoder, workspace, period: 1, references: false, top_k: 0 };
+    let fold = Fold { decoder, workspace, period: 1, top_k: 0 };
     let [merged, target_logits] = fold.read_targets(rec, n).await?;
     for (slots, logits) in merged.chunks(N_SLOTS + j).zip(target_logits.chunks(j)) {
         let sums = Moments::from_slots(slots);

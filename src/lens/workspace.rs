@@ -1,22 +1,27 @@
 //! The tensors that one block of positions needs in the lens.
 
 use crate::device::{Device, Tensor};
-use crate::kernels::{LANES, N_SLOTS, Rows, Targets, pad4};
+use crate::kernels::{CHUNK, LANES, N_SLOTS, Rows, Targets, pad4};
 
 use super::{Decoder, Depth, N_FIXED, Options};
 
-/// Positions in a block, unless the vocabulary is large.
+/// Most positions in a block.
 const BLOCK: usize = 64;
-/// Largest size of the references' logits, 2·block·V·4. Units: bytes.
-const REFERENCE_BYTES: usize = 32 << 20;
-/// Rows that are folded over the vocabulary together.
-const GROUP_ROWS: usize = 256;
-/// Columns of the vocabulary that are computed at a time; fixed, because it shapes the sums of a row.
-pub(super) const CHUNK: usize = 4096;
+/// Most rows of a block, which are folded over the vocabulary together.
+const ROWS: usize = 640;
+/// Largest size of the logits that are kept. Units: bytes.
+const KEPT_BYTES: usize = 32 << 20;
+/// Rows of a block of which all logits are kept, where they fit.
+const FEW_ROWS: usize = 64;
 
-/// Positions that are read together: fewer for a tall vocabulary.
-pub fn block_positions(decoder: &Decoder<'_>) -> usize {
-    (REFERENCE_BYTES / (8 * decoder.logit_columns())).clamp(1, BLOCK)
+/// Positions that are read together at `n_taps` taps: fewer for a tall vocabulary, and for a deep model.
+pub fn block_positions(decoder: &Decoder<'_>, n_taps: usize) -> usize {
+    (kept_rows(decoder) / 2).min(ROWS / n_taps.max(1)).clamp(1, BLOCK)
+}
+
+/// Rows whose logits may be kept.
+fn kept_rows(decoder: &Decoder<'_>) -> usize {
+    KEPT_BYTES / (4 * decoder.logit_columns())
 }
 
 /// What determines the size of the tensors.
@@ -27,7 +32,9 @@ struct Sizes {
     n_targets: usize,
     top_k: usize,
     /// Rows whose logits are kept.
-    n_references: usize,
+    n_kept: usize,
+    /// Rows whose logits are computed chunk by chunk.
+    n_computed: usize,
     /// Rows of contributions.
     n_step: usize,
 }
@@ -38,19 +45,19 @@ pub struct Workspace {
     pub step: Tensor,
     /// Normalised rows, tap-major. Shapes: \[N·n, C4\].
     pub rows: Tensor,
-    /// Logits of the final rows, then of the input rows. Shapes: \[2·n, V4\].
-    pub reference_logits: Tensor,
+    /// Logits of the final rows, then of the input rows, and where these are few, of all others. Shapes: \[n_kept, V4\].
+    pub kept_logits: Tensor,
     /// Their merged sums. Shapes: \[2·n, N_SLOTS\].
     pub reference_states: Tensor,
     /// Target ids by position. Shapes: \[n, J\] u32.
     pub targets: Tensor,
     /// Target logits by row. Shapes: \[N·n, J\].
     pub target_logits: Tensor,
-    /// Logits of one group of rows over one chunk of the vocabulary. Shapes: \[group, chunk4\].
+    /// Logits of the other rows over one chunk of the vocabulary. Shapes: \[(N - 2)·n, chunk4\].
     pub logits: Tensor,
-    /// Running sums of the group. Shapes: \[group, LANES, N_SLOTS + J\].
+    /// Running sums. Shapes: \[N·n, LANES, N_SLOTS + J\].
     pub state: Tensor,
-    /// Running lists of the group. Shapes: \[group, LANES, K\] (logit, id).
+    /// Running lists. Shapes: \[N·n, LANES, K\] (logit, id).
     pub lists: Tensor,
     /// Merged sums. Shapes: \[N·n, N_SLOTS + J\].
     pub merged: Tensor,
@@ -60,11 +67,11 @@ pub struct Workspace {
     pub n_positions: usize,
     /// J.
     pub n_targets: usize,
-    /// Rows in a group.
-    pub group_rows: usize,
+    /// Most rows of a block of which all logits are kept; of more, those of the references.
+    pub n_kept: usize,
     /// Columns of `logits`.
     pub chunk: usize,
-    /// Columns of `reference_logits`.
+    /// Columns of `kept_logits`.
     pub logit_columns: usize,
     n_embd: usize,
 }
@@ -78,12 +85,15 @@ impl Workspace {
         n_taps: usize,
         n_positions: usize,
     ) -> Workspace {
+        let n_rows = n_taps * n_positions;
+        let n_kept = n_rows.min(FEW_ROWS).min(kept_rows(decoder)).max(2 * n_positions);
         let sizes = Sizes {
             n_taps,
             n_positions,
             n_targets: N_FIXED + options.track.len(),
             top_k: options.top_k,
-            n_references: 2 * n_positions,
+            n_kept,
+            n_computed: n_rows.saturating_sub(2 * n_positions),
             n_step: if options.depth == Depth::Contributions { n_positions } else { 0 },
         };
         Workspace::sized(device, decoder, sizes)
@@ -96,15 +106,16 @@ impl Workspace {
         n_rows: usize,
         n_targets: usize,
     ) -> Workspace {
-        let (n_taps, n_positions, n_step) = (n_rows, 1, n_rows);
-        let sizes = Sizes { n_taps, n_positions, n_targets, n_step, ..Sizes::default() };
+        let (n_taps, n_positions, n_computed, n_step) = (n_rows, 1, n_rows, n_rows);
+        let sizes =
+            Sizes { n_taps, n_positions, n_targets, n_computed, n_step, ..Sizes::default() };
         Workspace::sized(device, decoder, sizes)
     }
 
     /// For rows that have one target each: no references, no lists.
     pub(super) fn for_targets(device: &Device, decoder: &Decoder<'_>, n_rows: usize) -> Workspace {
-        let (n_taps, n_positions, n_targets) = (1, n_rows, 1);
-        let sizes = Sizes { n_taps, n_positions, n_targets, ..Sizes::default() };
+        let (n_taps, n_positions, n_targets, n_computed) = (1, n_rows, 1, n_rows);
+        let sizes = Sizes { n_taps, n_positions, n_targets, n_computed, ..Sizes::default() };
         Workspace::sized(device, decoder, sizes)
     }
 
@@ -116,36 +127,35 @@ impl Workspace {
         n_pairs: usize,
         n_targets: usize,
     ) -> Workspace {
-        let (n_taps, n_positions, n_references, n_step) = (2, n_pairs, 2 * n_pairs, n_pairs);
-        let sizes = Sizes { n_taps, n_positions, n_targets, n_references, n_step, top_k: 0 };
+        let (n_taps, n_positions, n_kept, n_step) = (2, n_pairs, 2 * n_pairs, n_pairs);
+        let sizes = Sizes { n_taps, n_positions, n_targets, n_kept, n_step, ..Sizes::default() };
         Workspace::sized(device, decoder, sizes)
     }
 
     fn sized(device: &Device, decoder: &Decoder<'_>, sizes: Sizes) -> Workspace {
-        let Sizes { n_taps, n_positions, n_targets, top_k, n_references, n_step } = sizes;
+        let Sizes { n_taps, n_positions, n_targets, top_k, n_kept, n_computed, n_step } = sizes;
         let n_embd = decoder.model.config.n_embd;
         let n_rows = n_taps * n_positions;
-        let group_rows = n_rows.min(GROUP_ROWS);
-        // The references are folded with the same state before any group is.
-        let state_rows = group_rows.max(n_references);
+        // The references have a state of their own before there is one of all rows.
+        let state_rows = n_rows.max(n_kept);
         let logit_columns = decoder.logit_columns();
         let chunk = logit_columns.min(CHUNK);
         let tensor = |label: &str, floats: usize| device.tensor(label, 4 * floats as u64);
         Workspace {
             step: tensor("contribution", n_step * pad4(n_embd)),
             rows: tensor("normalised rows", n_rows * pad4(n_embd)),
-            reference_logits: tensor("reference logits", n_references * logit_columns),
-            reference_states: tensor("reference states", n_references * N_SLOTS),
+            kept_logits: tensor("kept logits", n_kept * logit_columns),
+            reference_states: tensor("reference states", n_kept * N_SLOTS),
             targets: tensor("targets", n_positions * n_targets),
             target_logits: tensor("target logits", n_rows * n_targets),
-            logits: tensor("logits", group_rows * chunk),
+            logits: tensor("logits", n_computed * chunk),
             state: tensor("lens state", state_rows * LANES * (N_SLOTS + n_targets)),
             lists: tensor("top-k lists", state_rows * LANES * top_k * 2),
             merged: tensor("merged state", n_rows * (N_SLOTS + n_targets)),
             top: tensor("top k", n_rows * top_k * 2),
             n_positions,
             n_targets,
-            group_rows,
+            n_kept,
             chunk,
             logit_columns,
             n_embd,

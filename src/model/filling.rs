@@ -221,11 +221,11 @@ impl Filling {
         let expected = self.expected.get(name)?;
         let row_length = usize::try_from(*expected.shape.last()?).ok()?;
         let n_rows = expected.shape.iter().rev().skip(1).product();
-        let n_packers = match &expected.sink {
-            Sink::Inputs(matrices) => matrices.len(),
-            Sink::Outputs(shards) => shards.len(),
-            Sink::Linear(_) => 1,
-            Sink::Vectors(_) | Sink::Table(_) | Sink::ShardBiases(_) => 0,
+        let packers = match &expected.sink {
+            Sink::Inputs(_) => vec![Packer::new()],
+            Sink::Outputs(shards) => shards.iter().map(|_| Packer::new()).collect(),
+            Sink::Linear(matrix, part) => vec![Packer::of_part(matrix, *part)],
+            Sink::Vectors { .. } | Sink::Table(_) | Sink::ShardBiases(_) => Vec::new(),
         };
         let stored_in = expected.stored_in(self.precision);
         self.copy.begin(name, element(stored_in), &expected.shape);
@@ -239,7 +239,7 @@ impl Filling {
             row_length,
             n_rows,
             row: 0,
-            packers: (0..n_packers).map(|_| Packer::new()).collect(),
+            packers,
         })
     }
 }
@@ -298,20 +298,17 @@ impl Current {
     fn emit(&mut self, device: &Device, expected: &Expected) {
         let (row, stored) = (self.row, &self.stored[..]);
         match &expected.sink {
-            Sink::Vectors(tensors) => {
-                let pieces = stored.chunks(stored.len() / tensors.len());
-                tensors.iter().zip(pieces).for_each(|(t, piece)| device.write(t, 0, piece));
+            Sink::Vectors { to, first, n, padded_bytes } => {
+                for (place, piece) in (*first..).zip(stored.chunks(stored.len() / n)) {
+                    device.write(to, place as u64 * padded_bytes, piece);
+                }
             }
             Sink::Table(tensor) => {
                 device.write(tensor, (row * pad4(self.row_length) * 4) as u64, stored);
             }
-            Sink::Inputs(matrices) => {
-                let pieces = stored.chunks(stored.len() / matrices.len());
-                for ((packer, matrix), piece) in self.packers.iter_mut().zip(matrices).zip(pieces) {
-                    packer.row(device, matrix, piece);
-                }
+            Sink::Inputs(matrix) | Sink::Linear(matrix, _) => {
+                self.packers[0].row(device, matrix, stored);
             }
-            Sink::Linear(matrix) => self.packers[0].row(device, matrix, stored),
             Sink::ShardBiases(shards) => {
                 for shard in shards.iter() {
                     let (first, n) = (4 * shard.first_id, 4 * shard.matrix.n_out);

@@ -87,9 +87,9 @@ impl Pass<'_> {
         let Scratch { normed, q, mixed, .. } = self.scratch;
         let [normed_rows, mixed_rows] = [normed, mixed].map(|tensor| self.scratch_rows(tensor));
         self.norm(rec, x, &block.ln_1, normed_rows)?;
-        self.linear(rec, normed_rows, &block.q, self.scratch_rows(q))?;
-        self.linear(rec, normed_rows, &block.k, self.positions_of(keys))?;
-        self.linear(rec, normed_rows, &block.v, self.positions_of(values))?;
+        let others = Some([keys, values].map(|tensor| self.positions_of(tensor)));
+        let op = self.operands(normed_rows, &block.qkv, self.scratch_rows(q));
+        self.model.kernels.matmul(rec, &Matmul { others, ..op })?;
         self.model.kernels.attention(
             rec,
             &Attention {

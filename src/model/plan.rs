@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::config::Config;
 use crate::device::{Device, Tensor};
 use crate::error::Result;
-use crate::kernels::{Matrix, Precision, Shard, pad4};
+use crate::kernels::{Matrix, Order, Precision, Shard, pad4};
 
 use super::weights::{Block, Linear, NormWeights};
 
@@ -15,16 +15,16 @@ pub const DEFAULT_SHARD_BYTES: usize = 64 << 20;
 
 /// What the rows of one file tensor fill.
 pub(super) enum Sink {
-    /// One row, split into vectors of equal length. f32.
-    Vectors(Vec<Rc<Tensor>>),
+    /// One row of `n` vectors of equal length, each padded to `padded_bytes`, from vector `first` of the tensor on. f32.
+    Vectors { to: Rc<Tensor>, first: usize, n: usize, padded_bytes: u64 },
     /// Rows of f32, each padded to C4.
     Table(Rc<Tensor>),
-    /// Rows are inputs; their columns are split between matrices of equal width.
-    Inputs(Vec<Rc<Matrix>>),
+    /// Rows are inputs of all parts of a matrix.
+    Inputs(Rc<Matrix>),
     /// Rows are outputs, in shards.
     Outputs(Rc<Vec<Shard>>),
-    /// Rows are the outputs of one matrix.
-    Linear(Rc<Matrix>),
+    /// Rows are the outputs of one part of a matrix.
+    Linear(Rc<Matrix>, usize),
     /// One row: the biases of the shards' tokens. f32.
     ShardBiases(Rc<Vec<Shard>>),
 }
@@ -32,11 +32,11 @@ pub(super) enum Sink {
 impl Sink {
     fn bytes(&self) -> u64 {
         match self {
-            Sink::Vectors(tensors) => tensors.iter().map(|t| t.bytes()).sum(),
+            Sink::Vectors { n, padded_bytes, .. } => *n as u64 * padded_bytes,
             Sink::Table(tensor) => tensor.bytes(),
-            Sink::Inputs(matrices) => matrices.iter().map(|m| m.tensor.bytes()).sum(),
+            Sink::Inputs(matrix) => matrix.tensor.bytes(),
             Sink::Outputs(shards) => shards.iter().map(|s| s.matrix.tensor.bytes()).sum(),
-            Sink::Linear(matrix) => matrix.tensor.bytes(),
+            Sink::Linear(matrix, _) => matrix.tensor.bytes() / matrix.n_parts as u64,
             Sink::ShardBiases(shards) => biases(shards).map(|b| b.bytes()).sum(),
         }
     }
@@ -54,7 +54,7 @@ pub(super) fn check_sizes(device: &Device, config: &Config, precision: Precision
     let wide = |n: usize| pad4(n) as u64;
     let (c, inner) = (wide(config.n_embd), wide(config.n_inner));
     device.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
-    device.check_binding("an attention matrix", c * c * precision.bytes() as u64)?;
+    device.check_binding("queries, keys and values", 3 * c * c * precision.bytes() as u64)?;
     device.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
     // There are two contributions for each block, and the input and the final row.
     let rows = 64 * (2 * config.n_layer as u64 + 2);
@@ -71,8 +71,8 @@ impl Expected {
     /// How its numbers are stored: only matrices are stored in less than f32.
     pub(super) fn stored_in(&self, precision: Precision) -> Precision {
         match self.sink {
-            Sink::Inputs(_) | Sink::Outputs(_) | Sink::Linear(_) => precision,
-            Sink::Vectors(_) | Sink::Table(_) | Sink::ShardBiases(_) => Precision::F32,
+            Sink::Inputs(_) | Sink::Outputs(_) | Sink::Linear(..) => precision,
+            Sink::Vectors { .. } | Sink::Table(_) | Sink::ShardBiases(_) => Precision::F32,
         }
     }
 }
@@ -135,16 +135,16 @@ impl<'a> Plan<'a> {
 
     /// `name`, a vector of `width` values.
     pub(super) fn vector(&mut self, name: &str, width: usize) -> Rc<Tensor> {
-        let [vector] = self.vectors(name.into(), width);
-        vector
+        self.vectors(name, width, 1)
     }
 
-    /// `name`, `P` vectors of `width` values one after the other.
-    fn vectors<const P: usize>(&mut self, name: String, width: usize) -> [Rc<Tensor>; P] {
-        let tensors: [_; P] =
-            std::array::from_fn(|_| Rc::new(self.device.tensor(&name, 4 * pad4(width) as u64)));
-        self.require(name, &[P * width], Sink::Vectors(tensors.to_vec()));
-        tensors
+    /// `name`, `n` vectors of `width` values one after the other. Shapes: \[n, width4\].
+    fn vectors(&mut self, name: &str, width: usize, n: usize) -> Rc<Tensor> {
+        let padded_bytes = 4 * pad4(width) as u64;
+        let to = Rc::new(self.device.tensor(name, n as u64 * padded_bytes));
+        let sink = Sink::Vectors { to: to.clone(), first: 0, n, padded_bytes };
+        self.require(name.into(), &[n * width], sink);
+        to
     }
 
     /// `name`, a table of f32 rows.
@@ -154,24 +154,22 @@ impl<'a> Plan<'a> {
         tensor
     }
 
-    /// `name.weight` \[K, P·N\] and `name.bias` \[P·N\]: `P` projections side by side (`Conv1D`).
-    pub(super) fn conv1d<const P: usize>(
+    /// `name.weight` \[K, P·N\] and `name.bias` \[P·N\]: `n_parts` projections side by side (`Conv1D`).
+    pub(super) fn conv1d(
         &mut self,
         name: &str,
         n_in: usize,
         n_out: usize,
-    ) -> [Linear; P] {
+        n_parts: usize,
+    ) -> Linear {
         let file_name = format!("{name}.weight");
-        let matrices: [_; P] = std::array::from_fn(|_| {
-            Rc::new(Matrix::inputs(self.device, &file_name, n_in, n_out, self.precision))
-        });
-        self.require(file_name, &[n_in, P * n_out], Sink::Inputs(matrices.to_vec()));
-        let biases = self.vectors::<P>(format!("{name}.bias"), n_out);
-        std::array::from_fn(|i| Linear {
-            weight: matrices[i].clone(),
-            bias: Some(biases[i].clone()),
-            activation: None,
-        })
+        let shape = [n_out, n_parts];
+        let matrix =
+            Matrix::new(self.device, &file_name, n_in, shape, self.precision, Order::Inputs);
+        let weight = Rc::new(matrix);
+        self.require(file_name, &[n_in, n_parts * n_out], Sink::Inputs(weight.clone()));
+        let bias = Some(self.vectors(&format!("{name}.bias"), n_out, n_parts));
+        Linear { weight, bias, activation: None }
     }
 
     /// `name.weight` \[N, K\] and, if it has one, `name.bias` \[N\] (`Linear`).
@@ -182,11 +180,33 @@ impl<'a> Plan<'a> {
         n_out: usize,
         has_bias: bool,
     ) -> Linear {
-        let file_name = format!("{name}.weight");
-        let matrix = Matrix::outputs(self.device, &file_name, n_in, n_out, self.precision);
+        self.linears(&[name.into()], n_in, n_out, has_bias)
+    }
+
+    /// The same of each name, side by side.
+    pub(super) fn linears(
+        &mut self,
+        names: &[String],
+        n_in: usize,
+        n_out: usize,
+        has_bias: bool,
+    ) -> Linear {
+        let n_parts = names.len();
+        let label = names.first().map_or("", String::as_str);
+        let shape = [n_out, n_parts];
+        let matrix = Matrix::new(self.device, label, n_in, shape, self.precision, Order::Outputs);
         let weight = Rc::new(matrix);
-        self.require(file_name, &[n_out, n_in], Sink::Linear(weight.clone()));
-        let bias = has_bias.then(|| self.vector(&format!("{name}.bias"), n_out));
+        let padded_bytes = 4 * pad4(n_out) as u64;
+        let bias =
+            has_bias.then(|| Rc::new(self.device.tensor(label, n_parts as u64 * padded_bytes)));
+        for (part, name) in names.iter().enumerate() {
+            let sink = Sink::Linear(weight.clone(), part);
+            self.require(format!("{name}.weight"), &[n_out, n_in], sink);
+            if let Some(to) = &bias {
+                let sink = Sink::Vectors { to: to.clone(), first: part, n: 1, padded_bytes };
+                self.require(format!("{name}.bias"), &[n_out], sink);
+            }
+        }
         Linear { weight, bias, activation: None }
     }
 

@@ -15,11 +15,11 @@ pub struct NormWeights {
     pub bias: Rc<Tensor>,
 }
 
-/// y = activation(x W + bias).
+/// y = activation(x W + bias), or several of them side by side.
 pub struct Linear {
     /// W.
     pub weight: Rc<Matrix>,
-    /// Shapes: \[N4\].
+    /// Shapes: \[P·N4\].
     pub bias: Option<Rc<Tensor>>,
     /// Of the first matrix of an MLP.
     pub activation: Option<Activation>,
@@ -36,12 +36,8 @@ impl Linear {
 pub struct Block {
     /// LayerNorm before attention.
     pub ln_1: NormWeights,
-    /// Queries.
-    pub q: Linear,
-    /// Keys.
-    pub k: Linear,
-    /// Values.
-    pub v: Linear,
+    /// Queries, keys and values: three parts.
+    pub qkv: Linear,
     /// Projection of the concatenated heads.
     pub attn_out: Linear,
     /// Factor on q·k.

@@ -1,4 +1,4 @@
-//! Twin of top_k and top_k_merge.
+//! Twin of the largest logits.
 
 /// The K largest logits of a row with their ids, best first; a tie goes to the lower id.
 pub fn top_k(logits: &[f32], k: usize) -> Vec<(u32, f32)> {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernels::{
     Attention, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
 };
-use crate::lens::{self, Decoder, Depth, Lens, Norm, Options};
+use crate::lens::{Decoder, Depth, Lens, Norm, Options};
 use crate::model::{Model, forward};
 
 use super::Session;
@@ -61,7 +61,9 @@ impl Session {
         check_ids(&loaded, &ids)?;
         let options = Options { depth: Depth::Blocks, norm: Norm::Affine, ..Options::default() };
         let decoder = Decoder::new(&loaded.model, options.norm)?;
-        let tensors = self.tensors(&decoder, &ids, &options, &[]).await?;
+        let mut tensors = self.tensors(&decoder, &ids, &options, &[]).await?;
+        // As if there were many rows, so that logits are computed chunk by chunk.
+        tensors.workspace.n_kept = 2 * tensors.workspace.n_positions;
         let mut reading = empty_reading(&loaded, &ids, &options, &tensors.rows, &[])?;
 
         let audit = Audit::default();
@@ -77,7 +79,7 @@ impl Session {
             ids: &ids,
             helpers: &[],
         };
-        let n = n.min(lens::block_positions(&decoder));
+        let n = n.min(tensors.workspace.n_positions);
         forward(&mut rec, &loaded.model, &tensors.stream, &tensors.scratch, 0, n).await?;
         let block = lens.begin_block(&mut rec, 0).await?;
         block.finish(&loaded.model, &mut reading).await?;
@@ -102,7 +104,7 @@ impl Session {
         kernels.subtract(&mut rec, &Subtract { a, b, n_rows: n, y })?;
         let workspace = &tensors.workspace;
         let divergence = Divergence {
-            logits: &workspace.reference_logits,
+            logits: &workspace.kept_logits,
             stride: workspace.logit_columns,
             column: 0,
             n_columns: workspace.chunk.min(unembed[0].matrix.n_out),

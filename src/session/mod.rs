@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use crate::atlas::Memo;
 use crate::checkpoint::{PartialCopy, Position, Store};
 use crate::config::Config;
-use crate::device::{Cancel, Device};
+use crate::device::{Cancel, Device, Verdict};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Precision};
 use crate::lens::{self, Comparison, Decoder, Folded, Helpers, Line, Pairs, Share};
@@ -161,6 +161,8 @@ pub struct Loading {
     tokenizer: Option<Tokenizer>,
     release: bool,
     cancel: Cancel,
+    /// The kernels, while they are compiled and the model comes in.
+    compiling: Option<Compiling>,
 }
 
 impl Loading {
@@ -168,6 +170,13 @@ impl Loading {
     pub fn stop_by(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
+}
+
+/// Kernels on which the device has not answered.
+struct Compiling {
+    precision: Precision,
+    kernels: Rc<Kernels>,
+    verdict: Verdict,
 }
 
 /// One device, at most one model, one reading at a time.
@@ -261,7 +270,7 @@ impl Session {
     /// Errors: `unsupported-model`, `gpu-refused`, `device-lost`.
     pub async fn begin(&self, request: ParsedRequest) -> Result<Loading> {
         let ParsedRequest { config, tokenizer, precision, shard_bytes, .. } = request;
-        let kernels = self.kernels(precision).await?;
+        let (kernels, compiling) = self.begin_kernels(precision);
         let mut loader = match config {
             Some(config) if !request.partial => {
                 Loader::new(&self.device, kernels, config, precision, shard_bytes)?
@@ -270,13 +279,14 @@ impl Session {
         };
         loader.expect_files(request.n_files, request.total_bytes);
         let (release, cancel) = (request.release, Cancel::default());
-        Ok(Loading { loader, tokenizer, release, cancel })
+        Ok(Loading { loader, tokenizer, release, cancel, compiling })
     }
 
     /// Takes the next piece of the current file.
     ///
-    /// Errors: those of [`Loader::push`].
+    /// Errors: those of [`Loader::push`], and `gpu-refused` for a kernel that the device refuses.
     pub async fn push(&self, loading: &mut Loading, bytes: &[u8]) -> Result<()> {
+        self.take_kernels(loading)?;
         let memory = ForLoad { session: self, release: loading.release };
         loading.loader.push(&self.device, bytes, &memory).await
     }
@@ -332,10 +342,38 @@ impl Session {
         Ok(kernels)
     }
 
+    /// The same, which begin to be compiled if they are not there.
+    fn begin_kernels(&self, precision: Precision) -> (Rc<Kernels>, Option<Compiling>) {
+        let known = self.kernels.borrow().iter().find(|(p, _)| *p == precision).cloned();
+        if let Some((_, kernels)) = known {
+            return (kernels, None);
+        }
+        let (kernels, verdict) = Kernels::begin(&self.device, precision);
+        let kernels = Rc::new(kernels);
+        (kernels.clone(), Some(Compiling { precision, kernels, verdict }))
+    }
+
+    /// Keeps the kernels of a load, if the device has taken them by now.
+    ///
+    /// Errors: `gpu-refused`, `out-of-memory`.
+    fn take_kernels(&self, loading: &mut Loading) -> Result<()> {
+        let Some(compiling) = &mut loading.compiling else { return Ok(()) };
+        let Some(answer) = compiling.verdict.answer(Kernels::WHAT) else { return Ok(()) };
+        let (precision, kernels) = (compiling.precision, compiling.kernels.clone());
+        loading.compiling = None;
+        answer?;
+        self.kernels.borrow_mut().push((precision, kernels));
+        Ok(())
+    }
+
     /// Puts a complete load into use, and returns what became of its copy.
     ///
     /// Errors: `missing-tensor`, `aborted`, `gpu-refused`, `device-lost`.
     pub async fn install(&self, loading: Loading) -> Result<(Rc<Loaded>, CopyOutcome)> {
+        if let Some(Compiling { precision, kernels, verdict }) = loading.compiling {
+            verdict.check(Kernels::WHAT).await?;
+            self.kernels.borrow_mut().push((precision, kernels));
+        }
         let (model, copy) = loading.loader.finish(&self.device).await?;
         let _guard = self.lock().await;
         self.tune(&model, &loading.cancel).await?;

@@ -172,11 +172,13 @@ impl Session {
         halves: &[BorrowedHalf],
     ) -> Result<Tensors> {
         let (device, model) = (&self.device, decoder.model());
-        let block = lens::block_positions(decoder).min(ids.len());
-        let n_forward = model.kernels.forms().n_forward().unwrap_or(block).min(ids.len());
         let allocate = || {
             let stream = Stream::new(device, &model.config, ids, options.depth != Depth::Blocks);
             let rows = lens::rows(&model.config, &stream, options.depth, halves);
+            let most = lens::block_positions(decoder, rows.len());
+            // Blocks of the same length, so that the last one is not short.
+            let block = ids.len().div_ceil(ids.len().div_ceil(most));
+            let n_forward = model.kernels.forms().n_forward().unwrap_or(block).min(ids.len());
             let extension = (!halves.is_empty()).then(|| {
                 Extension::new(device, model, halves.to_vec(), rows.len(), ids.len(), block)
             });

@@ -33,7 +33,7 @@ const MOST: usize = 256;
 const COMPARED: usize = 68;
 
 /// The tiles in the order in which they are tried: first what is compiled, then what is most often best.
-const ORDER: [Tile; 4] = [Tile::Register, Tile::Rows64, Tile::Rows128, Tile::Rows32];
+const ORDER: [Tile; 5] = [Tile::Register, Tile::Rows64, Tile::Rows128, Tile::Rows8, Tile::Rows32];
 
 impl Session {
     /// How forms are chosen; after a measurement, its result.
@@ -131,7 +131,9 @@ impl<'a> Trial<'a> {
         forms.rows = self.fastest(&units, Work::Rows).await?.rows;
         let tiles = self.tiles().await?;
         for n_rows in ROWS {
-            let best = self.fastest(&tiles, Work::Products(n_rows)).await?.of(n_rows);
+            let suitable: Vec<Forms> =
+                tiles.iter().copied().filter(|forms| forms.few.suits(n_rows)).collect();
+            let best = self.fastest(&suitable, Work::Products(n_rows)).await?.of(n_rows);
             let place = match n_rows {
                 0..=Forms::FEW => &mut forms.few,
                 Forms::SOME => &mut forms.some,

@@ -111,7 +111,8 @@ impl Loupe {
         self.adapter.clone()
     }
 
-    /// Exact counts of the work given to the device so far, and its memory; the peak is that since the last call.
+    /// Exact counts of the work given to the device so far, how long giving it took, and its memory; the peak is that since
+    /// the last call.
     #[wasm_bindgen(skip_typescript)]
     pub fn counters(&self) -> JsValue {
         let device = self.session.device();
@@ -126,6 +127,7 @@ impl Loupe {
         ] {
             set(&out, name, value as f64);
         }
+        set(&out, "encoding_ms", 1e3 * device.encoding_seconds());
         device.reset_peak();
         out.into()
     }

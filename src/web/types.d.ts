@@ -460,7 +460,15 @@ export class Loupe {
    * Exact counts of what the device was given since it was opened, and the bytes of its tensors: now, and the most since the last call.
    * On a CPU there are no bind groups.
    */
-  counters(): { dispatches: number; bind_groups: number; read_bytes: number; bytes: number; peak_bytes: number };
+  counters(): {
+    dispatches: number;
+    bind_groups: number;
+    read_bytes: number;
+    bytes: number;
+    peak_bytes: number;
+    /** how long it took to give this work to a GPU */
+    encoding_ms: number;
+  };
   /**
    * Resolves with a `device-lost` error as soon as the device is lost, without any call; never for a CPU. Every later call fails with it: open
    * another Loupe.

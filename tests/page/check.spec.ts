@@ -31,7 +31,6 @@ test("a GPU that agrees with the CPU has a badge, and a report to copy; it is ch
     "lens_fold",
     "lens_merge",
     "divergence",
-    "top_k_merge",
   ])
     expect(report).toMatch(
       new RegExp(`^${kernel}: \\S+ over [\\d,]+ numbers of \\d+ dispatches; \\d+\\.\\d ms, \\d+\\.\\d ms$`, "m"),

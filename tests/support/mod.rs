@@ -9,7 +9,7 @@ pub mod script;
 use std::cell::Cell;
 
 use loupe::device::{Backend, Cancel, Device, Tensor};
-use loupe::kernels::{Kernels, Matrix, Packer, Precision, encode, pad4};
+use loupe::kernels::{Kernels, Matrix, Order, Packer, Precision, encode, pad4};
 use loupe::session::Session;
 
 /// Turns `async fn name()` into tests on a GPU and on the CPU, natively (lavapipe) and in a browser (Chromium, Firefox).
@@ -132,13 +132,41 @@ impl Lab {
             false => (Matrix::inputs(&self.device, "w", n_in, n_out, precision), n_out),
             true => (Matrix::outputs(&self.device, "w", n_in, n_out, precision), n_in),
         };
-        let mut packer = Packer::new();
-        for row in rows.chunks(width) {
-            let mut stored = Vec::new();
-            encode("w", precision, row, &mut stored).expect("finite weights");
-            packer.row(&self.device, &matrix, &stored);
+        self.pack(&matrix, Packer::new(), rows, width);
+        matrix
+    }
+
+    /// Matrices side by side, each from plain rows \[K, N\], packed as from a file of that order.
+    pub fn parts(
+        &self,
+        parts: &[Vec<f32>; 3],
+        n_in: usize,
+        precision: Precision,
+        outputs: bool,
+    ) -> Matrix {
+        let n_out = parts[0].len() / n_in;
+        let order = if outputs { Order::Outputs } else { Order::Inputs };
+        let matrix = Matrix::new(&self.device, "w", n_in, [n_out, 3], precision, order);
+        if outputs {
+            for (i, part) in parts.iter().enumerate() {
+                let column = |n: usize| (0..n_in).map(move |k| part[k * n_out + n]);
+                let rows: Vec<f32> = (0..n_out).flat_map(column).collect();
+                self.pack(&matrix, Packer::of_part(&matrix, i), &rows, n_in);
+            }
+        } else {
+            let row = |k: usize| parts.iter().flat_map(move |part| &part[k * n_out..][..n_out]);
+            let rows: Vec<f32> = (0..n_in).flat_map(row).copied().collect();
+            self.pack(&matrix, Packer::new(), &rows, 3 * n_out);
         }
         matrix
+    }
+
+    fn pack(&self, matrix: &Matrix, mut packer: Packer, rows: &[f32], width: usize) {
+        for row in rows.chunks(width) {
+            let mut stored = Vec::new();
+            encode("w", matrix.precision, row, &mut stored).expect("finite weights");
+            packer.row(&self.device, matrix, &stored);
+        }
     }
 
     /// Rows padded to a multiple of four. Shapes: \[rows, width\] → \[rows, width4\].

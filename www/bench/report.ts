@@ -11,6 +11,8 @@ export interface Measured {
   share: number | null;
   dispatches: number;
   bind_groups: number;
+  /** how long one reading took to be given to the GPU */
+  encoding_ms: number;
   read_bytes: number;
   peak_bytes: number;
 }
@@ -40,6 +42,7 @@ export const cellsOf = (of: Measured) => [
   of.share === null ? "–" : percent(of.share),
   integer(of.dispatches),
   integer(of.bind_groups),
+  `${significant(of.encoding_ms)} ms`,
   bytes(of.read_bytes),
   bytes(of.peak_bytes),
 ];
@@ -59,7 +62,7 @@ export const textOf = (report: Report) =>
     report.date,
     `${report.model.n_layer} blocks, ${report.model.n_embd} channels, ${report.model.vocab_size} tokens, f16`,
     summaryOf(report),
-    "tokens | time | from to | GFLOP/s | of the ceiling | dispatches | bind groups | read back | memory above the weights",
+    "tokens | time | from to | GFLOP/s | of the ceiling | dispatches | bind groups | encoding | read back | memory above the weights",
     ...report.readings.map((of) => cellsOf(of).join(" | ")),
     ...(report.left_out ? [report.left_out] : []),
   ].join("\n");

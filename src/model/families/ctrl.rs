@@ -25,9 +25,7 @@ fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
     let attention = |part: &str| format!("h.{i}.multi_head_attention.{part}");
     Block {
         ln_1: plan.norm(&format!("h.{i}.layernorm1"), c),
-        q: plan.linear(&attention("Wq"), c, c, true),
-        k: plan.linear(&attention("Wk"), c, c, true),
-        v: plan.linear(&attention("Wv"), c, c, true),
+        qkv: plan.linears(&["Wq", "Wk", "Wv"].map(attention), c, c, true),
         attn_out: plan.linear(&attention("dense"), c, c, true),
         attn_scale: config.attention_scale(i),
         window: config.windows.get(i).copied().flatten(),

@@ -19,21 +19,16 @@ pub(super) async fn weights(plan: &mut Plan<'_>, config: &Config) -> Result<Weig
 
 fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
     let c = config.n_embd;
-    let [q, k, v] = plan.conv1d(&format!("h.{i}.attn.c_attn"), c, c);
-    let [attn_out] = plan.conv1d(&format!("h.{i}.attn.c_proj"), c, c);
-    let [mlp_in] = plan.conv1d(&format!("h.{i}.mlp.c_fc"), c, config.n_inner);
-    let [mlp_out] = plan.conv1d(&format!("h.{i}.mlp.c_proj"), config.n_inner, c);
+    let inner = config.n_inner;
     Block {
         ln_1: plan.norm(&format!("h.{i}.ln_1"), c),
-        q,
-        k,
-        v,
-        attn_out,
+        qkv: plan.conv1d(&format!("h.{i}.attn.c_attn"), c, c, 3),
+        attn_out: plan.conv1d(&format!("h.{i}.attn.c_proj"), c, c, 1),
         attn_scale: config.attention_scale(i),
         window: config.windows.get(i).copied().flatten(),
         ln_2: plan.norm(&format!("h.{i}.ln_2"), c),
-        mlp_in: mlp_in.with(config.activation),
-        mlp_out,
+        mlp_in: plan.conv1d(&format!("h.{i}.mlp.c_fc"), c, inner, 1).with(config.activation),
+        mlp_out: plan.conv1d(&format!("h.{i}.mlp.c_proj"), inner, c, 1),
     }
 }
 

@@ -22,9 +22,7 @@ fn block(plan: &mut Plan<'_>, config: &Config, i: usize) -> Block {
     let attention = |part: &str| format!("h.{i}.attn.attention.{part}");
     Block {
         ln_1: plan.norm(&format!("h.{i}.ln_1"), c),
-        q: plan.linear(&attention("q_proj"), c, c, false),
-        k: plan.linear(&attention("k_proj"), c, c, false),
-        v: plan.linear(&attention("v_proj"), c, c, false),
+        qkv: plan.linears(&["q_proj", "k_proj", "v_proj"].map(attention), c, c, false),
         attn_out: plan.linear(&attention("out_proj"), c, c, true),
         attn_scale: config.attention_scale(i),
         window: config.windows.get(i).copied().flatten(),
