@@ -1,5 +1,5 @@
 // @ts-check
-/* global document, Worker */
+/* global Worker */
 /**
  * Times readings of a model in headless Chromium, in turns in one page:
  * `node benches/devices.mjs MODEL TOKENS [cpu|shared|gpu|onnx|onnx-gpu|tfjs|jax …]`, with a folder that has config.json

@@ -91,6 +91,28 @@ export function numbersOf({ top_values, top_ids, logsumexp, cross, pairs, own, a
 }
 
 /**
+ * The sums that are read back as one array, with those of a cell side by side: the listed logits, their ids, `logsumexp`,
+ * `pairs`, `own` and `above`.
+ * @param {Float32Array} packed
+ * @param {number} cells
+ * @returns {Sums}
+ */
+export function unpacked(packed, cells) {
+  const width = packed.length / cells;
+  let start = 0;
+  const part = (/** @type {number} */ size) => {
+    const from = start;
+    start += size;
+    return Float32Array.from(
+      { length: cells * size },
+      (_, i) => packed[Math.floor(i / size) * width + from + (i % size)],
+    );
+  };
+  const [top_values, top_ids, logsumexp, pairs, own, above] = [TOP, TOP, 1, 5, 3, 3].map(part);
+  return { top_values, top_ids, logsumexp, pairs, own, above };
+}
+
+/**
  * How many of the listed ids are not in the other list, but for those whose logit is nearly equal to the last one there;
  * and those that are listed with another logit.
  * @param {Numbers} a

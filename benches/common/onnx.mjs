@@ -146,7 +146,10 @@ export function onnx({ config, weights }, t, is_gpu = false) {
   /** @type {string} */
   let logits;
   if (is_gpu) {
-    const filler = constant([v], Float32Array.from({ length: v }, (_, i) => (i < vocab_size ? 0 : NONE)));
+    const filler = constant(
+      [v],
+      Float32Array.from({ length: v }, (_, i) => (i < vocab_size ? 0 : NONE)),
+    );
     logits = reshape(op("Gemm", [decoded, wte, filler], { transB: 1 }), [t, n, v]);
     // The largest groups hold the largest tokens. The tokens of a group are v / GROUP apart.
     const of_group = v / GROUP;
