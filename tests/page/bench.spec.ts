@@ -36,12 +36,14 @@ test("readings beside the adapter's ceilings, with exact costs, to copy and to s
   // Tied embeddings, positions, and for each block 12 C² + 13 C; matrices but the positions in halves; and what is bound
   // in place of operands that are not given.
   const [matrices, rest] = [512 * 64 + 2 * 12 * 64 ** 2, 1024 * 64 + 2 * 13 * 64 + 2 * 64];
-  expect(report.model.parameters_bytes).toBe(2 * matrices + 4 * rest + 32);
+  expect(report.model.parameters_bytes).toBe(2 * matrices + 4 * rest + 48);
   const [short, long] = report.readings;
-  // An embedding, nine dispatches for each of two blocks, three norms, and 3 + 1 + 2 + 1 + 4 of the lens.
-  expect([short.dispatches, long.dispatches]).toEqual([1 + 18 + 3 + 11, 2 * (1 + 18 + 3 + 11)]);
+  // An embedding, seven dispatches for each of two blocks, three norms, and six of the lens, which keeps all logits; of two
+  // blocks of 35 positions those of the middle row are computed and folded apart.
+  expect([short.dispatches, long.dispatches]).toEqual([1 + 14 + 3 + 6, 2 * (1 + 14 + 3 + 8)]);
   // The second block of positions has the tensors of the first.
-  expect(long.bind_groups).toBe(short.bind_groups);
+  expect([short.bind_groups, long.bind_groups]).toEqual([24, 26]);
+  expect(short.encoding_ms).toBeGreaterThan(0);
   expect(short.read_bytes).toBe(8 * 3 * (11 + 3 + 3 + 20) * 4);
   expect(short.times_ms).toHaveLength(5);
   expect(short.peak_bytes).toBeGreaterThan(0);

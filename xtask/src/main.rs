@@ -16,7 +16,8 @@ cargo xtask bench [what]  measure: kernels (Vulkan, or the CPU with LOUPE_DEVICE
 cargo xtask bench machine [L,C,V [T,…]]  readings of random weights beside this adapter's ceilings; the program needs no other file
 cargo xtask bench shape NAME T,…  a synthetic model of that shape, loaded and read on this machine's Vulkan
 cargo xtask bench atlas NAME      the atlas of such a model there
-cargo xtask bench devices [NAME T [WHAT …]]  readings in headless Chromium in turns, by cpu, gpu and onnx (ONNX Runtime) or what is named, shared (the CPU with a helper) among it; NAME may be tales or L,C,V
+cargo xtask bench devices [NAME T [WHAT …]]  readings in headless Chromium in turns, by cpu, gpu and onnx (ONNX Runtime) or what is named, shared (the CPU with a helper), onnx-gpu, tfjs and jax among it; NAME may be tales or L,C,V
+cargo xtask bench peers [NAME T]  the same reading by ONNX Runtime, TensorFlow.js, jax-js and PyTorch, beside Loupe's
 cargo xtask bench load NAME       its load in headless Chromium
 cargo xtask fuzz TARGET MINUTES   run a target of fuzz/ on new inputs: checkpoint, tokenizer, config, copy, torch
 cargo xtask synth NAME OUT  write a random model of the shape of gpt2, gpt2-medium, gpt2-large or gpt2-xl";
@@ -42,6 +43,8 @@ fn main() -> ExitCode {
         ["bench", "devices", model, n_tokens, ref devices @ ..] => {
             bench_devices(model, n_tokens, devices)
         }
+        ["bench", "peers"] => bench_peers("4,256,8192", "16"),
+        ["bench", "peers", model, n_tokens] => bench_peers(model, n_tokens),
         ["bench", "load", name] if synth::names().any(|known| known == name) => bench_load(name),
         ["fuzz", target, minutes] => match minutes.parse() {
             Ok(minutes) => test::fuzz_for(target, minutes),
@@ -93,14 +96,39 @@ fn bench_machine(args: &[&str]) -> run::Outcome {
     run::run("target/release/examples/machine", args, &[tools::runtime_dir()?])
 }
 
-/// Readings in the browser on several devices; `model` is a name, or blocks, channels and tokens of random weights.
-fn bench_devices(model: &str, n_tokens: &str, devices: &[&str]) -> run::Outcome {
-    let model = match model {
-        "tales" => "www/public/models/tales".into(),
-        name if synth::names().any(|known| known == name) => synthetic(name)?,
-        shape if shape.split(',').all(is_number) => shape.into(),
-        _ => return Err(USAGE.into()),
-    };
+/// What a benchmark takes for a model: a folder, or blocks, channels and tokens of random weights.
+fn model_of(name: &str) -> Result<String, String> {
+    match name {
+        "tales" => Ok("www/public/models/tales".into()),
+        name if synth::names().any(|known| known == name) => synthetic(name),
+        shape if shape.split(',').all(is_number) => Ok(shape.into()),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// The same reading by other packages: in the browser in turns in one page, and by PyTorch in turns with the native program.
+fn bench_peers(name: &str, n_tokens: &str) -> run::Outcome {
+    bench_devices(name, n_tokens, &["gpu", "cpu", "onnx", "onnx-gpu", "tfjs", "jax"])?;
+    if run::output("python3", &["-c", "import numpy, torch"]).is_none() {
+        println!(
+            "PyTorch was left out: python3 finds no torch and numpy (pip install torch numpy)"
+        );
+        return Ok(());
+    }
+    tools::vulkan()?;
+    run::run("cargo", &["build", "--release", "--example", "machine"], &[])?;
+    let mut args = vec!["benches/torch.py".into(), model_of(name)?, n_tokens.into()];
+    // The program makes random weights by itself.
+    if name.contains(',') {
+        args.push("target/release/examples/machine".to_string());
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    run::run("python3", &args, &[tools::runtime_dir()?])
+}
+
+/// Readings in the browser on several devices.
+fn bench_devices(name: &str, n_tokens: &str, devices: &[&str]) -> run::Outcome {
+    let model = model_of(name)?;
     let devices = if devices.is_empty() { &["cpu", "gpu", "onnx"] } else { devices };
     build::build()?;
     tools::chromium()?;
