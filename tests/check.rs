@@ -99,10 +99,12 @@ fn checked(
 }
 
 /// Of every kernel, a text of its WGSL and what makes it wrong.
-const WRONG: [[&str; 3]; 19] = [
+const WRONG: [[&str; 3]; 21] = [
     ["embed", "params.scale * token", "1.01 * params.scale * token"],
     ["layer_norm", "fma(value, gain[c], bias[c])", "value * gain[c]"],
     ["matmul", "return fma(v.wwww, w3, c);", "return c;"],
+    ["matmul", "] = value;\n  } else {", "] = 1.01 * value;\n  } else {"],
+    ["matmul", "y2[params.other_row * params.y_stride + at] = value;", ""],
     ["attention", "let p = exp(score - largest);", "let p = exp(0.9 * (score - largest));"],
     ["subtract", "from_a - from_b", "from_a + from_b"],
     ["gram", "sum3 +=", "sum3 -="],

@@ -20,7 +20,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
-    several_chunks_and_groups a_long_text_has_the_bits_of_its_prefix
+    several_chunks a_long_text_has_the_bits_of_its_prefix
     half_blocks_and_borrowed_halves gpt_neo_with_local_blocks ctrl_with_sinusoids_and_biases
     comparisons_of_two_readings what_cannot_be_compared
     tales_on_three_texts shards_of_one_and_seven_rows trace_agrees_with_the_reading
@@ -226,11 +226,13 @@ async fn one_token_one_block_f16() {
     check(&Golden::bare()).await;
 }
 
-async fn several_chunks_and_groups() {
+async fn several_chunks() {
     check(&Golden::tall()).await;
 }
 
-/// A text of four blocks of positions, with more rows than a group holds, is compared with its first 20 tokens.
+/// A text of four blocks of positions is compared with its first 20 tokens; and with more tokens than one chunk of the
+/// vocabulary has, a text whose rows are folded chunk by chunk with its first two tokens and with a typed one, whose rows
+/// are few and are folded at once.
 async fn a_long_text_has_the_bits_of_its_prefix() {
     let [golden, ..] = Golden::tales();
     let ids: Vec<u32> = (0..256u32).map(|i| i * 37 % 4096).collect();
@@ -240,6 +242,18 @@ async fn a_long_text_has_the_bits_of_its_prefix() {
     };
     let (long, short) = (fresh(&ids).await, fresh(&ids[..20]).await);
     assert_eq!(bits(&long.reading, 20), bits(&short.reading, 20));
+
+    let golden = Golden::tall();
+    let ids: Vec<u32> = (0..66).map(|i| i * 1237 % 8209).collect();
+    let session = load(&golden, Precision::F32, 64 << 20).await;
+    let long = read(&session, &ids, Norm::Affine, &golden).await;
+    for n in [2, 65] {
+        let fresh = load(&golden, Precision::F32, 64 << 20).await;
+        let short = read(&fresh, &ids[..n], Norm::Affine, &golden).await;
+        assert_eq!(bits(&long.reading, n), bits(&short.reading, n));
+        let typed = read(&fresh, &ids[..n + 1], Norm::Affine, &golden).await;
+        assert_eq!(bits(&long.reading, n + 1), bits(&typed.reading, n + 1));
+    }
 }
 
 async fn tales_on_three_texts() {

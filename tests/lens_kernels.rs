@@ -6,7 +6,8 @@ mod support;
 
 use loupe::device::Tensor;
 use loupe::kernels::{
-    Chunk, Divergence, LANES, LensFold, LensMerge, Lists, N_SLOTS, Precision, References, Targets,
+    CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, N_SLOTS, Precision, References,
+    Targets,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 use support::{Lab, Noise};
@@ -14,7 +15,7 @@ use support::{Lab, Noise};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-device_tests! { lens_fold_and_merge top_k divergence divergences_of_rows_that_are_close }
+device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence divergences_of_rows_that_are_close }
 
 /// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
 fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
@@ -136,6 +137,51 @@ async fn lens_fold_and_merge() {
             }
         }
     }
+}
+
+/// Rows that are folded in one dispatch have the bits of rows that are folded chunk by chunk, and so have the lists.
+async fn chunks_that_are_folded_at_once_and_apart() {
+    let lab = Lab::open(Precision::F32).await;
+    let (v, n_rows, n, k) = (2 * CHUNK + 901, 3, 67, 20);
+    let mut noise = Noise::new(31);
+    let rows = logits(&mut noise, n_rows, v);
+    let logits = lab.device.upload("logits", &rows);
+    let states = lab.device.upload("references", &vec![1f32; 2 * n_rows * N_SLOTS]);
+    let both = lab.device.upload("reference logits", &[&rows[..], &rows[..]].concat());
+    let ids: Vec<u32> = (0..n_rows * n).map(|_| noise.below(v) as u32).collect();
+    let own: Vec<f32> = (0..n_rows * n).map(|i| rows[i / n * v + ids[i] as usize]).collect();
+    let (ids, own) = (lab.device.upload("targets", &ids), lab.device.upload("own", &own));
+    let mut found: Vec<Vec<Vec<u32>>> = Vec::new();
+    for step in [v, CHUNK] {
+        let state = lab.device.tensor("state", (4 * n_rows * LANES * (N_SLOTS + n)) as u64);
+        let lists = lab.device.tensor("lists", (8 * n_rows * LANES * k) as u64);
+        let mut rec = lab.device.record("a test", &lab.cancel);
+        for column in (0..v).step_by(step) {
+            let chunk = Chunk {
+                logits: &logits,
+                stride: v,
+                column,
+                n_rows,
+                n_columns: step.min(v - column),
+                first_id: column,
+                is_first: column == 0,
+            };
+            let op = LensFold {
+                chunk,
+                references: Some(References { logits: &both, stride: v, column, states: &states }),
+                targets: Some(Targets { ids: &ids, logits: &own, n }),
+                first_row: 0,
+                period: n_rows,
+                state: &state,
+                lists: Some(Lists { pairs: &lists, k }),
+            };
+            lab.kernels.lens_fold(&mut rec, &op).expect("lens_fold");
+        }
+        let read = [(&state, state.bytes()), (&lists, lists.bytes())];
+        let read = rec.read(&read).await.expect("a readback");
+        found.push(read.iter().map(|t| t.iter().map(|v| v.to_bits()).collect()).collect());
+    }
+    assert!(found[0] == found[1]);
 }
 
 /// The twin's sums of one row, in the order of the slots.

@@ -6,7 +6,7 @@
 mod support;
 
 use loupe::config::Config;
-use loupe::device::Cancel;
+use loupe::device::{Backend, Cancel};
 use loupe::error::{Error, Result};
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
@@ -536,6 +536,29 @@ fn reading_before_loading_is_an_error() {
     block_on(async {
         let session = support::session().await;
         assert_eq!(code(read_ids(&session, &[1], &Options::default()).await), "not-found");
+    });
+}
+
+/// The kernels are compiled while the model comes in: a refusal ends the load at the first bytes after the device's answer,
+/// or at its end, and nothing of it is kept for the next one.
+#[test]
+fn a_kernel_that_is_refused_ends_the_load() {
+    block_on(async {
+        let session = support::session().await;
+        if session.device().backend() == Backend::Cpu {
+            return;
+        }
+        session.device().alter("lens_fold", "var top = m;", "var top = no_such_name;");
+        let request = LoadRequest::new(TALES_CONFIG, None);
+        for _ in 0..2 {
+            let mut loading = session.load(&request).await.expect("a load begins");
+            let pushed = session.push(&mut loading, &TALES_WEIGHTS[..1000]).await;
+            assert_eq!(code(pushed), "gpu-refused");
+        }
+        let loading = session.load(&request).await.expect("a load begins");
+        assert_eq!(code(session.install(loading).await.map(|_| ())), "gpu-refused");
+        session.device().alter("lens_fold", "", "");
+        load(&session, &request, TALES_WEIGHTS, 1 << 20).await.expect("whole kernels");
     });
 }
 

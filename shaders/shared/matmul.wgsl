@@ -23,8 +23,8 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;         // [rows, K4] f32
-// binding 2: weights                                                 // [K4, N4] f32 or f16
-@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [N4] f32
+// binding 2: weights                                                 // [K4, parts * N4] f32 or f16
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [parts * N4] f32
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;  // [rows, N4] f32
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;   // [rows, N4] f32
 @group(0) @binding(6) var<storage, read_write> y1: array<vec4<f32>>;  // [rows, N4] f32

@@ -78,7 +78,7 @@ impl Audit {
         let n = invocations.get(source.cpu.axis).copied().unwrap_or_default();
         // What is compared as a whole is repeated as a whole.
         let share = if source.cpu.digest.is_some() { 1.0 } else { REPEATED_FLOPS / flops.max(1.0) };
-        let slab = slab(n, share, self.count_of(source.name) % 2 == 1);
+        let slab = slab(n, share, Part::of(self.count_of(source.name)));
         let size = |memory: &Memory| memory.buffer().map_or(0, wgpu::Buffer::size);
         let mut copies = Vec::with_capacity(operands.len());
         for (i, operand) in operands.iter().enumerate() {
@@ -239,14 +239,38 @@ async fn copy(device: &Device, operand: &Memory, range: Range<u64>) -> Result<Me
     Ok(Memory::Cpu(words))
 }
 
-/// The whole grid, or its first or its last slab.
-fn slab(n: usize, share: f64, is_last: bool) -> Range<usize> {
+/// Where in the grid a slab lies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Part {
+    First,
+    Middle,
+    Last,
+}
+
+impl Part {
+    /// In turns: a block of a model has four products, so that each of them has every part in some block.
+    fn of(count: usize) -> Part {
+        match count % 3 {
+            0 => Part::First,
+            1 => Part::Middle,
+            _ => Part::Last,
+        }
+    }
+}
+
+/// The whole grid, or a slab of it.
+fn slab(n: usize, share: f64, part: Part) -> Range<usize> {
     if share >= 1.0 || n <= SLAB_MULTIPLE {
         return 0..n;
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "less than n")]
     let length = ((n as f64 * share) as usize).next_multiple_of(SLAB_MULTIPLE).max(SLAB_MULTIPLE);
-    if is_last { (n - 1) / length * length..n } else { 0..length.min(n) }
+    let first = match part {
+        Part::First => 0,
+        Part::Middle => (n.saturating_sub(length) / 2).next_multiple_of(SLAB_MULTIPLE),
+        Part::Last => (n - 1) / length * length,
+    };
+    first..n.min(first + length)
 }
 
 /// Memory of the same size that holds nothing but `mark`.
@@ -254,4 +278,28 @@ fn filled_with(mark: u32, memory: &Memory) -> Memory {
     let n = memory.words().map_or(0, |words| words.len());
     let word: Word = bytemuck::cast([mark; 4]);
     Memory::Cpu(Rc::new(RefCell::new(vec![word; n])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Part, SLAB_MULTIPLE, slab};
+
+    /// In a model of twelve blocks with four products each, every group of columns of each product is repeated or near one
+    /// that is: no third of it is left out.
+    #[test]
+    fn every_third_of_each_product_is_repeated_in_some_block() {
+        for product in 0..4 {
+            for (n, share) in [(576, 0.47), (1200, 0.11), (192, 1.0), (768, 0.3)] {
+                let slabs: Vec<_> =
+                    (0..12).map(|block| slab(n, share, Part::of(4 * block + product))).collect();
+                for third in [0..n / 3, n / 3..2 * n / 3, 2 * n / 3..n] {
+                    let meets = |slab: &std::ops::Range<usize>| {
+                        slab.start < third.end && third.start < slab.end
+                    };
+                    assert!(slabs.iter().any(meets), "{n} {share}: {third:?} of {slabs:?}");
+                }
+                assert!(slabs.iter().all(|s| s.start % SLAB_MULTIPLE == 0 && s.end <= n));
+            }
+        }
+    }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Params {
 /// The operand that holds the lists.
 const LISTS: usize = 6;
 
-/// A rectangle of logits: some rows, some columns of the vocabulary, of which all but the last rectangle of a row have a
-/// multiple of [`CHUNK`].
+/// A rectangle of logits: some rows, some columns of a shard of the vocabulary. All but the last rectangle of a shard have a
+/// multiple of [`CHUNK`] columns, so that a row's sums are always taken in the same pieces.
 #[derive(Clone, Copy)]
 pub struct Chunk<'a> {
     /// Its rows. Shapes: \[rows, stride\] f32.

@@ -195,7 +195,7 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
     let (slab, skipped) = (work.slab.clone(), work.skipped);
     let (reads, mut writes) = work.operands();
     let first = p.first_out4 as usize;
-    let part4 = p.part4 as usize;
+    let part4 = (p.part4 as usize).max(1);
     for part in slab.start / part4..slab.end.div_ceil(part4) {
         let groups = slab.start.max(part * part4)..slab.end.min((part + 1) * part4);
         let finish = loupe_cpu::Finish {

@@ -38,7 +38,7 @@ pub use rows::{BorrowedHalf, Depth, Row, RowSource, borrowed, completes, rows};
 use share::Folding;
 pub use share::{Folded, Helper, Helpers, Share, fold_share};
 pub use trace::{Line, trace};
-pub use workspace::{Workspace, block_positions};
+pub use workspace::{BLOCK, Workspace, block_positions};
 
 /// Targets of every position before the tracked ones: the final top-1, the token at the position, the true
 /// next token.

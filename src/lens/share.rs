@@ -13,7 +13,7 @@ use super::fold::{Against, Fold};
 use super::{Decoder, MAX_TRACK, N_FIXED, Norm, Options, Workspace};
 
 /// Most rows of a share.
-const MAX_ROWS: usize = 1 << 20;
+const MAX_ROWS: usize = 1 << 12;
 
 /// Rows of the residual stream, and how to read them.
 pub struct Share {

@@ -6,12 +6,13 @@ use crate::kernels::{CHUNK, LANES, N_SLOTS, Rows, Targets, pad4};
 use super::{Decoder, Depth, N_FIXED, Options};
 
 /// Most positions in a block.
-const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 /// Most rows of a block, which are folded over the vocabulary together.
 const ROWS: usize = 640;
 /// Largest size of the logits that are kept. Units: bytes.
 const KEPT_BYTES: usize = 32 << 20;
-/// Rows of a block of which all logits are kept, where they fit.
+/// Rows of a block of which all logits are kept, where they fit; at least those of a typed token and of the position before
+/// it, whose true next token is new.
 const FEW_ROWS: usize = 64;
 
 /// Positions that are read together at `n_taps` taps: fewer for a tall vocabulary, and for a deep model.
@@ -47,7 +48,7 @@ pub struct Workspace {
     pub rows: Tensor,
     /// Logits of the final rows, then of the input rows, and where these are few, of all others. Shapes: \[n_kept, V4\].
     pub kept_logits: Tensor,
-    /// Their merged sums. Shapes: \[2·n, N_SLOTS\].
+    /// The merged sums of the final and the input rows. Shapes: \[2·n, N_SLOTS\].
     pub reference_states: Tensor,
     /// Target ids by position. Shapes: \[n, J\] u32.
     pub targets: Tensor,
@@ -86,7 +87,8 @@ impl Workspace {
         n_positions: usize,
     ) -> Workspace {
         let n_rows = n_taps * n_positions;
-        let n_kept = n_rows.min(FEW_ROWS).min(kept_rows(decoder)).max(2 * n_positions);
+        let few = FEW_ROWS.max(2 * n_taps);
+        let n_kept = n_rows.min(few).min(kept_rows(decoder)).max(2 * n_positions);
         let sizes = Sizes {
             n_taps,
             n_positions,
@@ -145,7 +147,7 @@ impl Workspace {
             step: tensor("contribution", n_step * pad4(n_embd)),
             rows: tensor("normalised rows", n_rows * pad4(n_embd)),
             kept_logits: tensor("kept logits", n_kept * logit_columns),
-            reference_states: tensor("reference states", n_kept * N_SLOTS),
+            reference_states: tensor("reference states", n_kept.min(2 * n_positions) * N_SLOTS),
             targets: tensor("targets", n_positions * n_targets),
             target_logits: tensor("target logits", n_rows * n_targets),
             logits: tensor("logits", n_computed * chunk),

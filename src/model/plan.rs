@@ -56,8 +56,9 @@ pub(super) fn check_sizes(device: &Device, config: &Config, precision: Precision
     device.check_binding("an MLP matrix", c * inner * precision.bytes() as u64)?;
     device.check_binding("queries, keys and values", 3 * c * c * precision.bytes() as u64)?;
     device.check_binding("the position embedding", config.n_ctx as u64 * c * 4)?;
-    // There are two contributions for each block, and the input and the final row.
-    let rows = 64 * (2 * config.n_layer as u64 + 2);
+    // There are two contributions for each block, and the input and the final row; at most 640 rows are read at once,
+    // unless one position has more.
+    let rows = 640.max(2 * config.n_layer as u64 + 2);
     device.check_binding("the decoded rows of a block", rows * c * 4)
 }
 
@@ -192,13 +193,13 @@ impl<'a> Plan<'a> {
         has_bias: bool,
     ) -> Linear {
         let n_parts = names.len();
-        let label = names.first().map_or("", String::as_str);
+        let label = names.first().map_or(String::new(), |name| format!("{name}.weight"));
         let shape = [n_out, n_parts];
-        let matrix = Matrix::new(self.device, label, n_in, shape, self.precision, Order::Outputs);
+        let matrix = Matrix::new(self.device, &label, n_in, shape, self.precision, Order::Outputs);
         let weight = Rc::new(matrix);
         let padded_bytes = 4 * pad4(n_out) as u64;
         let bias =
-            has_bias.then(|| Rc::new(self.device.tensor(label, n_parts as u64 * padded_bytes)));
+            has_bias.then(|| Rc::new(self.device.tensor(&label, n_parts as u64 * padded_bytes)));
         for (part, name) in names.iter().enumerate() {
             let sink = Sink::Linear(weight.clone(), part);
             self.require(format!("{name}.weight"), &[n_out, n_in], sink);

@@ -11,7 +11,7 @@ use super::plan::{DEFAULT_SHARD_BYTES, Plan, check_sizes};
 /// Positions of the reading that must fit beside the weights.
 const POSITIONS: u64 = 64;
 /// Memory of a reading that does not grow with the model: logits, states, lists. Units: bytes.
-const READING_BYTES: u64 = 48 << 20;
+const READING_BYTES: u64 = 64 << 20;
 
 /// What a model of some config requires.
 #[derive(Debug)]

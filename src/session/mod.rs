@@ -331,7 +331,7 @@ impl Session {
         Ok(requirements)
     }
 
-    /// The kernels of a precision, compiled at its first load.
+    /// The kernels of a precision, which are compiled once.
     async fn kernels(&self, precision: Precision) -> Result<Rc<Kernels>> {
         let known = self.kernels.borrow().iter().find(|(p, _)| *p == precision).cloned();
         if let Some((_, kernels)) = known {

@@ -178,7 +178,7 @@ impl Session {
             let most = lens::block_positions(decoder, rows.len());
             // Blocks of the same length, so that the last one is not short.
             let block = ids.len().div_ceil(ids.len().div_ceil(most));
-            let n_forward = model.kernels.forms().n_forward().unwrap_or(block).min(ids.len());
+            let n_forward = model.kernels.forms().n_forward().unwrap_or(lens::BLOCK).min(ids.len());
             let extension = (!halves.is_empty()).then(|| {
                 Extension::new(device, model, halves.to_vec(), rows.len(), ids.len(), block)
             });

@@ -26,7 +26,7 @@ const SECONDS: f64 = 0.2;
 const ENOUGH: f64 = 0.004;
 /// Columns of the unembedding that are computed.
 const COLUMNS: usize = 4096;
-/// Rows for which the tiles are measured: those of a block of positions, those of a group, one typed token's.
+/// Rows for which the tiles are measured: those of a block of positions, of the forward pass and of the lens, one typed token's.
 const ROWS: [usize; 3] = [Forms::SOME, MOST, 4];
 const MOST: usize = 256;
 /// Rows whose bits are compared: more than the smaller tiles have, fewer than the largest.
