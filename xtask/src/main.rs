@@ -117,7 +117,7 @@ fn bench_peers(name: &str, n_tokens: &str) -> run::Outcome {
     }
     tools::vulkan()?;
     run::run("cargo", &["build", "--release", "--example", "machine"], &[])?;
-    let mut args = vec!["benches/torch.py".into(), model_of(name)?, n_tokens.into()];
+    let mut args = vec!["benches/pytorch.py".into(), model_of(name)?, n_tokens.into()];
     // The program makes random weights by itself.
     if name.contains(',') {
         args.push("target/release/examples/machine".to_string());

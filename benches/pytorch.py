@@ -1,6 +1,6 @@
 """Times the logit lens by PyTorch on this machine, in turns with Loupe's native benchmark:
 
-`python benches/torch.py MODEL TOKENS [path/to/machine]`, with a folder that has config.json and model.safetensors, or with
+`python benches/pytorch.py MODEL TOKENS [path/to/machine]`, with a folder that has config.json and model.safetensors, or with
 `L,C,V` for the random weights that examples/machine.rs makes. The program is what `cargo xtask bench machine` builds; it
 makes its own weights, so it needs `L,C,V`, and LOUPE_DEVICE=cpu lets it read on the CPU. Without it only PyTorch is timed,
 on the CPU and, where there is one, on CUDA.
@@ -21,8 +21,6 @@ import tempfile
 import time
 from pathlib import Path
 
-# This file's own folder comes first, and with it this file in place of the package.
-sys.path.pop(0)
 import numpy as np
 import torch
 import torch.nn.functional as F
