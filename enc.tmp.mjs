@@ -1,0 +1,14 @@
+import { served } from "./benches/common/served.mjs";
+import sirv from "sirv";
+import { createServer } from "node:http";
+const handler = sirv("dist", { dev: true });
+const server = createServer((q, r) => handler(q, r, () => r.writeHead(404).end()));
+await new Promise((d) => server.listen(0, "127.0.0.1", () => d()));
+const { browser, close } = await served({}, {});
+const page = await browser.newPage();
+page.on("pageerror", (e) => console.log(String(e)));
+await page.goto(`http://127.0.0.1:${server.address().port}/bench.html#model=12,64,50257&tokens=8,32,64`);
+await page.locator("#start").click();
+await page.waitForFunction(() => /Done|rror|Stopped/.test(document.querySelector("#status").textContent), null, { timeout: 200000 });
+console.log(await page.locator("#report").textContent());
+await close(); server.close(); process.exit(0);
