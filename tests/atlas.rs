@@ -21,13 +21,11 @@ use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
-    atlas_of_a_prime_vocabulary bad_requests_and_cancelling long_work_lets_queued_calls_run
-    the_eigenproblem_is_solved_once_for_two_calls answers_are_bounded_in_memory
+    atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
+    long_work_lets_queued_calls_run
+    the_eigenproblem_is_solved_once_for_two_calls
+    answers_are_bounded_in_memory
 }
-
-// In browsers it takes minutes on a GPU in software, and tells no more than the other model.
-#[cfg(not(target_arch = "wasm32"))]
-device_tests! { atlas_of_the_bundled_model }
 
 struct Numbers(SafeTensors<'static>);
 
@@ -162,7 +160,6 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     words.map(f32::from_le_bytes).collect()
 }
 
-#[cfg(not(target_arch = "wasm32"))]
 async fn atlas_of_the_bundled_model() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
     check(&session, &Numbers::of(include_bytes!("golden/atlas/tales.safetensors"))).await;

@@ -60,7 +60,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// A zero matrix for a file that stores \[K, P·N\].
+    /// A zero matrix of one part for a file that stores \[K, N\].
     pub fn inputs(
         device: &Device,
         name: &str,
@@ -71,7 +71,7 @@ impl Matrix {
         Matrix::new(device, name, n_in, [n_out, 1], precision, Order::Inputs)
     }
 
-    /// A zero matrix for files that store \[N, K\], one for each part.
+    /// A zero matrix of one part for a file that stores \[N, K\].
     pub fn outputs(
         device: &Device,
         name: &str,

@@ -119,7 +119,7 @@ const FUZZ: [(&str, u32, u32); 5] = [
     ("tokenizer", 20_000, 1024),
     ("config", 300_000, 1024),
     ("copy", 300_000, 2048),
-    ("torch", 100_000, 4096),
+    ("torch", 300_000, 4096),
 ];
 
 /// Mutates untrusted files. libFuzzer without a sanitizer needs no nightly compiler.
