@@ -6,8 +6,8 @@ export default defineConfig({
   // Files named *.test.ts are Vitest's.
   testMatch: "*.spec.ts",
   workers: 2,
-  timeout: 120_000,
-  expect: { timeout: 30_000 },
+  timeout: 300_000,
+  expect: { timeout: 60_000 },
   forbidOnly: true,
   reporter: [["list"]],
   use: {

@@ -163,6 +163,7 @@ async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
     let logits = device.tensor("logits", 4 * (t * columns) as u64);
     let norm = LayerNorm {
         x: Rows::new(stream.taps.last().expect("a tap"), 0, width),
+        others: &[],
         affine: Some((&ln_f.gain, &ln_f.bias)),
         epsilon: config.layer_norm_epsilon,
         n_embd: width,

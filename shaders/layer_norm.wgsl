@@ -3,29 +3,28 @@
 // computes the same bits.
 @compute @workgroup_size(32)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
-  let row = at.x;
-  if (row >= params.n_rows) {
+  if (at.x >= params.n_rows * params.n_inputs) {
     return;
   }
-  let from_x = (params.x_row + row) * n4();
-  let from_y = (params.y_row + row) * n4();
+  let row = row_of(at.x);
+  let from_y = (params.y_row + at.x) * n4();
 
   var largest = vec4<f32>(0.0);
   for (var c = 0u; c < n4(); c++) {
-    largest = max(largest, abs(x[from_x + c]));
+    largest = max(largest, abs(x(row, c)));
   }
   let unit = unit_of(largest);
   var sum = vec4<f32>(0.0);
   for (var lane = 0u; lane < LANES; lane++) {
-    sum += part_of_sum(from_x, lane, unit);
+    sum += part_of_sum(row, lane, unit);
   }
   let mean = mean_of(sum);
   var squares = vec4<f32>(0.0);
   for (var lane = 0u; lane < LANES; lane++) {
-    squares += part_of_squares(from_x, lane, unit, mean);
+    squares += part_of_squares(row, lane, unit, mean);
   }
   let scale = scale_of(squares, unit);
   for (var c = 0u; c < n4(); c++) {
-    write(from_x, from_y, c, unit, mean, scale);
+    write(row, from_y, c, unit, mean, scale);
   }
 }

@@ -16,13 +16,13 @@ fn total_of(lane: u32, part: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-  let row = min(group.x, params.n_rows - 1u);
-  let from_x = (params.x_row + row) * n4();
-  let from_y = (params.y_row + row) * n4();
+  let at = min(group.x, params.n_rows * params.n_inputs - 1u);
+  let row = row_of(at);
+  let from_y = (params.y_row + at) * n4();
 
   var largest = vec4<f32>(0.0);
   for (var c = lane; c < n4(); c += LANES) {
-    largest = max(largest, abs(x[from_x + c]));
+    largest = max(largest, abs(x(row, c)));
   }
   parts[lane] = largest;
   workgroupBarrier();
@@ -30,9 +30,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     largest = max(largest, parts[i]);
   }
   let unit = unit_of(largest);
-  let mean = mean_of(total_of(lane, part_of_sum(from_x, lane, unit)));
-  let scale = scale_of(total_of(lane, part_of_squares(from_x, lane, unit, mean)), unit);
+  let mean = mean_of(total_of(lane, part_of_sum(row, lane, unit)));
+  let scale = scale_of(total_of(lane, part_of_squares(row, lane, unit, mean)), unit);
   for (var c = lane; c < n4(); c += LANES) {
-    write(from_x, from_y, c, unit, mean, scale);
+    write(row, from_y, c, unit, mean, scale);
   }
 }

@@ -287,15 +287,15 @@ fn dispatches_of_halves_and_of_a_borrowed_block() {
         };
         let blocks = cost(&Options::default()).await;
         let cell = (11 + 3 + 3 + 20) * 4;
-        // Eight more rows are eight more norms; all rows are folded together.
+        // The norms of 17 rows are four dispatches, five rows in each, those of nine are two; all rows are folded together.
         let halves = Options { depth: Depth::Halves, ..Options::default() };
-        assert_eq!(cost(&halves).await, (blocks.0 + 8, 17 * 20 * cell));
-        // Each contribution is a difference before its norm; the final row is decoded as well.
+        assert_eq!(cost(&halves).await, (blocks.0 + 2, 17 * 20 * cell));
+        // Each contribution is a difference before its norm, and normed by itself; the final row is decoded as well.
         let parts = Options { depth: Depth::Contributions, ..Options::default() };
-        assert_eq!(cost(&parts).await, (blocks.0 + 9 + 16, 18 * 20 * cell));
-        // Eight rows run through a block of seven dispatches; one row fewer is decoded.
+        assert_eq!(cost(&parts).await, (blocks.0 + 18 - 2 + 16, 18 * 20 * cell));
+        // Eight rows run through a block of seven dispatches.
         let borrowed = with_decoder(&["h.7"]);
-        assert_eq!(cost(&borrowed).await, (blocks.0 + 8 * 7 - 1, 8 * 20 * cell));
+        assert_eq!(cost(&borrowed).await, (blocks.0 + 8 * 7, 8 * 20 * cell));
     });
 }
 

@@ -38,6 +38,12 @@ fn precision(name: &str) -> Precision {
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
     let session = support::session().await;
     say(&format!("adapter: {:?}", session.device().adapter_info()));
+    load_into(&session, golden, precision, shard_bytes).await;
+    session
+}
+
+/// Puts the model of a case into use, with the kernels that the session has compiled.
+async fn load_into(session: &Session, golden: &Golden, precision: Precision, shard_bytes: usize) {
     let mut request = LoadRequest::new(golden.config, golden.tokenizer);
     request.precision = precision;
     request.shard_bytes = shard_bytes;
@@ -47,7 +53,6 @@ async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Sess
     }
     loading.loader.end_file().expect("a whole file");
     session.install(loading).await.expect("a whole model");
-    session
 }
 
 async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc<Lensed> {
@@ -57,8 +62,9 @@ async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc
 
 /// Compares every statistic, norm and precision of a case.
 async fn check(golden: &Golden) {
+    let session = support::session().await;
     for name in golden.precisions() {
-        let session = load(golden, precision(&name), 64 << 20).await;
+        load_into(&session, golden, precision(&name), 64 << 20).await;
         for (norm_name, norm) in NORMS {
             let lensed = read(&session, &golden.ids(), norm, golden).await;
             compare(golden, &format!("{name}/{norm_name}"), &lensed.reading);
@@ -69,9 +75,11 @@ async fn check(golden: &Golden) {
 
 /// Compares every combination of rows, decoder and norm in a case of families.py.
 async fn check_views(golden: &Golden) {
+    let session = support::session().await;
     for name in golden.precisions() {
-        for shard_bytes in [64 << 20, 1] {
-            let session = load(golden, precision(&name), shard_bytes).await;
+        // Whole, and in several shards.
+        for shard_bytes in [64 << 20, 1_500] {
+            load_into(&session, golden, precision(&name), shard_bytes).await;
             let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
             for key in golden.views().into_iter().filter(of_precision) {
                 check_view(golden, &session, &key).await;
@@ -273,9 +281,9 @@ async fn tales_on_three_texts() {
 
 /// The embedding split into shards of 1 and 7 rows gives the same reading.
 async fn shards_of_one_and_seven_rows() {
-    let golden = Golden::untied();
+    let (golden, session) = (Golden::untied(), support::session().await);
     for rows in [1, 7] {
-        let session = load(&golden, Precision::F32, rows * 36 * 4).await;
+        load_into(&session, &golden, Precision::F32, rows * 36 * 4).await;
         let lensed = read(&session, &golden.ids(), Norm::Affine, &golden).await;
         compare(&golden, "f32/affine", &lensed.reading);
     }
@@ -314,10 +322,11 @@ async fn trace_agrees_with_the_reading() {
 /// Two readings compared by transformers in float64 (tests/golden/compare.py), with the embedding whole and in shards.
 async fn comparisons_of_two_readings() {
     let cancel = Cancel::default();
+    let session = support::session().await;
     for golden in Golden::comparisons() {
         for name in golden.precisions() {
             for shard_bytes in [64 << 20, 40_000] {
-                let session = load(&golden, precision(&name), shard_bytes).await;
+                load_into(&session, &golden, precision(&name), shard_bytes).await;
                 let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
                 for key in golden.views().into_iter().filter(of_precision) {
                     let read = async |ids: &[u32]| {

@@ -6,8 +6,10 @@
 mod support;
 
 use loupe::config::Activation;
+use loupe::device::Tensor;
 use loupe::kernels::{
-    Attention, Embed, GatherDot, Gram, LayerNorm, Matmul, Precision, Rows, Shard, Subtract, pad4,
+    Attention, Embed, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision, Rows, Shard,
+    Subtract, pad4,
 };
 use loupe::reference;
 use support::{Lab, Noise, assert_close, assert_rows_close, stored};
@@ -17,6 +19,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
+    layer_norm_of_several_tensors
     matmul_f32 matmul_f16 matmul_columns matmul_parts attention subtract gram
     gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
@@ -79,6 +82,7 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
     let x_tensor = lab.rows(x, c);
     let op = LayerNorm {
         x: Rows::new(&x_tensor, 0, c),
+        others: &[],
         affine: tensors.as_ref().map(|(gain, bias)| (gain, bias)),
         epsilon: 1e-5,
         n_embd: c,
@@ -102,6 +106,51 @@ async fn layer_norm() {
         let (gain, bias) = (noise.values(c), noise.values(c));
         run_layer_norm(&lab, &x, c, Some((&gain, &bias))).await;
         run_layer_norm(&lab, &x, c, None).await;
+    }
+}
+
+/// Several tensors in one dispatch have the same bits as one after the other, and nothing beside their rows is written.
+async fn layer_norm_of_several_tensors() {
+    let lab = Lab::open(Precision::F32).await;
+    for (n_inputs, n_rows, c, first) in [
+        (2, 1, 3, 0),
+        (3, 7, 35, 2),
+        (4, 33, 5, 1),
+        (MAX_INPUTS, 13, 132, 3),
+        (MAX_INPUTS, 64, 8, 0),
+    ] {
+        let mut noise = Noise::new((n_inputs * c) as u64);
+        let n_all = first + n_rows + 1;
+        let inputs: Vec<Tensor> =
+            (0..n_inputs).map(|_| lab.rows(&noise.values(n_all * c), c)).collect();
+        let (gain, bias) = (lab.rows(&noise.values(c), c), lab.rows(&noise.values(c), c));
+        let n_out = n_inputs * n_rows + 2;
+        let [together, apart] =
+            [(); 2].map(|()| lab.device.tensor("y", (4 * n_out * pad4(c)) as u64));
+        let mut rec = lab.device.record("a test", &lab.cancel);
+        let others: Vec<&Tensor> = inputs[1..].iter().collect();
+        let mut op = LayerNorm {
+            x: Rows::new(&inputs[0], first, c),
+            others: &others,
+            affine: Some((&gain, &bias)),
+            epsilon: 1e-5,
+            n_embd: c,
+            n_rows,
+            y: Rows::new(&together, 1, c),
+        };
+        lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
+        op.others = &[];
+        for (i, input) in inputs.iter().enumerate() {
+            op.x = Rows::new(input, first, c);
+            op.y = Rows::new(&apart, 1 + i * n_rows, c);
+            lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
+        }
+        rec.finish().await.expect("the device");
+        let together = lab.read_rows(&together, n_out, c).await;
+        let is_outside = |row: &[f32]| row.iter().all(|&v| v == 0.0);
+        assert!(is_outside(&together[..c]) && is_outside(&together[(n_out - 1) * c..]));
+        assert!(together[c..(n_out - 1) * c].chunks(c).all(|row| !is_outside(row)));
+        assert_eq!(together, lab.read_rows(&apart, n_out, c).await, "{n_inputs} × {n_rows} × {c}");
     }
 }
 
@@ -151,7 +200,8 @@ async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
     let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let x_tensor = lab.rows(x, c);
     let (x, y_rows) = (Rows::new(&x_tensor, 0, c), Rows::new(&y, 0, c));
-    let op = LayerNorm { x, affine: None, epsilon: 1e-5, n_embd: c, n_rows, y: y_rows };
+    let op =
+        LayerNorm { x, others: &[], affine: None, epsilon: 1e-5, n_embd: c, n_rows, y: y_rows };
     let mut rec = lab.device.record("a test", &lab.cancel);
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
     rec.finish().await.expect("the device");
@@ -162,7 +212,8 @@ async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
 /// Shapes are compared, not only sizes: every operand here has enough bytes.
 async fn shapes_are_checked() {
     let lab = Lab::open(Precision::F32).await;
-    let (big, out) = (lab.device.tensor("big", 4096), lab.device.tensor("out", 4096));
+    let [big, out] = ["big", "out"].map(|label| lab.device.tensor(label, 4096));
+    let small = lab.device.tensor("small", 32);
     let weight = lab.matrix(&[0.5; 8 * 12], 8, Precision::F32, false);
     let rows = |width| Rows::new(&big, 0, width);
     let mut rec = lab.device.record("a test", &lab.cancel);
@@ -181,10 +232,24 @@ async fn shapes_are_checked() {
     for (what, op) in &wrong {
         assert_eq!(matmul(op), Err("bad-shape"), "{what}");
     }
-    let op =
-        LayerNorm { x: rows(8), affine: None, epsilon: 1e-5, n_embd: 8, n_rows: 2, y: out_rows(4) };
+    let op = LayerNorm {
+        x: rows(8),
+        others: &[],
+        affine: None,
+        epsilon: 1e-5,
+        n_embd: 8,
+        n_rows: 2,
+        y: out_rows(4),
+    };
     let result = lab.kernels.layer_norm(&mut rec, &op).map_err(|e| e.code());
     assert_eq!(result, Err("bad-shape"), "output rows of another width");
+    let fine = LayerNorm { y: rows(8), ..op };
+    for (what, others) in [("one tensor too many", vec![&big; 5]), ("one too short", vec![&small])]
+    {
+        let op = LayerNorm { others: &others, ..fine };
+        let result = lab.kernels.layer_norm(&mut rec, &op).map_err(|e| e.code());
+        assert_eq!(result, Err("bad-shape"), "{what}");
+    }
     let op = Gram { weight: &weight, counts: &big, groups: 0..4, y: &out };
     let result = lab.kernels.gram(&mut rec, &op).map_err(|e| e.code());
     assert_eq!(result, Err("bad-shape"), "tokens beyond the matrix");

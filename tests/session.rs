@@ -577,9 +577,9 @@ fn dispatches_and_bytes_of_one_reading() {
         };
         // 9 taps × (11 sums + 3 counts + 3 target logits + 10 pairs) × 4 bytes.
         let column = 9 * (11 + 3 + 3 + 20) * 4;
-        // 1 embed; 8 blocks of 7; 9 ln_f; matmul, fold and merge for the references; gather-dot;
+        // 1 embed; 8 blocks of 7; ln_f of 5 taps and of 4; matmul, fold and merge for the references; gather-dot;
         // the rows whose logits are kept: fold; the 140 others over one chunk: matmul, fold; a merge of all.
-        let dispatches = 1 + 8 * 7 + 9 + 3 + 1 + 1 + 2 + 1;
+        let dispatches = 1 + 8 * 7 + 2 + 3 + 1 + 1 + 2 + 1;
         let mut ids: Vec<u32> = (100..120).collect();
         assert_eq!(cost(&ids).await, (dispatches, 20 * column));
         // The goal of the design is 40 MB above the weights for 64 tokens.

@@ -5,10 +5,12 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, Rows, check_floats, dim, pad4, source, span, span_mut};
+use super::{Kernels, Rows, bad_shape, check_floats, dim, pad4, source, span, span_mut};
 
-pub(super) static SOURCE: Source =
-    source!("layer_norm" + "layer_norm", [32, 1, 1], [Read, Read, Read, ReadWrite]; 0, on_cpu);
+pub(super) static SOURCE: Source = source!("layer_norm" + "layer_norm", [32, 1, 1], [Read, Read, Read, Read, Read, Read, Read, ReadWrite], MAX_INPUTS; 0, on_cpu);
+/// Tensors whose rows are normalised in one dispatch: with gain, bias and output as many as WebGPU's default limit has room
+/// for.
+pub const MAX_INPUTS: usize = 5;
 /// A workgroup for each row.
 pub(super) static SHARED: Source = Source {
     file: "layer_norm_shared",
@@ -24,6 +26,7 @@ pub(super) static SHARED: Source = Source {
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
     n_rows: u32,
+    n_inputs: u32,
     n_embd: u32,
     x_row: u32,
     y_row: u32,
@@ -35,15 +38,17 @@ pub(crate) struct Params {
 pub struct LayerNorm<'a> {
     /// Input rows.
     pub x: Rows<'a>,
+    /// Up to four more tensors with the same rows, which are normalised after those of `x`.
+    pub others: &'a [&'a Tensor],
     /// Gain and bias; `None` for neither. Shapes: \[C4\] each.
     pub affine: Option<(&'a Tensor, &'a Tensor)>,
     /// Added to the variance.
     pub epsilon: f32,
     /// C.
     pub n_embd: usize,
-    /// Rows to normalise.
+    /// Rows to normalise of each tensor.
     pub n_rows: usize,
-    /// Output rows.
+    /// Output rows: those of the first tensor, then those of the next.
     pub y: Rows<'a>,
 }
 
@@ -53,8 +58,18 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn layer_norm(&self, rec: &mut Recorder<'_>, op: &LayerNorm<'_>) -> Result<()> {
         let width = pad4(op.n_embd);
-        op.x.check("layer_norm: x", op.n_rows, width / 4)?;
-        op.y.check("layer_norm: y", op.n_rows, width / 4)?;
+        let n_inputs = 1 + op.others.len();
+        if n_inputs > MAX_INPUTS {
+            return Err(bad_shape("layer_norm: others", &[MAX_INPUTS - 1], &[op.others.len()]));
+        }
+        let mut inputs = [op.x.tensor; MAX_INPUTS];
+        for (input, other) in inputs[1..].iter_mut().zip(op.others) {
+            *input = other;
+        }
+        for tensor in &inputs[..n_inputs] {
+            Rows { tensor, ..op.x }.check("layer_norm: x", op.n_rows, width / 4)?;
+        }
+        op.y.check("layer_norm: y", n_inputs * op.n_rows, width / 4)?;
         let (gain, bias) = op.affine.unwrap_or((&self.no_input, &self.no_input));
         if op.affine.is_some() {
             check_floats("layer_norm: gain", gain, &[width])?;
@@ -62,14 +77,17 @@ impl Kernels {
         }
         let params = Params {
             n_rows: dim(op.n_rows),
+            n_inputs: dim(n_inputs),
             n_embd: dim(op.n_embd),
             x_row: dim(op.x.first),
             y_row: dim(op.y.first),
             affine: op.affine.is_some().into(),
             epsilon: op.epsilon,
         };
-        let tensors = [op.x.tensor, gain, bias, op.y.tensor];
-        rec.dispatch(&self.choice.layer_norm(), params, &tensors, [op.n_rows, 1, 1], 0.0);
+        let [a, b, c, d, e] = inputs;
+        let tensors = [a, b, c, d, e, gain, bias, op.y.tensor];
+        let invocations = [n_inputs * op.n_rows, 1, 1];
+        rec.dispatch(&self.choice.layer_norm(), params, &tensors, invocations, 0.0);
         Ok(())
     }
 }
@@ -80,9 +98,10 @@ fn on_cpu(work: &mut Work<'_>) {
     let slab = work.slab.clone();
     let (reads, mut writes) = work.operands();
     let (n_embd, width) = (p.n_embd as usize, pad4(p.n_embd as usize) / 4);
-    let affine = (p.affine == 1).then(|| (reads.get(1), reads.get(2)));
+    let affine = (p.affine == 1).then(|| (reads.get(MAX_INPUTS), reads.get(MAX_INPUTS + 1)));
+    let n_rows = p.n_rows.max(1) as usize;
     for row in slab {
-        let x = span(reads.get(0), p.x_row as usize + row, 1, width);
+        let x = span(reads.get(row / n_rows), p.x_row as usize + row % n_rows, 1, width);
         let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
         loupe_cpu::layer_norm(x, affine, n_embd, p.epsilon, y);
     }

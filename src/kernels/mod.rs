@@ -29,7 +29,7 @@ pub use embed::Embed;
 pub use forms::{Forms, Tile, Unit};
 pub use gather_dot::GatherDot;
 pub use gram::Gram;
-pub use layer_norm::LayerNorm;
+pub use layer_norm::{LayerNorm, MAX_INPUTS};
 pub use lens_fold::{Chunk, LensFold, Lists, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;

@@ -45,17 +45,35 @@ impl<'a> Decoder<'a> {
         to: Rows<'_>,
         n: usize,
     ) -> Result<()> {
+        self.normalise_each(rec, &[from], to, n)
+    }
+
+    /// The same of `n` rows of each of at most [`MAX_INPUTS`](crate::kernels::MAX_INPUTS) tensors, one after the other; the first row has the same index
+    /// in all of them.
+    pub(super) fn normalise_each(
+        &self,
+        rec: &mut Recorder<'_>,
+        from: &[Rows<'_>],
+        to: Rows<'_>,
+        n: usize,
+    ) -> Result<()> {
+        let Some((&x, others)) = from.split_first() else { return Ok(()) };
         if self.norm == Norm::None {
-            let row_bytes = 16 * from.width4 as u64;
-            let (from_byte, to_byte) = (from.first as u64 * row_bytes, to.first as u64 * row_bytes);
-            rec.copy(from.tensor, from_byte, to.tensor, to_byte, n as u64 * row_bytes);
+            let row_bytes = 16 * to.width4 as u64;
+            let (from_byte, bytes) = (x.first as u64 * row_bytes, n as u64 * row_bytes);
+            let mut to_byte = to.first as u64 * row_bytes;
+            for rows in from {
+                rec.copy(rows.tensor, from_byte, to.tensor, to_byte, bytes);
+                to_byte += bytes;
+            }
             return Ok(());
         }
         let config = &self.model.config;
         self.model.kernels.layer_norm(
             rec,
             &LayerNorm {
-                x: from,
+                x,
+                others: &others.iter().map(|rows| rows.tensor).collect::<Vec<_>>(),
                 affine: self.ln_f.as_ref().map(|ln_f| (&*ln_f.gain, &*ln_f.bias)),
                 epsilon: config.layer_norm_epsilon,
                 n_embd: config.n_embd,

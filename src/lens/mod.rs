@@ -23,7 +23,7 @@ use std::rc::Rc;
 
 use crate::device::{Cancel, Device, Recorder, Tensor};
 use crate::error::Result;
-use crate::kernels::{Rows, Subtract, pad4};
+use crate::kernels::{MAX_INPUTS, Rows, Subtract, pad4};
 use crate::model::{Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
 
@@ -47,7 +47,12 @@ const N_FIXED: usize = 3;
 /// Where the rows of a tap stand in a block, in runs of its positions: the final rows first, then the input rows, because
 /// all others are compared with these.
 fn place(tap: usize, n_taps: usize) -> usize {
-    if tap + 1 == n_taps { 0 } else { tap + 1 }
+    (tap + 1) % n_taps
+}
+
+/// The tap whose rows stand there.
+fn tap_at(place: usize, n_taps: usize) -> usize {
+    (place + n_taps - 1) % n_taps
 }
 
 /// The lens over one text.
@@ -93,20 +98,35 @@ impl Lens<'_> {
             .then(|| rec.device().tensor("shared rows", (n_taps * (n - own)) as u64 * row_bytes));
 
         let pass = Pass { model, scratch: self.scratch, start, n };
-        for (tap, row) in self.rows.iter().enumerate() {
-            let step = &workspace.step;
-            let mut x = row_of_stream(rec, model, stream, row.source, start, n, step)?;
-            if let Some(extension) = self.extension {
-                x = extension.run(rec, &pass, tap, x)?;
-                rec.yield_now().await?;
+        // Taps, and what borrowed halves end with, stay as they are; a difference is in a scratch tensor, which the next
+        // one overwrites.
+        let is_tap = |row: &Row| matches!(row.source, RowSource::Tap(_));
+        let stay = self.extension.is_some() || self.rows.iter().all(is_tap);
+        let at_once = if stay { MAX_INPUTS } else { 1 };
+        for first_place in (0..n_taps).step_by(at_once) {
+            let mut inputs = Vec::with_capacity(at_once);
+            for place in first_place..n_taps.min(first_place + at_once) {
+                let tap = tap_at(place, n_taps);
+                let (source, step) = (self.rows[tap].source, &workspace.step);
+                let mut x = row_of_stream(rec, model, stream, source, start, n, step)?;
+                if let Some(extension) = self.extension {
+                    x = extension.run(rec, &pass, tap, x)?;
+                    rec.yield_now().await?;
+                }
+                if let Some(shared) = &shared {
+                    let n = n - own;
+                    let (from, to) = ((x.first + own) as u64, (place * n) as u64);
+                    rec.copy(
+                        x.tensor,
+                        from * row_bytes,
+                        shared,
+                        to * row_bytes,
+                        n as u64 * row_bytes,
+                    );
+                }
+                inputs.push(x);
             }
-            let place = place(tap, n_taps);
-            decoder.normalise(rec, x, workspace.rows(place * own), own)?;
-            if let Some(shared) = &shared {
-                let (from, to) =
-                    ((x.first + own) as u64 * row_bytes, (place * (n - own)) as u64 * row_bytes);
-                rec.copy(x.tensor, from, shared, to, (n - own) as u64 * row_bytes);
-            }
+            decoder.normalise_each(rec, &inputs, workspace.rows(first_place * own), own)?;
         }
 
         let ids = targets(ids, start, n, &options.track);

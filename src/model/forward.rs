@@ -135,6 +135,7 @@ impl Pass<'_> {
             rec,
             &LayerNorm {
                 x,
+                others: &[],
                 affine: Some((&norm.gain, &norm.bias)),
                 epsilon: config.layer_norm_epsilon,
                 n_embd: config.n_embd,

@@ -278,6 +278,7 @@ impl<'a> Trial<'a> {
         self.model.kernels.attention(rec, &attention)?;
         let norm = LayerNorm {
             x: Rows::new(&self.x, 0, n_embd),
+            others: &[],
             affine: None,
             epsilon: config.layer_norm_epsilon,
             n_embd,

@@ -21,7 +21,7 @@ async function open(page: Page, site: string, hash: string) {
 
 async function settled(page: Page) {
   await expect(page.locator(".atlas-stand .atlas-card").first()).toBeVisible();
-  await page.waitForFunction(() => !document.querySelector(".atlas-stand [aria-busy]"), null, { timeout: 60_000 });
+  await page.waitForFunction(() => !document.querySelector(".atlas-stand [aria-busy]"), null, { timeout: 200_000 });
 }
 
 /** @param title of a card */
@@ -349,7 +349,7 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
   await of.getByRole("button", { name: "A sample: every 64th" }).click();
   await expect(of.locator(".atlas-answer")).toContainText("of 64 tokens (every 64th) return themselves");
   await of.getByRole("button", { name: "All tokens" }).click();
-  await expect(of.locator(".atlas-answer")).toContainText("of 4,096 tokens return themselves", { timeout: 90_000 });
+  await expect(of.locator(".atlas-answer")).toContainText("of 4,096 tokens return themselves", { timeout: 200_000 });
 
   const lines = await csv(page, "Zero-layer model");
   const found = new Map(lines.map((line) => [Number(line.token_id), line]));

@@ -508,7 +508,7 @@ test("another model: what was known and selected is forgotten", async ({ page, s
     .setInputFiles(
       Object.entries(files).map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer })),
     );
-  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 60_000 });
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 200_000 });
   await expect(page.getByRole("heading", { name: `Channel ${outstanding}`, exact: true })).toBeVisible();
   await expect(page.getByLabel("Selected tokens", { exact: true }).locator("li")).toHaveCount(0);
   await expect(page).toHaveURL(/^(?!.*(channel=36|picked=))/);
@@ -562,7 +562,7 @@ test("a threshold is not that of another model", async ({ page, site }) => {
     .setInputFiles(
       Object.entries(tales()).map(([name, buffer]) => ({ name, mimeType: "application/octet-stream", buffer })),
     );
-  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 60_000 });
+  await expect(page.locator("#model-chip")).toContainText("Files of this computer", { timeout: 200_000 });
   await expect(page.locator(".atlas-stand")).toContainText("the largest gap");
   await expect.poll(() => page.url()).not.toContain("channels.cut");
 });

@@ -32,7 +32,7 @@ const launch = (downloads: string, prefs: object) =>
   });
 
 const isReady = (page: Page) =>
-  page.waitForFunction(() => document.documentElement.dataset.state === "ready", { timeout: 60_000 });
+  page.waitForFunction(() => document.documentElement.dataset.state === "ready", { timeout: 200_000 });
 
 const textOf = (page: Page, selector: string) => page.$eval(selector, (found) => found.textContent ?? "");
 
@@ -132,7 +132,7 @@ test("the page in Firefox: a reading, typing, a view, a pin, an export, the atla
       () =>
         (window as any).loupePage.reading()?.model.in_use.source.kind === "kept" &&
         document.documentElement.dataset.state === "ready",
-      { timeout: 60_000 },
+      { timeout: 200_000 },
     );
     const kept = await shown(page);
     await page.goto("about:blank");

@@ -101,12 +101,12 @@ test("a whole model that lacks a tensor is not opened, but what there is can be 
     page,
     Object.entries(files).map(([name, buffer]) => asFile(name, buffer)),
   );
-  await expect(page.locator("#notice")).toHaveAttribute("data-code", "missing-tensor", { timeout: 60_000 });
+  await expect(page.locator("#notice")).toHaveAttribute("data-code", "missing-tensor", { timeout: 200_000 });
   await expect(page.locator("#notice")).toContainText("h.5.mlp");
   await expect(page.locator("#model-chip"), "the old model stays").toContainText("Tales");
   await page.getByRole("button", { name: "Explore what there is" }).click();
   await expect(page.locator("#model-chip")).toHaveText("model.safetensors · wte, wpe and LayerNorms only", {
-    timeout: 60_000,
+    timeout: 200_000,
   });
   await show(page, "channel");
   // The tokenizer came with it, so the tokens have names.

@@ -56,8 +56,8 @@ test("CTRL 1.6B in the menu: a download that is cut and cancelled, resumed, veri
   hub.set(CTRL, { cut: [1_000_000], drip: 100_000 });
   await row.getByRole("button", { name: /^Download/ }).click();
   await expect(page.locator("#transfer-title")).toHaveText("Downloading CTRL 1.6B");
-  await expect.poll(() => hub.starts(CTRL), { timeout: 60_000 }).toEqual([0, 1_000_000]);
-  await expect(page.locator("#transfer-text")).toContainText(/^([5-9]|1\d)\.\d of 34/, { timeout: 60_000 });
+  await expect.poll(() => hub.starts(CTRL), { timeout: 200_000 }).toEqual([0, 1_000_000]);
+  await expect(page.locator("#transfer-text")).toContainText(/^([5-9]|1\d)\.\d of 34/, { timeout: 200_000 });
   await page.locator("#transfer").getByRole("button", { name: "Cancel" }).click();
   await expect(page.locator("#transfer")).toBeHidden();
 

@@ -94,7 +94,7 @@ export const inWorker = (page: Page, prelude: string) =>
   });
 
 export const waitForState = (page: Page, state: "loading" | "ready" | "busy" | "error") =>
-  page.waitForFunction((wanted) => document.documentElement.dataset.state === wanted, state, { timeout: 60_000 });
+  page.waitForFunction((wanted) => document.documentElement.dataset.state === wanted, state, { timeout: 200_000 });
 
 /** Runs a function in an empty page of the same browser: the site's own policy allows no parsing of markup. */
 export async function inBlankPage<T>(page: Page, work: (text: string) => T, text: string): Promise<T> {

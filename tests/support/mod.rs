@@ -6,10 +6,11 @@ pub mod golden;
 #[cfg(target_arch = "wasm32")]
 pub mod script;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use loupe::device::{Backend, Cancel, Device, Tensor};
-use loupe::kernels::{Kernels, Matrix, Order, Packer, Precision, encode, pad4};
+use loupe::kernels::{Forms, Kernels, Matrix, Order, Packer, Precision, encode, pad4};
 use loupe::session::Session;
 
 /// Turns `async fn name()` into tests on a GPU and on the CPU, natively (lavapipe) and in a browser (Chromium, Firefox).
@@ -64,9 +65,13 @@ macro_rules! gpu_tests {
     )* };
 }
 
+/// Labs that are open.
+type Labs = Vec<(Backend, Precision, Rc<Lab>)>;
+
 thread_local! {
     /// The device under test.
     static BACKEND: Cell<Backend> = const { Cell::new(Backend::WebGpu) };
+    static LABS: RefCell<Labs> = const { RefCell::new(Vec::new()) };
 }
 
 /// Runs a test body on a device. The tests of a browser run one after the other.
@@ -113,7 +118,29 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub async fn open(precision: Precision) -> Lab {
+    /// The tests of a file share one for each device and precision in a browser, where to compile the kernels takes longer
+    /// than most tests.
+    pub async fn open(precision: Precision) -> Rc<Lab> {
+        let backend = BACKEND.get();
+        let opened = LABS.with_borrow(|labs| {
+            let known = labs.iter().find(|(b, p, _)| (*b, *p) == (backend, precision));
+            known.map(|(.., lab)| lab.clone())
+        });
+        if let Some(lab) = opened {
+            // A test may have chosen others.
+            let plain = lab.kernels.choose_forms(&lab.device, Forms::PLAIN).await;
+            plain.expect("forms that are compiled");
+            return lab;
+        }
+        let lab = Rc::new(Lab::new(precision).await);
+        // Natively every test has a thread of its own.
+        if cfg!(target_arch = "wasm32") {
+            LABS.with_borrow_mut(|labs| labs.push((backend, precision, lab.clone())));
+        }
+        lab
+    }
+
+    async fn new(precision: Precision) -> Lab {
         let device = device().await;
         match device.adapter_info() {
             Some(info) => {
