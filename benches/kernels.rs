@@ -15,7 +15,7 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Chunk, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES, LayerNorm,
+    Attention, Blend, Chunk, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES, LayerNorm,
     LensFold, LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard,
     Subtract, Targets, Tile, Unit, pad4,
 };
@@ -188,6 +188,7 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
             wte: &table,
             wpe: &residual,
             scale: 1.0,
+            factors: None,
             first_position: 0,
             n_rows: rows,
             y,
@@ -260,6 +261,21 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
         let at = |tensor| Rows::new(tensor, 0, c);
         let op = Subtract { a: at(&x), b: at(&residual), n_rows: rows, y: at(&y) };
         kernels.subtract(rec, &op).expect("subtract");
+    })
+    .await;
+
+    measure(device, "blend", (rows * c) as f64, 3 * rows * c * 4, |rec| {
+        let at = |tensor| Rows::new(tensor, 0, c);
+        let op = Blend {
+            x: at(&x),
+            is_one: false,
+            scale: 0.5,
+            adds: true,
+            channels: 0..c,
+            n_rows: rows,
+            y: at(&y),
+        };
+        kernels.blend(rec, &op).expect("blend");
     })
     .await;
 

@@ -16,7 +16,7 @@ use loupe::checkpoint::{Store, StoreError};
 use loupe::device::{Cancel, Device};
 use loupe::kernels::{LayerNorm, Matmul, Precision, Rows, pad4};
 use loupe::lens::Options;
-use loupe::model::{Model, RestoreWatch, Scratch, Stream, forward};
+use loupe::model::{Edits, Model, Pass, RestoreWatch, Scratch, Stream, forward};
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 
@@ -155,7 +155,9 @@ async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
     let stream = Stream::new(device, config, ids, false);
     let scratch = Scratch::new(device, config, t);
     let mut rec = device.record("the final logits", &cancel);
-    forward(&mut rec, model, &stream, &scratch, 0, t).await.expect("a forward pass");
+    let edits = Edits::default();
+    let pass = Pass { model, scratch: &scratch, edits: &edits, start: 0, n: t };
+    forward(&mut rec, &pass, &stream, 0).await.expect("a forward pass");
     let ln_f = model.ln_f().expect("ln_f");
     let unembed = model.unembed().expect("an unembedding");
     let columns: usize = unembed.iter().map(|shard| pad4(shard.matrix.n_out)).sum();

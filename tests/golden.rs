@@ -12,7 +12,7 @@ use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::{NO_TOKEN, Reading, Statistic};
 use loupe::session::{Lensed, LoadRequest, Session};
-use support::golden::Golden;
+use support::golden::{Golden, compare_ranks, compare_values};
 use support::say;
 
 #[cfg(target_arch = "wasm32")]
@@ -172,28 +172,6 @@ fn compare(golden: &Golden, key: &str, reading: &Reading) {
     }
     compare_top(golden, key, reading);
     say(&format!("{} {key}: closest to its tolerance is {}", golden.name, worst.1));
-}
-
-fn compare_values(what: &str, got: &[f32], exact: &[f32], tolerance: f64) -> f64 {
-    assert_eq!(got.len(), exact.len(), "{what}");
-    let mut worst = 0.0;
-    for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
-        if e.is_nan() {
-            assert!(g.is_nan(), "{what} [{i}]: {g}, expected NaN");
-            continue;
-        }
-        let error = f64::from(g - e).abs();
-        assert!(error <= tolerance, "{what} [{i}]: {g}, expected {e} ± {tolerance:e}");
-        worst = f64::max(worst, error);
-    }
-    worst
-}
-
-fn compare_ranks(what: &str, got: &[f32], [low, high]: &[Vec<f32>; 2]) {
-    assert_eq!(got.len(), low.len(), "{what}");
-    for (i, &g) in got.iter().enumerate() {
-        assert!(low[i] <= g && g <= high[i], "{what} [{i}]: {g}, not in {} to {}", low[i], high[i]);
-    }
 }
 
 fn compare_top(golden: &Golden, key: &str, reading: &Reading) {

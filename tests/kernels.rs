@@ -8,8 +8,8 @@ mod support;
 use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
-    Attention, Embed, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision, Rows, Shard,
-    Subtract, pad4,
+    Attention, Blend, Embed, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision, Rows,
+    Shard, Subtract, pad4,
 };
 use loupe::reference;
 use support::{Lab, Noise, assert_close, assert_rows_close, stored};
@@ -20,7 +20,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
     layer_norm_of_several_tensors
-    matmul_f32 matmul_f16 matmul_columns matmul_parts attention subtract gram
+    matmul_f32 matmul_f16 matmul_columns matmul_parts attention subtract blend gram
     gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
@@ -43,7 +43,7 @@ async fn embed() {
     for precision in BOTH {
         let lab = Lab::open(precision).await;
         for (v, c, shard_rows, scale) in
-            [(7, 1, 7, 1.0), (13, 5, 1, 2.3), (23, 35, 7, 1.0), (40, 64, 8, 8.0)]
+            [(7, 1, 7, 1.0), (13, 5, 1, 2.3), (23, 35, 7, 1.0), (40, 64, 8, 8.0), (22, 35, 7, 2.3)]
         {
             let mut noise = Noise::new(v as u64);
             let (wte, wpe) = (noise.values(v * c), noise.values(9 * c));
@@ -51,6 +51,8 @@ async fn embed() {
             let wte = stored(&wte, precision);
             let y = lab.device.tensor("y", (4 * 9 * pad4(c)) as u64);
             let mut rec = lab.device.record("a test", &lab.cancel);
+            let factors = (v % 2 == 0).then(|| noise.values(c));
+            let factor_rows = factors.as_ref().map(|factors| lab.rows(factors, c));
             // There are two blocks; the second starts at position 4.
             for (first_position, n_rows) in [(0, 4), (4, 5)] {
                 let op = Embed {
@@ -58,6 +60,7 @@ async fn embed() {
                     wte: &shards(&lab, &wte, c, shard_rows, precision),
                     wpe: &lab.rows(&wpe, c),
                     scale,
+                    factors: factor_rows.as_ref(),
                     first_position,
                     n_rows,
                     y: Rows::new(&y, first_position, c),
@@ -66,6 +69,9 @@ async fn embed() {
                 rec.finish().await.expect("the device");
             }
             let got = lab.read_rows(&y, 9, c).await;
+            // The twin has no factors: each row of wte is multiplied before.
+            let factor = |i: usize| factors.as_ref().map_or(1.0, |factors| factors[i % c]);
+            let wte: Vec<f32> = wte.iter().enumerate().map(|(i, w)| w * factor(i)).collect();
             let exact = reference::embed::<f64>(&ids, &wte, &wpe, scale, c, 0);
             let plain = reference::embed::<f32>(&ids, &wte, &wpe, scale, c, 0);
             let what = format!("embed {precision:?} V={v} C={c}");
@@ -248,6 +254,24 @@ async fn shapes_are_checked() {
     {
         let op = LayerNorm { others: &others, ..fine };
         let result = lab.kernels.layer_norm(&mut rec, &op).map_err(|e| e.code());
+        assert_eq!(result, Err("bad-shape"), "{what}");
+    }
+    let fine = Blend {
+        x: rows(8),
+        is_one: false,
+        scale: 1.0,
+        adds: false,
+        channels: 0..8,
+        n_rows: 2,
+        y: out_rows(8),
+    };
+    let wrong = [
+        ("channels beyond a row", Blend { channels: 0..9, ..fine.clone() }),
+        ("rows of another width", Blend { x: rows(4), ..fine.clone() }),
+        ("rows beyond the tensor", Blend { n_rows: 1 << 20, ..fine }),
+    ];
+    for (what, op) in &wrong {
+        let result = lab.kernels.blend(&mut rec, op).map_err(|e| e.code());
         assert_eq!(result, Err("bad-shape"), "{what}");
     }
     let op = Gram { weight: &weight, counts: &big, groups: 0..4, y: &out };
@@ -460,6 +484,44 @@ async fn subtract() {
         let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
         let n = n_rows * c;
         assert_rows_close("subtract", &got[c..], &exact[..n], &plain[..n], c);
+    }
+}
+
+/// Some channels of some rows are written, of one row for all or of a row for each; nothing else changes.
+async fn blend() {
+    let lab = Lab::open(Precision::F32).await;
+    let shapes = [(1, 1, 0..1), (3, 5, 1..4), (7, 67, 0..67), (2, 260, 129..131), (4, 12, 5..5)];
+    for ((n_rows, c, channels), is_one) in shapes.iter().flat_map(|s| [(s, false), (s, true)]) {
+        let (n_rows, c) = (*n_rows, *c);
+        for (adds, scale) in [(false, 1.0), (false, -0.5), (true, 3.0), (true, 0.0)] {
+            let mut noise = Noise::new(c as u64);
+            let x = noise.values((n_rows + 2) * c);
+            let before = noise.values((n_rows + 2) * c);
+            let (x_tensor, y) = (lab.rows(&x, c), lab.rows(&before, c));
+            let mut rec = lab.device.record("a test", &lab.cancel);
+            let op = Blend {
+                x: Rows::new(&x_tensor, 2, c),
+                is_one,
+                scale,
+                adds,
+                channels: channels.clone(),
+                n_rows,
+                y: Rows::new(&y, 1, c),
+            };
+            lab.kernels.blend(&mut rec, &op).expect("blend");
+            rec.finish().await.expect("the device");
+            let got = lab.read_rows(&y, n_rows + 2, c).await;
+            let (inside, n) = (c..(n_rows + 1) * c, if is_one { 1 } else { n_rows });
+            assert_eq!(got[..c], before[..c]);
+            assert_eq!(got[inside.end..], before[inside.end..]);
+            let (x, y) = (&x[2 * c..][..n * c], &before[inside.clone()]);
+            let exact = reference::blend::<f64>(scale, x, adds, channels, c, y);
+            let plain = reference::blend::<f32>(scale, x, adds, channels, c, y);
+            let got = &got[inside];
+            assert_rows_close("blend", got, &exact, &plain, c);
+            let kept = |i: &usize| !channels.contains(&(i % c)) || adds && scale == 0.0;
+            assert!((0..got.len()).filter(kept).all(|i| got[i] == y[i]), "others keep their bits");
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub use gram::gram;
 pub use lens::{Fold, References, count_above, fold, probabilities};
 pub use matmul::{Activation, Finish, Places, matmul, matmul_element};
 pub use merge::merge;
-pub use rows::{Affine, add_scaled, layer_norm, subtract};
+pub use rows::{Affine, add_scaled, blend, layer_norm, multiply, subtract};
 pub use top_k::{Best, NO_BEST, merge_lists, top_k};
 pub use weights::{Layout, Stored};
 

@@ -1,5 +1,7 @@
 //! What is done to whole rows.
 
+use std::ops::Range;
+
 use wide::f32x4;
 
 /// Beyond it squares, or the sum of 65,536 of them, would overflow.
@@ -59,6 +61,26 @@ pub fn layer_norm(
 pub fn subtract(a: &[[f32; 4]], b: &[[f32; 4]], y: &mut [[f32; 4]]) {
     for ((&a, &b), y) in a.iter().zip(b).zip(y) {
         *y = (f32x4::from(a) - f32x4::from(b)).to_array();
+    }
+}
+
+/// y = scale · x, or y + scale · x, in some channels.
+#[inline(never)]
+pub fn blend(scale: f32, x: &[[f32; 4]], adds: bool, channels: Range<usize>, y: &mut [[f32; 4]]) {
+    for (c, (x, y)) in x.iter().zip(y).enumerate() {
+        for (i, (&x, y)) in x.iter().zip(y).enumerate() {
+            if channels.contains(&(4 * c + i)) {
+                *y = if adds { *y + scale * x } else { scale * x };
+            }
+        }
+    }
+}
+
+/// y = factors ∘ y.
+#[inline(never)]
+pub fn multiply(factors: &[[f32; 4]], y: &mut [[f32; 4]]) {
+    for (y, &factors) in y.iter_mut().zip(factors) {
+        *y = (f32x4::from(factors) * f32x4::from(*y)).to_array();
     }
 }
 

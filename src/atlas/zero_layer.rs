@@ -81,6 +81,7 @@ pub async fn zero_layer(atlas: &Atlas<'_>, options: ZeroLayerOptions) -> Result<
             wte,
             wpe: &places,
             scale: config.embedding_scale(),
+            factors: None,
             first_position: 0,
             n_rows: ids.len(),
             y: x,

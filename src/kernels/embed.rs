@@ -13,8 +13,8 @@ use super::{
     token_bytes,
 };
 
-pub(super) static F32: Source = source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32));
-pub(super) static F16: Source = source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16));
+pub(super) static F32: Source = source!("embed" + "weights_f32", [64, 1, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F32), part: |work| part(work, Precision::F32));
+pub(super) static F16: Source = source!("embed" + "weights_f16", [64, 1, 1], [Read, Read, Read, Read, ReadWrite]; 1, |work| on_cpu(work, Precision::F16), part: |work| part(work, Precision::F16));
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -28,6 +28,7 @@ pub(crate) struct Params {
     stride_in: u32,
     stride_out: u32,
     scale: f32,
+    has_factors: u32,
 }
 
 /// Operands of [`Kernels::embed`].
@@ -40,6 +41,8 @@ pub struct Embed<'a> {
     pub wpe: &'a Tensor,
     /// Factor on `wte`.
     pub scale: f32,
+    /// Factors on the channels of `wte`, if it is edited. Shapes: \[C4\].
+    pub factors: Option<&'a Tensor>,
     /// Position of the first row.
     pub first_position: usize,
     /// Rows to embed.
@@ -49,13 +52,17 @@ pub struct Embed<'a> {
 }
 
 impl Kernels {
-    /// y\[t\] = scale · wte\[id(t)\] + wpe\[t\], one dispatch per shard.
+    /// y\[t\] = scale · factors ∘ wte\[id(t)\] + wpe\[t\], one dispatch per shard.
     ///
     /// Errors: `bad-shape`.
     pub fn embed(&self, rec: &mut Recorder<'_>, op: &Embed<'_>) -> Result<()> {
         let end = op.first_position + op.n_rows;
         check_floats("embed: ids", op.ids, &[end])?;
         check_floats("embed: wpe", op.wpe, &[end, 4 * op.y.width4])?;
+        let factors = op.factors.unwrap_or(&self.no_input);
+        if op.factors.is_some() {
+            check_floats("embed: factors", factors, &[4 * op.y.width4])?;
+        }
         for shard in op.wte {
             let matrix = &shard.matrix;
             op.y.check("embed: y", op.n_rows, pad4(matrix.n_in) / 4)?;
@@ -69,9 +76,10 @@ impl Kernels {
                 stride_in: matrix.stride_in(),
                 stride_out: matrix.stride_out(),
                 scale: op.scale,
+                has_factors: op.factors.is_some().into(),
             };
             let invocations = [op.y.width4, op.n_rows, 1];
-            let tensors = [op.ids, &matrix.tensor, op.wpe, op.y.tensor];
+            let tensors = [op.ids, &matrix.tensor, op.wpe, factors, op.y.tensor];
             rec.dispatch(&self.embed, params, &tensors, invocations, 0.0);
         }
         Ok(())
@@ -92,7 +100,10 @@ fn on_cpu(work: &mut Work<'_>, precision: Precision) {
         let Some(column) = id.checked_sub(p.first_id).filter(|&column| column < p.n_ids) else {
             continue;
         };
-        let token = weights.column(layout, column as usize, width);
+        let mut token = weights.column(layout, column as usize, width);
+        if p.has_factors == 1 {
+            loupe_cpu::multiply(reads.get(3), &mut token);
+        }
         let wpe = span(reads.get(2), position, 1, width);
         let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
         loupe_cpu::add_scaled(p.scale, &token, wpe, y);

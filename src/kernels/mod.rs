@@ -2,6 +2,7 @@
 //! CPU.
 
 mod attention;
+mod blend;
 mod divergence;
 mod embed;
 mod forms;
@@ -24,6 +25,7 @@ use crate::device::{Device, Kernel, Reads, Source, Tensor, Verdict};
 use forms::Choice;
 
 pub use attention::Attention;
+pub use blend::Blend;
 pub use divergence::Divergence;
 pub use embed::Embed;
 pub use forms::{Forms, Tile, Unit};
@@ -47,7 +49,7 @@ pub const CHUNK: usize = 4096;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 24] = [
+pub static SOURCES: [&Source; 25] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -65,6 +67,7 @@ pub static SOURCES: [&Source; 24] = [
     &attention::SOURCE,
     &attention::SHARED,
     &subtract::SOURCE,
+    &blend::SOURCE,
     &gram::F32,
     &gram::F16,
     &gather_dot::F32,
@@ -142,6 +145,7 @@ pub struct Kernels {
     embed: Kernel,
     choice: Choice,
     subtract: Kernel,
+    blend: Kernel,
     gather_dot: Kernel,
     gram: Kernel,
     lens_fold: Kernel,
@@ -180,6 +184,7 @@ impl Kernels {
             embed: by_precision(&embed::F32, &embed::F16),
             choice: Choice::new(device, precision),
             subtract: Kernel::new(device, &subtract::SOURCE),
+            blend: Kernel::new(device, &blend::SOURCE),
             gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
             gram: by_precision(&gram::F32, &gram::F16),
             lens_fold: Kernel::new(device, &lens_fold::SOURCE),

@@ -2,8 +2,8 @@
 
 use crate::device::Recorder;
 use crate::error::Result;
-use crate::kernels::{LayerNorm, Matmul, Rows, Shard, pad4};
-use crate::model::{Model, NormWeights};
+use crate::kernels::{Blend, LayerNorm, Matmul, Rows, Shard, pad4};
+use crate::model::{EditedWeights, Model, NormWeights};
 
 use super::Norm;
 use super::fold::Span;
@@ -12,8 +12,10 @@ use super::fold::Span;
 pub struct Decoder<'a> {
     pub(super) model: &'a Model,
     norm: Norm,
-    /// ln_f, where its gain and bias are used.
-    ln_f: Option<NormWeights>,
+    /// Gain and bias of the norm, where there are any.
+    affine: Option<NormWeights>,
+    /// Factors on channels of what is unembedded, where they are not those of a norm.
+    factors: Vec<(usize, f32)>,
     pub(super) unembed: &'a [Shard],
 }
 
@@ -22,8 +24,20 @@ impl<'a> Decoder<'a> {
     ///
     /// Errors: `missing-tensor` of a partial model.
     pub fn new(model: &'a Model, norm: Norm) -> Result<Decoder<'a>> {
-        let ln_f = (norm == Norm::Affine).then(|| model.ln_f()).transpose()?;
-        Ok(Decoder { model, norm, ln_f, unembed: model.unembed()? })
+        Decoder::edited(model, norm, &EditedWeights::default())
+    }
+
+    /// The same of a model whose weights are edited.
+    ///
+    /// Errors: `missing-tensor` of a partial model.
+    pub fn edited(model: &'a Model, norm: Norm, weights: &EditedWeights) -> Result<Decoder<'a>> {
+        let affine = match norm {
+            Norm::Affine => Some(weights.ln_f.clone().map_or_else(|| model.ln_f(), Ok)?),
+            Norm::Plain => weights.plain.clone(),
+            Norm::None => None,
+        };
+        let factors = if norm == Norm::None { weights.unembed.clone() } else { Vec::new() };
+        Ok(Decoder { model, norm, affine, factors, unembed: model.unembed()? })
     }
 
     /// The model.
@@ -66,7 +80,7 @@ impl<'a> Decoder<'a> {
                 rec.copy(rows.tensor, from_byte, to.tensor, to_byte, bytes);
                 to_byte += bytes;
             }
-            return Ok(());
+            return self.scale_channels(rec, from, to, n);
         }
         let config = &self.model.config;
         self.model.kernels.layer_norm(
@@ -74,13 +88,32 @@ impl<'a> Decoder<'a> {
             &LayerNorm {
                 x,
                 others: &others.iter().map(|rows| rows.tensor).collect::<Vec<_>>(),
-                affine: self.ln_f.as_ref().map(|ln_f| (&*ln_f.gain, &*ln_f.bias)),
+                affine: self.affine.as_ref().map(|affine| (&*affine.gain, &*affine.bias)),
                 epsilon: config.layer_norm_epsilon,
                 n_embd: config.n_embd,
                 n_rows: n,
                 y: to,
             },
         )
+    }
+
+    /// Multiplies channels of copied rows.
+    fn scale_channels(
+        &self,
+        rec: &mut Recorder<'_>,
+        from: &[Rows<'_>],
+        to: Rows<'_>,
+        n: usize,
+    ) -> Result<()> {
+        for (i, &x) in from.iter().enumerate() {
+            for &(channel, scale) in &self.factors {
+                let channels = channel..channel + 1;
+                let y = Rows { first: to.first + i * n, ..to };
+                let op = Blend { x, is_one: false, scale, adds: false, channels, n_rows: n, y };
+                self.model.kernels.blend(rec, &op)?;
+            }
+        }
+        Ok(())
     }
 
     /// Logits of `n` normalised rows over a span of the vocabulary, from group `y_column4` of `y` on.

@@ -72,8 +72,8 @@ impl Extension {
                 false => pass.scratch_rows(&self.between[step % 2]),
             };
             match cache {
-                Some([keys, values]) => pass.attn(rec, block, x, keys, values, y)?,
-                None => pass.mlp(rec, block, x, y)?,
+                Some([keys, values]) => pass.attn(rec, (i, block), x, keys, values, y)?,
+                None => pass.mlp(rec, (i, block), x, y)?,
             }
             x = y;
         }

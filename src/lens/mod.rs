@@ -24,7 +24,7 @@ use std::rc::Rc;
 use crate::device::{Cancel, Device, Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{MAX_INPUTS, Rows, Subtract, pad4};
-use crate::model::{Model, Pass, Scratch, Stream};
+use crate::model::{Edits, Model, Pass, Scratch, Stream};
 use crate::reading::Reading;
 
 pub use comparison::{Comparison, Pairs, Scores, check_lists, compare};
@@ -75,6 +75,8 @@ pub struct Lens<'a> {
     pub ids: &'a [u32],
     /// Other engines that read some of the positions.
     pub helpers: &'a [Rc<dyn Helper>],
+    /// The edits of the run that concern borrowed halves.
+    pub edits: &'a Edits,
 }
 
 impl Lens<'_> {
@@ -97,7 +99,7 @@ impl Lens<'_> {
         let shared = (own < n)
             .then(|| rec.device().tensor("shared rows", (n_taps * (n - own)) as u64 * row_bytes));
 
-        let pass = Pass { model, scratch: self.scratch, start, n };
+        let pass = Pass { model, scratch: self.scratch, edits: self.edits, start, n };
         // Taps, and what borrowed halves end with, stay as they are; a difference is in a scratch tensor, which the next
         // one overwrites.
         let is_tap = |row: &Row| matches!(row.source, RowSource::Tap(_));

@@ -1,49 +1,57 @@
 //! The forward pass over a block of positions.
 
+use std::ops::Range;
+
 use crate::device::{Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{Attention, Embed, LayerNorm, Matmul, Rows};
 
-use super::{Block, Linear, Model, NormWeights, Scratch, Stream};
+use super::{Block, Edits, Half, Linear, Model, NormWeights, Scratch, Stream, Tap};
 
 /// Runs positions `start..start + n` through the model and leaves the residual stream in the taps.
 ///
 /// The stream must hold the keys and values of the positions before `start`. The numbers of a position
-/// depend only on the tokens up to it, not on how the text is cut into blocks.
+/// depend only on the tokens up to it, not on how the text is cut into blocks. From block `first_block` on everything is
+/// computed; what comes before must be there.
 ///
 /// Errors: `missing-tensor` of a partial model, `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
 /// Source: Radford et al. 2019, GPT-2; names of activations as in TransformerLens.
 pub async fn forward(
     rec: &mut Recorder<'_>,
-    model: &Model,
+    pass: &Pass<'_>,
     stream: &Stream,
-    scratch: &Scratch,
-    start: usize,
-    n: usize,
+    first_block: usize,
 ) -> Result<()> {
-    let pass = Pass { model, scratch, start, n };
-    pass.embed(rec, stream)?;
-    let blocks = model.whole()?.blocks.iter().zip(stream.keys.iter().zip(&stream.values));
-    for (i, (block, (keys, values))) in blocks.enumerate() {
+    if first_block == 0 {
+        pass.embed(rec, stream)?;
+    }
+    let blocks = pass.model.whole()?.blocks.iter().zip(stream.keys.iter().zip(&stream.values));
+    for (i, (block, (keys, values))) in blocks.enumerate().skip(first_block) {
         let resid_pre = pass.positions_of(stream.resid_pre(i));
         let resid_mid = match stream.resid_mid(i) {
             Some(tap) => pass.positions_of(tap),
-            None => pass.scratch_rows(&scratch.mid),
+            None => pass.scratch_rows(&pass.scratch.mid),
         };
         let resid_post = pass.positions_of(stream.resid_post(i));
-        pass.attn(rec, block, resid_pre, keys, values, resid_mid)?;
-        pass.mlp(rec, block, resid_mid, resid_post)?;
+        pass.attn(rec, (i, block), resid_pre, keys, values, resid_mid)?;
+        pass.mlp(rec, (i, block), resid_mid, resid_post)?;
         rec.yield_now().await?;
     }
     Ok(())
 }
 
 /// The arguments that every step of a pass over positions `start..start + n` shares.
-pub(crate) struct Pass<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) scratch: &'a Scratch,
-    pub(crate) start: usize,
-    pub(crate) n: usize,
+pub struct Pass<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// The intermediate activations.
+    pub scratch: &'a Scratch,
+    /// The edits of the run.
+    pub edits: &'a Edits,
+    /// The first position.
+    pub start: usize,
+    /// Positions.
+    pub n: usize,
 }
 
 impl Pass<'_> {
@@ -57,20 +65,29 @@ impl Pass<'_> {
         Rows::new(tensor, 0, self.model.config.n_embd)
     }
 
+    fn positions(&self) -> Range<usize> {
+        self.start..self.start + self.n
+    }
+
     /// input = scale · wte\[id\] + wpe\[position\].
     fn embed(&self, rec: &mut Recorder<'_>, stream: &Stream) -> Result<()> {
-        self.model.kernels.embed(
-            rec,
-            &Embed {
-                ids: &stream.ids,
-                wte: self.model.wte()?,
-                wpe: self.model.wpe()?,
-                scale: self.model.config.embedding_scale(),
-                first_position: self.start,
-                n_rows: self.n,
-                y: self.positions_of(stream.input()),
-            },
-        )
+        let (weights, y) = (&self.edits.weights, self.positions_of(stream.input()));
+        let wpe = match &weights.wpe {
+            Some(wpe) => wpe,
+            None => self.model.wpe()?,
+        };
+        let op = Embed {
+            ids: &stream.ids,
+            wte: self.model.wte()?,
+            wpe,
+            scale: self.model.config.embedding_scale(),
+            factors: weights.embed.as_ref(),
+            first_position: self.start,
+            n_rows: self.n,
+            y,
+        };
+        self.model.kernels.embed(rec, &op)?;
+        self.edits.edit_tap(rec, self.model, Tap::Input, y, self.positions())
     }
 
     /// y = x + attn(ln_1 x). Writes the keys and values of these positions. Shapes: keys and values
@@ -78,7 +95,7 @@ impl Pass<'_> {
     pub(crate) fn attn(
         &self,
         rec: &mut Recorder<'_>,
-        block: &Block,
+        (i, block): (usize, &Block),
         x: Rows<'_>,
         keys: &Tensor,
         values: &Tensor,
@@ -86,7 +103,8 @@ impl Pass<'_> {
     ) -> Result<()> {
         let Scratch { normed, q, mixed, .. } = self.scratch;
         let [normed_rows, mixed_rows] = [normed, mixed].map(|tensor| self.scratch_rows(tensor));
-        self.norm(rec, x, &block.ln_1, normed_rows)?;
+        let edits = self.edits;
+        self.norm(rec, x, edits.weights.norm(i, Half::Attn, block), normed_rows)?;
         let others = Some([keys, values].map(|tensor| self.positions_of(tensor)));
         let op = self.operands(normed_rows, &block.qkv, self.scratch_rows(q));
         self.model.kernels.matmul(rec, &Matmul { others, ..op })?;
@@ -105,22 +123,39 @@ impl Pass<'_> {
                 y: mixed,
             },
         )?;
-        self.linear_onto(rec, mixed_rows, &block.attn_out, x, y)
+        edits.edit_inner(rec, self.model, (i, Half::Attn), mixed_rows, self.positions())?;
+        self.linear_onto(rec, mixed_rows, &block.attn_out, x, y)?;
+        self.edit_half(rec, (i, Half::Attn), [x, y])
     }
 
     /// y = x + mlp(ln_2 x).
     pub(crate) fn mlp(
         &self,
         rec: &mut Recorder<'_>,
-        block: &Block,
+        (i, block): (usize, &Block),
         x: Rows<'_>,
         y: Rows<'_>,
     ) -> Result<()> {
+        let edits = self.edits;
         let normed = self.scratch_rows(&self.scratch.normed);
         let hidden = Rows::new(&self.scratch.hidden, 0, self.model.config.n_inner);
-        self.norm(rec, x, &block.ln_2, normed)?;
+        self.norm(rec, x, edits.weights.norm(i, Half::Mlp, block), normed)?;
         self.linear(rec, normed, &block.mlp_in, hidden)?;
-        self.linear_onto(rec, hidden, &block.mlp_out, x, y)
+        edits.edit_inner(rec, self.model, (i, Half::Mlp), hidden, self.positions())?;
+        self.linear_onto(rec, hidden, &block.mlp_out, x, y)?;
+        self.edit_half(rec, (i, Half::Mlp), [x, y])
+    }
+
+    /// Edits what half of a block adds, then the stream behind it.
+    fn edit_half(
+        &self,
+        rec: &mut Recorder<'_>,
+        half: (usize, Half),
+        [x, y]: [Rows<'_>; 2],
+    ) -> Result<()> {
+        let (edits, positions) = (self.edits, self.positions());
+        edits.edit_sum(rec, self.model, half, None, [x, y], positions.clone())?;
+        edits.edit_tap(rec, self.model, Tap::After(half.0, half.1), y, positions)
     }
 
     fn norm(
@@ -146,7 +181,7 @@ impl Pass<'_> {
     }
 
     /// y = activation(x W + bias).
-    fn linear(
+    pub(crate) fn linear(
         &self,
         rec: &mut Recorder<'_>,
         x: Rows<'_>,

@@ -2,6 +2,7 @@
 
 mod copy;
 mod decoder_copy;
+mod edits;
 mod families;
 mod filling;
 mod forward;
@@ -13,8 +14,8 @@ mod taps;
 mod weights;
 
 pub use decoder_copy::{DecoderCopy, Piece};
-pub(crate) use forward::Pass;
-pub use forward::forward;
+pub use edits::{Change, EditedWeights, Edits, Site, Tap, Values, What};
+pub use forward::{Pass, forward};
 pub use loader::{CopyOutcome, Loader, Progress, Reclaim, RestoreWatch};
 pub use plan::DEFAULT_SHARD_BYTES;
 pub use requirements::Requirements;

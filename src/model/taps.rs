@@ -83,6 +83,11 @@ impl Stream {
         self.values.clear();
     }
 
+    /// Whether keys and values are there.
+    pub fn has_cache(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// Size of taps, keys and values. Units: bytes.
     pub fn bytes(&self) -> u64 {
         self.tensors().map(Tensor::bytes).sum()

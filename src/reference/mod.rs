@@ -4,6 +4,7 @@
 //! In f64 it is the oracle; in f32 it shows the rounding of a plain sum, which is a kernel's tolerance.
 
 mod attention;
+mod blend;
 mod divergence;
 mod embed;
 mod gather_dot;
@@ -16,6 +17,7 @@ mod subtract;
 mod top_k;
 
 pub use attention::attention;
+pub use blend::blend;
 pub use divergence::divergence;
 pub use embed::embed;
 pub use gather_dot::gather_dot;

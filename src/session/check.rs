@@ -6,7 +6,7 @@ use crate::kernels::{
     Attention, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
 };
 use crate::lens::{Decoder, Depth, Lens, Norm, Options};
-use crate::model::{Model, forward};
+use crate::model::{Edits, Model, Pass, forward};
 
 use super::Session;
 use super::read::{check_ids, empty_reading};
@@ -68,6 +68,7 @@ impl Session {
 
         let audit = Audit::default();
         let mut rec = self.device.record_audited("a check", cancel, &audit);
+        let edits = Edits::default();
         let lens = Lens {
             decoder: &decoder,
             stream: &tensors.stream,
@@ -78,9 +79,12 @@ impl Session {
             options: &options,
             ids: &ids,
             helpers: &[],
+            edits: &edits,
         };
         let n = n.min(tensors.workspace.n_positions);
-        forward(&mut rec, &loaded.model, &tensors.stream, &tensors.scratch, 0, n).await?;
+        let (model, scratch) = (&loaded.model, &tensors.scratch);
+        let pass = Pass { model, scratch, edits: &edits, start: 0, n };
+        forward(&mut rec, &pass, &tensors.stream, 0).await?;
         let block = lens.begin_block(&mut rec, 0).await?;
         block.finish(&loaded.model, &mut reading).await?;
 

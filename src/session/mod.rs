@@ -1,6 +1,7 @@
 //! Open, load, read: owns the device, the loaded model and the order in which calls run.
 
 mod check;
+mod edits;
 mod lock;
 mod read;
 mod tune;
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::device::{Cancel, Device, Verdict};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Comparison, Decoder, Folded, Helpers, Line, Pairs, Share};
+use crate::lens::{self, Comparison, Folded, Helpers, Line, Pairs, Share};
 use crate::model::{
     CopyOutcome, DEFAULT_SHARD_BYTES, DecoderCopy, Loader, Model, Piece, Reclaim, Requirements,
     RestoreWatch,
@@ -25,6 +26,7 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 use lock::FairLock;
 
 pub use check::{Checked, TOLERANCE};
+pub use edits::{Edit, How, Place, Source};
 pub use lock::Guard;
 pub use read::Lensed;
 pub use tune::Tuning;
@@ -186,6 +188,8 @@ pub struct Session {
     kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
     /// The last reading. A text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
+    /// Readings from which another one may start as long as somebody keeps them.
+    recent: RefCell<Vec<Weak<Lensed>>>,
     /// Other engines that have the decoder of the model in use.
     helpers: RefCell<Helpers>,
     /// A decoder that is being received.
@@ -221,6 +225,7 @@ impl Session {
             loaded: RefCell::default(),
             kernels: RefCell::default(),
             last: RefCell::default(),
+            recent: RefCell::default(),
             helpers: RefCell::default(),
             receiving: RefCell::default(),
             device_lock: FairLock::default(),
@@ -451,7 +456,7 @@ impl Session {
     ) -> Result<Vec<Track>> {
         self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
-        let decoder = Decoder::new(&loaded.model, lensed.options.norm)?;
+        let decoder = lensed.decoder(&loaded.model)?;
         lens::trace(&self.device, &lensed.kept(&decoder), ids, line, cancel).await
     }
 
@@ -484,8 +489,8 @@ impl Session {
             return Err(Error::option("b", expected, "one with another"));
         }
         check_results(a.rows.len(), pairs.columns.len(), 3 + 6 * pairs.targets.len())?;
-        let decoder = Decoder::new(&loaded.model, a.options.norm)?;
-        lens::compare(&self.device, [a.kept(&decoder), b.kept(&decoder)], pairs, cancel).await
+        let (of_a, of_b) = (a.decoder(&loaded.model)?, b.decoder(&loaded.model)?);
+        lens::compare(&self.device, [a.kept(&of_a), b.kept(&of_b)], pairs, cancel).await
     }
 }
 

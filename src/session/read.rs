@@ -2,17 +2,23 @@
 
 use std::rc::{Rc, Weak};
 
+use serde_json::Value;
+
 use crate::config::Config;
 use crate::device::{Cancel, Recorder};
 use crate::error::{Error, Result};
 use crate::lens::{
-    self, Block, BorrowedHalf, Decoder, Depth, Extension, Kept, Lens, Norm, Options, Row, Workspace,
+    self, Block, BorrowedHalf, Decoder, Depth, Extension, Helpers, Kept, Lens, Norm, Options, Row,
+    Workspace,
 };
-use crate::model::{Model, Scratch, Stream, forward};
+use crate::model::{Model, Pass, Scratch, Stream, forward};
 use crate::reading::{Reading, Statistic};
 
+use super::edits::{self, Edit, Resolved};
 use super::{Loaded, Session, Vocabulary};
 
+/// Readings of which the session remembers that they may still be there.
+const RECENT: usize = 8;
 /// Largest stream that is kept for the next reading. Units: bytes.
 const KEPT_BYTES: u64 = 256 << 20;
 
@@ -28,10 +34,23 @@ pub struct Lensed {
     /// What the borrowed halves made of the rows.
     pub(super) extension: Option<Extension>,
     pub(super) options: Options,
-    ids: Vec<u32>,
+    pub(super) ids: Vec<u32>,
+    pub(super) resolved: Resolved,
 }
 
 impl Lensed {
+    /// The edits of the run, each as JSON.
+    pub fn edits(&self) -> &[Value] {
+        &self.resolved.described
+    }
+
+    /// The decoder that it was read with.
+    ///
+    /// Errors: `missing-tensor` of a partial model.
+    pub(super) fn decoder<'a>(&self, model: &'a Model) -> Result<Decoder<'a>> {
+        Decoder::edited(model, self.options.norm, &self.resolved.edits.weights)
+    }
+
     /// What is kept of it, under the decoder that it was read with.
     pub(super) fn kept<'a>(&'a self, decoder: &'a Decoder<'a>) -> Kept<'a> {
         let ends = self.extension.as_ref().map_or(&[][..], Extension::ends);
@@ -71,6 +90,21 @@ struct Reused {
     computed: usize,
     /// Positions whose columns are copied.
     read: usize,
+    /// The first block that is computed anew at the other positions.
+    first_block: usize,
+}
+
+/// A reading that is kept, and what of it this run shares.
+struct Known {
+    lensed: Rc<Lensed>,
+    /// Positions up to which all is the same.
+    same: usize,
+    /// Tokens that are the same.
+    n: usize,
+    /// The first block that may differ at the positions behind them.
+    first_block: usize,
+    /// Whether its columns were read by the same decoder.
+    has_same_decoder: bool,
 }
 
 impl Session {
@@ -87,6 +121,22 @@ impl Session {
         ids: &[u32],
         options: &Options,
         cancel: &Cancel,
+        on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
+    ) -> Result<Rc<Lensed>> {
+        self.read_edited(ids, options, &[], cancel, on_block).await
+    }
+
+    /// The same of a run that is edited: computed anew is only what the edits change, from the reading kept that differs
+    /// least.
+    ///
+    /// Errors: those of [`Session::read`], `bad-option` for edits of what does not exist, and `not-found` for readings of
+    /// a model that has been replaced.
+    pub async fn read_edited(
+        &self,
+        ids: &[u32],
+        options: &Options,
+        edits: &[Edit],
+        cancel: &Cancel,
         mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
     ) -> Result<Rc<Lensed>> {
         cancel.check()?;
@@ -95,20 +145,27 @@ impl Session {
         loaded.model.whole()?;
         check_ids(&loaded, ids)?;
         options.check(&loaded.model.config)?;
-        let decoder = Decoder::new(&loaded.model, options.norm)?;
+        let resolved = edits::resolve(&self.device, &loaded, ids.len(), edits, cancel).await?;
+        let edits = &resolved.edits;
+        let decoder = Decoder::edited(&loaded.model, options.norm, &edits.weights)?;
         let halves = lens::borrowed(&options.decoder, &loaded.model.config)?;
 
         let tensors = self.tensors(&decoder, ids, options, &halves).await?;
         let Tensors { stream, rows, scratch, workspace, extension, n_forward } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
         let mut rec = self.device.record("this reading", cancel);
-        let last = self.shared_prefix(&loaded, ids);
-        let mut done = reuse(last, &mut rec, &stream, options, extension.as_ref(), &mut reading);
+        let known = self.closest(&loaded, ids, &resolved, stream.has_halves);
+        let mut done = reuse(known, &mut rec, &stream, options, extension.as_ref(), &mut reading);
         if done.read > 0 {
             on_block(0, done.read, &reading)?;
         }
 
-        let helpers = self.helpers.borrow().clone();
+        // Helpers have the model's own decoder.
+        let helpers = match edits.weights.change_decoder() {
+            true => Helpers::default(),
+            false => self.helpers.borrow().clone(),
+        };
+        let of_weights = edits.of_weights();
         let lens = Lens {
             decoder: &decoder,
             stream: &stream,
@@ -119,6 +176,7 @@ impl Session {
             options,
             ids,
             helpers: &helpers,
+            edits: &of_weights,
         };
         let overlaps = loaded.model.kernels.forms().n_forward().is_some();
         let mut before = None;
@@ -128,7 +186,8 @@ impl Session {
                 let start = done.computed;
                 done.computed = (start + n_forward).min(ids.len());
                 let n = done.computed - start;
-                forward(&mut rec, &loaded.model, &stream, &scratch, start, n).await?;
+                let pass = Pass { model: &loaded.model, scratch: &scratch, edits, start, n };
+                forward(&mut rec, &pass, &stream, done.first_block).await?;
             }
             let block = lens.begin_block(&mut rec, done.read).await?;
             done.read = end;
@@ -154,6 +213,7 @@ impl Session {
             extension,
             options,
             ids,
+            resolved,
         }))
     }
 
@@ -193,12 +253,40 @@ impl Session {
         made
     }
 
-    /// The last reading, if this one begins like it, and the number of positions they share.
-    fn shared_prefix(&self, loaded: &Rc<Loaded>, ids: &[u32]) -> Option<(Rc<Lensed>, usize)> {
-        let last = self.last.borrow().clone()?;
-        let n = last.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
-        let is_same = std::ptr::eq(last.loaded.as_ptr(), Rc::as_ptr(loaded));
-        (is_same && n > 0).then_some((last, n))
+    /// Of the readings that are kept, the one of which most can be copied.
+    fn closest(
+        &self,
+        loaded: &Rc<Loaded>,
+        ids: &[u32],
+        resolved: &Resolved,
+        has_halves: bool,
+    ) -> Option<Known> {
+        let n_layer = loaded.model.config.n_layer;
+        let known = |lensed: Rc<Lensed>| {
+            let is_same = std::ptr::eq(lensed.loaded.as_ptr(), Rc::as_ptr(loaded));
+            let has_all = lensed.stream.has_halves == has_halves && lensed.stream.has_cache();
+            let n = lensed.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
+            let (block, position) = resolved.differs_from(&lensed.resolved);
+            // Another text differs from its first block on.
+            let is_whole = n == ids.len();
+            let first_block = if is_whole { block.min(n_layer) } else { 0 };
+            let same = n.min(position);
+            let has_same_decoder = resolved.has_decoder_of(&lensed.resolved);
+            (is_same && has_all && (same > 0 || first_block > 0)).then_some(Known {
+                lensed,
+                same,
+                n,
+                first_block,
+                has_same_decoder,
+            })
+        };
+        let recent = self.recent.borrow();
+        let last = self.last.borrow().clone();
+        let all = last.into_iter().chain(recent.iter().filter_map(Weak::upgrade));
+        // Blocks and positions that are copied.
+        let copied =
+            |known: &Known| known.same * n_layer + (ids.len() - known.same) * known.first_block;
+        all.filter_map(known).max_by_key(copied)
     }
 
     /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
@@ -218,6 +306,11 @@ impl Session {
             lensed.stream.drop_cache();
         }
         let lensed = Rc::new(lensed);
+        let mut recent = self.recent.borrow_mut();
+        recent.retain(|lensed| lensed.strong_count() > 0);
+        let n_old = (recent.len() + 1).saturating_sub(RECENT);
+        recent.drain(..n_old);
+        recent.push(Rc::downgrade(&lensed));
         // No reading starts from one that was made aside, or from the one before any more.
         let replaced = match self.is_aside.get() {
             true => Some(lensed.clone()),
@@ -291,31 +384,35 @@ async fn finish(
     on_block(positions.start, positions.end, reading)
 }
 
-/// Copies what a text shares with the last one: the stream, and the columns if they would be the same.
+/// Copies what a run shares with a known one: the stream, and the columns if they would be the same.
 fn reuse(
-    last: Option<(Rc<Lensed>, usize)>,
+    known: Option<Known>,
     rec: &mut Recorder<'_>,
     stream: &Stream,
     options: &Options,
     extension: Option<&Extension>,
     reading: &mut Reading,
 ) -> Reused {
-    let same_taps = |(last, _): &(Rc<Lensed>, usize)| last.stream.has_halves == stream.has_halves;
-    let Some((last, n)) = last.filter(same_taps) else { return Reused::default() };
-    stream.copy_prefix(rec, &last.stream, n);
-    if last.options != *options {
-        return Reused { computed: n, read: 0 };
+    let Some(Known { lensed, same, n, first_block, has_same_decoder }) = known else {
+        return Reused::default();
+    };
+    // From its first block on, the rest is computed anew.
+    stream.copy_prefix(rec, &lensed.stream, if first_block > 0 { n } else { same });
+    let computed = Reused { computed: same, read: 0, first_block };
+    if lensed.options != *options || !has_same_decoder || same == 0 {
+        return computed;
     }
     if let Some(extension) = extension {
-        let earlier = last.extension.as_ref();
+        let earlier = lensed.extension.as_ref().filter(|_| same == n);
         let is_there = |earlier| extension.copy_prefix(rec, earlier, n, stream.n_tokens);
         if !earlier.is_some_and(is_there) {
-            return Reused { computed: n, read: 0 };
+            return computed;
         }
     }
     // The last shared position may have another true next token now.
-    reading.copy_prefix(&last.reading, n - 1);
-    Reused { computed: n, read: n - 1 }
+    let read = if same < n { same } else { n - 1 };
+    reading.copy_prefix(&lensed.reading, read);
+    Reused { read, ..computed }
 }
 
 #[cfg(test)]

@@ -115,6 +115,32 @@ impl Golden {
         ]
     }
 
+    /// The cases of tests/golden/edits.py.
+    pub fn edits() -> [Golden; 3] {
+        macro_rules! edited {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/edits/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        [
+            edited!("gpt2_halves", Golden::gpt2_halves()),
+            edited!("neo", Golden::neo()),
+            edited!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// The edited runs, by name.
+    pub fn cases(&self) -> &Map<String, Value> {
+        self.info["cases"].as_object().expect("cases")
+    }
+
+    /// Whether there is such an array.
+    pub fn has(&self, key: &str) -> bool {
+        self.expected.tensor(key).is_ok()
+    }
+
     /// The ids of the second text of a comparison.
     pub fn other_ids(&self) -> Vec<u32> {
         self.list("other")
@@ -175,6 +201,30 @@ impl Golden {
 
     fn list(&self, name: &str) -> Vec<u32> {
         serde_json::from_value(self.info[name].clone()).expect("a list")
+    }
+}
+
+/// The largest error; NaN where NaN is expected.
+pub fn compare_values(what: &str, got: &[f32], exact: &[f32], tolerance: f64) -> f64 {
+    assert_eq!(got.len(), exact.len(), "{what}");
+    let mut worst = 0.0;
+    for (i, (&g, &e)) in got.iter().zip(exact).enumerate() {
+        if e.is_nan() {
+            assert!(g.is_nan(), "{what} [{i}]: {g}, expected NaN");
+            continue;
+        }
+        let error = f64::from(g - e).abs();
+        assert!(error <= tolerance, "{what} [{i}]: {g}, expected {e} ± {tolerance:e}");
+        worst = f64::max(worst, error);
+    }
+    worst
+}
+
+/// Ranks between those of a slightly larger and a slightly smaller logit.
+pub fn compare_ranks(what: &str, got: &[f32], [low, high]: &[Vec<f32>; 2]) {
+    assert_eq!(got.len(), low.len(), "{what}");
+    for (i, &g) in got.iter().enumerate() {
+        assert!(low[i] <= g && g <= high[i], "{what} [{i}]: {g}, not in {} to {}", low[i], high[i]);
     }
 }
 

@@ -1,0 +1,765 @@
+//! Edits of a run as a caller asks for them: parsed and checked against the model, with what other readings give for them.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::{Map, Value, json};
+
+use crate::config::{Config, Family};
+use crate::device::{Cancel, Device, Recorder, Tensor};
+use crate::error::{Error, Result};
+use crate::kernels::{Blend, Matmul, Rows, pad4};
+use crate::model::{
+    Change, EditedWeights, Edits, Half, Linear, Model, NormWeights, Pass, Scratch, Site, Tap,
+    Values, What,
+};
+
+use super::{Lensed, Loaded};
+
+/// Positions that are captured at a time.
+const BLOCK: usize = 64;
+
+/// One edit of a run.
+#[derive(Clone)]
+pub enum Edit {
+    /// What stands at a place becomes what stood somewhere in another reading, or in an earlier one of the same text.
+    Patch {
+        /// Where.
+        place: Place,
+        /// From where.
+        from: Source,
+    },
+    /// What half of a block, or a head, adds is removed, or becomes its mean over a reading.
+    Ablate {
+        /// Where.
+        place: Place,
+        /// Of which the mean is taken; none for zero.
+        mean: Option<Rc<Lensed>>,
+    },
+    /// A vector is added.
+    Steer {
+        /// Where.
+        place: Place,
+        /// Shapes: \[C\].
+        vector: Vec<f32>,
+        /// Its factor.
+        scale: f32,
+    },
+    /// The weights are changed for this run.
+    Weights {
+        /// `h.i.ln_1`, `h.i.ln_2`, `ln_f`, `embed`, `unembed` or `wpe`.
+        of: String,
+        /// One channel; none for all of `wpe`.
+        channel: Option<usize>,
+        /// What is done to them.
+        how: How,
+    },
+}
+
+/// What an edit does to weights.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum How {
+    /// They are multiplied.
+    Scale(f32),
+    /// Neighbouring positions are averaged with the weights of a Gaussian. Units: positions.
+    Smooth(f32),
+}
+
+/// Where activations are edited.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// The name of a tap or a contribution.
+    pub at: String,
+    /// One head of a contribution of attention.
+    pub head: Option<usize>,
+    /// Positions; all if there are none.
+    pub positions: Option<Vec<usize>>,
+}
+
+/// From where a patch comes.
+#[derive(Clone)]
+pub struct Source {
+    /// The other reading.
+    pub reading: Rc<Lensed>,
+    /// Where in it; the same place if there is none.
+    pub at: Option<String>,
+    /// At which positions; the same ones if there are none.
+    pub positions: Option<Vec<usize>>,
+}
+
+/// Edits that are ready for a run.
+#[derive(Default)]
+pub(super) struct Resolved {
+    pub(super) edits: Edits,
+    /// Each as JSON.
+    pub(super) described: Vec<Value>,
+    /// For each, the first block and the first position that it changes.
+    pub(super) reach: Vec<(usize, usize)>,
+}
+
+impl Resolved {
+    /// Whether rows are decoded as under those of `other`.
+    pub(super) fn has_decoder_of(&self, other: &Resolved) -> bool {
+        let changes = [self, other].map(|resolved| resolved.edits.weights.change_decoder());
+        changes == [false, false] || self.described == other.described
+    }
+
+    /// The first block and the first position at which a run with these edits differs from one with those of `other`.
+    pub(super) fn differs_from(&self, other: &Resolved) -> (usize, usize) {
+        let pairs = self.described.iter().zip(&other.described);
+        let same = pairs.take_while(|(a, b)| a == b).count();
+        let rest = self.reach.iter().skip(same).chain(other.reach.iter().skip(same));
+        rest.fold((usize::MAX, usize::MAX), |(block, position), &(i, p)| {
+            (block.min(i), position.min(p))
+        })
+    }
+}
+
+fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
+    Error::option(format!("edits: {name}"), expected, got)
+}
+
+/// The place of that name.
+///
+/// Errors: `bad-option`.
+fn site(name: &str, head: Option<usize>, config: &Config) -> Result<Site> {
+    let unknown = || {
+        let last = config.n_layer - 1;
+        let expected = format!(
+            "\"input\", or h.0 to h.{last} with .attn, .attn_out, .mlp_out or nothing behind it"
+        );
+        bad("at", expected, format!("\"{name}\""))
+    };
+    let site = if name == "input" {
+        Site::Tap(Tap::Input)
+    } else {
+        let rest = name.strip_prefix("h.").ok_or_else(unknown)?;
+        let (block, part) = rest.split_once('.').unwrap_or((rest, ""));
+        let is_plain = block == "0" || !block.starts_with(['0', '+']);
+        let block = block.parse::<usize>().ok().filter(|&i| is_plain && i < config.n_layer);
+        let i = block.ok_or_else(unknown)?;
+        match part {
+            "" => Site::Tap(Tap::After(i, Half::Mlp)),
+            "attn" => Site::Tap(Tap::After(i, Half::Attn)),
+            "attn_out" => Site::Contribution(i, Half::Attn),
+            "mlp_out" => Site::Contribution(i, Half::Mlp),
+            _ => return Err(unknown()),
+        }
+    };
+    match (site, head) {
+        (_, None) => Ok(site),
+        (Site::Contribution(i, Half::Attn), Some(head)) if head < config.n_head => {
+            Ok(Site::Head(i, head))
+        }
+        (Site::Contribution(_, Half::Attn), Some(head)) => {
+            Err(bad("head", format!("0 to {}", config.n_head - 1), head))
+        }
+        _ => Err(bad("head", "a contribution of attention (h.i.attn_out)", format!("\"{name}\""))),
+    }
+}
+
+/// Positions in the order in which they were given, or all of them.
+///
+/// Errors: `bad-option`.
+fn positions(name: &str, given: Option<&[usize]>, n_tokens: usize) -> Result<Vec<usize>> {
+    let Some(given) = given else { return Ok((0..n_tokens).collect()) };
+    if let Some(outside) = given.iter().find(|&&p| p >= n_tokens) {
+        return Err(bad(name, format!("0 to {}", n_tokens - 1), outside));
+    }
+    let mut sorted = given.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    if given.is_empty() || sorted.len() < given.len() && name == "positions" {
+        return Err(bad(name, "at least one position, and each once", format!("{given:?}")));
+    }
+    Ok(given.to_vec())
+}
+
+/// Resolves the edits of a text of `n_tokens` tokens.
+///
+/// Errors: `bad-option`, `not-found`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+pub(super) async fn resolve(
+    device: &Device,
+    loaded: &Rc<Loaded>,
+    n_tokens: usize,
+    edits: &[Edit],
+    cancel: &Cancel,
+) -> Result<Resolved> {
+    let model = &loaded.model;
+    let mut resolver = Resolver { device, model, cancel, n_tokens, captured: HashMap::new() };
+    let mut resolved = Resolved::default();
+    let mut surgery = Surgery::default();
+    for edit in edits {
+        let (described, reach) = match edit {
+            Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how)?,
+            Edit::Patch { place, from } => {
+                check_reading(loaded, "from.reading", &from.reading)?;
+                resolver.patch(&mut resolved.edits, place, from).await?
+            }
+            Edit::Ablate { place, mean } => {
+                if let Some(mean) = mean {
+                    check_reading(loaded, "to.mean", mean)?;
+                }
+                resolver.ablate(&mut resolved.edits, place, mean.as_ref()).await?
+            }
+            Edit::Steer { place, vector, scale } => {
+                resolver.steer(&mut resolved.edits, place, vector, *scale).await?
+            }
+        };
+        resolved.described.push(described);
+        resolved.reach.push(reach);
+    }
+    resolved.edits.weights = Rc::new(surgery.weights(device, model).await?);
+    Ok(resolved)
+}
+
+/// Errors: `bad-option` for a reading of another model, `not-found` if that is no longer loaded.
+fn check_reading(loaded: &Rc<Loaded>, name: &str, reading: &Lensed) -> Result<()> {
+    match Rc::ptr_eq(&super::in_use(&reading.loaded)?, loaded) {
+        true => Ok(()),
+        false => Err(bad(name, "a reading of the model in use", "one of another model")),
+    }
+}
+
+/// What a reading was made of, as JSON.
+fn described(reading: &Lensed) -> Value {
+    let mut out = json!({ "ids": reading.ids });
+    if !reading.resolved.described.is_empty() {
+        out["edits"] = Value::Array(reading.resolved.described.clone());
+    }
+    out
+}
+
+fn described_place(place: &Place) -> Map<String, Value> {
+    let mut out = Map::new();
+    out.insert("at".into(), place.at.clone().into());
+    if let Some(head) = place.head {
+        out.insert("head".into(), head.into());
+    }
+    if let Some(positions) = &place.positions {
+        out.insert("positions".into(), positions.clone().into());
+    }
+    out
+}
+
+/// The first block and position that an edit at a place changes.
+fn reach(site: Site, positions: &[usize]) -> (usize, usize) {
+    (site.block().unwrap_or(0), positions.iter().copied().min().unwrap_or(0))
+}
+
+/// Activations of one block of a reading. Shapes: \[T, C4\], \[T, n_inner4\], \[T, C4\].
+struct Captured {
+    heads: Rc<Tensor>,
+    hidden: Rc<Tensor>,
+    mid: Rc<Tensor>,
+}
+
+/// Finds the values of edits.
+struct Resolver<'a> {
+    device: &'a Device,
+    model: &'a Model,
+    cancel: &'a Cancel,
+    n_tokens: usize,
+    /// By the address of the reading and the block.
+    captured: HashMap<(*const Lensed, usize), Captured>,
+}
+
+/// What an edit is in the description, and what it reaches.
+type Added = (Value, (usize, usize));
+
+impl Resolver<'_> {
+    async fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
+        let config = &self.model.config;
+        let target = site(&place.at, place.head, config)?;
+        let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
+        let source_name = from.at.as_ref().unwrap_or(&place.at);
+        let source = site(source_name, place.head, config)?;
+        let given = from.positions.as_deref().unwrap_or(&at);
+        let source_at = positions("from.positions", Some(given), from.reading.ids.len())?;
+        if source_at.len() != at.len() {
+            let expected = format!("{} positions", at.len());
+            return Err(bad("from.positions", expected, source_at.len()));
+        }
+        let mut description = described_place(place);
+        let mut source_description = described(&from.reading);
+        if let Some(name) = &from.at {
+            source_description["at"] = name.clone().into();
+        }
+        if let Some(positions) = &from.positions {
+            source_description["positions"] = positions.clone().into();
+        }
+        description.insert("from".into(), source_description);
+
+        let rows: Vec<(usize, usize)> = at.iter().copied().zip(0..).collect();
+        match self.inner(target, source, &from.reading).await? {
+            Some(all) => {
+                let values = self.gather(&all.tensor, all.width, &source_at).await?;
+                edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
+            }
+            None => {
+                let values = match kept_tap(source, &from.reading) {
+                    Some(tap) => self.gather(tap, config.n_embd, &source_at).await?,
+                    None => {
+                        let all = self.vectors(source, &from.reading).await?;
+                        self.gather(&all.tensor, config.n_embd, &source_at).await?
+                    }
+                };
+                self.replace(edits, target, rows, values).await?;
+            }
+        }
+        Ok((description.into(), reach(target, &at)))
+    }
+
+    async fn ablate(
+        &mut self,
+        edits: &mut Edits,
+        place: &Place,
+        mean: Option<&Rc<Lensed>>,
+    ) -> Result<Added> {
+        let target = site(&place.at, place.head, &self.model.config)?;
+        if matches!(target, Site::Tap(_)) {
+            let expected = "a contribution (h.i.attn_out or h.i.mlp_out)";
+            return Err(bad("to", expected, format!("\"{}\"", place.at)));
+        }
+        let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
+        let rows: Vec<(usize, usize)> = at.iter().map(|&p| (p, 0)).collect();
+        let mut description = described_place(place);
+        match mean {
+            None => {
+                let what = match target {
+                    Site::Head(..) => What::Inner(self.zero().await?),
+                    _ => What::Nothing,
+                };
+                edits.push(Change { site: target, at: rows, what })?;
+                description.insert("to".into(), "zero".into());
+            }
+            Some(reading) => {
+                description.insert("to".into(), json!({ "mean": described(reading) }));
+                match self.inner(target, target, reading).await? {
+                    Some(all) => {
+                        let values = self.mean(&all, reading.ids.len()).await?;
+                        edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
+                    }
+                    None => {
+                        let all = self.vectors(target, reading).await?;
+                        let values = self.mean(&all, reading.ids.len()).await?;
+                        self.replace(edits, target, rows, values).await?;
+                    }
+                }
+            }
+        }
+        Ok((description.into(), reach(target, &at)))
+    }
+
+    async fn steer(
+        &mut self,
+        edits: &mut Edits,
+        place: &Place,
+        vector: &[f32],
+        scale: f32,
+    ) -> Result<Added> {
+        let width = self.model.config.n_embd;
+        let target = site(&place.at, place.head, &self.model.config)?;
+        let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
+        if vector.len() != width {
+            return Err(bad("add", format!("{width} numbers"), vector.len()));
+        }
+        if let Some(number) = vector.iter().chain([&scale]).find(|v| !v.is_finite()) {
+            return Err(bad("add", "finite numbers", number));
+        }
+        let rows = at.iter().map(|&p| (p, 0)).collect();
+        let values = self.one(vector).await?;
+        edits.push(Change { site: target, at: rows, what: What::Add(values, scale) })?;
+        let mut description = described_place(place);
+        description.insert("add".into(), vector.into());
+        description.insert("scale".into(), scale.into());
+        Ok((description.into(), reach(target, &at)))
+    }
+
+    /// A vector of the stream takes the place of what is there.
+    async fn replace(
+        &self,
+        edits: &mut Edits,
+        site: Site,
+        at: Vec<(usize, usize)>,
+        values: Values,
+    ) -> Result<()> {
+        if !matches!(site, Site::Head(..)) {
+            return edits.push(Change { site, at, what: What::Replace(values) });
+        }
+        // The head's own part is removed, and the vector is added.
+        let what = What::Inner(self.zero().await?);
+        edits.push(Change { site, at: at.clone(), what })?;
+        edits.push(Change { site, at, what: What::Add(values, 1.0) })
+    }
+
+    /// What the last matrix of a half multiplies, if the contributions of source and target are made by the same one.
+    async fn inner(
+        &mut self,
+        target: Site,
+        source: Site,
+        reading: &Rc<Lensed>,
+    ) -> Result<Option<Values>> {
+        let (i, half) = match source {
+            _ if source != target => return Ok(None),
+            Site::Tap(_) => return Ok(None),
+            Site::Contribution(i, half) => (i, half),
+            Site::Head(i, _) => (i, Half::Attn),
+        };
+        if reading.resolved.edits.act_on_sum(i, half) {
+            return Ok(None);
+        }
+        let model = self.model;
+        let captured = self.capture(reading, i).await?;
+        Ok(Some(inner_of(captured, half, &model.config)))
+    }
+
+    /// A place that the reading has not kept, as vectors of the stream at every position. Shapes: \[T, C4\].
+    async fn vectors(&mut self, source: Site, reading: &Rc<Lensed>) -> Result<Values> {
+        let (model, device, width) = (self.model, self.device, self.model.config.n_embd);
+        let (i, half) = match source {
+            Site::Tap(tap) => {
+                let i = Site::Tap(tap).block().unwrap_or_default();
+                let tensor = self.capture(reading, i).await?.mid.clone();
+                return Ok(Values { tensor, width, is_one: false });
+            }
+            Site::Contribution(i, half) => (i, half),
+            Site::Head(i, _) => (i, Half::Attn),
+        };
+        let captured = self.capture(reading, i).await?;
+        let inner = inner_of(captured, half, &model.config);
+        let block = &model.whole()?.blocks[i];
+        let t = reading.ids.len();
+        let bytes = |width: usize| (4 * t * pad4(width)) as u64;
+        let allocate = || {
+            let tensor = |width| device.tensor("an edit", bytes(width));
+            Ok((tensor(width), tensor(width), tensor(inner.width)))
+        };
+        let (out, zeros, masked) = device.allocate("these edits", allocate).await?;
+        let mut rec = device.record("these edits", self.cancel);
+        let rows = |tensor| Rows::new(tensor, 0, width);
+        let mut x = Rows::new(&inner.tensor, 0, inner.width);
+        let linear: &Linear = match half {
+            Half::Attn => &block.attn_out,
+            Half::Mlp => &block.mlp_out,
+        };
+        let mut bias = linear.bias.as_deref();
+        let mut only = None;
+        if let Site::Head(_, head) = source {
+            let dim = model.config.head_dim();
+            let op = Blend {
+                x,
+                is_one: false,
+                scale: 1.0,
+                adds: false,
+                channels: head * dim..(head + 1) * dim,
+                n_rows: t,
+                y: Rows::new(&masked, 0, inner.width),
+            };
+            model.kernels.blend(&mut rec, &op)?;
+            (x, bias, only) = (op.y, None, Some(source));
+        }
+        let op = Matmul { bias, ..Matmul::new(x, &linear.weight, t, rows(&out)) };
+        model.kernels.matmul(&mut rec, &op)?;
+        let of = &reading.resolved.edits;
+        of.edit_sum(&mut rec, model, (i, half), only, [rows(&zeros), rows(&out)], 0..t)?;
+        rec.finish().await?;
+        Ok(Values { tensor: Rc::new(out), width, is_one: false })
+    }
+
+    /// Runs one block of a reading again and keeps its activations.
+    async fn capture(&mut self, reading: &Rc<Lensed>, i: usize) -> Result<&Captured> {
+        let key = (Rc::as_ptr(reading), i);
+        if !self.captured.contains_key(&key) {
+            let captured = self.run(reading, i).await?;
+            self.captured.insert(key, captured);
+        }
+        let gone = || Error::NotFound("the activations of a block".into());
+        self.captured.get(&key).ok_or_else(gone)
+    }
+
+    async fn run(&self, reading: &Lensed, i: usize) -> Result<Captured> {
+        let (device, model, t) = (self.device, self.model, reading.ids.len());
+        let config = &model.config;
+        let allocate = || {
+            let tensor = |width: usize| device.tensor("an edit", (4 * t * pad4(width)) as u64);
+            let [heads, mid, post, keys, values] = [(); 5].map(|()| tensor(config.n_embd));
+            let scratch = Scratch::new(device, config, t.min(BLOCK));
+            Ok((heads, mid, post, keys, values, tensor(config.n_inner), scratch))
+        };
+        let made = device.allocate("these edits", allocate).await?;
+        let (heads, mid, post, keys, values, hidden, scratch) = made;
+        let mut rec = device.record("these edits", self.cancel);
+        let block = &model.whole()?.blocks[i];
+        for start in (0..t).step_by(BLOCK) {
+            let n = BLOCK.min(t - start);
+            let pass = Pass { model, scratch: &scratch, edits: &reading.resolved.edits, start, n };
+            let [x, mid, post] =
+                [reading.stream.resid_pre(i), &mid, &post].map(|tensor| pass.positions_of(tensor));
+            pass.attn(&mut rec, (i, block), x, &keys, &values, mid)?;
+            keep(&mut rec, &scratch.mixed, &heads, start, n, config.n_embd);
+            pass.mlp(&mut rec, (i, block), mid, post)?;
+            keep(&mut rec, &scratch.hidden, &hidden, start, n, config.n_inner);
+            rec.yield_now().await?;
+        }
+        rec.finish().await?;
+        let [heads, mid, hidden] = [heads, mid, hidden].map(Rc::new);
+        Ok(Captured { heads, hidden, mid })
+    }
+
+    /// The rows of some positions.
+    async fn gather(&self, all: &Tensor, width: usize, at: &[usize]) -> Result<Values> {
+        let row_bytes = 4 * pad4(width) as u64;
+        let allocate = || Ok(self.device.tensor("an edit", at.len() as u64 * row_bytes));
+        let tensor = self.device.allocate("these edits", allocate).await?;
+        let mut rec = self.device.record("these edits", self.cancel);
+        let mut row = 0;
+        for run in at.chunk_by(|a, b| a + 1 == *b) {
+            let (from, n) = (run[0] as u64 * row_bytes, run.len() as u64 * row_bytes);
+            rec.copy(all, from, &tensor, row * row_bytes, n);
+            row += run.len() as u64;
+        }
+        rec.finish().await?;
+        Ok(Values { tensor: Rc::new(tensor), width, is_one: false })
+    }
+
+    /// The mean of `n` rows, in double precision.
+    #[expect(clippy::cast_possible_truncation, reason = "activations are stored in f32")]
+    async fn mean(&self, all: &Values, n: usize) -> Result<Values> {
+        let width = pad4(all.width);
+        let read = self.device.read(&[(&all.tensor, (4 * n * width) as u64)]).await?;
+        let mut sums = vec![0.0f64; width];
+        for row in read.iter().flat_map(|rows| rows.chunks_exact(width)) {
+            sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+        }
+        let mean: Vec<f32> = sums.iter().map(|sum| (sum / n as f64) as f32).collect();
+        let allocate = || Ok(self.device.upload("an edit", &mean));
+        let tensor = self.device.allocate("these edits", allocate).await?;
+        Ok(Values { tensor: Rc::new(tensor), width: all.width, is_one: true })
+    }
+
+    async fn one(&self, vector: &[f32]) -> Result<Values> {
+        let mut padded = vector.to_vec();
+        padded.resize(pad4(vector.len()), 0.0);
+        let allocate = || Ok(self.device.upload("an edit", &padded));
+        let tensor = self.device.allocate("these edits", allocate).await?;
+        Ok(Values { tensor: Rc::new(tensor), width: vector.len(), is_one: true })
+    }
+
+    async fn zero(&self) -> Result<Values> {
+        self.one(&vec![0.0; self.model.config.n_embd]).await
+    }
+}
+
+/// A tap that the reading keeps.
+fn kept_tap(site: Site, reading: &Lensed) -> Option<&Tensor> {
+    let stream = &reading.stream;
+    match site {
+        Site::Tap(Tap::Input) => Some(stream.input()),
+        Site::Tap(Tap::After(i, Half::Attn)) => stream.resid_mid(i),
+        Site::Tap(Tap::After(i, Half::Mlp)) => Some(stream.resid_post(i)),
+        Site::Contribution(..) | Site::Head(..) => None,
+    }
+}
+
+/// Keeps rows of a scratch tensor.
+fn keep(rec: &mut Recorder<'_>, from: &Tensor, to: &Tensor, start: usize, n: usize, width: usize) {
+    let row_bytes = 4 * pad4(width) as u64;
+    rec.copy(from, 0, to, start as u64 * row_bytes, n as u64 * row_bytes);
+}
+
+fn inner_of(captured: &Captured, half: Half, config: &Config) -> Values {
+    let (tensor, width) = match half {
+        Half::Attn => (&captured.heads, config.n_embd),
+        Half::Mlp => (&captured.hidden, config.n_inner),
+    };
+    Values { tensor: tensor.clone(), width, is_one: false }
+}
+
+/// Edits of weights, summed up.
+#[derive(Default)]
+struct Surgery {
+    /// Factors by norm and channel.
+    norms: Vec<((usize, Half), usize, f32)>,
+    ln_f: Vec<(usize, f32)>,
+    unembed: Vec<(usize, f32)>,
+    embed: Vec<(usize, f32)>,
+    /// In order: a channel, or all of them.
+    wpe: Vec<(Option<usize>, How)>,
+}
+
+impl Surgery {
+    fn add(&mut self, model: &Model, of: &str, channel: Option<usize>, how: How) -> Result<Added> {
+        let config = &model.config;
+        if let Some(channel) = channel.filter(|&channel| channel >= config.n_embd) {
+            return Err(bad("channel", format!("0 to {}", config.n_embd - 1), channel));
+        }
+        let (number, is_right) = match how {
+            How::Scale(scale) => (scale, scale.is_finite()),
+            How::Smooth(sigma) => (sigma, sigma.is_finite() && sigma > 0.0),
+        };
+        if !is_right {
+            return Err(bad(
+                "weights",
+                "a finite scale, or a positive number of positions",
+                number,
+            ));
+        }
+        let one = || channel.ok_or_else(|| bad("channel", "a channel", "none"));
+        let scale = || match how {
+            How::Scale(scale) => Ok(scale),
+            How::Smooth(_) => Err(bad("smooth", "\"wpe\"", format!("\"{of}\""))),
+        };
+        let reach = match of {
+            "embed" => {
+                self.embed.push((one()?, scale()?));
+                (0, 0)
+            }
+            "unembed" => {
+                self.unembed.push((one()?, scale()?));
+                (usize::MAX, usize::MAX)
+            }
+            "ln_f" => {
+                self.ln_f.push((one()?, scale()?));
+                (usize::MAX, usize::MAX)
+            }
+            "wpe" if config.family == Family::Ctrl => {
+                let expected = "a model with position embeddings of its own";
+                return Err(bad("wpe", expected, "CTRL, whose positions are computed"));
+            }
+            "wpe" => {
+                self.wpe.push((channel, how));
+                (0, 0)
+            }
+            name => {
+                let unknown = || {
+                    let last = config.n_layer - 1;
+                    let expected = format!(
+                        "h.0.ln_1 to h.{last}.ln_2, \"ln_f\", \"embed\", \"unembed\" or \"wpe\""
+                    );
+                    bad("weights", expected, format!("\"{name}\""))
+                };
+                let (before, norm) = name.rsplit_once('.').ok_or_else(unknown)?;
+                let half = match norm {
+                    "ln_1" => Half::Attn,
+                    "ln_2" => Half::Mlp,
+                    _ => return Err(unknown()),
+                };
+                let block = match site(before, None, config) {
+                    Ok(Site::Tap(Tap::After(i, Half::Mlp))) => i,
+                    _ => return Err(unknown()),
+                };
+                self.norms.push(((block, half), one()?, scale()?));
+                (block, 0)
+            }
+        };
+        let mut description = Map::new();
+        description.insert("weights".into(), of.into());
+        if let Some(channel) = channel {
+            description.insert("channel".into(), channel.into());
+        }
+        let (name, number) = match how {
+            How::Scale(scale) => ("scale", scale),
+            How::Smooth(sigma) => ("smooth", sigma),
+        };
+        description.insert(name.into(), number.into());
+        Ok((description.into(), reach))
+    }
+
+    /// The weights that take the place of the model's.
+    async fn weights(self, device: &Device, model: &Model) -> Result<EditedWeights> {
+        let mut out = EditedWeights::default();
+        let width = pad4(model.config.n_embd);
+        let whole = model.whole()?;
+        for &(at, ..) in &self.norms {
+            if out.norms.iter().any(|(known, _)| *known == at) {
+                continue;
+            }
+            let block = &whole.blocks[at.0];
+            let norm = if at.1 == Half::Attn { &block.ln_1 } else { &block.ln_2 };
+            let of_this = self.norms.iter().filter(|(of, ..)| *of == at);
+            let factors = factors(width, of_this.map(|&(_, channel, scale)| (channel, scale)));
+            out.norms.push((at, scaled(device, norm, &factors).await?));
+        }
+        if !self.ln_f.is_empty() || !self.unembed.is_empty() {
+            let both = self.ln_f.iter().chain(&self.unembed).copied();
+            let factors = factors(width, both);
+            out.ln_f = Some(scaled(device, &whole.ln_f, &factors).await?);
+            let allocate = || {
+                let bias = Rc::new(device.tensor("edited weights", 4 * width as u64));
+                Ok(NormWeights { gain: Rc::new(device.upload("edited weights", &factors)), bias })
+            };
+            out.plain = Some(device.allocate("these edits", allocate).await?);
+            out.unembed = self.unembed;
+        }
+        if !self.embed.is_empty() {
+            let factors = factors(width, self.embed.iter().copied());
+            let allocate = || Ok(device.upload("edited weights", &factors));
+            out.embed = Some(device.allocate("these edits", allocate).await?);
+        }
+        if !self.wpe.is_empty() {
+            let wpe = model.wpe()?;
+            let read = device.read(&[(wpe, (4 * model.config.n_ctx * width) as u64)]).await?;
+            let mut rows = read.into_iter().next().unwrap_or_default();
+            for (channel, how) in self.wpe {
+                edit_wpe(&mut rows, width, channel, how);
+            }
+            let allocate = || Ok(device.upload("edited weights", &rows));
+            out.wpe = Some(device.allocate("these edits", allocate).await?);
+        }
+        Ok(out)
+    }
+}
+
+/// The product of the factors on each channel.
+fn factors(width: usize, of: impl Iterator<Item = (usize, f32)>) -> Vec<f32> {
+    let mut factors = vec![1.0; width];
+    for (channel, scale) in of {
+        factors[channel] *= scale;
+    }
+    factors
+}
+
+async fn scaled(device: &Device, norm: &NormWeights, factors: &[f32]) -> Result<NormWeights> {
+    let bytes = size_of_val(factors) as u64;
+    let read = device.read(&[(&norm.gain, bytes), (&norm.bias, bytes)]).await?;
+    let scaled = |of: &Vec<f32>| of.iter().zip(factors).map(|(v, f)| v * f).collect::<Vec<_>>();
+    let [gain, bias] = [0, 1].map(|i| read.get(i).map(scaled).unwrap_or_default());
+    let allocate = || {
+        let [gain, bias] =
+            [&gain, &bias].map(|values| Rc::new(device.upload("edited weights", values)));
+        Ok(NormWeights { gain, bias })
+    };
+    device.allocate("these edits", allocate).await
+}
+
+/// Edits position embeddings. Shapes: \[n_ctx, C4\].
+#[expect(clippy::cast_possible_truncation, reason = "weights are stored in f32")]
+fn edit_wpe(rows: &mut [f32], width: usize, channel: Option<usize>, how: How) {
+    let channels = channel.map_or(0..width, |channel| channel..channel + 1);
+    let n = rows.len() / width;
+    match how {
+        How::Scale(scale) => {
+            for row in rows.chunks_exact_mut(width) {
+                row[channels.clone()].iter_mut().for_each(|v| *v *= scale);
+            }
+        }
+        How::Smooth(sigma) => {
+            let weight = |d: usize| (-0.5 * (d as f64 / f64::from(sigma)).powi(2)).exp();
+            let weights: Vec<f64> = (0..n).map(weight).collect();
+            for channel in channels {
+                let before: Vec<f64> =
+                    rows.chunks_exact(width).map(|row| row[channel].into()).collect();
+                for (p, row) in rows.chunks_exact_mut(width).enumerate() {
+                    let (mut sum, mut mass) = (0.0, 0.0);
+                    for (q, &v) in before.iter().enumerate() {
+                        let g = weights[p.abs_diff(q)];
+                        sum += g * v;
+                        mass += g;
+                    }
+                    row[channel] = (sum / mass) as f32;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,434 @@
+//! Edited runs: compared with transformers in float64 (tests/golden/edits.py), with the bits of runs that are not edited where
+//! nothing may change, and counted; natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
+
+mod support;
+
+use std::rc::Rc;
+
+use loupe::device::Cancel;
+use loupe::kernels::Precision;
+use loupe::lens::{Depth, Line, Norm, Options, Pairs};
+use loupe::reading::Statistic;
+use loupe::session::{Edit, How, Lensed, LoadRequest, Place, Session, Source};
+use serde_json::{Value, json};
+use support::golden::{Golden, compare_ranks, compare_values};
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+device_tests! {
+    edited_gpt2_agrees_with_transformers edited_neo_agrees_with_transformers
+    edited_ctrl_agrees_with_transformers
+    edits_keep_the_bits_of_what_they_cannot_change an_edit_costs_what_it_changes
+    an_edited_reading_is_traced_and_compared edits_that_do_not_exist
+}
+
+async fn load(session: &Session, golden: &Golden) {
+    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
+    request.precision = Precision::F32;
+    let mut loading = session.load(&request).await.expect("a model that loads");
+    session.push(&mut loading, golden.weights).await.expect("a valid file");
+    session.install(loading).await.expect("a whole model");
+}
+
+async fn read(
+    session: &Session,
+    ids: &[u32],
+    options: &Options,
+    edits: &[Edit],
+) -> Result<Rc<Lensed>, loupe::error::Error> {
+    session.read_edited(ids, options, edits, &Cancel::default(), |_, _, _| Ok(())).await
+}
+
+fn usize_of(value: &Value) -> usize {
+    value.as_u64().expect("a whole number") as usize
+}
+
+fn f32_of(value: &Value) -> f32 {
+    value.as_f64().expect("a number") as f32
+}
+
+fn list(value: &Value) -> Option<Vec<usize>> {
+    Some(value.as_array()?.iter().map(usize_of).collect())
+}
+
+/// An edit as the golden files have it; `readings` are the other runs by name.
+fn edit(value: &Value, readings: &dyn Fn(&str) -> Rc<Lensed>) -> Edit {
+    if let Some(of) = value["weights"].as_str() {
+        let how = match value.get("smooth") {
+            Some(sigma) => How::Smooth(f32_of(sigma)),
+            None => How::Scale(f32_of(&value["scale"])),
+        };
+        let channel = value.get("channel").map(usize_of);
+        return Edit::Weights { of: of.into(), channel, how };
+    }
+    let place = Place {
+        at: value["at"].as_str().expect("a place").into(),
+        head: value.get("head").map(usize_of),
+        positions: list(&value["positions"]),
+    };
+    if let Some(from) = value.get("from") {
+        let reading = readings(from["reading"].as_str().expect("a reading"));
+        let at = from["at"].as_str().map(String::from);
+        let from = Source { reading, at, positions: list(&from["positions"]) };
+        return Edit::Patch { place, from };
+    }
+    if let Some(vector) = value["add"].as_array() {
+        let vector = vector.iter().map(f32_of).collect();
+        let scale = value.get("scale").map_or(1.0, f32_of);
+        return Edit::Steer { place, vector, scale };
+    }
+    let mean = value["to"]["mean"].as_str().map(readings);
+    Edit::Ablate { place, mean }
+}
+
+fn edits(list: &Value, readings: &dyn Fn(&str) -> Rc<Lensed>) -> Vec<Edit> {
+    let list = list.as_array().map_or(&[][..], Vec::as_slice);
+    list.iter().map(|value| edit(value, readings)).collect()
+}
+
+/// The other runs of a case: of text A, of text B, and of text B with the edits of the case.
+async fn others(session: &Session, golden: &Golden, case: &Value, depth: Depth) -> [Rc<Lensed>; 3] {
+    let options = Options { depth, ..Options::default() };
+    let (a, b) = (golden.ids(), golden.other_ids());
+    let a = read(session, &a, &options, &[]).await.expect("a reading");
+    let plain = read(session, &b, &options, &[]).await.expect("a reading");
+    let of_b = edits(&case["edited_b"], &|_| plain.clone());
+    let edited = read(session, &b, &options, &of_b).await.expect("a reading");
+    [a, plain, edited]
+}
+
+fn by_name(others: &[Rc<Lensed>; 3]) -> impl Fn(&str) -> Rc<Lensed> {
+    let [a, b, edited] = others.clone();
+    move |name| match name {
+        "a" => a.clone(),
+        "b" => b.clone(),
+        "edited_b" => edited.clone(),
+        other => panic!("a reading {other}"),
+    }
+}
+
+fn options_of(golden: &Golden, case: &Value) -> Options {
+    Options {
+        depth: if case["depth"] == "halves" { Depth::Halves } else { Depth::Blocks },
+        norm: Norm::from_name(case["norm"].as_str().expect("a norm")).expect("a norm"),
+        track: golden.track(),
+        top_k: golden.k(),
+        ..Options::default()
+    }
+}
+
+async fn agree(golden: &Golden) {
+    let session = support::session().await;
+    load(&session, golden).await;
+    for (name, case) in golden.cases() {
+        let options = options_of(golden, case);
+        // What is captured may be a row of the other reading or not.
+        for depth in [Depth::Blocks, Depth::Halves] {
+            let others = others(&session, golden, case, depth).await;
+            let edits = edits(&case["edits"], &by_name(&others));
+            let read = read(&session, &golden.ids(), &options, &edits).await;
+            compare(golden, name, &read.expect("a reading"));
+        }
+    }
+}
+
+fn compare(golden: &Golden, case: &str, lensed: &Lensed) {
+    let reading = &lensed.reading;
+    assert_eq!(reading.taps, golden.rows(case), "{case}");
+    let mut compared = 0;
+    for statistic in Statistic::ALL {
+        let (name, got) = (statistic.name(), reading.stat(statistic));
+        let what = format!("{} {case} {name}", golden.name);
+        if !golden.has(&format!("{case}/{name}")) {
+            continue;
+        }
+        compared += 1;
+        if name.starts_with("rank") {
+            let bounds = ["low", "high"].map(|b| golden.values(&format!("{case}/{b}/{name}")));
+            compare_ranks(&what, got, &bounds);
+            continue;
+        }
+        let least = if name.starts_with("logit") { 2e-3 } else { 1e-4 };
+        let tolerance = f64::max(least, 5.0 * golden.off(case, name));
+        compare_values(&what, got, &golden.values(&format!("{case}/{name}")), tolerance);
+    }
+    assert!(compared >= 8, "{case}: {compared} statistics");
+    let track = &reading.tracked[0];
+    let key = format!("track/{}/logit", track.id);
+    let tolerance = f64::max(2e-3, 5.0 * golden.off(case, &key));
+    let exact = golden.values(&format!("{case}/{key}"));
+    compare_values(&format!("{} {case} {key}", golden.name), &track.logit, &exact, tolerance);
+}
+
+async fn edited_gpt2_agrees_with_transformers() {
+    let [gpt2, ..] = Golden::edits();
+    agree(&gpt2).await;
+}
+
+async fn edited_neo_agrees_with_transformers() {
+    let [_, neo, _] = Golden::edits();
+    agree(&neo).await;
+}
+
+async fn edited_ctrl_agrees_with_transformers() {
+    let [.., ctrl] = Golden::edits();
+    agree(&ctrl).await;
+}
+
+/// The bits of all statistics of a row and position.
+fn cell(lensed: &Lensed, tap: usize, position: usize, with_final: bool) -> Vec<u32> {
+    let (reading, n) = (&lensed.reading, lensed.reading.n_tokens());
+    let at = tap * n + position;
+    let wanted = |s: &&Statistic| with_final || !s.name().contains("final");
+    let stats = Statistic::ALL.iter().filter(wanted).map(|&s| reading.stat(s)[at].to_bits());
+    let top = &reading.top_logits[at * reading.top_k..][..reading.top_k];
+    let tracked = reading.tracked.iter().map(|track| track.logit[at].to_bits());
+    stats.chain(top.iter().map(|v| v.to_bits())).chain(tracked).collect()
+}
+
+/// The first row that an edit at this place can change, of a reading with half-blocks.
+fn first_row(at: &str) -> usize {
+    if at == "input" {
+        return 0;
+    }
+    let rest = at.trim_start_matches("h.");
+    let (block, part) = rest.split_once('.').unwrap_or((rest, ""));
+    let block: usize = block.parse().expect("a block");
+    match part {
+        "attn" | "attn_out" => 2 * block + 1,
+        _ => 2 * block + 2,
+    }
+}
+
+/// Rows above an edit, and positions before it, keep their bits; so does everything after edits that change nothing. What is
+/// reused from other readings has the bits of what is computed in a session that has read nothing else.
+async fn edits_keep_the_bits_of_what_they_cannot_change() {
+    let fresh = support::session().await;
+    let session = support::session().await;
+    for golden in Golden::edits() {
+        load(&session, &golden).await;
+        let ids = golden.ids();
+        for (name, case) in golden.cases() {
+            let options = Options { depth: Depth::Halves, ..options_of(&golden, case) };
+            let list = case["edits"].as_array().expect("edits");
+            if list.iter().any(|edit| edit.get("weights").is_some()) {
+                continue;
+            }
+            let others = others(&session, &golden, case, Depth::Halves).await;
+            let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
+            let edits = edits(&case["edits"], &by_name(&others));
+            let edited = read(&session, &ids, &options, &edits).await.expect("a reading");
+            let row = list.iter().map(|e| first_row(e["at"].as_str().expect("a place"))).min();
+            let row = row.expect("an edit");
+            let positions = |edit: &Value| list_of_positions(edit, ids.len());
+            let position = list.iter().flat_map(positions).min().expect("a position");
+            let is_same = name == "identity";
+            for tap in 0..edited.reading.taps.len() {
+                for p in 0..ids.len() {
+                    let with_final = p < position || is_same;
+                    if tap < row || with_final {
+                        let [was, is] = [&plain, &edited].map(|r| cell(r, tap, p, with_final));
+                        assert!(was == is, "{} {name}: row {tap}, position {p}", golden.name);
+                    }
+                }
+            }
+            let all = |lensed: &Lensed| -> Vec<u32> {
+                let last = lensed.reading.taps.len() - 1;
+                (0..ids.len()).flat_map(|p| cell(lensed, last, p, true)).collect()
+            };
+            assert_eq!(all(&plain) == all(&edited), is_same, "{} {name}", golden.name);
+        }
+    }
+    let [golden, ..] = Golden::edits();
+    load(&session, &golden).await;
+    for (name, case) in golden.cases() {
+        let options = Options { depth: Depth::Halves, ..options_of(&golden, case) };
+        let others = others(&session, &golden, case, Depth::Blocks).await;
+        let of_this = edits(&case["edits"], &by_name(&others));
+        let kept = read(&session, &golden.ids(), &options, &[]).await.expect("a reading");
+        let reused = read(&session, &golden.ids(), &options, &of_this).await.expect("a reading");
+        drop(kept);
+        // Nothing of this text is there before.
+        load(&fresh, &golden).await;
+        let others = {
+            let none = json!({});
+            let case = if case.get("edited_b").is_some() { case } else { &none };
+            self::others(&fresh, &golden, case, Depth::Blocks).await
+        };
+        let of_this = edits(&case["edits"], &by_name(&others));
+        let alone = read(&fresh, &golden.ids(), &options, &of_this).await.expect("a reading");
+        for tap in 0..alone.reading.taps.len() {
+            for p in 0..alone.reading.n_tokens() {
+                let [a, b] = [&reused, &alone].map(|lensed| cell(lensed, tap, p, true));
+                assert!(a == b, "{name}: row {tap}, position {p}");
+            }
+        }
+    }
+}
+
+fn list_of_positions(edit: &Value, n_tokens: usize) -> impl Iterator<Item = usize> + use<> {
+    list(&edit["positions"]).unwrap_or_else(|| (0..n_tokens).collect()).into_iter()
+}
+
+/// A head that is removed.
+fn without_head(at: &str, head: usize, positions: Option<Vec<usize>>) -> Edit {
+    Edit::Ablate { place: Place { at: at.into(), head: Some(head), positions }, mean: None }
+}
+
+/// Only the blocks from the first edited one on, at the positions from the first edited one on, are computed anew.
+async fn an_edit_costs_what_it_changes() {
+    let [golden, ..] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &golden).await;
+    let (ids, options) = (golden.ids(), Options::default());
+    let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
+    let bytes = session.device().allocated_bytes();
+    let cost = async |edits: &[Edit]| {
+        let before = session.device().counters().dispatches;
+        read(&session, &ids, &options, edits).await.expect("a reading");
+        session.device().counters().dispatches - before
+    };
+    // The decoder alone runs again for another ln_f.
+    let how = How::Scale(2.0);
+    let weights = |of: &str| Edit::Weights { of: of.into(), channel: Some(3), how };
+    let lens = cost(&[weights("ln_f")]).await;
+    assert_eq!(cost(&[weights("h.2.ln_2")]).await, 7 + lens);
+    // A zero of a head is one more.
+    assert_eq!(cost(&[without_head("h.2.attn_out", 1, None)]).await, 7 + 1 + lens);
+    assert_eq!(cost(&[without_head("h.1.attn_out", 1, Some(vec![5]))]).await, 2 * 7 + 1 + lens);
+    // Two runs of positions are two.
+    let positions = Some(vec![9, 3, 4]);
+    assert_eq!(cost(&[without_head("h.0.attn_out", 0, positions)]).await, 1 + 3 * 7 + 2 + lens);
+    // Another text: the embedding, and three blocks of seven.
+    let unlike: Vec<u32> = ids.iter().map(|id| (id + 1) % 53).collect();
+    let before = session.device().counters().dispatches;
+    read(&session, &unlike, &options, &[]).await.expect("a reading");
+    assert_eq!(session.device().counters().dispatches - before, 1 + 3 * 7 + lens);
+    drop(plain);
+    read(&session, &ids, &options, &[]).await.expect("a reading");
+    assert_eq!(session.device().allocated_bytes(), bytes, "edits keep no memory");
+}
+
+/// What is asked of an edited reading later is answered by its own run and weights.
+async fn an_edited_reading_is_traced_and_compared() {
+    let [golden, ..] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &golden).await;
+    let (ids, cancel) = (golden.ids(), Cancel::default());
+    for norm in [Norm::Affine, Norm::Plain, Norm::None] {
+        let options = Options { norm, track: vec![7], ..Options::default() };
+        let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
+        let of =
+            |of: &str| Edit::Weights { of: of.into(), channel: Some(2), how: How::Scale(-3.0) };
+        let edits = [without_head("h.0.attn_out", 2, None), of("unembed"), of("ln_f")];
+        let edited = read(&session, &ids, &options, &edits).await.expect("a reading");
+        let t = ids.len();
+        for tap in [0, 2, 3] {
+            let trace = session.trace(&edited, &[7], Line::Tap(tap), &cancel).await;
+            let expected = &edited.reading.tracked[0].logit[tap * t..][..t];
+            assert_eq!(trace.expect("a trace")[0].logit, expected);
+        }
+        assert_ne!(plain.reading.tracked[0].logit, edited.reading.tracked[0].logit);
+        let columns = (0..t).map(|p| (p, p)).collect();
+        let targets = vec![vec![7; t]];
+        let pairs = Pairs { columns, targets };
+        let compared =
+            session.compare(&plain, &edited, &pairs, &cancel).await.expect("divergences");
+        let [of_plain, of_edited] = &compared.targets[0];
+        assert_eq!(of_plain.logit, plain.reading.tracked[0].logit);
+        assert_eq!(of_edited.logit, edited.reading.tracked[0].logit);
+        assert!(compared.kl.iter().all(|&kl| kl > 0.0), "each cell differs by the unembedding");
+        // JSON tells one run from another.
+        assert_eq!(edited.edits().len(), 3);
+        assert_eq!(edited.edits()[0], json!({"at": "h.0.attn_out", "head": 2, "to": "zero"}));
+        assert_eq!(edited.edits()[1], json!({"weights": "unembed", "channel": 2, "scale": -3.0}));
+    }
+}
+
+/// What does not exist is named, and the session goes on.
+async fn edits_that_do_not_exist() {
+    let [gpt2, _, ctrl] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &gpt2).await;
+    let (ids, options) = (gpt2.ids(), Options::default());
+    let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
+    let short = read(&session, &ids[..5], &options, &[]).await.expect("a reading");
+    let place = |at: &str, head: Option<usize>, positions: Option<Vec<usize>>| Place {
+        at: at.into(),
+        head,
+        positions,
+    };
+    let patch = |place: Place, reading: &Rc<Lensed>, at: Option<&str>, positions| Edit::Patch {
+        place,
+        from: Source { reading: reading.clone(), at: at.map(String::from), positions },
+    };
+    let zero = |place: Place| Edit::Ablate { place, mean: None };
+    let add = |vector: Vec<f32>, scale: f32| Edit::Steer {
+        place: place("h.1", None, None),
+        vector,
+        scale,
+    };
+    let weights =
+        |of: &str, channel: Option<usize>, how: How| Edit::Weights { of: of.into(), channel, how };
+    let c = 21;
+    let wrong: Vec<(&str, Vec<Edit>)> = vec![
+        ("h.3", vec![zero(place("h.3.attn_out", None, None))]),
+        ("h.01", vec![zero(place("h.01.attn_out", None, None))]),
+        ("h.0.attention", vec![patch(place("h.0.attention", None, None), &plain, None, None)]),
+        ("zero of a tap", vec![zero(place("h.1", None, None))]),
+        ("head 3", vec![zero(place("h.1.attn_out", Some(3), None))]),
+        ("a head of an MLP", vec![zero(place("h.1.mlp_out", Some(0), None))]),
+        ("a head of a tap", vec![patch(place("h.1", Some(0), None), &plain, None, None)]),
+        (
+            "a head from an MLP",
+            vec![patch(place("h.1.attn_out", Some(0), None), &plain, Some("h.1.mlp_out"), None)],
+        ),
+        ("position 24", vec![zero(place("h.1.mlp_out", None, Some(vec![24])))]),
+        ("no position", vec![zero(place("h.1.mlp_out", None, Some(vec![])))]),
+        ("a position twice", vec![zero(place("h.1.mlp_out", None, Some(vec![2, 2])))]),
+        ("a shorter text", vec![patch(place("h.1", None, None), &short, None, None)]),
+        (
+            "a position it lacks",
+            vec![patch(place("h.1", None, Some(vec![4])), &short, None, Some(vec![5]))],
+        ),
+        (
+            "two for one",
+            vec![patch(place("h.1", None, Some(vec![4])), &short, None, Some(vec![1, 2]))],
+        ),
+        ("a short vector", vec![add(vec![1.0; c - 1], 1.0)]),
+        ("not finite", vec![add(vec![f32::NAN; c], 1.0)]),
+        ("a scale that is not", vec![add(vec![1.0; c], f32::INFINITY)]),
+        ("channel 21", vec![weights("ln_f", Some(c), How::Scale(1.0))]),
+        ("no channel", vec![weights("ln_f", None, How::Scale(1.0))]),
+        ("another norm", vec![weights("h.0.ln_3", Some(0), How::Scale(1.0))]),
+        ("a block too far", vec![weights("h.3.ln_1", Some(0), How::Scale(1.0))]),
+        ("a smooth norm", vec![weights("ln_f", Some(0), How::Smooth(1.0))]),
+        ("no width", vec![weights("wpe", None, How::Smooth(0.0))]),
+        ("not finite weights", vec![weights("wpe", None, How::Scale(f32::NAN))]),
+        (
+            "a part of nothing",
+            vec![
+                zero(place("h.1.attn_out", None, None)),
+                zero(place("h.1.attn_out", Some(0), Some(vec![3]))),
+            ],
+        ),
+    ];
+    for (what, edits) in &wrong {
+        let result = read(&session, &ids, &options, edits).await.map(|_| ()).map_err(|e| e.code());
+        assert_eq!(result, Err("bad-option"), "{what}");
+    }
+    // Before the model is replaced, the same text is read as before.
+    let again = read(&session, &ids, &options, &[]).await.expect("a reading");
+    assert_eq!(cell(&again, 3, 5, true), cell(&plain, 3, 5, true));
+    load(&session, &ctrl).await;
+    let of_other = [patch(place("h.1", None, Some(vec![1])), &plain, None, None)];
+    let result = read(&session, &ctrl.ids(), &options, &of_other).await;
+    assert_eq!(result.map(|_| ()).map_err(|e| e.code()), Err("not-found"));
+    for how in [How::Scale(0.0), How::Smooth(1.0)] {
+        let result = read(&session, &ctrl.ids(), &options, &[weights("wpe", None, how)]).await;
+        assert_eq!(result.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "CTRL has no wpe");
+    }
+}
