@@ -165,12 +165,16 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
       }
       counts += above(order(z), params.first_id + c, four);
       if (k > 0u && z > least) {
-        var i = k - 1u;
-        while (i > 0u && z > list[i - 1u].x) {
-          list[i] = list[i - 1u];
-          i--;
+        // Every place is visited in every lane, so that an adapter that computes lanes side by side finds the places
+        // without an index of their own.
+        var x = vec2<f32>(z, f32(params.first_id + c));
+        var moves = false;
+        for (var i = 0u; i < k; i++) {
+          let held = list[i];
+          moves = moves || x.x > held.x;
+          list[i] = select(held, x, moves);
+          x = select(x, held, moves);
         }
-        list[i] = vec2<f32>(z, f32(params.first_id + c));
         least = list[k - 1u].x;
       }
     }

@@ -155,9 +155,8 @@ impl Edits {
                     && earlier.at.iter().any(|&(p, _)| is_at(p))
             });
             if replaced {
-                let name = format!("an edit of head {head} at h.{i}.attn_out");
-                let expected = "no earlier edit that replaces h.{i}.attn_out as a whole";
-                return Err(Error::option(name, expected.replace("{i}", &i.to_string()), "one"));
+                let expected = format!("no earlier edit that replaces all of h.{i}.attn_out there");
+                return Err(Error::option("edits.head", expected, head));
             }
         }
         self.changes.push(change);

@@ -116,7 +116,7 @@ impl Resolved {
 }
 
 fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
-    Error::option(format!("edits: {name}"), expected, got)
+    Error::option(format!("edits.{name}"), expected, got)
 }
 
 /// The place of that name.

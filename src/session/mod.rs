@@ -188,8 +188,8 @@ pub struct Session {
     kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
     /// The last reading. A text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
-    /// Readings from which another one may start as long as somebody keeps them.
-    recent: RefCell<Vec<Weak<Lensed>>>,
+    /// All readings that somebody may keep, in order.
+    readings: RefCell<Vec<Weak<Lensed>>>,
     /// Other engines that have the decoder of the model in use.
     helpers: RefCell<Helpers>,
     /// A decoder that is being received.
@@ -225,7 +225,7 @@ impl Session {
             loaded: RefCell::default(),
             kernels: RefCell::default(),
             last: RefCell::default(),
-            recent: RefCell::default(),
+            readings: RefCell::default(),
             helpers: RefCell::default(),
             receiving: RefCell::default(),
             device_lock: FairLock::default(),

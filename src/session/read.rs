@@ -1,6 +1,7 @@
 //! One reading: checks, tensors, reuse of the last reading, blocks of positions, the stream kept for the next one.
 
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -17,13 +18,18 @@ use crate::reading::{Reading, Statistic};
 use super::edits::{self, Edit, Resolved};
 use super::{Loaded, Session, Vocabulary};
 
-/// Readings of which the session remembers that they may still be there.
+/// The newest readings that are still there, among which is looked for what a run shares.
 const RECENT: usize = 8;
 /// Largest stream that is kept for the next reading. Units: bytes.
 const KEPT_BYTES: u64 = 256 << 20;
 
+/// Of the next reading.
+static NEXT_KEY: AtomicU32 = AtomicU32::new(1);
+
 /// A reading with the residual stream that it was made from. It does not keep the model on the device.
 pub struct Lensed {
+    /// Tells it from every other one.
+    pub key: u32,
     /// The statistics.
     pub reading: Reading,
     /// The tokens of the model.
@@ -154,7 +160,7 @@ impl Session {
         let Tensors { stream, rows, scratch, workspace, extension, n_forward } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
         let mut rec = self.device.record("this reading", cancel);
-        let known = self.closest(&loaded, ids, &resolved, stream.has_halves);
+        let known = self.closest(&loaded, ids, &resolved, options, stream.has_halves);
         let mut done = reuse(known, &mut rec, &stream, options, extension.as_ref(), &mut reading);
         if done.read > 0 {
             on_block(0, done.read, &reading)?;
@@ -205,6 +211,7 @@ impl Session {
         let vocabulary = loaded.vocabulary.clone();
         let loaded = Rc::downgrade(&loaded);
         Ok(self.keep_last(Lensed {
+            key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             reading,
             vocabulary,
             loaded,
@@ -215,6 +222,12 @@ impl Session {
             ids,
             resolved,
         }))
+    }
+
+    /// A reading that somebody still keeps.
+    pub fn reading(&self, key: u32) -> Option<Rc<Lensed>> {
+        let readings = self.readings.borrow();
+        readings.iter().filter_map(Weak::upgrade).find(|lensed| lensed.key == key)
     }
 
     /// A reading that is made before the answer is dropped is not the one from which the next one starts.
@@ -259,6 +272,7 @@ impl Session {
         loaded: &Rc<Loaded>,
         ids: &[u32],
         resolved: &Resolved,
+        options: &Options,
         has_halves: bool,
     ) -> Option<Known> {
         let n_layer = loaded.model.config.n_layer;
@@ -280,13 +294,16 @@ impl Session {
                 has_same_decoder,
             })
         };
-        let recent = self.recent.borrow();
-        let last = self.last.borrow().clone();
-        let all = last.into_iter().chain(recent.iter().filter_map(Weak::upgrade));
-        // Blocks and positions that are copied.
+        let readings = self.readings.borrow();
+        let newest = readings.iter().rev().filter_map(Weak::upgrade).take(RECENT);
+        // Blocks and positions that are copied; of equal ones the newest, whose borrowed halves are still there.
         let copied =
             |known: &Known| known.same * n_layer + (ids.len() - known.same) * known.first_block;
-        all.filter_map(known).max_by_key(copied)
+        let newest: Vec<_> = newest.filter_map(known).collect();
+        newest
+            .into_iter()
+            .rev()
+            .max_by_key(|known| (copied(known), known.lensed.options == *options))
     }
 
     /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
@@ -306,11 +323,9 @@ impl Session {
             lensed.stream.drop_cache();
         }
         let lensed = Rc::new(lensed);
-        let mut recent = self.recent.borrow_mut();
-        recent.retain(|lensed| lensed.strong_count() > 0);
-        let n_old = (recent.len() + 1).saturating_sub(RECENT);
-        recent.drain(..n_old);
-        recent.push(Rc::downgrade(&lensed));
+        let mut readings = self.readings.borrow_mut();
+        readings.retain(|lensed| lensed.strong_count() > 0);
+        readings.push(Rc::downgrade(&lensed));
         // No reading starts from one that was made aside, or from the one before any more.
         let replaced = match self.is_aside.get() {
             true => Some(lensed.clone()),

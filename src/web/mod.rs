@@ -6,6 +6,7 @@
 
 mod adapter;
 mod atlas;
+mod edits;
 mod hand_back;
 mod keep;
 mod load;
@@ -294,7 +295,7 @@ impl Loupe {
     pub fn read(&self, text_or_ids: JsValue, options: JsValue) -> Promise {
         let session = self.session.clone();
         // Parsed now, so that the caller may change its arrays after the call.
-        let parsed = ReadOptions::parse(&options);
+        let parsed = ReadOptions::parse(&options, &session);
         let input = Input::parse(&text_or_ids);
         let lock = session.lock();
         promise(async move {
@@ -322,7 +323,8 @@ impl Loupe {
                 })
             };
             let _aside = options.is_aside.then(|| session.aside());
-            match session.read(&ids, &options.lens, &options.cancel, on_block).await {
+            let ReadOptions { lens, edits, cancel, .. } = &options;
+            match session.read_edited(&ids, lens, edits, cancel, on_block).await {
                 Ok(lensed) => Ok(Reading::whole(Rc::downgrade(&session), lensed).into()),
                 Err(e) => Err(block_error.map_or(Failure::Error(e), Failure::Thrown)),
             }

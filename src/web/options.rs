@@ -7,6 +7,9 @@ use web_sys::AbortSignal;
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens;
+use crate::session::{Edit, Session};
+
+use super::edits;
 
 /// A `bad-option` for a JavaScript value.
 pub(super) fn bad(name: &str, expected: &str, got: &JsValue) -> Error {
@@ -41,17 +44,23 @@ pub(super) fn options<'a>(
     known: &[&str],
 ) -> Result<impl Fn(&str) -> JsValue + use<'a>> {
     if !is_absent(value) {
-        let Some(object) = value.dyn_ref::<Object>().filter(|_| !value.is_function()) else {
-            return Err(bad("options", "an object", value));
-        };
-        for key in Object::keys(object).iter().filter_map(|k| k.as_string()) {
-            if !known.contains(&key.as_str()) {
-                let expected = format!("keys {}", known.join(", "));
-                return Err(Error::option("options", expected, format!("\"{key}\"")));
-            }
-        }
+        check_keys("options", value, known)?;
     }
     Ok(move |name: &str| Reflect::get(value, &name.into()).unwrap_or_default())
+}
+
+/// Errors: `bad-option` for what is no object, and for keys that are not known.
+pub(super) fn check_keys(name: &str, value: &JsValue, known: &[&str]) -> Result<()> {
+    let Some(object) = value.dyn_ref::<Object>().filter(|_| !value.is_function()) else {
+        return Err(bad(name, "an object", value));
+    };
+    for key in Object::keys(object).iter().filter_map(|k| k.as_string()) {
+        if !known.contains(&key.as_str()) {
+            let expected = format!("keys {}", known.join(", "));
+            return Err(Error::option(name, expected, format!("\"{key}\"")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether an option is left out: null counts as undefined.
@@ -60,7 +69,10 @@ pub(super) fn is_absent(value: &JsValue) -> bool {
 }
 
 /// The value of an option that may be left out.
-fn optional<V>(value: &JsValue, parse: impl FnOnce(&JsValue) -> Result<V>) -> Result<Option<V>> {
+pub(super) fn optional<V>(
+    value: &JsValue,
+    parse: impl FnOnce(&JsValue) -> Result<V>,
+) -> Result<Option<V>> {
     if is_absent(value) { Ok(None) } else { parse(value).map(Some) }
 }
 
@@ -178,7 +190,7 @@ pub(super) fn ids(name: &str, value: &JsValue) -> Result<Vec<u32>> {
 /// A list of finite numbers: an array or a typed one.
 ///
 /// Errors: `bad-option`.
-fn numbers(name: &str, value: &JsValue) -> Result<Vec<f64>> {
+pub(super) fn numbers(name: &str, value: &JsValue) -> Result<Vec<f64>> {
     let wrong = |got: &JsValue| bad(name, "an array of finite numbers", got);
     if !Array::is_array(value) && !ArrayBuffer::is_view(value) {
         return Err(wrong(value));
@@ -226,6 +238,7 @@ impl Input {
 /// How to read.
 pub(super) struct ReadOptions {
     pub(super) lens: lens::Options,
+    pub(super) edits: Vec<Edit>,
     /// Whether the next reading starts from the one before this.
     pub(super) is_aside: bool,
     pub(super) cancel: Cancel,
@@ -234,7 +247,7 @@ pub(super) struct ReadOptions {
 
 impl ReadOptions {
     /// Errors: `bad-option`.
-    pub(super) fn parse(value: &JsValue) -> Result<ReadOptions> {
+    pub(super) fn parse(value: &JsValue, session: &Session) -> Result<ReadOptions> {
         let known = [
             "subblocks",
             "contributions",
@@ -242,6 +255,7 @@ impl ReadOptions {
             "decoder",
             "top_k",
             "track",
+            "edits",
             "aside",
             "signal",
             "onBlock",
@@ -262,6 +276,7 @@ impl ReadOptions {
         lens.track = optional(&get("track"), |v| ids("track", v))?.unwrap_or_default();
         Ok(ReadOptions {
             lens,
+            edits: optional(&get("edits"), |v| edits::parse(v, session))?.unwrap_or_default(),
             is_aside: get("aside").is_truthy(),
             cancel: cancel_by(signal(&get("signal"))?),
             on_block: function("onBlock", &get("onBlock"))?,

@@ -83,6 +83,26 @@ impl Reading {
         self.plain().n_tokens()
     }
 
+    /// Tells it from other readings in edits; 0 for one that was passed to `onBlock`.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn key(&self) -> u32 {
+        match &self.source {
+            Source::Whole(_, lensed) => lensed.key,
+            Source::Block(..) => 0,
+        }
+    }
+
+    /// The edits of the run, as plain data.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn edits(&self) -> JsValue {
+        let list = match &self.source {
+            Source::Whole(_, lensed) => lensed.edits(),
+            Source::Block(..) => &[],
+        };
+        let text = serde_json::Value::from(list).to_string();
+        js_sys::JSON::parse(&text).unwrap_or_default()
+    }
+
     /// K.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn top_k(&self) -> usize {

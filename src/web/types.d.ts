@@ -252,6 +252,46 @@ export interface Plan {
   problem: string | null;
 }
 
+/**
+ * Where activations are edited: a tap (`input`, `h.6`, `h.6.attn`: the stream is changed before anything later reads it, and the row
+ * shows it) or a contribution (`h.6.attn_out`, `h.6.mlp_out`: changed before it is added). With `head`, only that head's part of
+ * `attn_out`, which has none of the output's bias. Taps need not be rows of a reading.
+ */
+export interface EditPlace {
+  at: string;
+  head?: number;
+  /** All positions if absent. */
+  positions?: number[];
+}
+
+/** What stands there becomes what stood in another reading of this model, or elsewhere; the same place and positions unless others are given. */
+export interface Patch extends EditPlace {
+  from: { reading: Reading; at?: string; positions?: number[] };
+}
+
+/** A contribution is removed, or becomes its mean over all positions of a reading. */
+export interface Ablation extends EditPlace {
+  to: "zero" | { mean: Reading };
+}
+
+/** A vector of n_embd numbers is added, times `scale`, which is 1 if absent. */
+export interface Steering extends EditPlace {
+  add: Float32Array | number[];
+  scale?: number;
+}
+
+/**
+ * Changes weights for this reading only. Of a norm (`h.3.ln_1`, `h.3.ln_2`, `ln_f`) the output is multiplied in that channel, gain and
+ * bias alike; `embed` is the embedding as it is looked up, `unembed` as it makes logits. `wpe` is multiplied in one channel or in all,
+ * or smoothed over positions by a Gaussian of that standard deviation; CTRL has none.
+ */
+export type Surgery =
+  | { weights: string; channel: number; scale: number }
+  | { weights: "wpe"; channel?: number; scale: number }
+  | { weights: "wpe"; channel?: number; smooth: number };
+
+export type Edit = Patch | Ablation | Steering | Surgery;
+
 export interface ReadOptions {
   /** "affine" (default): ln_f by the row's own statistics; "plain": without gain and bias; "none". */
   norm?: "affine" | "plain" | "none";
@@ -271,6 +311,11 @@ export interface ReadOptions {
   top_k?: number;
   /** At most 64 token ids to follow at every cell. */
   track?: number[] | Uint32Array;
+  /**
+   * Edits of the run, applied in order. Computed anew is only what they change, from the reading still kept that shares most with it;
+   * cells above an edit, and before its first position, keep their bits, but for what compares them with the final row.
+   */
+  edits?: Edit[];
   /** Whether the next reading starts from the one before this, and not from this one; false by default. */
   aside?: boolean;
   signal?: AbortSignal;
@@ -317,6 +362,10 @@ export class Reading {
    */
   readonly taps: string[];
   readonly n_tokens: number;
+  /** Tells a complete reading from every other one. */
+  readonly key: number;
+  /** The edits of its run as plain data, in which a reading is `{ ids, edits? }`. */
+  readonly edits: object[];
   readonly top_k: number;
   /** Whether the last row is the model's own output under this norm. */
   readonly final_is_model: boolean;
