@@ -543,3 +543,81 @@ async fn a_partial_model_needs_no_config() {
     let gains = JsFuture::from(atlas.gains(none())).await.expect("gains");
     assert_eq!(get(&get(&gains, "7"), "name").as_string().as_deref(), Some("h.7.ln_2"));
 }
+
+/// Edits are plain objects that name other readings; what a run was made of is plain data again.
+#[wasm_bindgen_test]
+async fn runs_are_edited() {
+    let loupe = tales().await;
+    let js = |promise: Promise| async { JsFuture::from(promise).await.expect("a reading") };
+    let a = js(loupe.read("The king was".into(), JsValue::UNDEFINED)).await;
+    let b = js(loupe.read("The queen was".into(), JsValue::UNDEFINED)).await;
+    let both = Array::of2(&a, &b);
+    assert_eq!(get(&a, "edits").unchecked_into::<Array>().length(), 0);
+    assert_ne!(get(&a, "key"), get(&b, "key"));
+    let last = |reading: &JsValue| {
+        let logits: Float32Array = get(reading, "top_logits").unchecked_into();
+        logits.to_vec()[logits.length() as usize - 10..].to_vec()
+    };
+    // Everything that the first block reads comes from b, so it is b.
+    let edits = script("({ edits: [{ at: 'input', from: { reading: it[1] } }] })", &both);
+    let as_b = js(loupe.read("The king was".into(), edits)).await;
+    assert_eq!(last(&as_b), last(&b));
+    assert_ne!(last(&as_b), last(&a));
+    let all = "({ edits: [
+        { at: 'h.3.attn_out', head: 2, to: 'zero' },
+        { at: 'h.4.mlp_out', positions: [1], to: { mean: it[1] } },
+        { at: 'h.2', positions: [1, 2], add: new Float32Array(192).fill(0.5), scale: -2 },
+        { at: 'h.6', positions: [2], from: { reading: it[0], at: 'h.5', positions: [1] } },
+        { weights: 'h.1.ln_2', channel: 5, scale: 0 },
+        { weights: 'wpe', smooth: 1.5 },
+    ] })";
+    let edited = js(loupe.read("The king was".into(), script(all, &both))).await;
+    assert_ne!(last(&edited), last(&a));
+    let described = script("JSON.stringify(it.edits.map(({ add, ...rest }) => rest))", &edited);
+    let ids =
+        |text: &str| format!("{:?}", loupe.encode(text.into()).expect("ids")).replace(' ', "");
+    let expected = [
+        r#"[{"at":"h.3.attn_out","head":2,"to":"zero"},"#.to_string(),
+        format!(
+            r#"{{"at":"h.4.mlp_out","positions":[1],"to":{{"mean":{{"ids":{}}}}}}},"#,
+            ids("The queen was")
+        ),
+        r#"{"at":"h.2","positions":[1,2],"scale":-2},"#.to_string(),
+        format!(
+            r#"{{"at":"h.6","positions":[2],"from":{{"ids":{},"at":"h.5","positions":[1]}}}},"#,
+            ids("The king was")
+        ),
+        r#"{"weights":"h.1.ln_2","channel":5,"scale":0},"#.to_string(),
+        r#"{"weights":"wpe","smooth":1.5}]"#.to_string(),
+    ];
+    assert_eq!(described.as_string(), Some(expected.concat()));
+    for wrong in [
+        "[{}]",
+        "[3]",
+        "3",
+        "[{ at: 'h.1' }]",
+        "[{ at: 'h.1', from: {} }]",
+        "[{ at: 'h.1', from: { reading: { key: 0 } } }]",
+        "[{ at: 'h.1', from: { reading: it[0], head: 1 } }]",
+        "[{ at: 'h.1.mlp_out', to: 'one' }]",
+        "[{ at: 'h.1.mlp_out', to: {} }]",
+        "[{ at: 'h.1', to: 'zero' }]",
+        "[{ at: 'h.1.mlp_out', to: 'zero', scale: 2 }]",
+        "[{ at: 'h.1', add: [1, 2] }]",
+        "[{ at: 'h.1', add: new Float32Array(192), from: { reading: it[0] } }]",
+        "[{ at: 'h.1', add: new Float32Array(192).fill(NaN) }]",
+        "[{ at: 'h.1', add: new Float32Array(192), positions: [3] }]",
+        "[{ at: 'h.1', add: new Float32Array(192), positions: 1 }]",
+        "[{ at: 'h.8', add: new Float32Array(192) }]",
+        "[{ weights: 'ln_f', channel: 192, scale: 1 }]",
+        "[{ weights: 'ln_f', channel: 1 }]",
+        "[{ weights: 'ln_f', channel: 1, scale: 1, smooth: 1 }]",
+        "[{ weights: 'wte', channel: 1, scale: 1 }]",
+        "[{ weights: 'wpe', channel: 1, scale: 1, at: 'h.1' }]",
+    ] {
+        let options = script(&format!("({{ edits: {wrong} }})"), &both);
+        assert_eq!(code(loupe.read("The king was".into(), options)).await, "bad-option", "{wrong}");
+    }
+    let again = js(loupe.read("The king was".into(), JsValue::UNDEFINED)).await;
+    assert_eq!(last(&again), last(&a));
+}

@@ -99,7 +99,7 @@ fn checked(
 }
 
 /// Of every kernel, a text of its WGSL and what makes it wrong.
-const WRONG: [[&str; 3]; 21] = [
+const WRONG: [[&str; 3]; 23] = [
     ["embed", "params.scale * token", "1.01 * params.scale * token"],
     ["layer_norm", "fma(value, gain[c], bias[c])", "value * gain[c]"],
     ["matmul", "return fma(v.wwww, w3, c);", "return c;"],
@@ -107,6 +107,8 @@ const WRONG: [[&str; 3]; 21] = [
     ["matmul", "y2[params.other_row * params.y_stride + at] = value;", ""],
     ["attention", "let p = exp(score - largest);", "let p = exp(0.9 * (score - largest));"],
     ["subtract", "from_a - from_b", "from_a + from_b"],
+    ["blend", "from_x, old)", "from_x, 1.01 * old)"],
+    ["blend", "(channel >= vec4<u32>(params.first))", "(channel > vec4<u32>(params.first))"],
     ["gram", "sum3 +=", "sum3 -="],
     [
         "gather_dot",
@@ -116,7 +118,7 @@ const WRONG: [[&str; 3]; 21] = [
     ["lens_fold", "moment = fma(e, w, moment);", "moment = fma(e, w * 1.01, moment);"],
     ["lens_merge", "mass += e * lane_mass;", "mass += lane_mass;"],
     ["divergence", "0.5 * (p + q) * mixed(t)", "0.5 * (p + q) * t"],
-    ["lens_fold", "i > 0u && z > list[i - 1u].x", "i > k && z > list[i - 1u].x"],
+    ["lens_fold", "moves = moves || x.x > held.x;", "moves = x.x > held.x;"],
     ["lens_fold", "p += q;", "p += 2.0 * q;"],
     ["lens_fold", "b = fma(q, vec2<f32>(w), b);", "b = fma(q, vec2<f32>(w), vec2<f32>(0.0));"],
     ["lens_fold", "best = f32(params.first_id + c);", "best = f32(c);"],

@@ -3,7 +3,7 @@
 use crate::device::{Audit, Backend, Cancel, Finding, Recorder};
 use crate::error::Result;
 use crate::kernels::{
-    Attention, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
+    Attention, Blend, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
 };
 use crate::lens::{Decoder, Depth, Lens, Norm, Options};
 use crate::model::{Edits, Model, Pass, forward};
@@ -106,6 +106,9 @@ impl Session {
         let tap = |i: usize| Rows::new(&tensors.stream.taps[i], 0, width);
         let (a, b, y) = (tap(1), tap(0), Rows::new(&step, 0, width));
         kernels.subtract(&mut rec, &Subtract { a, b, n_rows: n, y })?;
+        let channels = 1..width.max(2) - 1;
+        let (is_one, scale, adds) = (false, 0.5, true);
+        kernels.blend(&mut rec, &Blend { x: a, is_one, scale, adds, channels, n_rows: n, y })?;
         let workspace = &tensors.workspace;
         let divergence = Divergence {
             logits: &workspace.kept_logits,

@@ -1,9 +1,8 @@
 //! Edits of a run as a caller asks for them: parsed and checked against the model, with what other readings give for them.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::fmt::Write;
 use std::rc::Rc;
-
-use serde_json::{Map, Value, json};
 
 use crate::config::{Config, Family};
 use crate::device::{Cancel, Device, Recorder, Tensor};
@@ -92,7 +91,7 @@ pub struct Source {
 pub(super) struct Resolved {
     pub(super) edits: Edits,
     /// Each as JSON.
-    pub(super) described: Vec<Value>,
+    pub(super) described: Vec<String>,
     /// For each, the first block and the first position that it changes.
     pub(super) reach: Vec<(usize, usize)>,
 }
@@ -185,31 +184,53 @@ pub(super) async fn resolve(
     edits: &[Edit],
     cancel: &Cancel,
 ) -> Result<Resolved> {
-    let model = &loaded.model;
-    let mut resolver = Resolver { device, model, cancel, n_tokens, captured: HashMap::new() };
-    let mut resolved = Resolved::default();
-    let mut surgery = Surgery::default();
-    for edit in edits {
-        let (described, reach) = match edit {
-            Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how)?,
-            Edit::Patch { place, from } => {
-                check_reading(loaded, "from.reading", &from.reading)?;
-                resolver.patch(&mut resolved.edits, place, from).await?
-            }
-            Edit::Ablate { place, mean } => {
-                if let Some(mean) = mean {
-                    check_reading(loaded, "to.mean", mean)?;
-                }
-                resolver.ablate(&mut resolved.edits, place, mean.as_ref()).await?
-            }
-            Edit::Steer { place, vector, scale } => {
-                resolver.steer(&mut resolved.edits, place, vector, *scale).await?
-            }
-        };
-        resolved.described.push(described);
-        resolved.reach.push(reach);
+    if edits.is_empty() {
+        return Ok(Resolved::default());
     }
-    resolved.edits.weights = Rc::new(surgery.weights(device, model).await?);
+    let model = &loaded.model;
+    let rec = device.record("these edits", cancel);
+    let (captured, held, scratch) = Default::default();
+    let mut resolver = Resolver { model, n_tokens, captured, rec, held, scratch };
+    let mut surgery = Surgery::default();
+    let resolve = || {
+        let mut resolved = Resolved::default();
+        for edit in edits {
+            let (described, reach) = match edit {
+                Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how)?,
+                Edit::Patch { place, from } => {
+                    check_reading(loaded, "from.reading", &from.reading)?;
+                    resolver.patch(&mut resolved.edits, place, from)?
+                }
+                Edit::Ablate { place, mean } => {
+                    if let Some(mean) = mean {
+                        check_reading(loaded, "to.mean", mean)?;
+                    }
+                    resolver.ablate(&mut resolved.edits, place, mean.as_ref())?
+                }
+                Edit::Steer { place, vector, scale } => {
+                    resolver.steer(&mut resolved.edits, place, vector, *scale)?
+                }
+            };
+            resolved.described.push(described);
+            resolved.reach.push(reach);
+        }
+        let weights = surgery.weights(&mut resolver.rec, model)?;
+        Ok((resolved, weights))
+    };
+    let (mut resolved, mut weights) = device.allocate("these edits", resolve).await?;
+    resolver.rec.finish().await?;
+    if !surgery.wpe.is_empty() {
+        let wpe = model.wpe()?;
+        let width = pad4(model.config.n_embd);
+        let read = device.read(&[(wpe, (4 * model.config.n_ctx * width) as u64)]).await?;
+        let mut rows = read.into_iter().next().unwrap_or_default();
+        for (channel, how) in surgery.wpe {
+            edit_wpe(&mut rows, width, channel, how);
+        }
+        let allocate = || Ok(device.upload("edited weights", &rows));
+        weights.wpe = Some(device.allocate("these edits", allocate).await?);
+    }
+    resolved.edits.weights = Rc::new(weights);
     Ok(resolved)
 }
 
@@ -221,25 +242,49 @@ fn check_reading(loaded: &Rc<Loaded>, name: &str, reading: &Lensed) -> Result<()
     }
 }
 
-/// What a reading was made of, as JSON.
-fn described(reading: &Lensed) -> Value {
-    let mut out = json!({ "ids": reading.ids });
-    if !reading.resolved.described.is_empty() {
-        out["edits"] = Value::Array(reading.resolved.described.clone());
-    }
-    out
-}
+/// The entries of a JSON object, of which names and numbers need no escape.
+struct Entries(String);
 
-fn described_place(place: &Place) -> Map<String, Value> {
-    let mut out = Map::new();
-    out.insert("at".into(), place.at.clone().into());
-    if let Some(head) = place.head {
-        out.insert("head".into(), head.into());
+impl Entries {
+    fn new() -> Entries {
+        Entries("{".into())
     }
-    if let Some(positions) = &place.positions {
-        out.insert("positions".into(), positions.clone().into());
+
+    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
+        let comma = if self.0.len() > 1 { "," } else { "" };
+        // Writing to a string does not fail.
+        let _ = write!(self.0, "{comma}\"{name}\":{value}");
     }
-    out
+
+    fn list(&mut self, name: &str, values: &[impl std::fmt::Debug]) {
+        self.add(name, format!("{values:?}").replace(' ', ""));
+    }
+
+    fn end(self) -> String {
+        self.0 + "}"
+    }
+
+    /// What a reading was made of.
+    fn of_reading(reading: &Lensed) -> Entries {
+        let mut out = Entries::new();
+        out.list("ids", &reading.ids);
+        if !reading.resolved.described.is_empty() {
+            out.add("edits", format!("[{}]", reading.resolved.described.join(",")));
+        }
+        out
+    }
+
+    fn of_place(place: &Place) -> Entries {
+        let mut out = Entries::new();
+        out.add("at", format!("\"{}\"", place.at));
+        if let Some(head) = place.head {
+            out.add("head", head);
+        }
+        if let Some(positions) = &place.positions {
+            out.list("positions", positions);
+        }
+        out
+    }
 }
 
 /// The first block and position that an edit at a place changes.
@@ -256,19 +301,21 @@ struct Captured {
 
 /// Finds the values of edits.
 struct Resolver<'a> {
-    device: &'a Device,
     model: &'a Model,
-    cancel: &'a Cancel,
     n_tokens: usize,
-    /// By the address of the reading and the block.
-    captured: HashMap<(*const Lensed, usize), Captured>,
+    /// By the key of the reading and the block.
+    captured: Vec<(u32, usize, Rc<Captured>)>,
+    rec: Recorder<'a>,
+    /// What recorded commands use; it lives until they are done.
+    held: RefCell<Vec<Rc<Tensor>>>,
+    scratch: Option<Rc<Scratch>>,
 }
 
-/// What an edit is in the description, and what it reaches.
-type Added = (Value, (usize, usize));
+/// An edit as JSON, and what it reaches.
+type Added = (String, (usize, usize));
 
 impl Resolver<'_> {
-    async fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
+    fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
         let config = &self.model.config;
         let target = site(&place.at, place.head, config)?;
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
@@ -280,37 +327,37 @@ impl Resolver<'_> {
             let expected = format!("{} positions", at.len());
             return Err(bad("from.positions", expected, source_at.len()));
         }
-        let mut description = described_place(place);
-        let mut source_description = described(&from.reading);
+        let mut described = Entries::of_reading(&from.reading);
         if let Some(name) = &from.at {
-            source_description["at"] = name.clone().into();
+            described.add("at", format!("\"{name}\""));
         }
         if let Some(positions) = &from.positions {
-            source_description["positions"] = positions.clone().into();
+            described.list("positions", positions);
         }
-        description.insert("from".into(), source_description);
+        let mut description = Entries::of_place(place);
+        description.add("from", described.end());
 
         let rows: Vec<(usize, usize)> = at.iter().copied().zip(0..).collect();
-        match self.inner(target, source, &from.reading).await? {
+        match self.inner(target, source, &from.reading)? {
             Some(all) => {
-                let values = self.gather(&all.tensor, all.width, &source_at).await?;
+                let values = self.gather(&all.tensor, all.width, &source_at);
                 edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
             }
             None => {
                 let values = match kept_tap(source, &from.reading) {
-                    Some(tap) => self.gather(tap, config.n_embd, &source_at).await?,
+                    Some(tap) => self.gather(tap, config.n_embd, &source_at),
                     None => {
-                        let all = self.vectors(source, &from.reading).await?;
-                        self.gather(&all.tensor, config.n_embd, &source_at).await?
+                        let all = self.vectors(source, &from.reading)?;
+                        self.gather(&all.tensor, config.n_embd, &source_at)
                     }
                 };
-                self.replace(edits, target, rows, values).await?;
+                self.replace(edits, target, rows, values)?;
             }
         }
-        Ok((description.into(), reach(target, &at)))
+        Ok((description.end(), reach(target, &at)))
     }
 
-    async fn ablate(
+    fn ablate(
         &mut self,
         edits: &mut Edits,
         place: &Place,
@@ -323,35 +370,32 @@ impl Resolver<'_> {
         }
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
         let rows: Vec<(usize, usize)> = at.iter().map(|&p| (p, 0)).collect();
-        let mut description = described_place(place);
-        match mean {
-            None => {
-                let what = match target {
-                    Site::Head(..) => What::Inner(self.zero().await?),
-                    _ => What::Nothing,
-                };
-                edits.push(Change { site: target, at: rows, what })?;
-                description.insert("to".into(), "zero".into());
+        let mut description = Entries::of_place(place);
+        let Some(reading) = mean else {
+            let what = match target {
+                Site::Head(..) => What::Inner(self.zero()),
+                _ => What::Nothing,
+            };
+            edits.push(Change { site: target, at: rows, what })?;
+            description.add("to", "\"zero\"");
+            return Ok((description.end(), reach(target, &at)));
+        };
+        description.add("to", format!("{{\"mean\":{}}}", Entries::of_reading(reading).end()));
+        match self.inner(target, target, reading)? {
+            Some(all) => {
+                let values = self.mean(&all, reading.ids.len())?;
+                edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
             }
-            Some(reading) => {
-                description.insert("to".into(), json!({ "mean": described(reading) }));
-                match self.inner(target, target, reading).await? {
-                    Some(all) => {
-                        let values = self.mean(&all, reading.ids.len()).await?;
-                        edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
-                    }
-                    None => {
-                        let all = self.vectors(target, reading).await?;
-                        let values = self.mean(&all, reading.ids.len()).await?;
-                        self.replace(edits, target, rows, values).await?;
-                    }
-                }
+            None => {
+                let all = self.vectors(target, reading)?;
+                let values = self.mean(&all, reading.ids.len())?;
+                self.replace(edits, target, rows, values)?;
             }
         }
-        Ok((description.into(), reach(target, &at)))
+        Ok((description.end(), reach(target, &at)))
     }
 
-    async fn steer(
+    fn steer(
         &mut self,
         edits: &mut Edits,
         place: &Place,
@@ -368,16 +412,16 @@ impl Resolver<'_> {
             return Err(bad("add", "finite numbers", number));
         }
         let rows = at.iter().map(|&p| (p, 0)).collect();
-        let values = self.one(vector).await?;
-        edits.push(Change { site: target, at: rows, what: What::Add(values, scale) })?;
-        let mut description = described_place(place);
-        description.insert("add".into(), vector.into());
-        description.insert("scale".into(), scale.into());
-        Ok((description.into(), reach(target, &at)))
+        let what = What::Add(self.one(vector), scale);
+        edits.push(Change { site: target, at: rows, what })?;
+        let mut description = Entries::of_place(place);
+        description.list("add", vector);
+        description.add("scale", scale);
+        Ok((description.end(), reach(target, &at)))
     }
 
     /// A vector of the stream takes the place of what is there.
-    async fn replace(
+    fn replace(
         &self,
         edits: &mut Edits,
         site: Site,
@@ -388,13 +432,13 @@ impl Resolver<'_> {
             return edits.push(Change { site, at, what: What::Replace(values) });
         }
         // The head's own part is removed, and the vector is added.
-        let what = What::Inner(self.zero().await?);
+        let what = What::Inner(self.zero());
         edits.push(Change { site, at: at.clone(), what })?;
         edits.push(Change { site, at, what: What::Add(values, 1.0) })
     }
 
     /// What the last matrix of a half multiplies, if the contributions of source and target are made by the same one.
-    async fn inner(
+    fn inner(
         &mut self,
         target: Site,
         source: Site,
@@ -409,34 +453,26 @@ impl Resolver<'_> {
         if reading.resolved.edits.act_on_sum(i, half) {
             return Ok(None);
         }
-        let model = self.model;
-        let captured = self.capture(reading, i).await?;
-        Ok(Some(inner_of(captured, half, &model.config)))
+        let captured = self.capture(reading, i)?;
+        Ok(Some(inner_of(&captured, half, &self.model.config)))
     }
 
     /// A place that the reading has not kept, as vectors of the stream at every position. Shapes: \[T, C4\].
-    async fn vectors(&mut self, source: Site, reading: &Rc<Lensed>) -> Result<Values> {
-        let (model, device, width) = (self.model, self.device, self.model.config.n_embd);
+    fn vectors(&mut self, source: Site, reading: &Rc<Lensed>) -> Result<Values> {
+        let (model, width) = (self.model, self.model.config.n_embd);
+        let captured = self.capture(reading, source.block().unwrap_or_default())?;
         let (i, half) = match source {
-            Site::Tap(tap) => {
-                let i = Site::Tap(tap).block().unwrap_or_default();
-                let tensor = self.capture(reading, i).await?.mid.clone();
+            Site::Tap(_) => {
+                let tensor = captured.mid.clone();
                 return Ok(Values { tensor, width, is_one: false });
             }
             Site::Contribution(i, half) => (i, half),
             Site::Head(i, _) => (i, Half::Attn),
         };
-        let captured = self.capture(reading, i).await?;
-        let inner = inner_of(captured, half, &model.config);
+        let inner = inner_of(&captured, half, &model.config);
         let block = &model.whole()?.blocks[i];
         let t = reading.ids.len();
-        let bytes = |width: usize| (4 * t * pad4(width)) as u64;
-        let allocate = || {
-            let tensor = |width| device.tensor("an edit", bytes(width));
-            Ok((tensor(width), tensor(width), tensor(inner.width)))
-        };
-        let (out, zeros, masked) = device.allocate("these edits", allocate).await?;
-        let mut rec = device.record("these edits", self.cancel);
+        let [out, zeros, masked] = [width, width, inner.width].map(|width| self.tensor(t, width));
         let rows = |tensor| Rows::new(tensor, 0, width);
         let mut x = Rows::new(&inner.tensor, 0, inner.width);
         let linear: &Linear = match half {
@@ -456,98 +492,108 @@ impl Resolver<'_> {
                 n_rows: t,
                 y: Rows::new(&masked, 0, inner.width),
             };
-            model.kernels.blend(&mut rec, &op)?;
+            model.kernels.blend(&mut self.rec, &op)?;
             (x, bias, only) = (op.y, None, Some(source));
         }
         let op = Matmul { bias, ..Matmul::new(x, &linear.weight, t, rows(&out)) };
-        model.kernels.matmul(&mut rec, &op)?;
+        model.kernels.matmul(&mut self.rec, &op)?;
         let of = &reading.resolved.edits;
-        of.edit_sum(&mut rec, model, (i, half), only, [rows(&zeros), rows(&out)], 0..t)?;
-        rec.finish().await?;
-        Ok(Values { tensor: Rc::new(out), width, is_one: false })
+        of.edit_sum(&mut self.rec, model, (i, half), only, [rows(&zeros), rows(&out)], 0..t)?;
+        Ok(Values { tensor: out, width, is_one: false })
     }
 
     /// Runs one block of a reading again and keeps its activations.
-    async fn capture(&mut self, reading: &Rc<Lensed>, i: usize) -> Result<&Captured> {
-        let key = (Rc::as_ptr(reading), i);
-        if !self.captured.contains_key(&key) {
-            let captured = self.run(reading, i).await?;
-            self.captured.insert(key, captured);
+    fn capture(&mut self, reading: &Rc<Lensed>, i: usize) -> Result<Rc<Captured>> {
+        let mut known = self.captured.iter();
+        if let Some((.., captured)) = known.find(|(key, at, _)| (*key, *at) == (reading.key, i)) {
+            return Ok(captured.clone());
         }
-        let gone = || Error::NotFound("the activations of a block".into());
-        self.captured.get(&key).ok_or_else(gone)
-    }
-
-    async fn run(&self, reading: &Lensed, i: usize) -> Result<Captured> {
-        let (device, model, t) = (self.device, self.model, reading.ids.len());
+        let (model, t) = (self.model, reading.ids.len());
         let config = &model.config;
-        let allocate = || {
-            let tensor = |width: usize| device.tensor("an edit", (4 * t * pad4(width)) as u64);
-            let [heads, mid, post, keys, values] = [(); 5].map(|()| tensor(config.n_embd));
-            let scratch = Scratch::new(device, config, t.min(BLOCK));
-            Ok((heads, mid, post, keys, values, tensor(config.n_inner), scratch))
+        let [heads, mid, post, keys, values] = [(); 5].map(|()| self.tensor(t, config.n_embd));
+        let hidden = self.tensor(t, config.n_inner);
+        let scratch = match &self.scratch {
+            Some(scratch) => scratch.clone(),
+            None => {
+                let n_rows = BLOCK.min(config.n_ctx);
+                Rc::new(Scratch::new(self.rec.device(), config, n_rows))
+            }
         };
-        let made = device.allocate("these edits", allocate).await?;
-        let (heads, mid, post, keys, values, hidden, scratch) = made;
-        let mut rec = device.record("these edits", self.cancel);
+        self.scratch = Some(scratch.clone());
         let block = &model.whole()?.blocks[i];
         for start in (0..t).step_by(BLOCK) {
             let n = BLOCK.min(t - start);
             let pass = Pass { model, scratch: &scratch, edits: &reading.resolved.edits, start, n };
             let [x, mid, post] =
                 [reading.stream.resid_pre(i), &mid, &post].map(|tensor| pass.positions_of(tensor));
-            pass.attn(&mut rec, (i, block), x, &keys, &values, mid)?;
-            keep(&mut rec, &scratch.mixed, &heads, start, n, config.n_embd);
-            pass.mlp(&mut rec, (i, block), mid, post)?;
-            keep(&mut rec, &scratch.hidden, &hidden, start, n, config.n_inner);
-            rec.yield_now().await?;
+            let rec = &mut self.rec;
+            pass.attn(rec, (i, block), x, &keys, &values, mid)?;
+            keep(rec, &scratch.mixed, &heads, start, n, config.n_embd);
+            pass.mlp(rec, (i, block), mid, post)?;
+            keep(rec, &scratch.hidden, &hidden, start, n, config.n_inner);
         }
-        rec.finish().await?;
-        let [heads, mid, hidden] = [heads, mid, hidden].map(Rc::new);
-        Ok(Captured { heads, hidden, mid })
+        let captured = Rc::new(Captured { heads, hidden, mid });
+        self.captured.push((reading.key, i, captured.clone()));
+        Ok(captured)
     }
 
     /// The rows of some positions.
-    async fn gather(&self, all: &Tensor, width: usize, at: &[usize]) -> Result<Values> {
+    fn gather(&mut self, all: &Tensor, width: usize, at: &[usize]) -> Values {
         let row_bytes = 4 * pad4(width) as u64;
-        let allocate = || Ok(self.device.tensor("an edit", at.len() as u64 * row_bytes));
-        let tensor = self.device.allocate("these edits", allocate).await?;
-        let mut rec = self.device.record("these edits", self.cancel);
+        let tensor = self.tensor(at.len(), width);
         let mut row = 0;
         for run in at.chunk_by(|a, b| a + 1 == *b) {
             let (from, n) = (run[0] as u64 * row_bytes, run.len() as u64 * row_bytes);
-            rec.copy(all, from, &tensor, row * row_bytes, n);
+            self.rec.copy(all, from, &tensor, row * row_bytes, n);
             row += run.len() as u64;
         }
-        rec.finish().await?;
-        Ok(Values { tensor: Rc::new(tensor), width, is_one: false })
+        Values { tensor, width, is_one: false }
     }
 
-    /// The mean of `n` rows, in double precision.
-    #[expect(clippy::cast_possible_truncation, reason = "activations are stored in f32")]
-    async fn mean(&self, all: &Values, n: usize) -> Result<Values> {
-        let width = pad4(all.width);
-        let read = self.device.read(&[(&all.tensor, (4 * n * width) as u64)]).await?;
-        let mut sums = vec![0.0f64; width];
-        for row in read.iter().flat_map(|rows| rows.chunks_exact(width)) {
-            sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+    /// The mean of `n` rows, which are added in pairs.
+    #[expect(clippy::cast_precision_loss, reason = "a text has fewer tokens than f32 has integers")]
+    fn mean(&mut self, all: &Values, n: usize) -> Result<Values> {
+        let (width, row_bytes) = (all.width, 4 * pad4(all.width) as u64);
+        let [sums, half, mean] = [n, n / 2 + 1, 1].map(|rows| self.tensor(rows, width));
+        self.rec.copy(&all.tensor, 0, &sums, 0, n as u64 * row_bytes);
+        let mut rest = n;
+        let kernels = &self.model.kernels;
+        let op = |x, y, n_rows, scale, adds| Blend {
+            x: Rows::new(x, 0, width),
+            is_one: false,
+            scale,
+            adds,
+            channels: 0..width,
+            n_rows,
+            y: Rows::new(y, 0, width),
+        };
+        while rest > 1 {
+            let n_rows = rest / 2;
+            rest -= n_rows;
+            self.rec.copy(&sums, rest as u64 * row_bytes, &half, 0, n_rows as u64 * row_bytes);
+            kernels.blend(&mut self.rec, &op(&half, &sums, n_rows, 1.0, true))?;
         }
-        let mean: Vec<f32> = sums.iter().map(|sum| (sum / n as f64) as f32).collect();
-        let allocate = || Ok(self.device.upload("an edit", &mean));
-        let tensor = self.device.allocate("these edits", allocate).await?;
-        Ok(Values { tensor: Rc::new(tensor), width: all.width, is_one: true })
+        kernels.blend(&mut self.rec, &op(&sums, &mean, 1, 1.0 / n as f32, false))?;
+        Ok(Values { tensor: mean, width, is_one: true })
     }
 
-    async fn one(&self, vector: &[f32]) -> Result<Values> {
+    fn one(&self, vector: &[f32]) -> Values {
         let mut padded = vector.to_vec();
         padded.resize(pad4(vector.len()), 0.0);
-        let allocate = || Ok(self.device.upload("an edit", &padded));
-        let tensor = self.device.allocate("these edits", allocate).await?;
-        Ok(Values { tensor: Rc::new(tensor), width: vector.len(), is_one: true })
+        let tensor = Rc::new(self.rec.device().upload("an edit", &padded));
+        Values { tensor, width: vector.len(), is_one: true }
     }
 
-    async fn zero(&self) -> Result<Values> {
-        self.one(&vec![0.0; self.model.config.n_embd]).await
+    fn zero(&self) -> Values {
+        let width = self.model.config.n_embd;
+        Values { tensor: self.tensor(1, width), width, is_one: true }
+    }
+
+    fn tensor(&self, rows: usize, width: usize) -> Rc<Tensor> {
+        let tensor = self.rec.device().tensor("an edit", (4 * rows * pad4(width)) as u64);
+        let tensor = Rc::new(tensor);
+        self.held.borrow_mut().push(tensor.clone());
+        tensor
     }
 }
 
@@ -653,21 +699,20 @@ impl Surgery {
                 (block, 0)
             }
         };
-        let mut description = Map::new();
-        description.insert("weights".into(), of.into());
+        let mut description = Entries::new();
+        description.add("weights", format!("\"{of}\""));
         if let Some(channel) = channel {
-            description.insert("channel".into(), channel.into());
+            description.add("channel", channel);
         }
-        let (name, number) = match how {
-            How::Scale(scale) => ("scale", scale),
-            How::Smooth(sigma) => ("smooth", sigma),
-        };
-        description.insert(name.into(), number.into());
-        Ok((description.into(), reach))
+        match how {
+            How::Scale(scale) => description.add("scale", scale),
+            How::Smooth(sigma) => description.add("smooth", sigma),
+        }
+        Ok((description.end(), reach))
     }
 
-    /// The weights that take the place of the model's.
-    async fn weights(self, device: &Device, model: &Model) -> Result<EditedWeights> {
+    /// The weights that take the place of the model's, but for `wpe`.
+    fn weights(&mut self, rec: &mut Recorder<'_>, model: &Model) -> Result<EditedWeights> {
         let mut out = EditedWeights::default();
         let width = pad4(model.config.n_embd);
         let whole = model.whole()?;
@@ -679,33 +724,19 @@ impl Surgery {
             let norm = if at.1 == Half::Attn { &block.ln_1 } else { &block.ln_2 };
             let of_this = self.norms.iter().filter(|(of, ..)| *of == at);
             let factors = factors(width, of_this.map(|&(_, channel, scale)| (channel, scale)));
-            out.norms.push((at, scaled(device, norm, &factors).await?));
+            out.norms.push((at, scaled(rec, model, norm, &factors)?));
         }
         if !self.ln_f.is_empty() || !self.unembed.is_empty() {
-            let both = self.ln_f.iter().chain(&self.unembed).copied();
-            let factors = factors(width, both);
-            out.ln_f = Some(scaled(device, &whole.ln_f, &factors).await?);
-            let allocate = || {
-                let bias = Rc::new(device.tensor("edited weights", 4 * width as u64));
-                Ok(NormWeights { gain: Rc::new(device.upload("edited weights", &factors)), bias })
-            };
-            out.plain = Some(device.allocate("these edits", allocate).await?);
-            out.unembed = self.unembed;
+            let factors = factors(width, self.ln_f.iter().chain(&self.unembed).copied());
+            out.ln_f = Some(scaled(rec, model, &whole.ln_f, &factors)?);
+            let bias = Rc::new(rec.device().tensor("edited weights", 4 * width as u64));
+            let gain = Rc::new(rec.device().upload("edited weights", &factors));
+            out.plain = Some(NormWeights { gain, bias });
+            out.unembed = std::mem::take(&mut self.unembed);
         }
         if !self.embed.is_empty() {
             let factors = factors(width, self.embed.iter().copied());
-            let allocate = || Ok(device.upload("edited weights", &factors));
-            out.embed = Some(device.allocate("these edits", allocate).await?);
-        }
-        if !self.wpe.is_empty() {
-            let wpe = model.wpe()?;
-            let read = device.read(&[(wpe, (4 * model.config.n_ctx * width) as u64)]).await?;
-            let mut rows = read.into_iter().next().unwrap_or_default();
-            for (channel, how) in self.wpe {
-                edit_wpe(&mut rows, width, channel, how);
-            }
-            let allocate = || Ok(device.upload("edited weights", &rows));
-            out.wpe = Some(device.allocate("these edits", allocate).await?);
+            out.embed = Some(rec.device().upload("edited weights", &factors));
         }
         Ok(out)
     }
@@ -720,17 +751,32 @@ fn factors(width: usize, of: impl Iterator<Item = (usize, f32)>) -> Vec<f32> {
     factors
 }
 
-async fn scaled(device: &Device, norm: &NormWeights, factors: &[f32]) -> Result<NormWeights> {
-    let bytes = size_of_val(factors) as u64;
-    let read = device.read(&[(&norm.gain, bytes), (&norm.bias, bytes)]).await?;
-    let scaled = |of: &Vec<f32>| of.iter().zip(factors).map(|(v, f)| v * f).collect::<Vec<_>>();
-    let [gain, bias] = [0, 1].map(|i| read.get(i).map(scaled).unwrap_or_default());
-    let allocate = || {
-        let [gain, bias] =
-            [&gain, &bias].map(|values| Rc::new(device.upload("edited weights", values)));
-        Ok(NormWeights { gain, bias })
+/// Gain and bias times factors.
+fn scaled(
+    rec: &mut Recorder<'_>,
+    model: &Model,
+    norm: &NormWeights,
+    factors: &[f32],
+) -> Result<NormWeights> {
+    let width = factors.len();
+    let mut scale = |x: &Tensor| {
+        let y = rec.device().tensor("edited weights", 4 * width as u64);
+        rec.copy(x, 0, &y, 0, 4 * width as u64);
+        for (channel, &scale) in factors.iter().enumerate().filter(|(_, factor)| **factor != 1.0) {
+            let op = Blend {
+                x: Rows::new(x, 0, width),
+                is_one: true,
+                scale,
+                adds: false,
+                channels: channel..channel + 1,
+                n_rows: 1,
+                y: Rows::new(&y, 0, width),
+            };
+            model.kernels.blend(rec, &op)?;
+        }
+        Ok(Rc::new(y))
     };
-    device.allocate("these edits", allocate).await
+    Ok(NormWeights { gain: scale(&norm.gain)?, bias: scale(&norm.bias)? })
 }
 
 /// Edits position embeddings. Shapes: \[n_ctx, C4\].

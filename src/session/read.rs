@@ -3,8 +3,6 @@
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
-
 use crate::config::Config;
 use crate::device::{Cancel, Recorder};
 use crate::error::{Error, Result};
@@ -46,7 +44,7 @@ pub struct Lensed {
 
 impl Lensed {
     /// The edits of the run, each as JSON.
-    pub fn edits(&self) -> &[Value] {
+    pub fn edits(&self) -> &[String] {
         &self.resolved.described
     }
 

@@ -99,8 +99,7 @@ impl Reading {
             Source::Whole(_, lensed) => lensed.edits(),
             Source::Block(..) => &[],
         };
-        let text = serde_json::Value::from(list).to_string();
-        js_sys::JSON::parse(&text).unwrap_or_default()
+        js_sys::JSON::parse(&format!("[{}]", list.join(","))).unwrap_or_default()
     }
 
     /// K.
