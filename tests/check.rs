@@ -118,7 +118,7 @@ const WRONG: [[&str; 3]; 23] = [
     ["lens_fold", "moment = fma(e, w, moment);", "moment = fma(e, w * 1.01, moment);"],
     ["lens_merge", "mass += e * lane_mass;", "mass += lane_mass;"],
     ["divergence", "0.5 * (p + q) * mixed(t)", "0.5 * (p + q) * t"],
-    ["lens_fold", "moves = moves || x.x > held.x;", "moves = x.x > held.x;"],
+    ["lens_fold", "moves = moves || x.x > held.x;", "moves = moves || (i > 0u && x.x > held.x);"],
     ["lens_fold", "p += q;", "p += 2.0 * q;"],
     ["lens_fold", "b = fma(q, vec2<f32>(w), b);", "b = fma(q, vec2<f32>(w), vec2<f32>(0.0));"],
     ["lens_fold", "best = f32(params.first_id + c);", "best = f32(c);"],
