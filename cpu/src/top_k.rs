@@ -39,10 +39,11 @@ pub fn top_k(logits: &[f32], first_id: u32, k: usize, lists: &mut [Best]) {
     }
 }
 
-/// Puts a logit that comes after all of its equals into a list, whose last one goes.
+/// Puts a logit that comes after all of its equals into a list, whose last one goes. A list of a device that is wrong may be
+/// in any order.
 fn insert(list: &mut [Best], new: Best) {
     let at = list.partition_point(|known| known[0] >= new[0]);
-    if let Some(rest) = list.get_mut(at..) {
+    if let Some(rest) = list.get_mut(at..).filter(|rest| !rest.is_empty()) {
         rest.rotate_right(1);
         if let Some(first) = rest.first_mut() {
             *first = new;
