@@ -233,6 +233,7 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
             v: &residual,
             first_position: 0,
             n_rows: rows,
+            n_runs: 1,
             n_head: c / 64,
             head_dim: 64,
             scale: 0.125,

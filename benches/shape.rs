@@ -156,7 +156,7 @@ async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
     let scratch = Scratch::new(device, config, t);
     let mut rec = device.record("the final logits", &cancel);
     let edits = Edits::default();
-    let pass = Pass { model, scratch: &scratch, edits: &edits, start: 0, n: t };
+    let pass = Pass { model, scratch: &scratch, edits: &edits, start: 0, n: t, n_runs: 1 };
     forward(&mut rec, &pass, &stream, 0).await.expect("a forward pass");
     let ln_f = model.ln_f().expect("ln_f");
     let unembed = model.unembed().expect("an unembedding");

@@ -1,6 +1,7 @@
 // Causal attention; see shared/attention.wgsl.
 // Work: one invocation per query, head and TILE output channels; neighbouring invocations share keys. No barrier: for
-// adapters in software, and for heads that are too wide for attention_shared.wgsl, which computes the same bits.
+// adapters in software, for several runs, and for heads that are too wide for attention_shared.wgsl, which computes the
+// same bits.
 const TILE: u32 = 32u;
 
 @compute @workgroup_size(16, 4)
@@ -17,9 +18,10 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   var largest = NEG_HUGE;
   var mass = 0.0;
   var sum: array<f32, TILE>;
-  let position = params.first_position + row;
+  let run = row / params.n_each;
+  let position = params.first_position + row % params.n_each;
   for (var j = first_key(position); j <= position; j++) {
-    let base = j * params.stride + head;
+    let base = row_of_key(j, run) * params.stride + head;
     var dot = 0.0;
     for (var d = 0u; d < params.head_dim; d++) {
       dot = fma(q[from_q + d], k[base + d], dot);

@@ -1,4 +1,4 @@
-// Causal attention; see shared/attention.wgsl.
+// Causal attention of one run; see shared/attention.wgsl.
 // Work: one workgroup per QUERIES queries of a head of at most MAX_DIM channels. The queries, and some keys at a time, then
 // the values of these, lie in workgroup memory. An invocation computes one score, then updates the sums of every LANES-th
 // channel of its query, key by key.

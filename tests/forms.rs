@@ -218,6 +218,7 @@ async fn attention_has_the_same_bits_in_both_forms() {
                     v,
                     first_position,
                     n_rows,
+                    n_runs: 1,
                     n_head,
                     head_dim,
                     scale,

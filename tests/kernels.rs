@@ -8,8 +8,8 @@ mod support;
 use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
-    Attention, Blend, Embed, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision, Rows,
-    Shard, Subtract, pad4,
+    Attention, Blend, Embed, Forms, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision,
+    Rows, Shard, Subtract, Tile, Unit, pad4,
 };
 use loupe::reference;
 use support::{Lab, Noise, assert_close, assert_rows_close, stored};
@@ -20,7 +20,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
     layer_norm_of_several_tensors
-    matmul_f32 matmul_f16 matmul_columns matmul_parts attention subtract blend gram
+    matmul_f32 matmul_f16 matmul_columns matmul_parts attention attention_of_several_runs subtract blend gram
     gather_dot_has_the_bits_of_matmul rows_are_independent_of_each_other
     gelu_of_large_arguments empty_error_scope shapes_are_checked
 }
@@ -274,6 +274,21 @@ async fn shapes_are_checked() {
         let result = lab.kernels.blend(&mut rec, op).map_err(|e| e.code());
         assert_eq!(result, Err("bad-shape"), "{what}");
     }
+    let op = Attention {
+        q: &big,
+        k: &big,
+        v: &big,
+        first_position: 0,
+        n_rows: 7,
+        n_runs: 2,
+        n_head: 1,
+        head_dim: 4,
+        scale: 1.0,
+        window: None,
+        y: &out,
+    };
+    let result = lab.kernels.attention(&mut rec, &op).map_err(|e| e.code());
+    assert_eq!(result, Err("bad-shape"), "runs of different lengths");
     let op = Gram { weight: &weight, counts: &big, groups: 0..4, y: &out };
     let result = lab.kernels.gram(&mut rec, &op).map_err(|e| e.code());
     assert_eq!(result, Err("bad-shape"), "tokens beyond the matrix");
@@ -445,6 +460,7 @@ async fn attention() {
                 v: &lab.rows(&v, c),
                 first_position,
                 n_rows,
+                n_runs: 1,
                 n_head,
                 head_dim,
                 scale,
@@ -458,6 +474,57 @@ async fn attention() {
             let what =
                 format!("attention H={n_head} D={head_dim} T={t} from {first_position} {window:?}");
             assert_rows_close(&what, &got, &exact[from..], &plain[from..], c);
+        }
+    }
+}
+
+/// Runs that share the keys before their first position have the bits of each one alone, whatever form is in use.
+async fn attention_of_several_runs() {
+    let lab = Lab::open(Precision::F32).await;
+    for forms in [Forms::PLAIN, Forms::all(Tile::Register, Unit::Workgroup)] {
+        lab.kernels.choose_forms(&lab.device, forms).await.expect("forms");
+        for (n_head, head_dim, first_position, n_each, n_runs, window) in [
+            (1, 1, 0, 1, 3, None),
+            (2, 31, 5, 3, 4, None),
+            (3, 7, 2, 17, 2, Some(4)),
+            (1, 64, 20, 1, 33, Some(7)),
+        ] {
+            let c = n_head * head_dim;
+            let n_rows = n_runs * n_each;
+            let mut noise = Noise::new((c + n_rows) as u64);
+            let q = noise.values(n_rows * c);
+            let [k, v] = [0, 0].map(|_| noise.values((first_position + n_rows) * c));
+            let run = async |q: &[f32], k: &[f32], v: &[f32], n_rows: usize, n_runs: usize| {
+                let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
+                let mut rec = lab.device.record("a test", &lab.cancel);
+                let op = Attention {
+                    q: &lab.rows(q, c),
+                    k: &lab.rows(k, c),
+                    v: &lab.rows(v, c),
+                    first_position,
+                    n_rows,
+                    n_runs,
+                    n_head,
+                    head_dim,
+                    scale: 3.0,
+                    window,
+                    y: &y,
+                };
+                lab.kernels.attention(&mut rec, &op).expect("attention");
+                rec.finish().await.expect("the device");
+                lab.read_rows(&y, n_rows, c).await
+            };
+            let together = run(&q, &k, &v, n_rows, n_runs).await;
+            for i in 0..n_runs {
+                let own = |of: &[f32]| {
+                    let (shared, rest) = of.split_at(first_position * c);
+                    [shared, &rest[i * n_each * c..][..n_each * c]].concat()
+                };
+                let q = &q[i * n_each * c..][..n_each * c];
+                let alone = run(q, &own(&k), &own(&v), n_each, 1).await;
+                let got = &together[i * n_each * c..][..n_each * c];
+                assert_eq!(got, alone, "H={n_head} D={head_dim} run {i} of {n_runs}");
+            }
         }
     }
 }

@@ -20,8 +20,10 @@ pub struct Heads {
     pub scale: f32,
     /// Positions that a query attends to, its own included.
     pub window: usize,
-    /// Position of row 0.
+    /// Position of row 0, and of the first row of each run.
     pub first_position: usize,
+    /// Rows of a run.
+    pub n_each: usize,
 }
 
 /// The dot product of two rows of the same length, in four partial sums.
@@ -52,9 +54,12 @@ fn add_scaled(out: &mut [f32], p: f32, v: &[f32]) {
 /// Computes some rows of y. Shapes: q and y \[rows, stride\], k and v \[T, stride\].
 #[inline(never)]
 pub fn attention(q: &[f32], k: &[f32], v: &[f32], heads: Heads, rows: Range<usize>, y: &mut [f32]) {
-    let Heads { n_head, head_dim, stride, scale, window, first_position } = heads;
+    let Heads { n_head, head_dim, stride, scale, window, first_position, n_each } = heads;
     for row in rows {
-        let position = first_position + row;
+        let (run, at) = (row / n_each.max(1), row % n_each.max(1));
+        let position = first_position + at;
+        // Runs share the keys before the first position.
+        let row_of_key = |j: usize| if j < first_position { j } else { j + run * n_each };
         let first_key = (position + 1).saturating_sub(window);
         for head in 0..n_head {
             let part =
@@ -65,7 +70,8 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], heads: Heads, rows: Range<usiz
             out.fill(0.0);
             let (mut largest, mut mass) = (-1e30f32, 0.0f32);
             for j in first_key..=position {
-                let (Some(key), Some(value)) = (k.get(part(j)), v.get(part(j))) else { continue };
+                let key = part(row_of_key(j));
+                let (Some(key), Some(value)) = (k.get(key.clone()), v.get(key)) else { continue };
                 let score = dot(query, key) * scale;
                 if score > largest {
                     let shrink = exp_one(largest - score);

@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, check_floats, dim, pad4, source};
+use super::{Kernels, bad_shape, check_floats, dim, pad4, source};
 
 pub(super) static SOURCE: Source =
     source!("attention" + "attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE; 0, on_cpu);
@@ -32,6 +32,7 @@ const _: () = assert!(MAX_DIM == 4 * TILE, "a workgroup has all channels of a he
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct Params {
     n_rows: u32,
+    n_each: u32,
     first_position: u32,
     n_head: u32,
     head_dim: u32,
@@ -48,10 +49,12 @@ pub struct Attention<'a> {
     pub k: &'a Tensor,
     /// Values of every position so far. Shapes: \[T, C4\].
     pub v: &'a Tensor,
-    /// Position of the first query.
+    /// Position of the first query of each run.
     pub first_position: usize,
-    /// Queries.
+    /// Queries of all runs.
     pub n_rows: usize,
+    /// Runs of the same length, one after the other; they share the keys and values before the first position.
+    pub n_runs: usize,
     /// H.
     pub n_head: usize,
     /// D.
@@ -70,6 +73,10 @@ impl Kernels {
     /// Errors: `bad-shape`.
     pub fn attention(&self, rec: &mut Recorder<'_>, op: &Attention<'_>) -> Result<()> {
         let width = op.n_head * op.head_dim;
+        let n_each = op.n_rows / op.n_runs.max(1);
+        if n_each * op.n_runs != op.n_rows {
+            return Err(bad_shape("attention: rows of each run", &[op.n_runs], &[op.n_rows]));
+        }
         let n_keys = op.first_position + op.n_rows;
         let stride = pad4(width);
         check_floats("attention: q", op.q, &[op.n_rows, stride])?;
@@ -78,6 +85,7 @@ impl Kernels {
         check_floats("attention: y", op.y, &[op.n_rows, stride])?;
         let params = Params {
             n_rows: dim(op.n_rows),
+            n_each: dim(n_each.max(1)),
             first_position: dim(op.first_position),
             n_head: dim(op.n_head),
             head_dim: dim(op.head_dim),
@@ -86,9 +94,10 @@ impl Kernels {
             window: op.window.map_or(u32::MAX, dim),
         };
         let invocations = [op.n_rows, op.n_head, op.head_dim.div_ceil(TILE)];
-        let seen = n_keys.min(op.window.unwrap_or(n_keys));
+        let most = op.first_position + n_each;
+        let seen = most.min(op.window.unwrap_or(most));
         let flops = 4.0 * (op.n_rows * seen) as f64 * width as f64;
-        let kernel = self.choice.attention(op.head_dim);
+        let kernel = self.choice.attention(op.head_dim, op.n_runs);
         rec.dispatch(&kernel, params, &[op.q, op.k, op.v, op.y], invocations, flops);
         Ok(())
     }
@@ -106,6 +115,7 @@ fn on_cpu(work: &mut Work<'_>) {
         scale: p.scale,
         window: p.window as usize,
         first_position: p.first_position as usize,
+        n_each: p.n_each as usize,
     };
     loupe_cpu::attention(reads.get(0), reads.get(1), reads.get(2), heads, slab, writes.get(0));
 }

@@ -222,9 +222,9 @@ impl Choice {
         self.by_unit(&layer_norm::SHARED, &self.plain[1])
     }
 
-    /// The kernel for heads of `head_dim` channels.
-    pub(super) fn attention(&self, head_dim: usize) -> Kernel {
-        match head_dim <= attention::MAX_DIM {
+    /// The kernel for heads of `head_dim` channels in so many runs.
+    pub(super) fn attention(&self, head_dim: usize, n_runs: usize) -> Kernel {
+        match head_dim <= attention::MAX_DIM && n_runs == 1 {
             true => self.by_unit(&attention::SHARED, &self.plain[2]),
             false => self.plain[2].clone(),
         }

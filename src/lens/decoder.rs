@@ -52,7 +52,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Applies the norm to `n` rows, each by its own mean and variance.
-    pub(super) fn normalise(
+    pub fn normalise(
         &self,
         rec: &mut Recorder<'_>,
         from: Rows<'_>,

@@ -99,7 +99,7 @@ impl Lens<'_> {
         let shared = (own < n)
             .then(|| rec.device().tensor("shared rows", (n_taps * (n - own)) as u64 * row_bytes));
 
-        let pass = Pass { model, scratch: self.scratch, edits: self.edits, start, n };
+        let pass = Pass { model, scratch: self.scratch, edits: self.edits, start, n, n_runs: 1 };
         // Taps, and what borrowed halves end with, stay as they are; a difference is in a scratch tensor, which the next
         // one overwrites.
         let is_tap = |row: &Row| matches!(row.source, RowSource::Tap(_));

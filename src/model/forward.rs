@@ -50,8 +50,10 @@ pub struct Pass<'a> {
     pub edits: &'a Edits,
     /// The first position.
     pub start: usize,
-    /// Positions.
+    /// Rows: positions, of all runs.
     pub n: usize,
+    /// Runs of a sweep that begin at the same position; 1 for a text.
+    pub n_runs: usize,
 }
 
 impl Pass<'_> {
@@ -116,6 +118,7 @@ impl Pass<'_> {
                 v: values,
                 first_position: self.start,
                 n_rows: self.n,
+                n_runs: self.n_runs,
                 n_head: self.model.config.n_head,
                 head_dim: self.model.config.head_dim(),
                 scale: block.attn_scale,

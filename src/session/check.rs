@@ -83,7 +83,7 @@ impl Session {
         };
         let n = n.min(tensors.workspace.n_positions);
         let (model, scratch) = (&loaded.model, &tensors.scratch);
-        let pass = Pass { model, scratch, edits: &edits, start: 0, n };
+        let pass = Pass { model, scratch, edits: &edits, start: 0, n, n_runs: 1 };
         forward(&mut rec, &pass, &tensors.stream, 0).await?;
         let block = lens.begin_block(&mut rec, 0).await?;
         block.finish(&loaded.model, &mut reading).await?;
@@ -159,6 +159,7 @@ impl Session {
             k: &x,
             v: &x,
             first_position: N_ROWS - n_rows,
+            n_runs: 1,
             n_rows,
             n_head: config.n_head,
             head_dim: config.head_dim(),

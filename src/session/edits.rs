@@ -1,6 +1,5 @@
 //! Edits of a run as a caller asks for them: parsed and checked against the model, with what other readings give for them.
 
-use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
 
@@ -9,14 +8,11 @@ use crate::device::{Cancel, Device, Recorder, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, pad4};
 use crate::model::{
-    Change, EditedWeights, Edits, Half, Linear, Model, NormWeights, Pass, Scratch, Site, Tap,
-    Values, What,
+    Change, EditedWeights, Edits, Half, Linear, Model, NormWeights, Site, Tap, Values, What,
 };
 
+use super::capture::{Captured, Captures};
 use super::{Lensed, Loaded};
-
-/// Positions that are captured at a time.
-const BLOCK: usize = 64;
 
 /// One edit of a run.
 #[derive(Clone)]
@@ -188,9 +184,8 @@ pub(super) async fn resolve(
         return Ok(Resolved::default());
     }
     let model = &loaded.model;
-    let rec = device.record("these edits", cancel);
-    let (captured, held, scratch) = Default::default();
-    let mut resolver = Resolver { model, n_tokens, captured, rec, held, scratch };
+    let captures = Captures::new(model, device.record("these edits", cancel));
+    let mut resolver = Resolver { model, n_tokens, captures };
     let mut surgery = Surgery::default();
     let resolve = || {
         let mut resolved = Resolved::default();
@@ -214,11 +209,11 @@ pub(super) async fn resolve(
             resolved.described.push(described);
             resolved.reach.push(reach);
         }
-        let weights = surgery.weights(&mut resolver.rec, model)?;
+        let weights = surgery.weights(&mut resolver.captures.rec, model)?;
         Ok((resolved, weights))
     };
     let (mut resolved, mut weights) = device.allocate("these edits", resolve).await?;
-    resolver.rec.finish().await?;
+    resolver.captures.rec.finish().await?;
     if !surgery.wpe.is_empty() {
         let wpe = model.wpe()?;
         let width = pad4(model.config.n_embd);
@@ -292,23 +287,11 @@ fn reach(site: Site, positions: &[usize]) -> (usize, usize) {
     (site.block().unwrap_or(0), positions.iter().copied().min().unwrap_or(0))
 }
 
-/// Activations of one block of a reading. Shapes: \[T, C4\], \[T, n_inner4\], \[T, C4\].
-struct Captured {
-    heads: Rc<Tensor>,
-    hidden: Rc<Tensor>,
-    mid: Rc<Tensor>,
-}
-
 /// Finds the values of edits.
 struct Resolver<'a> {
     model: &'a Model,
     n_tokens: usize,
-    /// By the key of the reading and the block.
-    captured: Vec<(u32, usize, Rc<Captured>)>,
-    rec: Recorder<'a>,
-    /// What recorded commands use; it lives until they are done.
-    held: RefCell<Vec<Rc<Tensor>>>,
-    scratch: Option<Rc<Scratch>>,
+    captures: Captures<'a>,
 }
 
 /// An edit as JSON, and what it reaches.
@@ -453,14 +436,14 @@ impl Resolver<'_> {
         if reading.resolved.edits.act_on_sum(i, half) {
             return Ok(None);
         }
-        let captured = self.capture(reading, i)?;
+        let captured = self.captures.of(reading, i)?;
         Ok(Some(inner_of(&captured, half, &self.model.config)))
     }
 
     /// A place that the reading has not kept, as vectors of the stream at every position. Shapes: \[T, C4\].
     fn vectors(&mut self, source: Site, reading: &Rc<Lensed>) -> Result<Values> {
         let (model, width) = (self.model, self.model.config.n_embd);
-        let captured = self.capture(reading, source.block().unwrap_or_default())?;
+        let captured = self.captures.of(reading, source.block().unwrap_or_default())?;
         let (i, half) = match source {
             Site::Tap(_) => {
                 let tensor = captured.mid.clone();
@@ -472,7 +455,8 @@ impl Resolver<'_> {
         let inner = inner_of(&captured, half, &model.config);
         let block = &model.whole()?.blocks[i];
         let t = reading.ids.len();
-        let [out, zeros, masked] = [width, width, inner.width].map(|width| self.tensor(t, width));
+        let [out, zeros, masked] =
+            [width, width, inner.width].map(|width| self.captures.tensor(t, width));
         let rows = |tensor| Rows::new(tensor, 0, width);
         let mut x = Rows::new(&inner.tensor, 0, inner.width);
         let linear: &Linear = match half {
@@ -492,59 +476,31 @@ impl Resolver<'_> {
                 n_rows: t,
                 y: Rows::new(&masked, 0, inner.width),
             };
-            model.kernels.blend(&mut self.rec, &op)?;
+            model.kernels.blend(&mut self.captures.rec, &op)?;
             (x, bias, only) = (op.y, None, Some(source));
         }
         let op = Matmul { bias, ..Matmul::new(x, &linear.weight, t, rows(&out)) };
-        model.kernels.matmul(&mut self.rec, &op)?;
+        model.kernels.matmul(&mut self.captures.rec, &op)?;
         let of = &reading.resolved.edits;
-        of.edit_sum(&mut self.rec, model, (i, half), only, [rows(&zeros), rows(&out)], 0..t)?;
+        of.edit_sum(
+            &mut self.captures.rec,
+            model,
+            (i, half),
+            only,
+            [rows(&zeros), rows(&out)],
+            0..t,
+        )?;
         Ok(Values { tensor: out, width, is_one: false })
-    }
-
-    /// Runs one block of a reading again and keeps its activations.
-    fn capture(&mut self, reading: &Rc<Lensed>, i: usize) -> Result<Rc<Captured>> {
-        let mut known = self.captured.iter();
-        if let Some((.., captured)) = known.find(|(key, at, _)| (*key, *at) == (reading.key, i)) {
-            return Ok(captured.clone());
-        }
-        let (model, t) = (self.model, reading.ids.len());
-        let config = &model.config;
-        let [heads, mid, post, keys, values] = [(); 5].map(|()| self.tensor(t, config.n_embd));
-        let hidden = self.tensor(t, config.n_inner);
-        let scratch = match &self.scratch {
-            Some(scratch) => scratch.clone(),
-            None => {
-                let n_rows = BLOCK.min(config.n_ctx);
-                Rc::new(Scratch::new(self.rec.device(), config, n_rows))
-            }
-        };
-        self.scratch = Some(scratch.clone());
-        let block = &model.whole()?.blocks[i];
-        for start in (0..t).step_by(BLOCK) {
-            let n = BLOCK.min(t - start);
-            let pass = Pass { model, scratch: &scratch, edits: &reading.resolved.edits, start, n };
-            let [x, mid, post] =
-                [reading.stream.resid_pre(i), &mid, &post].map(|tensor| pass.positions_of(tensor));
-            let rec = &mut self.rec;
-            pass.attn(rec, (i, block), x, &keys, &values, mid)?;
-            keep(rec, &scratch.mixed, &heads, start, n, config.n_embd);
-            pass.mlp(rec, (i, block), mid, post)?;
-            keep(rec, &scratch.hidden, &hidden, start, n, config.n_inner);
-        }
-        let captured = Rc::new(Captured { heads, hidden, mid });
-        self.captured.push((reading.key, i, captured.clone()));
-        Ok(captured)
     }
 
     /// The rows of some positions.
     fn gather(&mut self, all: &Tensor, width: usize, at: &[usize]) -> Values {
         let row_bytes = 4 * pad4(width) as u64;
-        let tensor = self.tensor(at.len(), width);
+        let tensor = self.captures.tensor(at.len(), width);
         let mut row = 0;
         for run in at.chunk_by(|a, b| a + 1 == *b) {
             let (from, n) = (run[0] as u64 * row_bytes, run.len() as u64 * row_bytes);
-            self.rec.copy(all, from, &tensor, row * row_bytes, n);
+            self.captures.rec.copy(all, from, &tensor, row * row_bytes, n);
             row += run.len() as u64;
         }
         Values { tensor, width, is_one: false }
@@ -554,8 +510,8 @@ impl Resolver<'_> {
     #[expect(clippy::cast_precision_loss, reason = "a text has fewer tokens than f32 has integers")]
     fn mean(&mut self, all: &Values, n: usize) -> Result<Values> {
         let (width, row_bytes) = (all.width, 4 * pad4(all.width) as u64);
-        let [sums, half, mean] = [n, n / 2 + 1, 1].map(|rows| self.tensor(rows, width));
-        self.rec.copy(&all.tensor, 0, &sums, 0, n as u64 * row_bytes);
+        let [sums, half, mean] = [n, n / 2 + 1, 1].map(|rows| self.captures.tensor(rows, width));
+        self.captures.rec.copy(&all.tensor, 0, &sums, 0, n as u64 * row_bytes);
         let mut rest = n;
         let kernels = &self.model.kernels;
         let op = |x, y, n_rows, scale, adds| Blend {
@@ -570,30 +526,29 @@ impl Resolver<'_> {
         while rest > 1 {
             let n_rows = rest / 2;
             rest -= n_rows;
-            self.rec.copy(&sums, rest as u64 * row_bytes, &half, 0, n_rows as u64 * row_bytes);
-            kernels.blend(&mut self.rec, &op(&half, &sums, n_rows, 1.0, true))?;
+            self.captures.rec.copy(
+                &sums,
+                rest as u64 * row_bytes,
+                &half,
+                0,
+                n_rows as u64 * row_bytes,
+            );
+            kernels.blend(&mut self.captures.rec, &op(&half, &sums, n_rows, 1.0, true))?;
         }
-        kernels.blend(&mut self.rec, &op(&sums, &mean, 1, 1.0 / n as f32, false))?;
+        kernels.blend(&mut self.captures.rec, &op(&sums, &mean, 1, 1.0 / n as f32, false))?;
         Ok(Values { tensor: mean, width, is_one: true })
     }
 
     fn one(&self, vector: &[f32]) -> Values {
         let mut padded = vector.to_vec();
         padded.resize(pad4(vector.len()), 0.0);
-        let tensor = Rc::new(self.rec.device().upload("an edit", &padded));
+        let tensor = Rc::new(self.captures.rec.device().upload("an edit", &padded));
         Values { tensor, width: vector.len(), is_one: true }
     }
 
     fn zero(&self) -> Values {
         let width = self.model.config.n_embd;
-        Values { tensor: self.tensor(1, width), width, is_one: true }
-    }
-
-    fn tensor(&self, rows: usize, width: usize) -> Rc<Tensor> {
-        let tensor = self.rec.device().tensor("an edit", (4 * rows * pad4(width)) as u64);
-        let tensor = Rc::new(tensor);
-        self.held.borrow_mut().push(tensor.clone());
-        tensor
+        Values { tensor: self.captures.tensor(1, width), width, is_one: true }
     }
 }
 
@@ -606,12 +561,6 @@ fn kept_tap(site: Site, reading: &Lensed) -> Option<&Tensor> {
         Site::Tap(Tap::After(i, Half::Mlp)) => Some(stream.resid_post(i)),
         Site::Contribution(..) | Site::Head(..) => None,
     }
-}
-
-/// Keeps rows of a scratch tensor.
-fn keep(rec: &mut Recorder<'_>, from: &Tensor, to: &Tensor, start: usize, n: usize, width: usize) {
-    let row_bytes = 4 * pad4(width) as u64;
-    rec.copy(from, 0, to, start as u64 * row_bytes, n as u64 * row_bytes);
 }
 
 fn inner_of(captured: &Captured, half: Half, config: &Config) -> Values {

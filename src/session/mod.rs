@@ -1,9 +1,11 @@
 //! Open, load, read: owns the device, the loaded model and the order in which calls run.
 
+mod capture;
 mod check;
 mod edits;
 mod lock;
 mod read;
+mod sweep;
 mod tune;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +31,7 @@ pub use check::{Checked, TOLERANCE};
 pub use edits::{Edit, How, Place, Source};
 pub use lock::Guard;
 pub use read::Lensed;
+pub use sweep::{Sweep, SweepRequest, Swept};
 pub use tune::Tuning;
 
 use read::check_results;

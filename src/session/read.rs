@@ -190,7 +190,8 @@ impl Session {
                 let start = done.computed;
                 done.computed = (start + n_forward).min(ids.len());
                 let n = done.computed - start;
-                let pass = Pass { model: &loaded.model, scratch: &scratch, edits, start, n };
+                let pass =
+                    Pass { model: &loaded.model, scratch: &scratch, edits, start, n, n_runs: 1 };
                 forward(&mut rec, &pass, &stream, done.first_block).await?;
             }
             let block = lens.begin_block(&mut rec, done.read).await?;

@@ -268,6 +268,7 @@ impl<'a> Trial<'a> {
             k: &self.x,
             v: &self.x,
             first_position: MOST - n_rows,
+            n_runs: 1,
             n_rows,
             n_head: config.n_head,
             head_dim: config.head_dim(),

@@ -131,6 +131,42 @@ impl Golden {
         ]
     }
 
+    /// The cases of tests/golden/sweeps.py.
+    pub fn sweeps() -> [Golden; 3] {
+        macro_rules! swept {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/sweeps/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        [
+            swept!("gpt2_halves", Golden::gpt2_halves()),
+            swept!("neo", Golden::neo()),
+            swept!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// A whole number of the case.
+    pub fn number(&self, name: &str) -> usize {
+        self.info[name].as_u64().expect("a number") as usize
+    }
+
+    /// Positions of the metric of a sweep.
+    pub fn positions(&self) -> Vec<usize> {
+        serde_json::from_value(self.info["positions"].clone()).expect("positions")
+    }
+
+    /// The metric of the clean and the corrupt run.
+    pub fn metric(&self, position: usize) -> [f32; 2] {
+        serde_json::from_value(self.info["m"][position.to_string()].clone()).expect("two metrics")
+    }
+
+    /// The error of transformers itself in float32, of an array.
+    pub fn off_of(&self, key: &str) -> f64 {
+        self.info["off"][key].as_f64().expect("a number")
+    }
+
     /// The edited runs, by name.
     pub fn cases(&self) -> &Map<String, Value> {
         self.info["cases"].as_object().expect("cases")

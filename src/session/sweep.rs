@@ -1,0 +1,502 @@
+//! Sweeps: one activation after the other is patched from one run into another, many runs at a time.
+
+use std::rc::Rc;
+
+use crate::device::{Cancel, Tensor};
+use crate::error::{Error, Result};
+use crate::kernels::{Blend, GatherDot, Matmul, Rows, pad4};
+use crate::lens::{Decoder, Norm};
+use crate::model::{Edits, Model, Pass, Scratch};
+
+use super::capture::Captures;
+use super::{Lensed, Session, in_use};
+
+/// Rows that are computed at a time: those of all heads of a block of GPT-2 124M for a sentence.
+const MAX_ROWS: usize = 192;
+
+/// Which activations are patched, one in each run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// What each block reads, at each position.
+    Stream,
+    /// What attention adds, at each position.
+    AttnOut,
+    /// What the MLP adds, at each position.
+    MlpOut,
+    /// What each head adds, at all positions.
+    Heads,
+}
+
+impl Swept {
+    /// Every one.
+    pub const ALL: [Swept; 4] = [Swept::Stream, Swept::AttnOut, Swept::MlpOut, Swept::Heads];
+
+    /// The name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Swept::Stream => "stream",
+            Swept::AttnOut => "attn_out",
+            Swept::MlpOut => "mlp_out",
+            Swept::Heads => "heads",
+        }
+    }
+}
+
+/// What to patch, from where, and what is looked at.
+pub struct SweepRequest {
+    /// The run that behaves as wanted.
+    pub clean: Rc<Lensed>,
+    /// The run that does not.
+    pub corrupt: Rc<Lensed>,
+    /// What is patched.
+    pub what: Swept,
+    /// Whether activations of the clean run are put into the corrupt one, or the other way round.
+    pub denoises: bool,
+    /// The token whose logit counts.
+    pub plus: u32,
+    /// The token whose logit is subtracted.
+    pub minus: u32,
+    /// Where the two logits are; at the last position if there is none.
+    pub position: Option<usize>,
+}
+
+/// The normalised logit differences of a sweep.
+pub struct Sweep {
+    /// (m − m_corrupt) / (m_clean − m_corrupt). Shapes: \[rows, columns\].
+    pub values: Vec<f32>,
+    /// Names of the rows.
+    pub rows: Vec<String>,
+    /// Positions, or heads.
+    pub columns: usize,
+    /// The logit difference of the clean run.
+    pub clean: f32,
+    /// That of the corrupt run.
+    pub corrupt: f32,
+}
+
+/// Where a run leaves the other one: the stream before a block, or between its halves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Join {
+    block: usize,
+    at_mid: bool,
+}
+
+/// Rows of a run where it joins: those of the other run, and one that is patched.
+struct Start<'a> {
+    base: (&'a Tensor, usize),
+    patched: Option<(&'a Tensor, usize)>,
+}
+
+impl Session {
+    /// Patches one activation after the other. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: `bad-option`, `bad-token`, `not-found`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
+    /// Source: TransformerLens, `patching.get_act_patch_*`; Zhang and Nanda 2023 for the metric.
+    pub async fn sweep(
+        &self,
+        request: &SweepRequest,
+        cancel: &Cancel,
+        on_progress: impl FnMut(f64),
+    ) -> Result<Sweep> {
+        self.device.check()?;
+        let SweepRequest { clean, corrupt, what, denoises, .. } = request;
+        let loaded = self.loaded()?;
+        let model = &loaded.model;
+        for (name, reading) in [("clean", clean), ("corrupt", corrupt)] {
+            if !Rc::ptr_eq(&in_use(&reading.loaded)?, &loaded) {
+                let expected = "a reading of the model in use";
+                return Err(Error::option(name, expected, "one of another model"));
+            }
+            if !reading.edits().is_empty() {
+                return Err(Error::option(name, "a reading without edits", "an edited one"));
+            }
+            if !reading.stream.has_cache() {
+                return Err(Error::OutOfMemory("the keys and values of texts that long".into()));
+            }
+        }
+        let t = clean.ids.len();
+        if corrupt.ids.len() != t {
+            let expected = format!("a reading of {t} tokens, like clean");
+            return Err(Error::option("corrupt", expected, corrupt.ids.len()));
+        }
+        let position = request.position.unwrap_or(t - 1);
+        if position >= t {
+            return Err(Error::option("metric.position", format!("0 to {}", t - 1), position));
+        }
+        for id in [request.plus, request.minus] {
+            loaded.vocabulary.check(id)?;
+        }
+        let (target, donor) = if *denoises { (corrupt, clean) } else { (clean, corrupt) };
+        let (n_layer, n_head) = (model.config.n_layer, model.config.n_head);
+        let (rows, columns) = match what {
+            Swept::Heads => (n_layer, n_head),
+            _ => (n_layer, t),
+        };
+        let decoder = Decoder::new(model, Norm::Affine)?;
+        let captures = Captures::new(model, self.device.record("this sweep", cancel));
+        // Runs that join a column at a time, or a row of heads.
+        let n_runs = if *what == Swept::Heads { n_head } else { n_layer };
+        let n_batches = if *what == Swept::Heads { n_layer } else { position + 1 };
+        let mut runner = Runner {
+            model,
+            decoder: &decoder,
+            target,
+            donor,
+            captures,
+            position,
+            on_progress,
+            n_batches,
+            targets: self.device.upload("tokens", &[request.plus, request.minus]),
+            logits: self.device.tensor("logits", 8 * (2 + n_batches * n_runs) as u64),
+            n_scored: 0,
+        };
+        runner.own(clean, corrupt).await?;
+        match what {
+            Swept::Heads => runner.heads().await?,
+            _ => runner.positions(*what).await?,
+        }
+        let Runner { mut captures, logits, n_scored, .. } = runner;
+        let read = captures.rec.read(&[(&logits, 8 * n_scored as u64)]).await?;
+        let pairs = read.first().map_or(&[][..], Vec::as_slice).chunks_exact(2);
+        let metrics: Vec<f32> = pairs.map(|pair| pair[0] - pair[1]).collect();
+        let [clean, corrupt, metrics @ ..] = &metrics[..] else {
+            return Err(Error::GpuRefused("a sweep without results".into()));
+        };
+        let whole = clean - corrupt;
+        if whole == 0.0 || !whole.is_finite() {
+            let expected = "tokens in whose logits the two readings differ";
+            return Err(Error::option("metric", expected, whole));
+        }
+        // What lies behind the metric changes nothing.
+        let unchanged = if *denoises { 0.0 } else { 1.0 };
+        let mut values = vec![unchanged; rows * columns];
+        for (i, m) in metrics.iter().enumerate() {
+            let (batch, run) = (i / n_runs, i % n_runs);
+            let at = match what {
+                Swept::Heads => batch * columns + run,
+                _ => run * columns + batch,
+            };
+            if let Some(value) = values.get_mut(at) {
+                *value = (m - corrupt) / whole;
+            }
+        }
+        let name = |i: usize| match what {
+            Swept::Stream if i == 0 => "input".into(),
+            Swept::Stream => format!("h.{}", i - 1),
+            Swept::MlpOut => format!("h.{i}.mlp_out"),
+            Swept::AttnOut | Swept::Heads => format!("h.{i}.attn_out"),
+        };
+        let rows = (0..rows).map(name).collect();
+        Ok(Sweep { values, rows, columns, clean: *clean, corrupt: *corrupt })
+    }
+}
+
+/// Runs the patched runs of a sweep.
+struct Runner<'a, P> {
+    model: &'a Model,
+    decoder: &'a Decoder<'a>,
+    /// Into which run is patched.
+    target: &'a Lensed,
+    /// From which one.
+    donor: &'a Lensed,
+    captures: Captures<'a>,
+    /// Of the metric.
+    position: usize,
+    on_progress: P,
+    n_batches: usize,
+    /// The two tokens.
+    targets: Tensor,
+    /// Their logits, run by run, after those of the two readings. Shapes: \[2 + runs, 2\].
+    logits: Tensor,
+    n_scored: usize,
+}
+
+impl<P: FnMut(f64)> Runner<'_, P> {
+    /// The logits of both readings.
+    async fn own(&mut self, clean: &Lensed, corrupt: &Lensed) -> Result<()> {
+        let width = self.model.config.n_embd;
+        let device = self.captures.rec.device();
+        let allocate = || Ok([(); 2].map(|()| device.tensor("final rows", self.row_bytes())));
+        let [of_clean, of_corrupt] = device.allocate("this sweep", allocate).await?;
+        let last = self.model.config.n_layer - 1;
+        for (reading, row) in [(clean, &of_clean), (corrupt, &of_corrupt)] {
+            let from = self.position as u64 * self.row_bytes();
+            let tap = reading.stream.resid_post(last);
+            self.captures.rec.copy(tap, from, row, 0, self.row_bytes());
+            self.score(Rows::new(row, 0, width), 1).await?;
+        }
+        Ok(())
+    }
+
+    fn row_bytes(&self) -> u64 {
+        4 * pad4(self.model.config.n_embd) as u64
+    }
+
+    /// The logits of final rows.
+    async fn score(&mut self, x: Rows<'_>, n_rows: usize) -> Result<()> {
+        let width = self.model.config.n_embd;
+        let device = self.captures.rec.device();
+        let allocate = || {
+            let normed = device.tensor("final rows", n_rows as u64 * self.row_bytes());
+            Ok((normed, device.tensor("logits", 8 * n_rows as u64)))
+        };
+        let (normed, logits) = device.allocate("this sweep", allocate).await?;
+        let rec = &mut self.captures.rec;
+        let normed = Rows::new(&normed, 0, width);
+        self.decoder.normalise(rec, x, normed, n_rows)?;
+        let op = GatherDot {
+            x: normed,
+            unembed: self.model.unembed()?,
+            targets: &self.targets,
+            n_targets: 2,
+            period: 1,
+            n_rows,
+            y: &logits,
+        };
+        self.model.kernels.gather_dot(rec, &op)?;
+        rec.copy(&logits, 0, &self.logits, 8 * self.n_scored as u64, 8 * n_rows as u64);
+        self.n_scored += n_rows;
+        // The tensors above are released now.
+        rec.finish().await
+    }
+
+    /// One position after the other, all blocks at a time.
+    async fn positions(&mut self, what: Swept) -> Result<()> {
+        let n_layer = self.model.config.n_layer;
+        let mut patched = Vec::new();
+        for i in 0..n_layer {
+            patched.push(self.patched(what, i).await?);
+        }
+        let join = |i: usize| match what {
+            Swept::Stream => Join { block: i, at_mid: false },
+            Swept::MlpOut => Join { block: i + 1, at_mid: false },
+            Swept::AttnOut | Swept::Heads => Join { block: i, at_mid: true },
+        };
+        let (target, donor) = (self.target, self.donor);
+        for position in 0..=self.position {
+            let n_each = self.position + 1 - position;
+            let at_once = (MAX_ROWS / n_each).max(1);
+            for first in (0..n_layer).step_by(at_once) {
+                let runs: Vec<(Join, Start<'_>)> = (first..n_layer.min(first + at_once))
+                    .map(|i| {
+                        let base = match (&patched[i], what) {
+                            (_, Swept::Stream) => target.stream.resid_pre(i),
+                            (Some((base, _)), Swept::AttnOut) => &**base,
+                            _ => target.stream.resid_post(i),
+                        };
+                        let new = match &patched[i] {
+                            Some((_, new)) => &**new,
+                            None => donor.stream.resid_pre(i),
+                        };
+                        let (base, patched) = ((base, position), Some((new, position)));
+                        (join(i), Start { base, patched })
+                    })
+                    .collect();
+                self.run(position, n_each, &runs).await?;
+            }
+            (self.on_progress)((position + 1) as f64 / self.n_batches as f64);
+        }
+        Ok(())
+    }
+
+    /// The stream behind a half of the target's run, and the same with the contribution of the donor's: at every position,
+    /// none for the stream itself. Shapes: \[T, C4\] each.
+    async fn patched(&mut self, what: Swept, i: usize) -> Result<Option<(Rc<Tensor>, Rc<Tensor>)>> {
+        if what == Swept::Stream {
+            return Ok(None);
+        }
+        let (target, donor, model) = (self.target, self.donor, self.model);
+        let (t, width) = (target.ids.len(), model.config.n_embd);
+        let device = self.captures.rec.device();
+        let captures = &mut self.captures;
+        let record = || {
+            let [of_target, of_donor] = [captures.of(target, i)?, captures.of(donor, i)?];
+            let [base, new] = [(); 2]
+                .map(|()| Rc::new(device.tensor("activations", 4 * (t * pad4(width)) as u64)));
+            let (before, after, kept) = match what {
+                Swept::AttnOut => (donor.stream.resid_pre(i), &*of_donor.mid, &*of_target.mid),
+                _ => (&*of_donor.mid, donor.stream.resid_post(i), target.stream.resid_post(i)),
+            };
+            let own = match what {
+                Swept::AttnOut => target.stream.resid_pre(i),
+                _ => &*of_target.mid,
+            };
+            let rec = &mut captures.rec;
+            rec.copy(kept, 0, &base, 0, kept.bytes());
+            rec.copy(own, 0, &new, 0, own.bytes());
+            for (x, scale) in [(after, 1.0), (before, -1.0)] {
+                let op = Blend {
+                    x: Rows::new(x, 0, width),
+                    is_one: false,
+                    scale,
+                    adds: true,
+                    channels: 0..width,
+                    n_rows: t,
+                    y: Rows::new(&new, 0, width),
+                };
+                model.kernels.blend(rec, &op)?;
+            }
+            Ok((base, new))
+        };
+        let made = device.allocate("this sweep", record).await?;
+        self.captures.rec.finish().await?;
+        self.captures.clear();
+        Ok(Some(made))
+    }
+
+    /// One block after the other, its heads at all positions at a time.
+    async fn heads(&mut self) -> Result<()> {
+        let (model, n_each) = (self.model, self.position + 1);
+        let config = &model.config;
+        let at_once = (MAX_ROWS / n_each).max(1);
+        for i in 0..config.n_layer {
+            for first in (0..config.n_head).step_by(at_once) {
+                let n_runs = at_once.min(config.n_head - first);
+                let mid = self.with_heads(i, first, n_runs).await?;
+                let runs: Vec<(Join, Start<'_>)> = (0..n_runs)
+                    .map(|run| {
+                        let start = Start { base: (&mid, run * n_each), patched: None };
+                        (Join { block: i, at_mid: true }, start)
+                    })
+                    .collect();
+                self.run(0, n_each, &runs).await?;
+            }
+            (self.on_progress)((i + 1) as f64 / self.n_batches as f64);
+        }
+        Ok(())
+    }
+
+    /// The target's stream between the halves of a block, with one head of the donor's in each run.
+    /// Shapes: \[runs · positions, C4\].
+    async fn with_heads(&mut self, i: usize, first: usize, n_runs: usize) -> Result<Tensor> {
+        let (model, n_each) = (self.model, self.position + 1);
+        let (width, dim) = (model.config.n_embd, model.config.head_dim());
+        let (target, donor) = (self.target, self.donor);
+        let captures = &mut self.captures;
+        let device = captures.rec.device();
+        let bytes = (n_runs * n_each * 4 * pad4(width)) as u64;
+        let block = &model.whole()?.blocks[i];
+        let record = || {
+            let [of_target, of_donor] = [captures.of(target, i)?, captures.of(donor, i)?];
+            let [heads, mid, out] = [(); 3].map(|()| device.tensor("activations", bytes));
+            let rec = &mut captures.rec;
+            let run_bytes = bytes / n_runs as u64;
+            for run in 0..n_runs {
+                rec.copy(&of_target.mid, 0, &mid, run as u64 * run_bytes, run_bytes);
+                let head = first + run;
+                for (of, scale, adds) in [(&of_donor, 1.0, false), (&of_target, -1.0, true)] {
+                    let op = Blend {
+                        x: Rows::new(&of.heads, 0, width),
+                        is_one: false,
+                        scale,
+                        adds,
+                        channels: head * dim..(head + 1) * dim,
+                        n_rows: n_each,
+                        y: Rows::new(&heads, run * n_each, width),
+                    };
+                    model.kernels.blend(rec, &op)?;
+                }
+            }
+            let rows = |tensor| Rows::new(tensor, 0, width);
+            let weight = &block.attn_out.weight;
+            let op = Matmul::new(rows(&heads), weight, n_runs * n_each, rows(&out));
+            model.kernels.matmul(rec, &Matmul { residual: Some(rows(&mid)), ..op })?;
+            Ok((out, heads, mid))
+        };
+        // All of them live until the commands are done.
+        let (out, _heads, _mid) = device.allocate("this sweep", record).await?;
+        captures.rec.finish().await?;
+        captures.clear();
+        Ok(out)
+    }
+
+    /// Runs from `position` to that of the metric, each of `n_each` rows, in the order in which they join; the logits of
+    /// their last rows are added to the results.
+    async fn run(
+        &mut self,
+        position: usize,
+        n_each: usize,
+        runs: &[(Join, Start<'_>)],
+    ) -> Result<()> {
+        let (model, target, row_bytes) = (self.model, self.target, self.row_bytes());
+        let config = &model.config;
+        let n_rows = runs.len() * n_each;
+        let device = self.captures.rec.device();
+        let allocate = || {
+            let rows = |n: usize| device.tensor("activations", n as u64 * row_bytes);
+            let streams = [(); 2].map(|()| rows(n_rows));
+            let caches = [(); 2].map(|()| rows(position + n_rows));
+            Ok((streams, caches, rows(runs.len()), Scratch::new(device, config, n_rows)))
+        };
+        let made = device.allocate("this sweep", allocate).await?;
+        let ([stream, mid], [keys, values], ends, scratch) = made;
+        let edits = Edits::default();
+        let rec = &mut self.captures.rec;
+        let mut active = 0;
+        for (i, block) in model.whole()?.blocks.iter().enumerate() {
+            active += join(
+                rec,
+                runs,
+                active,
+                Join { block: i, at_mid: false },
+                &stream,
+                n_each,
+                row_bytes,
+            );
+            let pass = |n_runs: usize| Pass {
+                model,
+                scratch: &scratch,
+                edits: &edits,
+                start: position,
+                n: n_runs * n_each,
+                n_runs,
+            };
+            let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
+            if active > 0 {
+                for (from, to) in
+                    [(&target.stream.keys[i], &keys), (&target.stream.values[i], &values)]
+                {
+                    rec.copy(from, 0, to, 0, position as u64 * row_bytes);
+                }
+                pass(active).attn(rec, (i, block), rows(&stream), &keys, &values, rows(&mid))?;
+            }
+            active +=
+                join(rec, runs, active, Join { block: i, at_mid: true }, &mid, n_each, row_bytes);
+            if active > 0 {
+                pass(active).mlp(rec, (i, block), rows(&mid), rows(&stream))?;
+                rec.yield_now().await?;
+            }
+        }
+        let behind = Join { block: config.n_layer, at_mid: false };
+        join(rec, runs, active, behind, &stream, n_each, row_bytes);
+        for run in 0..runs.len() {
+            let last = ((run + 1) * n_each - 1) as u64 * row_bytes;
+            rec.copy(&stream, last, &ends, run as u64 * row_bytes, row_bytes);
+        }
+        self.score(Rows::new(&ends, 0, config.n_embd), runs.len()).await
+    }
+}
+
+/// Adds the rows of the runs that join there behind those of `active` others; returns how many do.
+fn join(
+    rec: &mut crate::device::Recorder<'_>,
+    runs: &[(Join, Start<'_>)],
+    active: usize,
+    at: Join,
+    to: &Tensor,
+    n_each: usize,
+    row_bytes: u64,
+) -> usize {
+    let joining = runs.iter().skip(active).take_while(|(join, _)| *join == at);
+    let mut n = 0;
+    for (_, start) in joining {
+        let first = ((active + n) * n_each) as u64 * row_bytes;
+        let (base, row) = start.base;
+        rec.copy(base, row as u64 * row_bytes, to, first, n_each as u64 * row_bytes);
+        if let Some((patched, row)) = start.patched {
+            rec.copy(patched, row as u64 * row_bytes, to, first, row_bytes);
+        }
+        n += 1;
+    }
+    n
+}
