@@ -620,4 +620,31 @@ async fn runs_are_edited() {
     }
     let again = js(loupe.read("The king was".into(), JsValue::UNDEFINED)).await;
     assert_eq!(last(&again), last(&a));
+
+    let progress = Array::of3(&a, &b, &Array::new());
+    let options =
+        "({ clean: it[0], corrupt: it[1], what: 'heads', metric: { plus: 300, minus: 301 },
+        onProgress: ({ done }) => it[2].push(done) })";
+    let sweep = js(loupe.sweep(script(options, &progress))).await;
+    assert_eq!(get(&sweep, "columns").as_f64(), Some(6.0));
+    let values: Float32Array = get(&sweep, "values").unchecked_into();
+    assert_eq!(values.length(), 48);
+    assert!(values.to_vec().iter().all(|v| v.is_finite()));
+    let rows: Array = get(&sweep, "rows").unchecked_into();
+    assert_eq!(rows.get(7).as_string().as_deref(), Some("h.7.attn_out"));
+    let done: Array = progress.get(2).unchecked_into();
+    assert_eq!(done.pop().as_f64(), Some(1.0));
+    for wrong in [
+        "{}",
+        "{ clean: it[0], corrupt: it[1], what: 'tokens', metric: { plus: 1, minus: 2 } }",
+        "{ clean: it[0], corrupt: it[1], what: 'heads' }",
+        "{ clean: it[0], corrupt: it[1], what: 'heads', metric: { plus: 1 } }",
+        "{ clean: it[0], corrupt: it[1], what: 'heads', metric: { plus: 1, minus: 1 } }",
+        "{ clean: it[0], corrupt: it[1], what: 'heads', metric: { plus: 1, minus: 2, position: 3 } }",
+        "{ clean: it[0], corrupt: 1, what: 'heads', metric: { plus: 1, minus: 2 } }",
+        "{ clean: it[0], corrupt: it[1], what: 'heads', direction: 'up', metric: { plus: 1, minus: 2 } }",
+    ] {
+        let result = code(loupe.sweep(script(&format!("({wrong})"), &both))).await;
+        assert_eq!(result, "bad-option", "{wrong}");
+    }
 }

@@ -24,8 +24,8 @@ pub struct Atlas {
 }
 
 /// How the caller follows and stops a call.
-struct Watch {
-    cancel: Cancel,
+pub(super) struct Watch {
+    pub(super) cancel: Cancel,
     on_progress: Option<Function>,
 }
 
@@ -41,7 +41,7 @@ impl Watch {
         })
     }
 
-    fn report(&self, done: f64) {
+    pub(super) fn report(&self, done: f64) {
         if let Some(callback) = &self.on_progress {
             let event = object();
             set(&event, "done", done);
@@ -54,7 +54,7 @@ impl Watch {
 /// Options with these names, and those of the watch.
 ///
 /// Errors: `bad-option`.
-fn watched<'a>(
+pub(super) fn watched<'a>(
     value: &'a JsValue,
     own: &[&str],
 ) -> Result<(impl Fn(&str) -> JsValue + use<'a>, Watch)> {

@@ -90,7 +90,9 @@ fn positions(name: &str, value: &JsValue) -> Result<Vec<usize>> {
 }
 
 /// A complete reading of this Loupe.
-fn reading(name: &str, value: &JsValue, session: &Session) -> Result<Rc<Lensed>> {
+///
+/// Errors: `bad-option`.
+pub(super) fn reading(name: &str, value: &JsValue, session: &Session) -> Result<Rc<Lensed>> {
     // The getter of a freed object throws.
     let Ok(key) = Reflect::get(value, &"key".into()) else {
         return Err(Error::option(name, "a reading", "one that has been freed"));

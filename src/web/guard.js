@@ -101,7 +101,17 @@ function comparing(owner, name) {
 [Loupe, Reading, Atlas].forEach(checked);
 comparing(Loupe.prototype, "compare");
 settling(Loupe, ["open"]);
-settling(Loupe.prototype, ["load", "plan", "check", "read", "compare", "send_decoder", "receive_decoder", "fold"]);
+settling(Loupe.prototype, [
+  "load",
+  "plan",
+  "check",
+  "read",
+  "compare",
+  "sweep",
+  "send_decoder",
+  "receive_decoder",
+  "fold",
+]);
 settling(Reading.prototype, ["trace"]);
 settling(Atlas.prototype, [
   "channels",

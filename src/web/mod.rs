@@ -15,6 +15,7 @@ mod reading;
 mod results;
 mod share;
 mod source;
+mod sweep;
 
 use std::rc::Rc;
 
@@ -345,6 +346,24 @@ impl Loupe {
             let columns = columns.unwrap_or_else(|| a.shared_positions(&b));
             let pairs = Pairs { columns, targets };
             Ok(results::comparison(&session.compare(&a, &b, &pairs, &cancel).await?))
+        })
+    }
+}
+
+#[wasm_bindgen]
+impl Loupe {
+    /// Patches one activation after the other from one reading into another, once earlier calls are over.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn sweep(&self, options: JsValue) -> Promise {
+        let session = self.session.clone();
+        let parsed = sweep::parse(&options, &session);
+        let lock = session.lock();
+        promise(async move {
+            let (request, watch) = parsed?;
+            let _guard = lock.await;
+            watch.cancel.check()?;
+            let swept = session.sweep(&request, &watch.cancel, |done| watch.report(done)).await?;
+            Ok(sweep::result(&swept))
         })
     }
 }

@@ -416,6 +416,35 @@ export interface Comparison {
   targets: { a: Scores; b: Scores }[];
 }
 
+/**
+ * Two readings of equal length, without edits, and what is patched from one into the other, one activation in each run: what each block
+ * reads (`stream`), what its attention or its MLP adds, at each position; or what each head adds, at all positions.
+ */
+export interface SweepOptions {
+  clean: Reading;
+  corrupt: Reading;
+  what: "stream" | "attn_out" | "mlp_out" | "heads";
+  /** `denoise` (default): activations of `clean` in the corrupt run; `noise`: the other way round. */
+  direction?: "denoise" | "noise";
+  /** m = logit(plus) − logit(minus) of the model's output at a position, the last if absent. */
+  metric: { plus: number; minus: number; position?: number };
+  signal?: AbortSignal;
+  /** The share of the work that is done, 0 to 1. */
+  onProgress?: (progress: { done: number }) => void;
+}
+
+export interface Sweep {
+  /** (m − m_corrupt) / (m_clean − m_corrupt), row by row: 0 as in the corrupt run, 1 as in the clean one. [rows·columns] */
+  values: Float32Array;
+  /** What each row patches: `input`, `h.0`, …; `h.0.attn_out`, …; `h.0.mlp_out`, …. */
+  rows: string[];
+  /** Positions, or heads. */
+  columns: number;
+  /** m of the clean and of the corrupt reading. */
+  clean: number;
+  corrupt: number;
+}
+
 /** How the caller follows and stops a long call. Queued readings run between its steps. */
 export interface Watch {
   signal?: AbortSignal;
@@ -561,5 +590,10 @@ export class Loupe {
    * `columns`, from their kept residual streams. Both need the same rows, norm and decoder.
    */
   compare(a: Reading, b: Reading, options?: CompareOptions): Promise<Comparison>;
+  /**
+   * Where one run gets its answer from: patches one activation after the other from one reading into another. Tokens in whose logits the
+   * two readings do not differ are `bad-option`. Later calls wait for it.
+   */
+  sweep(options: SweepOptions): Promise<Sweep>;
   free(): void;
 }

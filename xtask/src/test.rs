@@ -10,8 +10,18 @@ use crate::{build, tools};
 pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 8] =
-    ["kernels", "lens_kernels", "golden", "atlas", "atlas_parts", "browser", "loading", "forms"];
+const IN_BROWSERS: [&str; 10] = [
+    "kernels",
+    "lens_kernels",
+    "golden",
+    "edits",
+    "sweeps",
+    "atlas",
+    "atlas_parts",
+    "browser",
+    "loading",
+    "forms",
+];
 
 #[derive(Default)]
 struct Count {
@@ -115,11 +125,11 @@ fn clippy(what: &[&str]) -> Outcome {
 /// The targets in fuzz/fuzz_targets, the number of inputs that each gets besides its committed ones, and the largest
 /// length of an input. Units: bytes. The seed is fixed, so the inputs are the same in every run.
 const FUZZ: [(&str, u32, u32); 5] = [
-    ("checkpoint", 300_000, 4096),
-    ("tokenizer", 20_000, 1024),
-    ("config", 300_000, 1024),
-    ("copy", 300_000, 2048),
-    ("torch", 300_000, 4096),
+    ("checkpoint", 150_000, 4096),
+    ("tokenizer", 10_000, 1024),
+    ("config", 150_000, 1024),
+    ("copy", 150_000, 2048),
+    ("torch", 150_000, 4096),
 ];
 
 /// Mutates untrusted files. libFuzzer without a sanitizer needs no nightly compiler.
