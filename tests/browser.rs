@@ -621,6 +621,41 @@ async fn runs_are_edited() {
     let again = js(loupe.read("The king was".into(), JsValue::UNDEFINED)).await;
     assert_eq!(last(&again), last(&a));
 
+    let question = |of: &str, options: &str| {
+        let call = format!("it[0].{of}({options})");
+        js_sys::Promise::from(script(&call, &both))
+    };
+    let cell = "{ tap: 'h.5', position: 2, tokens: [300, 301] }";
+    let found = js(question("attribute", cell)).await;
+    let number = |of: &JsValue, name: &str| get(of, name).as_f64().expect("a number");
+    assert!((number(&found, "sum") - number(&found, "shown")).abs() < 1e-4);
+    let names = script("it.components.map(({ name }) => name).join()", &found).as_string();
+    let names = names.expect("names");
+    assert!(names.starts_with("wte,wpe,h.0.attn.0,"), "{names}");
+    assert!(names.ends_with("h.5.attn.5,h.5.attn.bias,h.5.mlp,ln_f.bias"), "{names}");
+    let of_head = "{ block: 3, head: 1, tap: 'h.5', position: 2, tokens: [300, 301] }";
+    let sources: Float32Array = js(question("sources", of_head)).await.unchecked_into();
+    let head = script("it.components.find(({ name }) => name === 'h.3.attn.1').value", &found);
+    let sum: f32 = sources.to_vec().iter().sum();
+    assert!((f64::from(sum) - head.as_f64().expect("a number")).abs() < 1e-4);
+    let weights = js(question("attention", "{ block: 3, head: 1, position: 2 }")).await;
+    let weights: Float32Array = weights.unchecked_into();
+    assert!((weights.to_vec().iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    for (of, wrong) in [
+        ("attribute", "{ tap: 5, position: 2, tokens: [300] }"),
+        ("attribute", "{ tap: 'h.8', position: 2, tokens: [300] }"),
+        ("attribute", "{ tap: 'h.5', position: 3, tokens: [300] }"),
+        ("attribute", "{ tap: 'h.5', position: 2, tokens: [] }"),
+        ("attribute", "{ tap: 'h.5', tokens: [300] }"),
+        ("attribute", "{ tap: 'h.5', position: 2, tokens: [300], head: 1 }"),
+        ("attention", "{ block: 8, head: 1, position: 2 }"),
+        ("attention", "{ block: 3, head: 6, position: 2 }"),
+        ("sources", "{ block: 6, head: 1, tap: 'h.5', position: 2, tokens: [300] }"),
+        ("attention", "undefined"),
+    ] {
+        assert_eq!(code(question(of, wrong)).await, "bad-option", "{of} {wrong}");
+    }
+
     let progress = Array::of3(&a, &b, &Array::new());
     let options =
         "({ clean: it[0], corrupt: it[1], what: 'heads', metric: { plus: 300, minus: 301 },

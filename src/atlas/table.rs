@@ -1,8 +1,8 @@
 //! The rows of an embedding, streamed back from the device.
 
-use crate::device::Tensor;
+use crate::device::{Device, Tensor};
 use crate::error::{Error, Result};
-use crate::kernels::{Shard, pad4};
+use crate::kernels::{Shard, pad4, shard_of};
 
 use super::Atlas;
 
@@ -12,7 +12,7 @@ const PIECE: usize = 4 << 20;
 /// Calls `visit` with every row of an embedding, in order. Shapes: a row \[C\].
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
-pub(super) async fn rows(
+pub async fn rows(
     atlas: &Atlas<'_>,
     shards: &[Shard],
     mut visit: impl FnMut(usize, &[f32]),
@@ -37,6 +37,18 @@ pub(super) async fn rows(
         }
     }
     Ok(())
+}
+
+/// One row of an embedding. Shapes: \[C\].
+///
+/// Errors: `device-lost`, `out-of-memory`.
+pub async fn row_of(device: &Device, shards: &[Shard], id: u32) -> Result<Vec<f32>> {
+    let Some((shard, at)) = shard_of(shards, id) else { return Ok(Vec::new()) };
+    let (matrix, four) = (&shard.matrix, shard.matrix.four_rows_bytes() as u64);
+    let first = (at / 4) as u64 * four;
+    let packed = device.read_ranges::<u8>(&[(&matrix.tensor, first..first + four)]).await?;
+    let rows = packed.first().map(|packed| matrix.unpack(packed)).unwrap_or_default();
+    Ok(rows.chunks(matrix.n_in).nth(at % 4).map(<[f32]>::to_vec).unwrap_or_default())
 }
 
 /// Some rows of `wte`, in the order asked for. Shapes: \[n, C\].

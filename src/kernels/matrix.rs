@@ -149,6 +149,13 @@ pub struct Shard {
     pub bias: Option<Tensor>,
 }
 
+/// The shard that has a token, and its row in it.
+pub fn shard_of(shards: &[Shard], id: u32) -> Option<(&Shard, usize)> {
+    let id = id as usize;
+    let at = shards.partition_point(|shard| shard.first_id <= id).checked_sub(1)?;
+    shards.get(at).map(|shard| (shard, id - shard.first_id))
+}
+
 /// Appends numbers to `out` in storage precision.
 ///
 /// Errors: `corrupt` for a value that is not finite, `bad-dtype` for a value beyond f16's range; both

@@ -35,7 +35,7 @@ pub use layer_norm::{LayerNorm, MAX_INPUTS};
 pub use lens_fold::{Chunk, LensFold, Lists, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
-pub use matrix::{Matrix, Order, Packer, Precision, Shard, encode};
+pub use matrix::{Matrix, Order, Packer, Precision, Shard, encode, shard_of};
 pub use subtract::Subtract;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …

@@ -1,6 +1,6 @@
 //! The decoder: from the residual stream through the norm to the unembedding.
 
-use crate::device::Recorder;
+use crate::device::{Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{Blend, LayerNorm, Matmul, Rows, Shard, pad4};
 use crate::model::{EditedWeights, Model, NormWeights};
@@ -43,6 +43,16 @@ impl<'a> Decoder<'a> {
     /// The model.
     pub fn model(&self) -> &'a Model {
         self.model
+    }
+
+    /// Gain and bias behind the norm, where there are any. Shapes: \[C4\] each.
+    pub fn affine(&self) -> Option<(&Tensor, &Tensor)> {
+        self.affine.as_ref().map(|affine| (&*affine.gain, &*affine.bias))
+    }
+
+    /// Factors on channels of what is unembedded, where there is no norm.
+    pub fn factors(&self) -> &[(usize, f32)] {
+        &self.factors
     }
 
     /// Columns of the logits of all shards side by side, each shard padded to four.
@@ -88,7 +98,7 @@ impl<'a> Decoder<'a> {
             &LayerNorm {
                 x,
                 others: &others.iter().map(|rows| rows.tensor).collect::<Vec<_>>(),
-                affine: self.affine.as_ref().map(|affine| (&*affine.gain, &*affine.bias)),
+                affine: self.affine(),
                 epsilon: config.layer_norm_epsilon,
                 n_embd: config.n_embd,
                 n_rows: n,

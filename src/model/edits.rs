@@ -83,6 +83,8 @@ pub struct Change {
     pub at: Vec<(usize, usize)>,
     /// What is done.
     pub what: What,
+    /// The index of the edit that it belongs to.
+    pub edit: usize,
 }
 
 /// Weights that take the place of the model's, and factors that its matrices do not contain.
@@ -131,6 +133,40 @@ impl Edits {
     /// Only those of weights, for borrowed halves: what they read is no place of the run.
     pub fn of_weights(&self) -> Edits {
         Edits { changes: Vec::new(), weights: self.weights.clone() }
+    }
+
+    /// Changes of activations.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether no activation is changed.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Only the first `n` changes.
+    pub fn first(&self, n: usize) -> Edits {
+        let changes = self.changes.iter().take(n).cloned().collect();
+        Edits { changes, weights: self.weights.clone() }
+    }
+
+    /// The changes at a tap or of a half's contribution that reach a position, in order.
+    pub fn at(&self, tap: Tap, half: Option<(usize, Half)>, position: usize) -> Vec<usize> {
+        let is_there = |change: &Change| {
+            let is_at = match change.site {
+                Site::Tap(at) => at == tap,
+                site => site.contribution() == half,
+            };
+            is_at && change.at.iter().any(|&(p, _)| p == position)
+        };
+        let changes = self.changes.iter().enumerate();
+        changes.filter(|(_, change)| is_there(change)).map(|(k, _)| k).collect()
+    }
+
+    /// The name of a change as a component: that of its edit.
+    pub fn name(&self, k: usize) -> String {
+        format!("edit.{}", self.changes.get(k).map_or(0, |change| change.edit))
     }
 
     /// Adds an edit. What takes the place of something supersedes the earlier edits there.

@@ -73,7 +73,17 @@ impl Pass<'_> {
 
     /// input = scale · wte\[id\] + wpe\[position\].
     fn embed(&self, rec: &mut Recorder<'_>, stream: &Stream) -> Result<()> {
-        let (weights, y) = (&self.edits.weights, self.positions_of(stream.input()));
+        self.embed_into(rec, stream, self.positions_of(stream.input()))
+    }
+
+    /// The same, to other rows.
+    pub(crate) fn embed_into(
+        &self,
+        rec: &mut Recorder<'_>,
+        stream: &Stream,
+        y: Rows<'_>,
+    ) -> Result<()> {
+        let weights = &self.edits.weights;
         let wpe = match &weights.wpe {
             Some(wpe) => wpe,
             None => self.model.wpe()?,

@@ -185,11 +185,12 @@ pub(super) async fn resolve(
     }
     let model = &loaded.model;
     let captures = Captures::new(model, device.record("these edits", cancel));
-    let mut resolver = Resolver { model, n_tokens, captures };
+    let mut resolver = Resolver { model, n_tokens, edit: 0, captures };
     let mut surgery = Surgery::default();
     let resolve = || {
         let mut resolved = Resolved::default();
-        for edit in edits {
+        for (k, edit) in edits.iter().enumerate() {
+            resolver.edit = k;
             let (described, reach) = match edit {
                 Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how)?,
                 Edit::Patch { place, from } => {
@@ -291,6 +292,8 @@ fn reach(site: Site, positions: &[usize]) -> (usize, usize) {
 struct Resolver<'a> {
     model: &'a Model,
     n_tokens: usize,
+    /// The index of the edit that is resolved.
+    edit: usize,
     captures: Captures<'a>,
 }
 
@@ -299,6 +302,7 @@ type Added = (String, (usize, usize));
 
 impl Resolver<'_> {
     fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
+        let edit = self.edit;
         let config = &self.model.config;
         let target = site(&place.at, place.head, config)?;
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
@@ -324,7 +328,7 @@ impl Resolver<'_> {
         match self.inner(target, source, &from.reading)? {
             Some(all) => {
                 let values = self.gather(&all.tensor, all.width, &source_at);
-                edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
+                edits.push(Change { site: target, at: rows, what: What::Inner(values), edit })?;
             }
             None => {
                 let values = match kept_tap(source, &from.reading) {
@@ -346,6 +350,7 @@ impl Resolver<'_> {
         place: &Place,
         mean: Option<&Rc<Lensed>>,
     ) -> Result<Added> {
+        let edit = self.edit;
         let target = site(&place.at, place.head, &self.model.config)?;
         if matches!(target, Site::Tap(_)) {
             let expected = "a contribution (h.i.attn_out or h.i.mlp_out)";
@@ -359,7 +364,7 @@ impl Resolver<'_> {
                 Site::Head(..) => What::Inner(self.zero()),
                 _ => What::Nothing,
             };
-            edits.push(Change { site: target, at: rows, what })?;
+            edits.push(Change { site: target, at: rows, what, edit })?;
             description.add("to", "\"zero\"");
             return Ok((description.end(), reach(target, &at)));
         };
@@ -367,7 +372,7 @@ impl Resolver<'_> {
         match self.inner(target, target, reading)? {
             Some(all) => {
                 let values = self.mean(&all, reading.ids.len())?;
-                edits.push(Change { site: target, at: rows, what: What::Inner(values) })?;
+                edits.push(Change { site: target, at: rows, what: What::Inner(values), edit })?;
             }
             None => {
                 let all = self.vectors(target, reading)?;
@@ -385,6 +390,7 @@ impl Resolver<'_> {
         vector: &[f32],
         scale: f32,
     ) -> Result<Added> {
+        let edit = self.edit;
         let width = self.model.config.n_embd;
         let target = site(&place.at, place.head, &self.model.config)?;
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
@@ -396,7 +402,7 @@ impl Resolver<'_> {
         }
         let rows = at.iter().map(|&p| (p, 0)).collect();
         let what = What::Add(self.one(vector), scale);
-        edits.push(Change { site: target, at: rows, what })?;
+        edits.push(Change { site: target, at: rows, what, edit })?;
         let mut description = Entries::of_place(place);
         description.list("add", vector);
         description.add("scale", scale);
@@ -411,13 +417,14 @@ impl Resolver<'_> {
         at: Vec<(usize, usize)>,
         values: Values,
     ) -> Result<()> {
+        let edit = self.edit;
         if !matches!(site, Site::Head(..)) {
-            return edits.push(Change { site, at, what: What::Replace(values) });
+            return edits.push(Change { site, at, what: What::Replace(values), edit });
         }
         // The head's own part is removed, and the vector is added.
         let what = What::Inner(self.zero());
-        edits.push(Change { site, at: at.clone(), what })?;
-        edits.push(Change { site, at, what: What::Add(values, 1.0) })
+        edits.push(Change { site, at: at.clone(), what, edit })?;
+        edits.push(Change { site, at, what: What::Add(values, 1.0), edit })
     }
 
     /// What the last matrix of a half multiplies, if the contributions of source and target are made by the same one.

@@ -1,5 +1,6 @@
 //! Open, load, read: owns the device, the loaded model and the order in which calls run.
 
+mod attribution;
 mod capture;
 mod check;
 mod edits;
@@ -27,6 +28,7 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
 use lock::FairLock;
 
+pub use attribution::Attribution;
 pub use check::{Checked, TOLERANCE};
 pub use edits::{Edit, How, Place, Source};
 pub use lock::Guard;

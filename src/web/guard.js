@@ -112,7 +112,7 @@ settling(Loupe.prototype, [
   "receive_decoder",
   "fold",
 ]);
-settling(Reading.prototype, ["trace"]);
+settling(Reading.prototype, ["trace", "attribute", "attention", "sources"]);
 settling(Atlas.prototype, [
   "channels",
   "gains",

@@ -183,6 +183,121 @@ impl Reading {
     }
 }
 
+#[wasm_bindgen]
+impl Reading {
+    /// What each component of the run adds at a cell.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn attribute(&self, options: JsValue) -> Promise {
+        self.ask(&options, ["tap", "position", "tokens"], async |asked| {
+            let Asked { session, lensed, tap, position, tokens, cancel, .. } = &asked;
+            let found = session.attribute(lensed, *tap, *position, tokens, cancel).await?;
+            let out = object();
+            let component = |(name, value): &(String, f32)| {
+                let out = object();
+                set(&out, "name", name.as_str());
+                set(&out, "value", *value);
+                out
+            };
+            set(&out, "components", found.components.iter().map(component).collect::<Array>());
+            set(&out, "sum", found.sum);
+            set(&out, "shown", found.shown);
+            Ok(out.into())
+        })
+    }
+
+    /// The weights with which a head attends.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn attention(&self, options: JsValue) -> Promise {
+        self.ask(&options, ["block", "head", "position"], async |asked| {
+            let Asked { session, lensed, head, position, cancel, .. } = &asked;
+            let found = session.attention(lensed, *head, *position, None, cancel).await?;
+            Ok(Float32Array::from(&found[..]).into())
+        })
+    }
+
+    /// What a head adds at a cell from each position.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn sources(&self, options: JsValue) -> Promise {
+        self.ask(&options, ["block", "head", "tap", "position", "tokens"], async |asked| {
+            let Asked { session, lensed, head, tap, position, tokens, cancel } = &asked;
+            let cell = Some((*tap, &tokens[..]));
+            let found = session.attention(lensed, *head, *position, cell, cancel).await?;
+            Ok(Float32Array::from(&found[..]).into())
+        })
+    }
+}
+
+/// A question about a complete reading, with what its options name.
+struct Asked {
+    session: Rc<Session>,
+    lensed: Rc<Lensed>,
+    /// Block and head.
+    head: [usize; 2],
+    tap: usize,
+    position: usize,
+    tokens: Vec<u32>,
+    cancel: Cancel,
+}
+
+impl Reading {
+    /// Answers a question once earlier calls are over; of the options, those with these names are needed.
+    fn ask<const N: usize>(
+        &self,
+        options: &JsValue,
+        names: [&str; N],
+        answer: impl AsyncFnOnce(Asked) -> Result<JsValue> + 'static,
+    ) -> Promise {
+        let parsed = self.asked(options, &names);
+        let lock = parsed.as_ref().ok().map(|asked| asked.session.lock());
+        promise(async move {
+            let asked = parsed?;
+            let _guard = match lock {
+                Some(lock) => Some(lock.await),
+                None => None,
+            };
+            asked.cancel.check()?;
+            Ok(answer(asked).await?)
+        })
+    }
+
+    fn asked(&self, options: &JsValue, names: &[&str]) -> Result<Asked> {
+        let Source::Whole(session, lensed) = &self.source else { return Err(not_whole("reading")) };
+        let session = session::in_use(session)?;
+        let get = options::options(options, &[names, &["signal"]].concat())?;
+        let number = |name: &str| match names.contains(&name) {
+            true => options::index(name, &get(name)),
+            false => Ok(0),
+        };
+        let tap = match names.contains(&"tap") {
+            true => {
+                let name = options::string("tap", &get("tap"))?.unwrap_or_default();
+                let taps = &lensed.reading.taps;
+                taps.iter().position(|tap| *tap == name).ok_or_else(|| {
+                    Error::option(
+                        "tap",
+                        format!("one of {}", taps.join(", ")),
+                        format!("\"{name}\""),
+                    )
+                })?
+            }
+            false => 0,
+        };
+        let tokens = match names.contains(&"tokens") {
+            true => options::ids("tokens", &get("tokens"))?,
+            false => Vec::new(),
+        };
+        Ok(Asked {
+            session,
+            lensed: lensed.clone(),
+            head: [number("block")?, number("head")?],
+            tap,
+            position: number("position")?,
+            tokens,
+            cancel: cancel_by(options::signal(&get("signal"))?),
+        })
+    }
+}
+
 fn not_whole(name: &str) -> Error {
     Error::option(name, "a complete reading", "one passed to onBlock")
 }

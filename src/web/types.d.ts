@@ -385,7 +385,39 @@ export class Reading {
     ids: number[] | Uint32Array,
     line: ({ position: number } | { tap: number }) & { signal?: AbortSignal },
   ): Promise<Track[]>;
+  /**
+   * What each component of the run adds to logit(a) − logit(b) at a cell, or to logit(a) minus the mean over the vocabulary, by the cell's
+   * own mean and variance: `wte`, `wpe`, `h.i.attn.j` (head j, with its share of the value bias), `h.i.attn.bias`, `h.i.mlp`, `edit.k` for
+   * each edit that replaces or adds something there, `ln_f.bias`, `unembed.bias`; only what lies at or below the row. `tap` is the name of
+   * a row of the stream. A reading with a borrowed decoder is `bad-option`.
+   */
+  attribute(options: {
+    tap: string;
+    position: number;
+    tokens: number[] | Uint32Array;
+    signal?: AbortSignal;
+  }): Promise<Attribution>;
+  /** The weights with which a head attends to each position up to this one; they sum to 1. [position + 1] */
+  attention(options: { block: number; head: number; position: number; signal?: AbortSignal }): Promise<Float32Array>;
+  /** What a head adds at a cell from each position; the sum is the head's component. [position + 1] */
+  sources(options: {
+    block: number;
+    head: number;
+    tap: string;
+    position: number;
+    tokens: number[] | Uint32Array;
+    signal?: AbortSignal;
+  }): Promise<Float32Array>;
   free(): void;
+}
+
+/** In logits. */
+export interface Attribution {
+  components: { name: string; value: number }[];
+  /** Of all components. */
+  sum: number;
+  /** The logit difference of the cell, which the components sum to. */
+  shown: number;
 }
 
 export interface CompareOptions {

@@ -147,6 +147,28 @@ impl Golden {
         ]
     }
 
+    /// The cases of tests/golden/attribution.py.
+    pub fn attribution() -> [Golden; 3] {
+        macro_rules! attributed {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected =
+                    include_bytes!(concat!("../golden/attribution/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        [
+            attributed!("gpt2_halves", Golden::gpt2_halves()),
+            attributed!("neo", Golden::neo()),
+            attributed!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// An entry of the metadata.
+    pub fn info(&self, name: &str) -> &Value {
+        &self.info[name]
+    }
+
     /// A whole number of the case.
     pub fn number(&self, name: &str) -> usize {
         self.info[name].as_u64().expect("a number") as usize

@@ -10,12 +10,13 @@ use crate::{build, tools};
 pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
 /// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 10] = [
+const IN_BROWSERS: [&str; 11] = [
     "kernels",
     "lens_kernels",
     "golden",
     "edits",
     "sweeps",
+    "attribution",
     "atlas",
     "atlas_parts",
     "browser",

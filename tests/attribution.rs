@@ -1,0 +1,256 @@
+//! Attribution: compared with numbers from transformers in float64 (tests/golden/attribution.py), and in edited runs with the
+//! logits that are shown; natively, in Chromium and in Firefox.
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
+
+mod support;
+
+use std::rc::Rc;
+
+use loupe::device::Cancel;
+use loupe::kernels::Precision;
+use loupe::lens::{Depth, Norm, Options};
+use loupe::session::{Edit, How, Lensed, LoadRequest, Place, Session, Source};
+use serde_json::Value;
+use support::golden::{Golden, compare_values};
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+device_tests! {
+    components_agree_with_transformers attention_and_sources_agree_with_transformers
+    components_of_edited_runs_sum_to_what_is_shown several_shards_and_a_long_text
+    cells_that_do_not_exist
+}
+
+async fn load(session: &Session, golden: &Golden, precision: Precision, shard_bytes: usize) {
+    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
+    (request.precision, request.shard_bytes) = (precision, shard_bytes);
+    let mut loading = session.load(&request).await.expect("a model that loads");
+    session.push(&mut loading, golden.weights).await.expect("a valid file");
+    session.install(loading).await.expect("a whole model");
+}
+
+async fn read(session: &Session, ids: &[u32], options: &Options, edits: &[Edit]) -> Rc<Lensed> {
+    let never = Cancel::default();
+    let read = session.read_edited(ids, options, edits, &never, |_, _, _| Ok(())).await;
+    read.expect("a reading")
+}
+
+fn halves(norm: Norm) -> Options {
+    Options { depth: Depth::Halves, norm, ..Options::default() }
+}
+
+/// A list of the metadata.
+fn list<'a>(golden: &'a Golden, name: &str) -> &'a [Value] {
+    golden.info(name).as_array().expect("a list")
+}
+
+fn number(of: &Value, name: &str) -> usize {
+    of[name].as_u64().expect("a number") as usize
+}
+
+fn text<'a>(of: &'a Value, name: &str) -> &'a str {
+    of[name].as_str().expect("a text")
+}
+
+fn tokens(of: &Value) -> Vec<u32> {
+    serde_json::from_value(of["tokens"].clone()).expect("tokens")
+}
+
+fn tap_of(lensed: &Lensed, name: &str) -> usize {
+    lensed.reading.taps.iter().position(|tap| tap == name).expect("a row")
+}
+
+async fn components_agree_with_transformers() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::attribution() {
+        load(&session, &golden, Precision::F32, 64 << 20).await;
+        for (name, norm) in [("affine", Norm::Affine), ("plain", Norm::Plain), ("none", Norm::None)]
+        {
+            let lensed = read(&session, &golden.ids(), &halves(norm), &[]).await;
+            let before = session.device().allocated_bytes();
+            let mut compared = 0;
+            for cell in list(&golden, "cells").iter().filter(|cell| cell["norm"] == name) {
+                let (key, position) = (text(cell, "key"), number(cell, "position"));
+                let tap = tap_of(&lensed, text(cell, "tap"));
+                let found = session.attribute(&lensed, tap, position, &tokens(cell), &cancel).await;
+                let found = found.expect("an attribution");
+                let names: Vec<_> = found.components.iter().map(|(name, _)| name.clone()).collect();
+                let expected = &golden.info("components")[text(cell, "tap")][name];
+                assert_eq!(Value::from(names), *expected, "{} {key}", golden.name);
+                let values: Vec<f32> = found.components.iter().map(|(_, value)| *value).collect();
+                let tolerance = f64::max(1e-4, 5.0 * golden.off_of(key));
+                let what = format!("{} {key}", golden.name);
+                compare_values(&what, &values, &golden.values(key), tolerance);
+                let shown = golden.info("shown")[key].as_f64().expect("a number");
+                assert!((f64::from(found.shown) - shown).abs() < 1e-4, "{what}: {}", found.shown);
+                assert!((found.sum - found.shown).abs() < 1e-4, "{what}: {}", found.sum);
+                compared += 1;
+            }
+            assert!(compared >= 20, "{} {name}: {compared} cells", golden.name);
+            assert_eq!(session.device().allocated_bytes(), before, "nothing is kept");
+        }
+    }
+}
+
+async fn attention_and_sources_agree_with_transformers() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::attribution() {
+        load(&session, &golden, Precision::F32, 64 << 20).await;
+        let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
+        for of in list(&golden, "attention") {
+            let (head, position) =
+                ([number(of, "block"), number(of, "head")], number(of, "position"));
+            let found = session.attention(&lensed, head, position, None, &cancel).await;
+            let found = found.expect("weights");
+            let what = format!("{} {}", golden.name, text(of, "key"));
+            compare_values(&what, &found, &golden.values(text(of, "key")), 1e-5);
+            assert!((found.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{what}");
+        }
+        for of in list(&golden, "sources") {
+            let (head, position) =
+                ([number(of, "block"), number(of, "head")], number(of, "position"));
+            let (tap, tokens) = (tap_of(&lensed, text(of, "tap")), tokens(of));
+            let cell = Some((tap, &tokens[..]));
+            let found = session.attention(&lensed, head, position, cell, &cancel).await;
+            let found = found.expect("sources");
+            let what = format!("{} {}", golden.name, text(of, "key"));
+            compare_values(&what, &found, &golden.values(text(of, "key")), 1e-4);
+            // They sum to the head's component.
+            let all = session.attribute(&lensed, tap, position, &tokens, &cancel).await;
+            let name = format!("h.{}.attn.{}", head[0], head[1]);
+            let all = all.expect("an attribution").components;
+            let own = all.iter().find(|(known, _)| *known == name).expect("the head").1;
+            assert!((found.iter().sum::<f32>() - own).abs() < 1e-4, "{what}: {own}");
+        }
+    }
+}
+
+/// Every kind of edit, at the cell's position and before it: each that replaces or adds something at the position is a
+/// component of its own.
+async fn components_of_edited_runs_sum_to_what_is_shown() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    let [golden, ..] = Golden::attribution();
+    load(&session, &golden, Precision::F32, 64 << 20).await;
+    let other = read(
+        &session,
+        golden
+            .info("other")
+            .as_array()
+            .map(|ids| ids.iter().map(|id| id.as_u64().expect("an id") as u32).collect::<Vec<_>>())
+            .expect("ids")
+            .as_slice(),
+        &Options::default(),
+        &[],
+    )
+    .await;
+    let place =
+        |at: &str, head, positions: Option<Vec<usize>>| Place { at: at.into(), head, positions };
+    let from = |at: Option<&str>| Source {
+        reading: other.clone(),
+        at: at.map(Into::into),
+        positions: None,
+    };
+    let vector: Vec<f32> = (0..21).map(|i| (i as f32 * 0.7).sin()).collect();
+    let p = 12;
+    let edits = [
+        Edit::Patch { place: place("input", None, Some(vec![3, p])), from: from(None) },
+        Edit::Ablate { place: place("h.0.attn_out", Some(1), None), mean: None },
+        Edit::Steer {
+            place: place("h.0.attn", None, Some(vec![p])),
+            vector: vector.clone(),
+            scale: 2.0,
+        },
+        Edit::Patch {
+            place: place("h.1.attn_out", Some(2), Some(vec![p])),
+            from: from(Some("h.0.attn_out")),
+        },
+        Edit::Ablate {
+            place: place("h.1.mlp_out", None, Some(vec![5, p])),
+            mean: Some(other.clone()),
+        },
+        Edit::Patch { place: place("h.1", None, Some(vec![7])), from: from(None) },
+        Edit::Ablate { place: place("h.2.attn_out", None, None), mean: None },
+        Edit::Steer { place: place("h.2.mlp_out", None, Some(vec![p])), vector, scale: -1.0 },
+        Edit::Weights { of: "ln_f".into(), channel: Some(4), how: How::Scale(3.0) },
+        Edit::Weights { of: "embed".into(), channel: Some(2), how: How::Scale(-1.0) },
+        Edit::Weights { of: "wpe".into(), channel: None, how: How::Smooth(2.0) },
+    ];
+    for norm in [Norm::Affine, Norm::Plain, Norm::None] {
+        let lensed = read(&session, &golden.ids(), &halves(norm), &edits).await;
+        for (tap, position) in [(0, p), (1, p), (2, p), (4, p), (6, p), (6, 7), (6, 20), (3, 2)] {
+            for tokens in [&[5, 9][..], &[5]] {
+                let found = session.attribute(&lensed, tap, position, tokens, &cancel).await;
+                let found = found.expect("an attribution");
+                let what = format!("{norm:?} row {tap} position {position} {tokens:?}");
+                let error = (found.sum - found.shown).abs();
+                assert!(error < 2e-4, "{what}: {} but {}", found.sum, found.shown);
+                let has = |name: &str| found.components.iter().any(|(known, _)| known == name);
+                assert_eq!(has("edit.0"), position == p, "{what}");
+                assert_eq!(has("edit.1"), tap > 0, "{what}");
+                assert_eq!(has("edit.4"), tap >= 4 && position == p, "{what}");
+                assert_eq!(has("edit.5"), tap >= 4 && position == 7, "{what}");
+                assert_eq!(has("edit.6"), tap >= 5, "{what}");
+                assert!(!has("edit.8") && !has("edit.9") && !has("edit.10"), "{what}: weights");
+            }
+        }
+    }
+}
+
+/// Two blocks of positions, weights in f16 and a vocabulary in shards of a few rows.
+async fn several_shards_and_a_long_text() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in [Golden::massive(), Golden::untied()] {
+        load(&session, &golden, Precision::F16, 1_000).await;
+        let lensed = read(&session, &golden.ids(), &Options::default(), &[]).await;
+        let (last, t) = (lensed.reading.taps.len() - 1, lensed.reading.n_tokens());
+        for position in [0, t / 2, t - 1] {
+            for tokens in [&[3, 50][..], &[50]] {
+                let found = session.attribute(&lensed, last, position, tokens, &cancel).await;
+                let found = found.expect("an attribution");
+                let largest = found.components.iter().map(|(_, v)| v.abs()).fold(1.0, f32::max);
+                let error = (found.sum - found.shown).abs();
+                assert!(error < 1e-4 * largest, "{} {position}: {error}", golden.name);
+            }
+        }
+    }
+}
+
+async fn cells_that_do_not_exist() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    let [golden, neo, _] = Golden::attribution();
+    load(&session, &golden, Precision::F32, 64 << 20).await;
+    let options = Options { depth: Depth::Contributions, ..Options::default() };
+    let parts = read(&session, &golden.ids(), &options, &[]).await;
+    let options = Options { decoder: vec!["h.2".into()], ..Options::default() };
+    let borrowed = read(&session, &golden.ids(), &options, &[]).await;
+    let plain = read(&session, &golden.ids(), &Options::default(), &[]).await;
+    let last = parts.reading.taps.len() - 1;
+    assert!(session.attribute(&parts, last, 3, &[1, 2], &cancel).await.is_ok(), "its last row");
+    for (what, lensed, tap, position, tokens, code) in [
+        ("a contribution", &parts, 1, 3, &[1, 2][..], "bad-option"),
+        ("a borrowed block", &borrowed, 1, 3, &[1, 2], "bad-option"),
+        ("row 4", &plain, 4, 3, &[1, 2], "bad-option"),
+        ("position 24", &plain, 3, 24, &[1, 2], "bad-option"),
+        ("no token", &plain, 3, 3, &[], "bad-option"),
+        ("three tokens", &plain, 3, 3, &[1, 2, 3], "bad-option"),
+        ("token 53", &plain, 3, 3, &[1, 53], "bad-token"),
+    ] {
+        let found = session.attribute(lensed, tap, position, tokens, &cancel).await;
+        assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err(code), "{what}");
+    }
+    for (what, head, position, cell) in [
+        ("block 3", [3, 0], 3, None),
+        ("head 3", [0, 3], 3, None),
+        ("position 24", [0, 0], 24, None),
+        ("a row above the block", [2, 0], 3, Some((2, &[1, 2][..]))),
+        ("the input", [0, 0], 3, Some((0, &[1, 2]))),
+    ] {
+        let found = session.attention(&plain, head, position, cell, &cancel).await;
+        assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "{what}");
+    }
+    load(&session, &neo, Precision::F32, 64 << 20).await;
+    let found = session.attribute(&plain, 3, 3, &[1, 2], &cancel).await;
+    assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("not-found"), "a model that is gone");
+}
