@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use loupe::device::Cancel;
@@ -23,6 +24,9 @@ device_tests! {
     edited_ctrl_agrees_with_transformers
     edits_keep_the_bits_of_what_they_cannot_change an_edit_costs_what_it_changes
     an_edited_reading_is_traced_and_compared edits_that_do_not_exist
+    long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session
+    a_reading_that_is_freed_while_it_is_copied factors_on_a_channel_multiply
+    descriptions_do_not_grow_without_bound
 }
 
 async fn load(session: &Session, golden: &Golden) {
@@ -374,9 +378,16 @@ async fn edits_that_do_not_exist() {
     let weights =
         |of: &str, channel: Option<usize>, how: How| Edit::Weights { of: of.into(), channel, how };
     let c = 21;
+    let no_heads = [zero(place("h.1.attn_out", None, Some(vec![2])))];
+    let no_heads = read(&session, &ids, &options, &no_heads).await.expect("a reading");
     let wrong: Vec<(&str, Vec<Edit>)> = vec![
+        (
+            "a head of nothing",
+            vec![patch(place("h.1.attn_out", Some(0), None), &no_heads, None, None)],
+        ),
         ("h.3", vec![zero(place("h.3.attn_out", None, None))]),
         ("h.01", vec![zero(place("h.01.attn_out", None, None))]),
+        ("h.1.", vec![patch(place("h.1.", None, None), &plain, None, None)]),
         ("h.0.attention", vec![patch(place("h.0.attention", None, None), &plain, None, None)]),
         ("zero of a tap", vec![zero(place("h.1", None, None))]),
         ("head 3", vec![zero(place("h.1.attn_out", Some(3), None))]),
@@ -420,6 +431,12 @@ async fn edits_that_do_not_exist() {
         let result = read(&session, &ids, &options, edits).await.map(|_| ()).map_err(|e| e.code());
         assert_eq!(result, Err("bad-option"), "{what}");
     }
+    let borrowed = Options { decoder: vec!["h.2.mlp".into()], ..Options::default() };
+    for (at, is_borrowed) in [("h.2.mlp_out", true), ("h.2", true), ("h.2.attn", false)] {
+        let edit = patch(place(at, None, Some(vec![3])), &plain, None, Some(vec![4]));
+        let result = read(&session, &ids, &borrowed, &[edit]).await.map(|_| ());
+        assert_eq!(result.is_err_and(|e| e.code() == "bad-option"), is_borrowed, "{at}");
+    }
     // Before the model is replaced, the same text is read as before.
     let again = read(&session, &ids, &options, &[]).await.expect("a reading");
     assert_eq!(cell(&again, 3, 5, true), cell(&plain, 3, 5, true));
@@ -431,4 +448,141 @@ async fn edits_that_do_not_exist() {
         let result = read(&session, &ctrl.ids(), &options, &[weights("wpe", None, how)]).await;
         assert_eq!(result.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "CTRL has no wpe");
     }
+}
+
+/// Two blocks of positions, weights in f16, a vocabulary in shards, every kind of rows and a borrowed block: what is copied from
+/// other readings has the bits of what a new session computes.
+async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
+    let (golden, session) = (Golden::gpt2_halves(), support::session().await);
+    let small = async |session: &Session| {
+        let mut request = LoadRequest::new(golden.config, golden.tokenizer);
+        request.shard_bytes = 800;
+        let mut loading = session.load(&request).await.expect("a model that loads");
+        session.push(&mut loading, golden.weights).await.expect("a valid file");
+        session.install(loading).await.expect("a whole model");
+    };
+    small(&session).await;
+    let ids = golden.ids();
+    assert!(ids.len() > 64, "two blocks of positions");
+    let mut shifted = ids.clone();
+    shifted.rotate_left(1);
+    let halves = Options { depth: Depth::Halves, ..Options::default() };
+    let parts = Options { depth: Depth::Contributions, ..Options::default() };
+    let borrowed = Options { decoder: vec!["h.2".into()], ..Options::default() };
+    let place = |at: &str, positions: Vec<usize>| Place {
+        at: at.into(),
+        head: None,
+        positions: Some(positions),
+    };
+    let scale = |of: &str| Edit::Weights { of: of.into(), channel: Some(4), how: How::Scale(-2.0) };
+    let edits = |other: &Rc<Lensed>| {
+        let from = || Source { reading: other.clone(), at: None, positions: None };
+        let early = Edit::Patch { place: place("h.0.attn_out", vec![3, 66]), from: from() };
+        let late = Edit::Patch { place: place("h.1.mlp_out", vec![65]), from: from() };
+        let mean =
+            Edit::Ablate { place: place("h.1.attn_out", vec![50]), mean: Some(other.clone()) };
+        [
+            vec![early.clone()],
+            vec![early.clone(), late.clone()],
+            vec![early, mean],
+            vec![scale("h.2.ln_1"), late],
+            vec![scale("ln_f")],
+            vec![],
+        ]
+    };
+    for options in [&Options::default(), &halves, &parts, &borrowed] {
+        let other = read(&session, &shifted, options, &[]).await.expect("a reading");
+        // All of them stay, so that each one starts from another.
+        let mut kept = Vec::new();
+        for edits in edits(&other) {
+            kept.push(read(&session, &ids, options, &edits).await.expect("a reading"));
+            // Of a text that goes on differently, and of a part.
+            let mut cut = ids[..40].to_vec();
+            cut.push(1);
+            let cut = read(&session, &cut, options, &[]).await.expect("a reading");
+            drop(cut);
+        }
+        for (k, reused) in kept.iter().enumerate() {
+            let fresh = support::session().await;
+            small(&fresh).await;
+            let other = read(&fresh, &shifted, options, &[]).await.expect("a reading");
+            let of_this = &edits(&other)[k];
+            let alone = read(&fresh, &ids, options, of_this).await.expect("a reading");
+            for tap in 0..alone.reading.taps.len() {
+                for p in 0..ids.len() {
+                    let [a, b] = [reused, &alone].map(|lensed| cell(lensed, tap, p, true));
+                    assert!(a == b, "{:?} edits {k}: row {tap}, position {p}", options.depth);
+                }
+            }
+        }
+    }
+}
+
+/// A reading from which another one starts may be freed as soon as that one reports its first positions.
+async fn a_reading_that_is_freed_while_it_is_copied() {
+    let [golden, ..] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &golden).await;
+    let (ids, options, never) = (golden.ids(), Options::default(), Cancel::default());
+    let whole = read(&session, &ids, &options, &[]).await.expect("a reading");
+    let held =
+        RefCell::new(Some(read(&session, &ids[..9], &options, &[]).await.expect("a reading")));
+    read(&session, &golden.other_ids(), &options, &[]).await.expect("a reading");
+    let mut edited = ids[..9].to_vec();
+    edited.extend(&ids[9..14]);
+    drop(whole);
+    let on_block = |start, _, _: &loupe::reading::Reading| {
+        if start == 0 {
+            held.take();
+        }
+        Ok(())
+    };
+    let read = session.read(&edited, &options, &never, on_block).await;
+    assert!(read.is_ok(), "{:?}", read.map(|_| ()).map_err(|e| e.to_string()));
+    assert!(held.take().is_none(), "it was freed");
+}
+
+async fn factors_on_a_channel_multiply() {
+    let [golden, ..] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &golden).await;
+    for of in ["unembed", "embed", "ln_f", "h.1.ln_1"] {
+        for norm in [Norm::Affine, Norm::Plain, Norm::None] {
+            let options = Options { norm, ..Options::default() };
+            let edit = |scale: f32| Edit::Weights {
+                of: of.into(),
+                channel: Some(7),
+                how: How::Scale(scale),
+            };
+            let ids = golden.ids();
+            let once = read(&session, &ids, &options, &[edit(8.0)]).await.expect("a reading");
+            let twice = [edit(2.0), edit(4.0)];
+            let twice = read(&session, &ids, &options, &twice).await.expect("a reading");
+            assert_eq!(once.reading.top_logits, twice.reading.top_logits, "{of} {norm:?}");
+        }
+    }
+}
+
+/// Each reading is patched twice from the one before.
+async fn descriptions_do_not_grow_without_bound() {
+    let [golden, ..] = Golden::edits();
+    let session = support::session().await;
+    load(&session, &golden).await;
+    let (ids, options) = (&golden.ids()[..4], Options::default());
+    let mut last = read(&session, ids, &options, &[]).await.expect("a reading");
+    for n in 0..40 {
+        let patch = |at: &str| Edit::Patch {
+            place: Place { at: at.into(), head: None, positions: Some(vec![1]) },
+            from: Source { reading: last.clone(), at: None, positions: None },
+        };
+        match read(&session, ids, &options, &[patch("h.0"), patch("h.1")]).await {
+            Ok(next) => last = next,
+            Err(error) => {
+                assert_eq!(error.code(), "bad-option");
+                assert!(n > 10, "{n} readings deep");
+                return;
+            }
+        }
+    }
+    panic!("40 readings deep");
 }

@@ -90,6 +90,11 @@ impl Extension {
         self.between.clear();
     }
 
+    /// Whether keys and values are there.
+    pub fn has_cache(&self) -> bool {
+        !self.caches.borrow().is_empty()
+    }
+
     /// Releases the keys and values, once no other text starts from this one.
     pub fn drop_cache(&self) {
         self.caches.borrow_mut().clear();

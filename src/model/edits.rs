@@ -169,6 +169,37 @@ impl Edits {
         format!("edit.{}", self.changes.get(k).map_or(0, |change| change.edit))
     }
 
+    /// Whether one acts in one of these halves of blocks.
+    pub fn act_in(&self, halves: &[(usize, Half)]) -> bool {
+        let is_in = |site: Site| match site {
+            Site::Tap(Tap::Input) => false,
+            Site::Tap(Tap::After(i, half)) => halves.contains(&(i, half)),
+            _ => site.contribution().is_some_and(|half| halves.contains(&half)),
+        };
+        self.changes.iter().any(|change| is_in(change.site))
+    }
+
+    /// Whether a contribution of attention is replaced as a whole by what has no heads.
+    pub fn have_no_heads(&self, i: usize) -> bool {
+        self.changes.iter().any(|change| {
+            change.site == Site::Contribution(i, Half::Attn)
+                && matches!(change.what, What::Replace(_) | What::Nothing)
+                && !change.at.is_empty()
+        })
+    }
+
+    /// Size of what they hold. Units: bytes.
+    pub fn bytes(&self) -> u64 {
+        let of_change = |change: &Change| match &change.what {
+            What::Inner(values) | What::Replace(values) | What::Add(values, _) => {
+                values.tensor.bytes()
+            }
+            What::Nothing => 0,
+        };
+        let weights = [&self.weights.wpe, &self.weights.embed].into_iter().flatten();
+        self.changes.iter().map(of_change).chain(weights.map(Tensor::bytes)).sum()
+    }
+
     /// Adds an edit. What takes the place of something supersedes the earlier edits there.
     ///
     /// Errors: `bad-option` for a head of a contribution that is replaced as a whole.

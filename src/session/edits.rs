@@ -110,6 +110,9 @@ impl Resolved {
     }
 }
 
+/// Most bytes of the edits of a reading as JSON: each has those of the readings that it patches from.
+const MAX_DESCRIPTION: usize = 1 << 20;
+
 fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
     Error::option(format!("edits.{name}"), expected, got)
 }
@@ -117,27 +120,30 @@ fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
 /// The place of that name.
 ///
 /// Errors: `bad-option`.
-fn site(name: &str, head: Option<usize>, config: &Config) -> Result<Site> {
+fn site(option: &str, name: &str, head: Option<usize>, config: &Config) -> Result<Site> {
     let unknown = || {
         let last = config.n_layer - 1;
         let expected = format!(
             "\"input\", or h.0 to h.{last} with .attn, .attn_out, .mlp_out or nothing behind it"
         );
-        bad("at", expected, format!("\"{name}\""))
+        bad(option, expected, format!("\"{name}\""))
     };
     let site = if name == "input" {
         Site::Tap(Tap::Input)
     } else {
         let rest = name.strip_prefix("h.").ok_or_else(unknown)?;
-        let (block, part) = rest.split_once('.').unwrap_or((rest, ""));
+        let (block, part) = match rest.split_once('.') {
+            Some((block, part)) => (block, Some(part)),
+            None => (rest, None),
+        };
         let is_plain = block == "0" || !block.starts_with(['0', '+']);
         let block = block.parse::<usize>().ok().filter(|&i| is_plain && i < config.n_layer);
         let i = block.ok_or_else(unknown)?;
         match part {
-            "" => Site::Tap(Tap::After(i, Half::Mlp)),
-            "attn" => Site::Tap(Tap::After(i, Half::Attn)),
-            "attn_out" => Site::Contribution(i, Half::Attn),
-            "mlp_out" => Site::Contribution(i, Half::Mlp),
+            None => Site::Tap(Tap::After(i, Half::Mlp)),
+            Some("attn") => Site::Tap(Tap::After(i, Half::Attn)),
+            Some("attn_out") => Site::Contribution(i, Half::Attn),
+            Some("mlp_out") => Site::Contribution(i, Half::Mlp),
             _ => return Err(unknown()),
         }
     };
@@ -165,7 +171,12 @@ fn positions(name: &str, given: Option<&[usize]>, n_tokens: usize) -> Result<Vec
     sorted.sort_unstable();
     sorted.dedup();
     if given.is_empty() || sorted.len() < given.len() && name == "positions" {
-        return Err(bad(name, "at least one position, and each once", format!("{given:?}")));
+        let got = format!("{} positions, {} of them different", given.len(), sorted.len());
+        let expected = match name {
+            "positions" => "at least one position, and each once",
+            _ => "at least one position",
+        };
+        return Err(bad(name, expected, got));
     }
     Ok(given.to_vec())
 }
@@ -187,33 +198,38 @@ pub(super) async fn resolve(
     let captures = Captures::new(model, device.record("these edits", cancel));
     let mut resolver = Resolver { model, n_tokens, edit: 0, captures };
     let mut surgery = Surgery::default();
-    let resolve = || {
-        let mut resolved = Resolved::default();
-        for (k, edit) in edits.iter().enumerate() {
-            resolver.edit = k;
-            let (described, reach) = match edit {
-                Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how)?,
-                Edit::Patch { place, from } => {
-                    check_reading(loaded, "from.reading", &from.reading)?;
-                    resolver.patch(&mut resolved.edits, place, from)?
+    let mut resolved = Resolved::default();
+    for (k, edit) in edits.iter().enumerate() {
+        resolver.edit = k;
+        let resolve = || match edit {
+            Edit::Weights { of, channel, how } => surgery.add(model, of, *channel, *how),
+            Edit::Patch { place, from } => {
+                check_reading(loaded, "from.reading", &from.reading)?;
+                resolver.patch(&mut resolved.edits, place, from)
+            }
+            Edit::Ablate { place, mean } => {
+                if let Some(mean) = mean {
+                    check_reading(loaded, "to.mean", mean)?;
                 }
-                Edit::Ablate { place, mean } => {
-                    if let Some(mean) = mean {
-                        check_reading(loaded, "to.mean", mean)?;
-                    }
-                    resolver.ablate(&mut resolved.edits, place, mean.as_ref())?
-                }
-                Edit::Steer { place, vector, scale } => {
-                    resolver.steer(&mut resolved.edits, place, vector, *scale)?
-                }
-            };
-            resolved.described.push(described);
-            resolved.reach.push(reach);
+                resolver.ablate(&mut resolved.edits, place, mean.as_ref())
+            }
+            Edit::Steer { place, vector, scale } => {
+                resolver.steer(&mut resolved.edits, place, vector, *scale)
+            }
+        };
+        let made = device.allocate("these edits", resolve).await;
+        let (described, reach) = made.map_err(|error| numbered(error, k))?;
+        resolved.described.push(described);
+        resolved.reach.push(reach);
+        let bytes = resolved.described.iter().map(String::len).sum::<usize>();
+        if bytes > MAX_DESCRIPTION {
+            let expected = format!("at most {MAX_DESCRIPTION} bytes as JSON, with their sources");
+            return Err(Error::option("edits", expected, bytes));
         }
-        let weights = surgery.weights(&mut resolver.captures.rec, model)?;
-        Ok((resolved, weights))
-    };
-    let (mut resolved, mut weights) = device.allocate("these edits", resolve).await?;
+        resolver.captures.rec.yield_now().await?;
+    }
+    let weigh = || surgery.weights(&mut resolver.captures.rec, model);
+    let mut weights = device.allocate("these edits", weigh).await?;
     resolver.captures.rec.finish().await?;
     if !surgery.wpe.is_empty() {
         let wpe = model.wpe()?;
@@ -228,6 +244,17 @@ pub(super) async fn resolve(
     }
     resolved.edits.weights = Rc::new(weights);
     Ok(resolved)
+}
+
+/// The error of the edit of that index.
+fn numbered(error: Error, k: usize) -> Error {
+    match error {
+        Error::BadOption { name, expected, got } => {
+            let name = name.replacen("edits", &format!("edits[{k}]"), 1);
+            Error::BadOption { name, expected, got }
+        }
+        other => other,
+    }
 }
 
 /// Errors: `bad-option` for a reading of another model, `not-found` if that is no longer loaded.
@@ -304,10 +331,10 @@ impl Resolver<'_> {
     fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
         let edit = self.edit;
         let config = &self.model.config;
-        let target = site(&place.at, place.head, config)?;
+        let target = site("at", &place.at, place.head, config)?;
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
         let source_name = from.at.as_ref().unwrap_or(&place.at);
-        let source = site(source_name, place.head, config)?;
+        let source = site("from.at", source_name, place.head, config)?;
         let given = from.positions.as_deref().unwrap_or(&at);
         let source_at = positions("from.positions", Some(given), from.reading.ids.len())?;
         if source_at.len() != at.len() {
@@ -351,7 +378,7 @@ impl Resolver<'_> {
         mean: Option<&Rc<Lensed>>,
     ) -> Result<Added> {
         let edit = self.edit;
-        let target = site(&place.at, place.head, &self.model.config)?;
+        let target = site("at", &place.at, place.head, &self.model.config)?;
         if matches!(target, Site::Tap(_)) {
             let expected = "a contribution (h.i.attn_out or h.i.mlp_out)";
             return Err(bad("to", expected, format!("\"{}\"", place.at)));
@@ -392,13 +419,15 @@ impl Resolver<'_> {
     ) -> Result<Added> {
         let edit = self.edit;
         let width = self.model.config.n_embd;
-        let target = site(&place.at, place.head, &self.model.config)?;
+        let target = site("at", &place.at, place.head, &self.model.config)?;
         let at = positions("positions", place.positions.as_deref(), self.n_tokens)?;
         if vector.len() != width {
             return Err(bad("add", format!("{width} numbers"), vector.len()));
         }
-        if let Some(number) = vector.iter().chain([&scale]).find(|v| !v.is_finite()) {
-            return Err(bad("add", "finite numbers", number));
+        for (name, numbers) in [("add", vector), ("scale", &[scale])] {
+            if let Some(number) = numbers.iter().find(|v| !v.is_finite()) {
+                return Err(bad(name, "finite numbers", number));
+            }
         }
         let rows = at.iter().map(|&p| (p, 0)).collect();
         let what = What::Add(self.one(vector), scale);
@@ -440,7 +469,12 @@ impl Resolver<'_> {
             Site::Contribution(i, half) => (i, half),
             Site::Head(i, _) => (i, Half::Attn),
         };
-        if reading.resolved.edits.act_on_sum(i, half) {
+        let of_reading = &reading.resolved.edits;
+        if matches!(source, Site::Head(..)) && of_reading.have_no_heads(i) {
+            let expected = format!("a reading in which h.{i}.attn_out still has heads");
+            return Err(bad("head", expected, "one in which all of it was replaced"));
+        }
+        if of_reading.act_on_sum(i, half) {
             return Ok(None);
         }
         let captured = self.captures.of(reading, i)?;
@@ -596,16 +630,14 @@ impl Surgery {
         if let Some(channel) = channel.filter(|&channel| channel >= config.n_embd) {
             return Err(bad("channel", format!("0 to {}", config.n_embd - 1), channel));
         }
-        let (number, is_right) = match how {
-            How::Scale(scale) => (scale, scale.is_finite()),
-            How::Smooth(sigma) => (sigma, sigma.is_finite() && sigma > 0.0),
-        };
-        if !is_right {
-            return Err(bad(
-                "weights",
-                "a finite scale, or a positive number of positions",
-                number,
-            ));
+        match how {
+            How::Scale(scale) if !scale.is_finite() => {
+                return Err(bad("scale", "a finite number", scale));
+            }
+            How::Smooth(sigma) if !(sigma.is_finite() && sigma > 0.0) => {
+                return Err(bad("smooth", "a positive number of positions", sigma));
+            }
+            _ => {}
         }
         let one = || channel.ok_or_else(|| bad("channel", "a channel", "none"));
         let scale = || match how {
@@ -627,7 +659,7 @@ impl Surgery {
             }
             "wpe" if config.family == Family::Ctrl => {
                 let expected = "a model with position embeddings of its own";
-                return Err(bad("wpe", expected, "CTRL, whose positions are computed"));
+                return Err(bad("weights", expected, "\"wpe\" of CTRL, which computes them"));
             }
             "wpe" => {
                 self.wpe.push((channel, how));
@@ -647,7 +679,7 @@ impl Surgery {
                     "ln_2" => Half::Mlp,
                     _ => return Err(unknown()),
                 };
-                let block = match site(before, None, config) {
+                let block = match site("weights", before, None, config) {
                     Ok(Site::Tap(Tap::After(i, Half::Mlp))) => i,
                     _ => return Err(unknown()),
                 };
@@ -668,7 +700,7 @@ impl Surgery {
     }
 
     /// The weights that take the place of the model's, but for `wpe`.
-    fn weights(&mut self, rec: &mut Recorder<'_>, model: &Model) -> Result<EditedWeights> {
+    fn weights(&self, rec: &mut Recorder<'_>, model: &Model) -> Result<EditedWeights> {
         let mut out = EditedWeights::default();
         let width = pad4(model.config.n_embd);
         let whole = model.whole()?;
@@ -688,7 +720,12 @@ impl Surgery {
             let bias = Rc::new(rec.device().tensor("edited weights", 4 * width as u64));
             let gain = Rc::new(rec.device().upload("edited weights", &factors));
             out.plain = Some(NormWeights { gain, bias });
-            out.unembed = std::mem::take(&mut self.unembed);
+            for &(channel, scale) in &self.unembed {
+                match out.unembed.iter_mut().find(|(known, _)| *known == channel) {
+                    Some((_, factor)) => *factor *= scale,
+                    None => out.unembed.push((channel, scale)),
+                }
+            }
         }
         if !self.embed.is_empty() {
             let factors = factors(width, self.embed.iter().copied());
@@ -748,19 +785,20 @@ fn edit_wpe(rows: &mut [f32], width: usize, channel: Option<usize>, how: How) {
         }
         How::Smooth(sigma) => {
             let weight = |d: usize| (-0.5 * (d as f64 / f64::from(sigma)).powi(2)).exp();
-            let weights: Vec<f64> = (0..n).map(weight).collect();
-            for channel in channels {
-                let before: Vec<f64> =
-                    rows.chunks_exact(width).map(|row| row[channel].into()).collect();
-                for (p, row) in rows.chunks_exact_mut(width).enumerate() {
-                    let (mut sum, mut mass) = (0.0, 0.0);
-                    for (q, &v) in before.iter().enumerate() {
-                        let g = weights[p.abs_diff(q)];
-                        sum += g * v;
-                        mass += g;
-                    }
-                    row[channel] = (sum / mass) as f32;
+            // Farther away a weight is 0 in f64.
+            let weights: Vec<f64> = (0..n).map(weight).take_while(|&g| g > 0.0).collect();
+            let before: Vec<f64> = rows.iter().map(|&v| v.into()).collect();
+            for (p, row) in rows.chunks_exact_mut(width).enumerate() {
+                let around = (p + 1).saturating_sub(weights.len())..n.min(p + weights.len());
+                let mass: f64 = around.clone().map(|q| weights[p.abs_diff(q)]).sum();
+                let mut sums = vec![0.0; channels.len()];
+                for q in around {
+                    let g = weights[p.abs_diff(q)];
+                    let row = &before[q * width..][channels.clone()];
+                    sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += g * v);
                 }
+                let new = sums.iter().map(|sum| (sum / mass) as f32);
+                row[channels.clone()].iter_mut().zip(new).for_each(|(v, new)| *v = new);
             }
         }
     }

@@ -40,6 +40,8 @@ pub struct Lensed {
     pub(super) options: Options,
     pub(super) ids: Vec<u32>,
     pub(super) resolved: Resolved,
+    /// Whether no other reading starts from it.
+    is_aside: bool,
 }
 
 impl Lensed {
@@ -149,16 +151,27 @@ impl Session {
         loaded.model.whole()?;
         check_ids(&loaded, ids)?;
         options.check(&loaded.model.config)?;
-        let resolved = edits::resolve(&self.device, &loaded, ids.len(), edits, cancel).await?;
-        let edits = &resolved.edits;
-        let decoder = Decoder::edited(&loaded.model, options.norm, &edits.weights)?;
         let halves = lens::borrowed(&options.decoder, &loaded.model.config)?;
+        let resolve = || edits::resolve(&self.device, &loaded, ids.len(), edits, cancel);
+        let mut resolved = resolve().await;
+        if matches!(resolved, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
+            resolved = resolve().await;
+        }
+        let resolved = resolved?;
+        let edits = &resolved.edits;
+        if edits.act_in(&halves) {
+            let expected = "places that the option decoder does not borrow";
+            return Err(Error::option("edits", expected, format!("decoder {:?}", options.decoder)));
+        }
+        let decoder = Decoder::edited(&loaded.model, options.norm, &edits.weights)?;
 
         let tensors = self.tensors(&decoder, ids, options, &halves).await?;
         let Tensors { stream, rows, scratch, workspace, extension, n_forward } = tensors;
         let mut reading = empty_reading(&loaded, ids, options, &rows, &halves)?;
         let mut rec = self.device.record("this reading", cancel);
+        // Kept until what is copied from it has been submitted.
         let known = self.closest(&loaded, ids, &resolved, options, stream.has_halves);
+        let known = known.as_ref();
         let mut done = reuse(known, &mut rec, &stream, options, extension.as_ref(), &mut reading);
         if done.read > 0 {
             on_block(0, done.read, &reading)?;
@@ -220,6 +233,7 @@ impl Session {
             options,
             ids,
             resolved,
+            is_aside: self.is_aside.get(),
         }))
     }
 
@@ -278,6 +292,7 @@ impl Session {
         let known = |lensed: Rc<Lensed>| {
             let is_same = std::ptr::eq(lensed.loaded.as_ptr(), Rc::as_ptr(loaded));
             let has_all = lensed.stream.has_halves == has_halves && lensed.stream.has_cache();
+            let is_same = is_same && !lensed.is_aside;
             let n = lensed.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
             let (block, position) = resolved.differs_from(&lensed.resolved);
             // Another text differs from its first block on.
@@ -295,19 +310,20 @@ impl Session {
         };
         let readings = self.readings.borrow();
         let newest = readings.iter().rev().filter_map(Weak::upgrade).take(RECENT);
-        // Blocks and positions that are copied; of equal ones the newest, whose borrowed halves are still there.
+        // Blocks and positions that are copied; of equal ones one whose columns can be copied too, then the newest.
         let copied =
             |known: &Known| known.same * n_layer + (ids.len() - known.same) * known.first_block;
+        let has_columns = |known: &Known| {
+            let extension = known.lensed.extension.as_ref();
+            known.lensed.options == *options && extension.is_none_or(Extension::has_cache)
+        };
         let newest: Vec<_> = newest.filter_map(known).collect();
-        newest
-            .into_iter()
-            .rev()
-            .max_by_key(|known| (copied(known), known.lensed.options == *options))
+        newest.into_iter().rev().max_by_key(|known| (copied(known), has_columns(known)))
     }
 
     /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
     fn keep_last(&self, mut lensed: Lensed) -> Rc<Lensed> {
-        let stream_bytes = lensed.stream.bytes();
+        let stream_bytes = lensed.stream.bytes() + lensed.resolved.edits.bytes();
         let mut extension_bytes = 0;
         if let Some(extension) = &mut lensed.extension {
             extension.finish();
@@ -400,14 +416,14 @@ async fn finish(
 
 /// Copies what a run shares with a known one: the stream, and the columns if they would be the same.
 fn reuse(
-    known: Option<Known>,
+    known: Option<&Known>,
     rec: &mut Recorder<'_>,
     stream: &Stream,
     options: &Options,
     extension: Option<&Extension>,
     reading: &mut Reading,
 ) -> Reused {
-    let Some(Known { lensed, same, n, first_block, has_same_decoder }) = known else {
+    let Some(&Known { ref lensed, same, n, first_block, has_same_decoder }) = known else {
         return Reused::default();
     };
     // From its first block on, the rest is computed anew.

@@ -11,7 +11,7 @@ use crate::model::{Edits, Model, Pass, Scratch};
 use super::capture::Captures;
 use super::{Lensed, Session, in_use};
 
-/// Rows that are computed at a time: those of all heads of a block of GPT-2 124M for a sentence.
+/// Rows that are computed at a time, or those of one run: all heads of a block of GPT-2 124M for a sentence.
 const MAX_ROWS: usize = 192;
 
 /// Which activations are patched, one in each run.
@@ -74,6 +74,9 @@ pub struct Sweep {
     pub corrupt: f32,
 }
 
+/// The stream behind a half, where it is not kept, and the same with another contribution.
+type Patched = (Option<Rc<Tensor>>, Rc<Tensor>);
+
 /// Where a run leaves the other one: the stream before a block, or between its halves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Join {
@@ -110,9 +113,6 @@ impl Session {
             if !reading.edits().is_empty() {
                 return Err(Error::option(name, "a reading without edits", "an edited one"));
             }
-            if !reading.stream.has_cache() {
-                return Err(Error::OutOfMemory("the keys and values of texts that long".into()));
-            }
         }
         let t = clean.ids.len();
         if corrupt.ids.len() != t {
@@ -127,6 +127,9 @@ impl Session {
             loaded.vocabulary.check(id)?;
         }
         let (target, donor) = if *denoises { (corrupt, clean) } else { (clean, corrupt) };
+        if *what != Swept::Heads && !target.stream.has_cache() {
+            return Err(Error::OutOfMemory("the keys and values of texts that long".into()));
+        }
         let (n_layer, n_head) = (model.config.n_layer, model.config.n_head);
         let (rows, columns) = match what {
             Swept::Heads => (n_layer, n_head),
@@ -137,6 +140,12 @@ impl Session {
         // Runs that join a column at a time, or a row of heads.
         let n_runs = if *what == Swept::Heads { n_head } else { n_layer };
         let n_batches = if *what == Swept::Heads { n_layer } else { position + 1 };
+        let allocate = || {
+            let targets = self.device.upload("tokens", &[request.plus, request.minus]);
+            let n_logits = 2 + n_batches * n_runs;
+            Ok((targets, self.device.tensor("logits", 8 * n_logits as u64)))
+        };
+        let (targets, logits) = self.device.allocate("this sweep", allocate).await?;
         let mut runner = Runner {
             model,
             decoder: &decoder,
@@ -146,11 +155,16 @@ impl Session {
             position,
             on_progress,
             n_batches,
-            targets: self.device.upload("tokens", &[request.plus, request.minus]),
-            logits: self.device.tensor("logits", 8 * (2 + n_batches * n_runs) as u64),
+            targets,
+            logits,
             n_scored: 0,
         };
-        runner.own(clean, corrupt).await?;
+        let [clean, corrupt] = runner.own(clean, corrupt).await?;
+        let whole = clean - corrupt;
+        if whole == 0.0 || !whole.is_finite() {
+            let expected = "tokens in whose logits the two readings differ";
+            return Err(Error::option("metric", expected, whole));
+        }
         match what {
             Swept::Heads => runner.heads().await?,
             _ => runner.positions(*what).await?,
@@ -159,18 +173,10 @@ impl Session {
         let read = captures.rec.read(&[(&logits, 8 * n_scored as u64)]).await?;
         let pairs = read.first().map_or(&[][..], Vec::as_slice).chunks_exact(2);
         let metrics: Vec<f32> = pairs.map(|pair| pair[0] - pair[1]).collect();
-        let [clean, corrupt, metrics @ ..] = &metrics[..] else {
-            return Err(Error::GpuRefused("a sweep without results".into()));
-        };
-        let whole = clean - corrupt;
-        if whole == 0.0 || !whole.is_finite() {
-            let expected = "tokens in whose logits the two readings differ";
-            return Err(Error::option("metric", expected, whole));
-        }
         // What lies behind the metric changes nothing.
         let unchanged = if *denoises { 0.0 } else { 1.0 };
         let mut values = vec![unchanged; rows * columns];
-        for (i, m) in metrics.iter().enumerate() {
+        for (i, m) in metrics.iter().skip(2).enumerate() {
             let (batch, run) = (i / n_runs, i % n_runs);
             let at = match what {
                 Swept::Heads => batch * columns + run,
@@ -187,7 +193,7 @@ impl Session {
             Swept::AttnOut | Swept::Heads => format!("h.{i}.attn_out"),
         };
         let rows = (0..rows).map(name).collect();
-        Ok(Sweep { values, rows, columns, clean: *clean, corrupt: *corrupt })
+        Ok(Sweep { values, rows, columns, clean, corrupt })
     }
 }
 
@@ -212,8 +218,8 @@ struct Runner<'a, P> {
 }
 
 impl<P: FnMut(f64)> Runner<'_, P> {
-    /// The logits of both readings.
-    async fn own(&mut self, clean: &Lensed, corrupt: &Lensed) -> Result<()> {
+    /// The metric of both readings.
+    async fn own(&mut self, clean: &Lensed, corrupt: &Lensed) -> Result<[f32; 2]> {
         let width = self.model.config.n_embd;
         let device = self.captures.rec.device();
         let allocate = || Ok([(); 2].map(|()| device.tensor("final rows", self.row_bytes())));
@@ -225,7 +231,11 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             self.captures.rec.copy(tap, from, row, 0, self.row_bytes());
             self.score(Rows::new(row, 0, width), 1).await?;
         }
-        Ok(())
+        let read = self.captures.rec.read(&[(&self.logits, 16)]).await?;
+        match read.first().map(Vec::as_slice) {
+            Some(&[a, b, c, d]) => Ok([a - b, c - d]),
+            _ => Ok([f32::NAN; 2]),
+        }
     }
 
     fn row_bytes(&self) -> u64 {
@@ -281,7 +291,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                     .map(|i| {
                         let base = match (&patched[i], what) {
                             (_, Swept::Stream) => target.stream.resid_pre(i),
-                            (Some((base, _)), Swept::AttnOut) => &**base,
+                            (Some((Some(mid), _)), _) => &**mid,
                             _ => target.stream.resid_post(i),
                         };
                         let new = match &patched[i] {
@@ -299,9 +309,9 @@ impl<P: FnMut(f64)> Runner<'_, P> {
         Ok(())
     }
 
-    /// The stream behind a half of the target's run, and the same with the contribution of the donor's: at every position,
-    /// none for the stream itself. Shapes: \[T, C4\] each.
-    async fn patched(&mut self, what: Swept, i: usize) -> Result<Option<(Rc<Tensor>, Rc<Tensor>)>> {
+    /// The stream behind a half of the target's run with the contribution of the donor's, at every position, and, where it is
+    /// not kept, what it is without; none for the stream itself. Shapes: \[T, C4\] each.
+    async fn patched(&mut self, what: Swept, i: usize) -> Result<Option<Patched>> {
         if what == Swept::Stream {
             return Ok(None);
         }
@@ -311,18 +321,14 @@ impl<P: FnMut(f64)> Runner<'_, P> {
         let captures = &mut self.captures;
         let record = || {
             let [of_target, of_donor] = [captures.of(target, i)?, captures.of(donor, i)?];
-            let [base, new] = [(); 2]
-                .map(|()| Rc::new(device.tensor("activations", 4 * (t * pad4(width)) as u64)));
-            let (before, after, kept) = match what {
-                Swept::AttnOut => (donor.stream.resid_pre(i), &*of_donor.mid, &*of_target.mid),
-                _ => (&*of_donor.mid, donor.stream.resid_post(i), target.stream.resid_post(i)),
-            };
-            let own = match what {
-                Swept::AttnOut => target.stream.resid_pre(i),
-                _ => &*of_target.mid,
+            let new = Rc::new(device.tensor("activations", (4 * t * pad4(width)) as u64));
+            let (own, before, after) = match what {
+                Swept::AttnOut => {
+                    (target.stream.resid_pre(i), donor.stream.resid_pre(i), &*of_donor.mid)
+                }
+                _ => (&*of_target.mid, &*of_donor.mid, donor.stream.resid_post(i)),
             };
             let rec = &mut captures.rec;
-            rec.copy(kept, 0, &base, 0, kept.bytes());
             rec.copy(own, 0, &new, 0, own.bytes());
             for (x, scale) in [(after, 1.0), (before, -1.0)] {
                 let op = Blend {
@@ -336,7 +342,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                 };
                 model.kernels.blend(rec, &op)?;
             }
-            Ok((base, new))
+            Ok(((what == Swept::AttnOut).then(|| of_target.mid.clone()), new))
         };
         let made = device.allocate("this sweep", record).await?;
         self.captures.rec.finish().await?;
@@ -361,6 +367,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                     .collect();
                 self.run(0, n_each, &runs).await?;
             }
+            self.captures.clear();
             (self.on_progress)((i + 1) as f64 / self.n_batches as f64);
         }
         Ok(())
@@ -406,7 +413,6 @@ impl<P: FnMut(f64)> Runner<'_, P> {
         // All of them live until the commands are done.
         let (out, _heads, _mid) = device.allocate("this sweep", record).await?;
         captures.rec.finish().await?;
-        captures.clear();
         Ok(out)
     }
 
@@ -473,7 +479,10 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             let last = ((run + 1) * n_each - 1) as u64 * row_bytes;
             rec.copy(&stream, last, &ends, run as u64 * row_bytes, row_bytes);
         }
-        self.score(Rows::new(&ends, 0, config.n_embd), runs.len()).await
+        self.score(Rows::new(&ends, 0, config.n_embd), runs.len()).await?;
+        // No other run uses these tensors.
+        self.captures.rec.forget();
+        Ok(())
     }
 }
 

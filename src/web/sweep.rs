@@ -23,7 +23,7 @@ pub(super) fn parse(value: &JsValue, session: &Session) -> Result<(SweepRequest,
     let token = |name: &str| {
         let value = of_metric(name);
         let number = value.as_f64().ok_or_else(|| bad(&format!("metric.{name}"), "an id", &value));
-        id(number?)
+        id(number?).map_err(|_| bad(&format!("metric.{name}"), "an id", &value))
     };
     let request = SweepRequest {
         clean: reading("clean", &get("clean"), session)?,
