@@ -191,7 +191,7 @@ pub struct Session {
     device: Device,
     loaded: RefCell<Option<Rc<Loaded>>>,
     kernels: RefCell<Vec<(Precision, Rc<Kernels>)>>,
-    /// The last reading. A text that begins like it is computed from the first difference on.
+    /// The last reading, which stays: a text that begins like it is computed from the first difference on.
     last: RefCell<Option<Rc<Lensed>>>,
     /// All readings that somebody may keep, in order.
     readings: RefCell<Vec<Weak<Lensed>>>,

@@ -1,4 +1,4 @@
-//! One reading: checks, tensors, reuse of the last reading, blocks of positions, the stream kept for the next one.
+//! One reading: checks, tensors, reuse of a reading still kept, blocks of positions, the stream kept for the next one.
 
 use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -117,7 +117,7 @@ impl Session {
     /// Reads token ids through the lens, block of positions by block.
     ///
     /// `on_block(start, end, reading)` is called for each block once its columns are filled in. What the
-    /// text shares with the last one at its start is copied, with the same bits: the residual stream
+    /// text shares with one still kept at its start is copied, with the same bits: the residual stream
     /// always, the columns if the options are the same.
     ///
     /// Errors: `not-found`, `missing-tensor` of a partial model, `empty`, `too-long`, `bad-token`,

@@ -188,75 +188,54 @@ impl Reading {
     /// What each component of the run adds at a cell.
     #[wasm_bindgen(skip_typescript)]
     pub fn attribute(&self, options: JsValue) -> Promise {
-        self.ask(&options, ["tap", "position", "tokens"], async |asked| {
-            let Asked { session, lensed, tap, position, tokens, cancel, .. } = &asked;
-            let found = session.attribute(lensed, *tap, *position, tokens, cancel).await?;
-            let out = object();
-            let component = |(name, value): &(String, f32)| {
-                let out = object();
-                set(&out, "name", name.as_str());
-                set(&out, "value", *value);
-                out
-            };
-            set(&out, "components", found.components.iter().map(component).collect::<Array>());
-            set(&out, "sum", found.sum);
-            set(&out, "shown", found.shown);
-            Ok(out.into())
-        })
+        self.ask(&options, &["tap", "position", "tokens"])
     }
 
     /// The weights with which a head attends.
     #[wasm_bindgen(skip_typescript)]
     pub fn attention(&self, options: JsValue) -> Promise {
-        self.ask(&options, ["block", "head", "position"], async |asked| {
-            let Asked { session, lensed, head, position, cancel, .. } = &asked;
-            let found = session.attention(lensed, *head, *position, None, cancel).await?;
-            Ok(Float32Array::from(&found[..]).into())
-        })
+        self.ask(&options, &["block", "head", "position"])
     }
 
     /// What a head adds at a cell from each position.
     #[wasm_bindgen(skip_typescript)]
     pub fn sources(&self, options: JsValue) -> Promise {
-        self.ask(&options, ["block", "head", "tap", "position", "tokens"], async |asked| {
-            let Asked { session, lensed, head, tap, position, tokens, cancel } = &asked;
-            let cell = Some((*tap, &tokens[..]));
-            let found = session.attention(lensed, *head, *position, cell, cancel).await?;
-            Ok(Float32Array::from(&found[..]).into())
-        })
+        self.ask(&options, &["block", "head", "tap", "position", "tokens"])
     }
 }
 
-/// A question about a complete reading, with what its options name.
+/// A question about a complete reading: about a head, a cell or what a head adds to a cell.
 struct Asked {
     session: Rc<Session>,
     lensed: Rc<Lensed>,
     /// Block and head.
-    head: [usize; 2],
-    tap: usize,
+    head: Option<[usize; 2]>,
+    /// Row and tokens.
+    cell: Option<(usize, Vec<u32>)>,
     position: usize,
-    tokens: Vec<u32>,
     cancel: Cancel,
 }
 
 impl Reading {
-    /// Answers a question once earlier calls are over; of the options, those with these names are needed.
-    fn ask<const N: usize>(
-        &self,
-        options: &JsValue,
-        names: [&str; N],
-        answer: impl AsyncFnOnce(Asked) -> Result<JsValue> + 'static,
-    ) -> Promise {
-        let parsed = self.asked(options, &names);
-        let lock = parsed.as_ref().ok().map(|asked| asked.session.lock());
+    /// Answers a question once earlier calls are over; all options with these names are needed.
+    fn ask(&self, options: &JsValue, names: &[&str]) -> Promise {
+        let parsed = self.asked(options, names).map(|asked| (asked.session.lock(), asked));
         promise(async move {
-            let asked = parsed?;
-            let _guard = match lock {
-                Some(lock) => Some(lock.await),
-                None => None,
+            let (lock, Asked { session, lensed, head, cell, position, cancel }) = parsed?;
+            let _guard = lock.await;
+            cancel.check()?;
+            let cell = cell.as_ref().map(|(tap, tokens)| (*tap, &tokens[..]));
+            let found = match (head, cell) {
+                (Some(head), cell) => {
+                    session.attention(&lensed, head, position, cell, &cancel).await?
+                }
+                (None, Some((tap, tokens))) => {
+                    let found = session.attribute(&lensed, tap, position, tokens, &cancel).await?;
+                    return Ok(results::attribution(&found));
+                }
+                (None, None) => Vec::new(),
             };
-            asked.cancel.check()?;
-            Ok(answer(asked).await?)
+            Ok(Float32Array::from(&found[..]).into())
         })
     }
 
@@ -264,37 +243,26 @@ impl Reading {
         let Source::Whole(session, lensed) = &self.source else { return Err(not_whole("reading")) };
         let session = session::in_use(session)?;
         let get = options::options(options, &[names, &["signal"]].concat())?;
-        let number = |name: &str| match names.contains(&name) {
-            true => options::index(name, &get(name)),
-            false => Ok(0),
+        let number = |name: &str| options::index(name, &get(name));
+        let head = match names.contains(&"head") {
+            true => Some([number("block")?, number("head")?]),
+            false => None,
         };
-        let tap = match names.contains(&"tap") {
+        let cell = match names.contains(&"tap") {
             true => {
                 let name = options::string("tap", &get("tap"))?.unwrap_or_default();
                 let taps = &lensed.reading.taps;
-                taps.iter().position(|tap| *tap == name).ok_or_else(|| {
-                    Error::option(
-                        "tap",
-                        format!("one of {}", taps.join(", ")),
-                        format!("\"{name}\""),
-                    )
-                })?
+                let tap = taps.iter().position(|tap| *tap == name).ok_or_else(|| {
+                    let expected = format!("one of {}", taps.join(", "));
+                    Error::option("tap", expected, format!("\"{name}\""))
+                })?;
+                Some((tap, options::ids("tokens", &get("tokens"))?))
             }
-            false => 0,
+            false => None,
         };
-        let tokens = match names.contains(&"tokens") {
-            true => options::ids("tokens", &get("tokens"))?,
-            false => Vec::new(),
-        };
-        Ok(Asked {
-            session,
-            lensed: lensed.clone(),
-            head: [number("block")?, number("head")?],
-            tap,
-            position: number("position")?,
-            tokens,
-            cancel: cancel_by(options::signal(&get("signal"))?),
-        })
+        let cancel = cancel_by(options::signal(&get("signal"))?);
+        let (lensed, position) = (lensed.clone(), number("position")?);
+        Ok(Asked { session, lensed, head, cell, position, cancel })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::lens::{Comparison, Scores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
-use crate::session::{Checked, Loaded, TOLERANCE};
+use crate::session::{Attribution, Checked, Loaded, TOLERANCE};
 use crate::tokenizer::Token;
 
 /// An empty object.
@@ -64,6 +64,21 @@ pub(super) fn comparison(comparison: &Comparison) -> JsValue {
         both
     };
     set(&out, "targets", comparison.targets.iter().map(both).collect::<Array>());
+    out.into()
+}
+
+/// `{ components: [{ name, value }], sum, shown }`.
+pub(super) fn attribution(found: &Attribution) -> JsValue {
+    let component = |(name, value): &(String, f32)| {
+        let out = object();
+        set(&out, "name", name.as_str());
+        set(&out, "value", *value);
+        out
+    };
+    let out = object();
+    set(&out, "components", found.components.iter().map(component).collect::<Array>());
+    set(&out, "sum", found.sum);
+    set(&out, "shown", found.shown);
     out.into()
 }
 
