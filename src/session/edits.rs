@@ -1,17 +1,16 @@
 //! Edits of a run as a caller asks for them: parsed and checked against the model, with what other readings give for them.
 
-use std::fmt::Write;
 use std::rc::Rc;
 
-use crate::config::{Config, Family};
-use crate::device::{Cancel, Device, Recorder, Tensor};
+use crate::config::Config;
+use crate::device::{Cancel, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, pad4};
-use crate::model::{
-    Change, EditedWeights, Edits, Half, Linear, Model, NormWeights, Site, Tap, Values, What,
-};
+use crate::model::{Change, Edits, Half, Linear, Model, Site, Tap, Values, What};
 
 use super::capture::{Captured, Captures};
+use super::description::Entries;
+use super::surgery::{Surgery, edit_wpe};
 use super::{Lensed, Loaded};
 
 /// One edit of a run.
@@ -113,14 +112,14 @@ impl Resolved {
 /// Most bytes of the edits of a reading as JSON: each has those of the readings that it patches from.
 const MAX_DESCRIPTION: usize = 1 << 20;
 
-fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
+pub(super) fn bad(name: &str, expected: impl Into<String>, got: impl ToString) -> Error {
     Error::option(format!("edits.{name}"), expected, got)
 }
 
 /// The place of that name.
 ///
 /// Errors: `bad-option`.
-fn site(option: &str, name: &str, head: Option<usize>, config: &Config) -> Result<Site> {
+pub(super) fn site(option: &str, name: &str, head: Option<usize>, config: &Config) -> Result<Site> {
     let unknown = || {
         let last = config.n_layer - 1;
         let expected = format!(
@@ -265,51 +264,6 @@ fn check_reading(loaded: &Rc<Loaded>, name: &str, reading: &Lensed) -> Result<()
     }
 }
 
-/// The entries of a JSON object, of which names and numbers need no escape.
-struct Entries(String);
-
-impl Entries {
-    fn new() -> Entries {
-        Entries("{".into())
-    }
-
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        let comma = if self.0.len() > 1 { "," } else { "" };
-        // Writing to a string does not fail.
-        let _ = write!(self.0, "{comma}\"{name}\":{value}");
-    }
-
-    fn list(&mut self, name: &str, values: &[impl std::fmt::Debug]) {
-        self.add(name, format!("{values:?}").replace(' ', ""));
-    }
-
-    fn end(self) -> String {
-        self.0 + "}"
-    }
-
-    /// What a reading was made of.
-    fn of_reading(reading: &Lensed) -> Entries {
-        let mut out = Entries::new();
-        out.list("ids", &reading.ids);
-        if !reading.resolved.described.is_empty() {
-            out.add("edits", format!("[{}]", reading.resolved.described.join(",")));
-        }
-        out
-    }
-
-    fn of_place(place: &Place) -> Entries {
-        let mut out = Entries::new();
-        out.add("at", format!("\"{}\"", place.at));
-        if let Some(head) = place.head {
-            out.add("head", head);
-        }
-        if let Some(positions) = &place.positions {
-            out.list("positions", positions);
-        }
-        out
-    }
-}
-
 /// The first block and position that an edit at a place changes.
 fn reach(site: Site, positions: &[usize]) -> (usize, usize) {
     (site.block().unwrap_or(0), positions.iter().copied().min().unwrap_or(0))
@@ -325,7 +279,7 @@ struct Resolver<'a> {
 }
 
 /// An edit as JSON, and what it reaches.
-type Added = (String, (usize, usize));
+pub(super) type Added = (String, (usize, usize));
 
 impl Resolver<'_> {
     fn patch(&mut self, edits: &mut Edits, place: &Place, from: &Source) -> Result<Added> {
@@ -610,196 +564,4 @@ fn inner_of(captured: &Captured, half: Half, config: &Config) -> Values {
         Half::Mlp => (&captured.hidden, config.n_inner),
     };
     Values { tensor: tensor.clone(), width, is_one: false }
-}
-
-/// Edits of weights, summed up.
-#[derive(Default)]
-struct Surgery {
-    /// Factors by norm and channel.
-    norms: Vec<((usize, Half), usize, f32)>,
-    ln_f: Vec<(usize, f32)>,
-    unembed: Vec<(usize, f32)>,
-    embed: Vec<(usize, f32)>,
-    /// In order: a channel, or all of them.
-    wpe: Vec<(Option<usize>, How)>,
-}
-
-impl Surgery {
-    fn add(&mut self, model: &Model, of: &str, channel: Option<usize>, how: How) -> Result<Added> {
-        let config = &model.config;
-        if let Some(channel) = channel.filter(|&channel| channel >= config.n_embd) {
-            return Err(bad("channel", format!("0 to {}", config.n_embd - 1), channel));
-        }
-        match how {
-            How::Scale(scale) if !scale.is_finite() => {
-                return Err(bad("scale", "a finite number", scale));
-            }
-            How::Smooth(sigma) if !(sigma.is_finite() && sigma > 0.0) => {
-                return Err(bad("smooth", "a positive number of positions", sigma));
-            }
-            _ => {}
-        }
-        let one = || channel.ok_or_else(|| bad("channel", "a channel", "none"));
-        let scale = || match how {
-            How::Scale(scale) => Ok(scale),
-            How::Smooth(_) => Err(bad("smooth", "\"wpe\"", format!("\"{of}\""))),
-        };
-        let reach = match of {
-            "embed" => {
-                self.embed.push((one()?, scale()?));
-                (0, 0)
-            }
-            "unembed" => {
-                self.unembed.push((one()?, scale()?));
-                (usize::MAX, usize::MAX)
-            }
-            "ln_f" => {
-                self.ln_f.push((one()?, scale()?));
-                (usize::MAX, usize::MAX)
-            }
-            "wpe" if config.family == Family::Ctrl => {
-                let expected = "a model with position embeddings of its own";
-                return Err(bad("weights", expected, "\"wpe\" of CTRL, which computes them"));
-            }
-            "wpe" => {
-                self.wpe.push((channel, how));
-                (0, 0)
-            }
-            name => {
-                let unknown = || {
-                    let last = config.n_layer - 1;
-                    let expected = format!(
-                        "h.0.ln_1 to h.{last}.ln_2, \"ln_f\", \"embed\", \"unembed\" or \"wpe\""
-                    );
-                    bad("weights", expected, format!("\"{name}\""))
-                };
-                let (before, norm) = name.rsplit_once('.').ok_or_else(unknown)?;
-                let half = match norm {
-                    "ln_1" => Half::Attn,
-                    "ln_2" => Half::Mlp,
-                    _ => return Err(unknown()),
-                };
-                let block = match site("weights", before, None, config) {
-                    Ok(Site::Tap(Tap::After(i, Half::Mlp))) => i,
-                    _ => return Err(unknown()),
-                };
-                self.norms.push(((block, half), one()?, scale()?));
-                (block, 0)
-            }
-        };
-        let mut description = Entries::new();
-        description.add("weights", format!("\"{of}\""));
-        if let Some(channel) = channel {
-            description.add("channel", channel);
-        }
-        match how {
-            How::Scale(scale) => description.add("scale", scale),
-            How::Smooth(sigma) => description.add("smooth", sigma),
-        }
-        Ok((description.end(), reach))
-    }
-
-    /// The weights that take the place of the model's, but for `wpe`.
-    fn weights(&self, rec: &mut Recorder<'_>, model: &Model) -> Result<EditedWeights> {
-        let mut out = EditedWeights::default();
-        let width = pad4(model.config.n_embd);
-        let whole = model.whole()?;
-        for &(at, ..) in &self.norms {
-            if out.norms.iter().any(|(known, _)| *known == at) {
-                continue;
-            }
-            let block = &whole.blocks[at.0];
-            let norm = if at.1 == Half::Attn { &block.ln_1 } else { &block.ln_2 };
-            let of_this = self.norms.iter().filter(|(of, ..)| *of == at);
-            let factors = factors(width, of_this.map(|&(_, channel, scale)| (channel, scale)));
-            out.norms.push((at, scaled(rec, model, norm, &factors)?));
-        }
-        if !self.ln_f.is_empty() || !self.unembed.is_empty() {
-            let factors = factors(width, self.ln_f.iter().chain(&self.unembed).copied());
-            out.ln_f = Some(scaled(rec, model, &whole.ln_f, &factors)?);
-            let bias = Rc::new(rec.device().tensor("edited weights", 4 * width as u64));
-            let gain = Rc::new(rec.device().upload("edited weights", &factors));
-            out.plain = Some(NormWeights { gain, bias });
-            for &(channel, scale) in &self.unembed {
-                match out.unembed.iter_mut().find(|(known, _)| *known == channel) {
-                    Some((_, factor)) => *factor *= scale,
-                    None => out.unembed.push((channel, scale)),
-                }
-            }
-        }
-        if !self.embed.is_empty() {
-            let factors = factors(width, self.embed.iter().copied());
-            out.embed = Some(rec.device().upload("edited weights", &factors));
-        }
-        Ok(out)
-    }
-}
-
-/// The product of the factors on each channel.
-fn factors(width: usize, of: impl Iterator<Item = (usize, f32)>) -> Vec<f32> {
-    let mut factors = vec![1.0; width];
-    for (channel, scale) in of {
-        factors[channel] *= scale;
-    }
-    factors
-}
-
-/// Gain and bias times factors.
-fn scaled(
-    rec: &mut Recorder<'_>,
-    model: &Model,
-    norm: &NormWeights,
-    factors: &[f32],
-) -> Result<NormWeights> {
-    let width = factors.len();
-    let mut scale = |x: &Tensor| {
-        let y = rec.device().tensor("edited weights", 4 * width as u64);
-        rec.copy(x, 0, &y, 0, 4 * width as u64);
-        for (channel, &scale) in factors.iter().enumerate().filter(|(_, factor)| **factor != 1.0) {
-            let op = Blend {
-                x: Rows::new(x, 0, width),
-                is_one: true,
-                scale,
-                adds: false,
-                channels: channel..channel + 1,
-                n_rows: 1,
-                y: Rows::new(&y, 0, width),
-            };
-            model.kernels.blend(rec, &op)?;
-        }
-        Ok(Rc::new(y))
-    };
-    Ok(NormWeights { gain: scale(&norm.gain)?, bias: scale(&norm.bias)? })
-}
-
-/// Edits position embeddings. Shapes: \[n_ctx, C4\].
-#[expect(clippy::cast_possible_truncation, reason = "weights are stored in f32")]
-fn edit_wpe(rows: &mut [f32], width: usize, channel: Option<usize>, how: How) {
-    let channels = channel.map_or(0..width, |channel| channel..channel + 1);
-    let n = rows.len() / width;
-    match how {
-        How::Scale(scale) => {
-            for row in rows.chunks_exact_mut(width) {
-                row[channels.clone()].iter_mut().for_each(|v| *v *= scale);
-            }
-        }
-        How::Smooth(sigma) => {
-            let weight = |d: usize| (-0.5 * (d as f64 / f64::from(sigma)).powi(2)).exp();
-            // Farther away a weight is 0 in f64.
-            let weights: Vec<f64> = (0..n).map(weight).take_while(|&g| g > 0.0).collect();
-            let before: Vec<f64> = rows.iter().map(|&v| v.into()).collect();
-            for (p, row) in rows.chunks_exact_mut(width).enumerate() {
-                let around = (p + 1).saturating_sub(weights.len())..n.min(p + weights.len());
-                let mass: f64 = around.clone().map(|q| weights[p.abs_diff(q)]).sum();
-                let mut sums = vec![0.0; channels.len()];
-                for q in around {
-                    let g = weights[p.abs_diff(q)];
-                    let row = &before[q * width..][channels.clone()];
-                    sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += g * v);
-                }
-                let new = sums.iter().map(|sum| (sum / mass) as f32);
-                row[channels.clone()].iter_mut().zip(new).for_each(|(v, new)| *v = new);
-            }
-        }
-    }
 }

@@ -3,9 +3,11 @@
 mod attribution;
 mod capture;
 mod check;
+mod description;
 mod edits;
 mod lock;
 mod read;
+mod surgery;
 mod sweep;
 mod tune;
 
