@@ -10,7 +10,7 @@ use std::rc::Rc;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Norm, Options};
-use loupe::session::{Edit, How, Lensed, LoadRequest, Place, Session, Source};
+use loupe::session::{Edit, How, Lensed, Place, Session, Source};
 use serde_json::Value;
 use support::golden::{Golden, compare_values};
 
@@ -21,14 +21,6 @@ device_tests! {
     components_agree_with_transformers attention_and_sources_agree_with_transformers
     components_of_edited_runs_sum_to_what_is_shown several_shards_and_a_long_text
     cells_that_do_not_exist
-}
-
-async fn load(session: &Session, golden: &Golden, precision: Precision, shard_bytes: usize) {
-    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
-    (request.precision, request.shard_bytes) = (precision, shard_bytes);
-    let mut loading = session.load(&request).await.expect("a model that loads");
-    session.push(&mut loading, golden.weights).await.expect("a valid file");
-    session.install(loading).await.expect("a whole model");
 }
 
 async fn read(session: &Session, ids: &[u32], options: &Options, edits: &[Edit]) -> Rc<Lensed> {
@@ -65,7 +57,7 @@ fn tap_of(lensed: &Lensed, name: &str) -> usize {
 async fn components_agree_with_transformers() {
     let (session, cancel) = (support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        load(&session, &golden, Precision::F32, 64 << 20).await;
+        support::load(&session, &golden, Precision::F32, 64 << 20).await;
         for (name, norm) in [("affine", Norm::Affine), ("plain", Norm::Plain), ("none", Norm::None)]
         {
             let lensed = read(&session, &golden.ids(), &halves(norm), &[]).await;
@@ -97,7 +89,7 @@ async fn components_agree_with_transformers() {
 async fn attention_and_sources_agree_with_transformers() {
     let (session, cancel) = (support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        load(&session, &golden, Precision::F32, 64 << 20).await;
+        support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         for of in list(&golden, "attention") {
             let (head, position) =
@@ -132,7 +124,7 @@ async fn attention_and_sources_agree_with_transformers() {
 async fn components_of_edited_runs_sum_to_what_is_shown() {
     let (session, cancel) = (support::session().await, Cancel::default());
     let [golden, ..] = Golden::attribution();
-    load(&session, &golden, Precision::F32, 64 << 20).await;
+    support::load(&session, &golden, Precision::F32, 64 << 20).await;
     let other = read(
         &session,
         golden
@@ -202,7 +194,7 @@ async fn components_of_edited_runs_sum_to_what_is_shown() {
 async fn several_shards_and_a_long_text() {
     let (session, cancel) = (support::session().await, Cancel::default());
     for golden in [Golden::massive(), Golden::untied()] {
-        load(&session, &golden, Precision::F16, 1_000).await;
+        support::load(&session, &golden, Precision::F16, 1_000).await;
         let lensed = read(&session, &golden.ids(), &Options::default(), &[]).await;
         let (last, t) = (lensed.reading.taps.len() - 1, lensed.reading.n_tokens());
         for position in [0, t / 2, t - 1] {
@@ -220,7 +212,7 @@ async fn several_shards_and_a_long_text() {
 async fn cells_that_do_not_exist() {
     let (session, cancel) = (support::session().await, Cancel::default());
     let [golden, neo, _] = Golden::attribution();
-    load(&session, &golden, Precision::F32, 64 << 20).await;
+    support::load(&session, &golden, Precision::F32, 64 << 20).await;
     let options = Options { depth: Depth::Contributions, ..Options::default() };
     let parts = read(&session, &golden.ids(), &options, &[]).await;
     let options = Options { decoder: vec!["h.2".into()], ..Options::default() };
@@ -250,7 +242,7 @@ async fn cells_that_do_not_exist() {
         let found = session.attention(&plain, head, position, cell, &cancel).await;
         assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "{what}");
     }
-    load(&session, &neo, Precision::F32, 64 << 20).await;
+    support::load(&session, &neo, Precision::F32, 64 << 20).await;
     let found = session.attribute(&plain, 3, 3, &[1, 2], &cancel).await;
     assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("not-found"), "a model that is gone");
 }

@@ -12,7 +12,7 @@ use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::Statistic;
-use loupe::session::{Edit, How, Lensed, LoadRequest, Place, Session, Source};
+use loupe::session::{Edit, How, Lensed, Place, Session, Source};
 use serde_json::{Value, json};
 use support::golden::{Golden, compare_ranks, compare_values};
 
@@ -30,11 +30,7 @@ device_tests! {
 }
 
 async fn load(session: &Session, golden: &Golden) {
-    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
-    request.precision = Precision::F32;
-    let mut loading = session.load(&request).await.expect("a model that loads");
-    session.push(&mut loading, golden.weights).await.expect("a valid file");
-    session.install(loading).await.expect("a whole model");
+    support::load(session, golden, Precision::F32, 64 << 20).await;
 }
 
 async fn read(
@@ -454,14 +450,7 @@ async fn edits_that_do_not_exist() {
 /// other readings has the bits of what a new session computes.
 async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
     let (golden, session) = (Golden::gpt2_halves(), support::session().await);
-    let small = async |session: &Session| {
-        let mut request = LoadRequest::new(golden.config, golden.tokenizer);
-        request.shard_bytes = 800;
-        let mut loading = session.load(&request).await.expect("a model that loads");
-        session.push(&mut loading, golden.weights).await.expect("a valid file");
-        session.install(loading).await.expect("a whole model");
-    };
-    small(&session).await;
+    support::load(&session, &golden, Precision::F16, 800).await;
     let ids = golden.ids();
     assert!(ids.len() > 64, "two blocks of positions");
     let mut shifted = ids.clone();
@@ -504,7 +493,7 @@ async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
         }
         for (k, reused) in kept.iter().enumerate() {
             let fresh = support::session().await;
-            small(&fresh).await;
+            support::load(&fresh, &golden, Precision::F16, 800).await;
             let other = read(&fresh, &shifted, options, &[]).await.expect("a reading");
             let of_this = &edits(&other)[k];
             let alone = read(&fresh, &ids, options, of_this).await.expect("a reading");

@@ -11,7 +11,7 @@ use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::{NO_TOKEN, Reading, Statistic};
-use loupe::session::{Lensed, LoadRequest, Session};
+use loupe::session::{Lensed, Session};
 use support::golden::{Golden, compare_ranks, compare_values};
 use support::say;
 
@@ -38,21 +38,8 @@ fn precision(name: &str) -> Precision {
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
     let session = support::session().await;
     say(&format!("adapter: {:?}", session.device().adapter_info()));
-    load_into(&session, golden, precision, shard_bytes).await;
+    support::load(&session, golden, precision, shard_bytes).await;
     session
-}
-
-/// Puts the model of a case into use, with the kernels that the session has compiled.
-async fn load_into(session: &Session, golden: &Golden, precision: Precision, shard_bytes: usize) {
-    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
-    request.precision = precision;
-    request.shard_bytes = shard_bytes;
-    let mut loading = session.load(&request).await.expect("a model that loads");
-    for piece in golden.weights.chunks(100_003) {
-        session.push(&mut loading, piece).await.expect("a valid file");
-    }
-    loading.loader.end_file().expect("a whole file");
-    session.install(loading).await.expect("a whole model");
 }
 
 async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc<Lensed> {
@@ -64,7 +51,7 @@ async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc
 async fn check(golden: &Golden) {
     let session = support::session().await;
     for name in golden.precisions() {
-        load_into(&session, golden, precision(&name), 64 << 20).await;
+        support::load(&session, golden, precision(&name), 64 << 20).await;
         for (norm_name, norm) in NORMS {
             let lensed = read(&session, &golden.ids(), norm, golden).await;
             compare(golden, &format!("{name}/{norm_name}"), &lensed.reading);
@@ -79,7 +66,7 @@ async fn check_views(golden: &Golden) {
     for name in golden.precisions() {
         // Whole, and in several shards.
         for shard_bytes in [64 << 20, 1_500] {
-            load_into(&session, golden, precision(&name), shard_bytes).await;
+            support::load(&session, golden, precision(&name), shard_bytes).await;
             let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
             for key in golden.views().into_iter().filter(of_precision) {
                 check_view(golden, &session, &key).await;
@@ -261,7 +248,7 @@ async fn tales_on_three_texts() {
 async fn shards_of_one_and_seven_rows() {
     let (golden, session) = (Golden::untied(), support::session().await);
     for rows in [1, 7] {
-        load_into(&session, &golden, Precision::F32, rows * 36 * 4).await;
+        support::load(&session, &golden, Precision::F32, rows * 36 * 4).await;
         let lensed = read(&session, &golden.ids(), Norm::Affine, &golden).await;
         compare(&golden, "f32/affine", &lensed.reading);
     }
@@ -304,7 +291,7 @@ async fn comparisons_of_two_readings() {
     for golden in Golden::comparisons() {
         for name in golden.precisions() {
             for shard_bytes in [64 << 20, 40_000] {
-                load_into(&session, &golden, precision(&name), shard_bytes).await;
+                support::load(&session, &golden, precision(&name), shard_bytes).await;
                 let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
                 for key in golden.views().into_iter().filter(of_precision) {
                     let read = async |ids: &[u32]| {

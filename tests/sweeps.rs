@@ -11,7 +11,7 @@ use std::rc::Rc;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Options};
-use loupe::session::{Edit, How, Lensed, LoadRequest, Session, SweepRequest, Swept};
+use loupe::session::{Edit, How, Lensed, Session, SweepRequest, Swept};
 use support::golden::{Golden, compare_values};
 use support::say;
 
@@ -24,11 +24,7 @@ device_tests! {
 }
 
 async fn load(session: &Session, golden: &Golden) {
-    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
-    request.precision = Precision::F32;
-    let mut loading = session.load(&request).await.expect("a model that loads");
-    session.push(&mut loading, golden.weights).await.expect("a valid file");
-    session.install(loading).await.expect("a whole model");
+    support::load(session, golden, Precision::F32, 64 << 20).await;
 }
 
 async fn read(session: &Session, ids: &[u32], depth: Depth) -> Rc<Lensed> {

@@ -181,8 +181,12 @@ test("a call of what has been freed fails alone, and a second free() does nothin
     const comparisons = (await Promise.allSettled(compared)).map(
       (each) => each.status === "rejected" && code(each.reason),
     );
+    const edits = (from: unknown) => loupe.read([4, 5], { edits: [{ at: "h.1", from: { reading: from } }] });
+    const metric = { plus: 1, minus: 2 };
+    const patched = [edits(reading), edits(1), loupe.sweep({ clean: whole, corrupt: reading, what: "heads", metric })];
+    const patches = (await Promise.allSettled(patched)).map((each) => each.status === "rejected" && code(each.reason));
     const { js } = await loupe.compare(whole, whole);
-    return { sync, settled, comparisons, n_tokens: whole.n_tokens, js: [...js] };
+    return { patches, sync, settled, comparisons, n_tokens: whole.n_tokens, js: [...js] };
   }, site);
   const freed = (name: string) => `LoupeError not-found: This ${name} has been freed.`;
   expect(found.sync).toEqual(["Reading", "Reading", "Loupe", "Loupe"].map(freed));
@@ -191,6 +195,11 @@ test("a call of what has been freed fails alone, and a second free() does nothin
     "LoupeError bad-option: b: expected a Reading, got one that has been freed.",
     "LoupeError bad-option: a: expected a Reading, got another value.",
     freed("Loupe"),
+  ]);
+  expect(found.patches).toEqual([
+    "LoupeError bad-option: edits.from.reading: expected a reading, got one that has been freed.",
+    "LoupeError bad-option: edits.from.reading: expected a complete reading of this Loupe, got 1.",
+    "LoupeError bad-option: corrupt: expected a reading, got one that has been freed.",
   ]);
   expect(found.n_tokens).toBe(2);
   expect(found.js).toEqual(Array(9 * 2).fill(0));

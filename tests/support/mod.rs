@@ -9,9 +9,10 @@ pub mod script;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use golden::Golden;
 use loupe::device::{Backend, Cancel, Device, Tensor};
 use loupe::kernels::{Forms, Kernels, Matrix, Order, Packer, Precision, encode, pad4};
-use loupe::session::Session;
+use loupe::session::{LoadRequest, Session};
 
 /// Turns `async fn name()` into tests on a GPU and on the CPU, natively (lavapipe) and in a browser (Chromium, Firefox).
 #[macro_export]
@@ -92,6 +93,18 @@ pub async fn device() -> Device {
 /// A session on the device under test.
 pub async fn session() -> Session {
     Session::new(device().await)
+}
+
+/// Puts the model of a case into use, in shards of at most so many bytes.
+pub async fn load(session: &Session, golden: &Golden, precision: Precision, shard_bytes: usize) {
+    let mut request = LoadRequest::new(golden.config, golden.tokenizer);
+    (request.precision, request.shard_bytes) = (precision, shard_bytes);
+    let mut loading = session.load(&request).await.expect("a model that loads");
+    for piece in golden.weights.chunks(100_003) {
+        session.push(&mut loading, piece).await.expect("a valid file");
+    }
+    loading.loader.end_file().expect("a whole file");
+    session.install(loading).await.expect("a whole model");
 }
 
 /// Prints a line, natively or in a browser.
