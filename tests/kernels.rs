@@ -487,7 +487,7 @@ async fn attention_of_several_runs() {
             (1, 1, 0, 1, 3, None),
             (2, 31, 5, 3, 4, None),
             (3, 7, 2, 17, 2, Some(4)),
-            (1, 64, 20, 1, 33, Some(7)),
+            (1, 64, 20, 1, 5, Some(7)),
         ] {
             let c = n_head * head_dim;
             let n_rows = n_runs * n_each;

@@ -196,11 +196,6 @@ impl<'a> Recorder<'a> {
         self.check().await
     }
 
-    /// Forgets the bind groups made so far, whose tensors are not used again.
-    pub fn forget(&mut self) {
-        self.groups.clear();
-    }
-
     /// Has everything recorded so far done, and reads the first `bytes` of each tensor.
     ///
     /// Errors: `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.

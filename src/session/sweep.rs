@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::device::{Cancel, Tensor};
+use crate::config::Config;
+use crate::device::{Cancel, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, GatherDot, Matmul, Rows, pad4};
 use crate::lens::{Decoder, Norm};
@@ -143,15 +144,19 @@ impl Session {
         let allocate = || {
             let targets = self.device.upload("tokens", &[request.plus, request.minus]);
             let n_logits = 2 + n_batches * n_runs;
-            Ok((targets, self.device.tensor("logits", 8 * n_logits as u64)))
+            let logits = self.device.tensor("logits", 8 * n_logits as u64);
+            let n_rows = MAX_ROWS.max(position + 1);
+            let tensors = Tensors::new(&self.device, &model.config, n_rows, n_runs, position);
+            Ok((targets, logits, tensors))
         };
-        let (targets, logits) = self.device.allocate("this sweep", allocate).await?;
+        let (targets, logits, tensors) = self.device.allocate("this sweep", allocate).await?;
         let mut runner = Runner {
             model,
             decoder: &decoder,
             target,
             donor,
             captures,
+            tensors,
             position,
             on_progress,
             n_batches,
@@ -197,6 +202,41 @@ impl Session {
     }
 }
 
+/// The tensors that all batches of runs use, one after the other.
+struct Tensors {
+    stream: Tensor,
+    mid: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    /// The last row of each run, and the same normalised.
+    ends: [Tensor; 2],
+    /// Their logits of the two tokens. Shapes: \[runs, 2\].
+    logits: Tensor,
+    scratch: Scratch,
+}
+
+impl Tensors {
+    /// For `n_rows` rows of at most `n_runs` runs, behind `n_before` positions.
+    fn new(
+        device: &Device,
+        config: &Config,
+        n_rows: usize,
+        n_runs: usize,
+        n_before: usize,
+    ) -> Tensors {
+        let rows = |n: usize| device.tensor("a sweep", (4 * n * pad4(config.n_embd)) as u64);
+        Tensors {
+            stream: rows(n_rows),
+            mid: rows(n_rows),
+            keys: rows(n_before + n_rows),
+            values: rows(n_before + n_rows),
+            ends: [rows(n_runs), rows(n_runs)],
+            logits: device.tensor("logits", 8 * n_runs as u64),
+            scratch: Scratch::new(device, config, n_rows),
+        }
+    }
+}
+
 /// Runs the patched runs of a sweep.
 struct Runner<'a, P> {
     model: &'a Model,
@@ -206,6 +246,7 @@ struct Runner<'a, P> {
     /// From which one.
     donor: &'a Lensed,
     captures: Captures<'a>,
+    tensors: Tensors,
     /// Of the metric.
     position: usize,
     on_progress: P,
@@ -220,16 +261,13 @@ struct Runner<'a, P> {
 impl<P: FnMut(f64)> Runner<'_, P> {
     /// The metric of both readings.
     async fn own(&mut self, clean: &Lensed, corrupt: &Lensed) -> Result<[f32; 2]> {
-        let width = self.model.config.n_embd;
-        let device = self.captures.rec.device();
-        let allocate = || Ok([(); 2].map(|()| device.tensor("final rows", self.row_bytes())));
-        let [of_clean, of_corrupt] = device.allocate("this sweep", allocate).await?;
         let last = self.model.config.n_layer - 1;
-        for (reading, row) in [(clean, &of_clean), (corrupt, &of_corrupt)] {
-            let from = self.position as u64 * self.row_bytes();
+        for reading in [clean, corrupt] {
             let tap = reading.stream.resid_post(last);
-            self.captures.rec.copy(tap, from, row, 0, self.row_bytes());
-            self.score(Rows::new(row, 0, width), 1).await?;
+            let row_bytes = self.row_bytes();
+            let from = self.position as u64 * row_bytes;
+            self.captures.rec.copy(tap, from, &self.tensors.ends[0], 0, row_bytes);
+            self.score(1)?;
         }
         let read = self.captures.rec.read(&[(&self.logits, 16)]).await?;
         match read.first().map(Vec::as_slice) {
@@ -242,17 +280,12 @@ impl<P: FnMut(f64)> Runner<'_, P> {
         4 * pad4(self.model.config.n_embd) as u64
     }
 
-    /// The logits of final rows.
-    async fn score(&mut self, x: Rows<'_>, n_rows: usize) -> Result<()> {
-        let width = self.model.config.n_embd;
-        let device = self.captures.rec.device();
-        let allocate = || {
-            let normed = device.tensor("final rows", n_rows as u64 * self.row_bytes());
-            Ok((normed, device.tensor("logits", 8 * n_rows as u64)))
-        };
-        let (normed, logits) = device.allocate("this sweep", allocate).await?;
+    /// The logits of the last rows of runs.
+    fn score(&mut self, n_rows: usize) -> Result<()> {
+        let Tensors { ends: [ends, normed], logits, .. } = &self.tensors;
         let rec = &mut self.captures.rec;
-        let normed = Rows::new(&normed, 0, width);
+        let [x, normed] =
+            [ends, normed].map(|tensor| Rows::new(tensor, 0, self.model.config.n_embd));
         self.decoder.normalise(rec, x, normed, n_rows)?;
         let op = GatherDot {
             x: normed,
@@ -261,13 +294,12 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             n_targets: 2,
             period: 1,
             n_rows,
-            y: &logits,
+            y: logits,
         };
         self.model.kernels.gather_dot(rec, &op)?;
-        rec.copy(&logits, 0, &self.logits, 8 * self.n_scored as u64, 8 * n_rows as u64);
+        rec.copy(logits, 0, &self.logits, 8 * self.n_scored as u64, 8 * n_rows as u64);
         self.n_scored += n_rows;
-        // The tensors above are released now.
-        rec.finish().await
+        Ok(())
     }
 
     /// One position after the other, all blocks at a time.
@@ -306,7 +338,8 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             }
             (self.on_progress)((position + 1) as f64 / self.n_batches as f64);
         }
-        Ok(())
+        // The patched streams are released now.
+        self.captures.rec.finish().await
     }
 
     /// The stream behind a half of the target's run with the contribution of the donor's, at every position, and, where it is
@@ -366,6 +399,8 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                     })
                     .collect();
                 self.run(0, n_each, &runs).await?;
+                // The rows above are released now.
+                self.captures.rec.finish().await?;
             }
             self.captures.clear();
             (self.on_progress)((i + 1) as f64 / self.n_batches as f64);
@@ -426,16 +461,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
     ) -> Result<()> {
         let (model, target, row_bytes) = (self.model, self.target, self.row_bytes());
         let config = &model.config;
-        let n_rows = runs.len() * n_each;
-        let device = self.captures.rec.device();
-        let allocate = || {
-            let rows = |n: usize| device.tensor("activations", n as u64 * row_bytes);
-            let streams = [(); 2].map(|()| rows(n_rows));
-            let caches = [(); 2].map(|()| rows(position + n_rows));
-            Ok((streams, caches, rows(runs.len()), Scratch::new(device, config, n_rows)))
-        };
-        let made = device.allocate("this sweep", allocate).await?;
-        let ([stream, mid], [keys, values], ends, scratch) = made;
+        let Tensors { stream, mid, keys, values, ends: [ends, _], scratch, .. } = &self.tensors;
         let edits = Edits::default();
         let rec = &mut self.captures.rec;
         let mut active = 0;
@@ -445,13 +471,13 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                 runs,
                 active,
                 Join { block: i, at_mid: false },
-                &stream,
+                stream,
                 n_each,
                 row_bytes,
             );
             let pass = |n_runs: usize| Pass {
                 model,
-                scratch: &scratch,
+                scratch,
                 edits: &edits,
                 start: position,
                 n: n_runs * n_each,
@@ -460,29 +486,26 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
             if active > 0 {
                 for (from, to) in
-                    [(&target.stream.keys[i], &keys), (&target.stream.values[i], &values)]
+                    [(&target.stream.keys[i], keys), (&target.stream.values[i], values)]
                 {
                     rec.copy(from, 0, to, 0, position as u64 * row_bytes);
                 }
-                pass(active).attn(rec, (i, block), rows(&stream), &keys, &values, rows(&mid))?;
+                pass(active).attn(rec, (i, block), rows(stream), keys, values, rows(mid))?;
             }
             active +=
-                join(rec, runs, active, Join { block: i, at_mid: true }, &mid, n_each, row_bytes);
+                join(rec, runs, active, Join { block: i, at_mid: true }, mid, n_each, row_bytes);
             if active > 0 {
-                pass(active).mlp(rec, (i, block), rows(&mid), rows(&stream))?;
+                pass(active).mlp(rec, (i, block), rows(mid), rows(stream))?;
                 rec.yield_now().await?;
             }
         }
         let behind = Join { block: config.n_layer, at_mid: false };
-        join(rec, runs, active, behind, &stream, n_each, row_bytes);
+        join(rec, runs, active, behind, stream, n_each, row_bytes);
         for run in 0..runs.len() {
             let last = ((run + 1) * n_each - 1) as u64 * row_bytes;
-            rec.copy(&stream, last, &ends, run as u64 * row_bytes, row_bytes);
+            rec.copy(stream, last, ends, run as u64 * row_bytes, row_bytes);
         }
-        self.score(Rows::new(&ends, 0, config.n_embd), runs.len()).await?;
-        // No other run uses these tensors.
-        self.captures.rec.forget();
-        Ok(())
+        self.score(runs.len())
     }
 }
 
