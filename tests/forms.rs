@@ -60,8 +60,7 @@ async fn in_every_tile(lab: &Lab, precision: Precision, [n_rows, n_in, n_out]: [
                 ..Matmul::new(Rows::new(&x, 0, n_in), &matrix, n_rows, Rows::new(&y, 0, n_out))
             };
             lab.kernels.matmul(&mut rec, &op).expect("matmul");
-            rec.finish().await.expect("the device");
-            let got = lab.read_rows(&y, n_rows, n_out).await;
+            let got = lab.read_done(&mut rec, &y, n_rows, n_out).await;
             assert!(got.iter().all(|v| v.is_finite()) && got.iter().any(|&v| v != 0.0));
             found.push(got.iter().map(|v| v.to_bits()).collect());
         }
@@ -106,8 +105,7 @@ async fn every_part_of_a_product_in_every_tile() {
         let (x, rows) = (Rows::new(&x, 9, n_in), Rows::new(&y, 13, 160));
         let op = Matmul { columns4: 3..37, y_column4: 2, ..Matmul::new(x, &matrix, 41, rows) };
         lab.kernels.matmul(&mut rec, &op).expect("matmul");
-        rec.finish().await.expect("the device");
-        found.push(lab.read_rows(&y, 60, 160).await);
+        found.push(lab.read_done(&mut rec, &y, 60, 160).await);
     }
     for (i, value) in found[0].iter().enumerate() {
         let (row, column) = (i / 160, i % 160);
@@ -179,8 +177,7 @@ async fn layer_norm_has_the_same_bits_in_both_forms() {
                 y: Rows::new(&y, 1, c),
             };
             lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
-            rec.finish().await.expect("the device");
-            let got = lab.read_rows(&y, n_rows + 2, c).await;
+            let got = lab.read_done(&mut rec, &y, n_rows + 2, c).await;
             let is_outside = |row: &[f32]| row.iter().all(|&v| v == 0.0);
             assert!(is_outside(&got[..c]) && is_outside(&got[(n_rows + 1) * c..]));
             assert!(got.iter().all(|v| v.is_finite()) && got.iter().any(|&v| v != 0.0));
@@ -226,8 +223,7 @@ async fn attention_has_the_same_bits_in_both_forms() {
                     y,
                 };
                 lab.kernels.attention(&mut rec, &op).expect("attention");
-                rec.finish().await.expect("the device");
-                let got = lab.read_rows(y, n_rows + 1, c).await;
+                let got = lab.read_done(&mut rec, y, n_rows + 1, c).await;
                 assert!(got[n_rows * c..].iter().all(|&v| v == 0.0), "only the rows are written");
                 assert!(got.iter().all(|v| v.is_finite()) && got.iter().any(|&v| v != 0.0));
                 found.push(got.iter().map(|v| v.to_bits()).collect());

@@ -96,8 +96,7 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
         y: Rows::new(&y, 0, c),
     };
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
-    rec.finish().await.expect("the device");
-    let got = lab.read_rows(&y, n_rows, c).await;
+    let got = lab.read_done(&mut rec, &y, n_rows, c).await;
     let exact = reference::layer_norm::<f64>(x, c, affine, 1e-5);
     let plain = reference::layer_norm::<f32>(x, c, affine, 1e-5);
     let what = format!("layer_norm rows={n_rows} C={c} affine={}", affine.is_some());
@@ -151,8 +150,7 @@ async fn layer_norm_of_several_tensors() {
             op.y = Rows::new(&apart, 1 + i * n_rows, c);
             lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
         }
-        rec.finish().await.expect("the device");
-        let together = lab.read_rows(&together, n_out, c).await;
+        let together = lab.read_done(&mut rec, &together, n_out, c).await;
         let is_outside = |row: &[f32]| row.iter().all(|&v| v == 0.0);
         assert!(is_outside(&together[..c]) && is_outside(&together[(n_out - 1) * c..]));
         assert!(together[c..(n_out - 1) * c].chunks(c).all(|row| !is_outside(row)));
@@ -329,8 +327,7 @@ async fn run_matmul(lab: &Lab, precision: Precision, outputs: bool, shape: [usiz
             ..Matmul::new(x_rows, &matrix, n_rows, y_rows)
         };
         lab.kernels.matmul(&mut rec, &op).expect("matmul");
-        rec.finish().await.expect("the device");
-        let got = lab.read_rows(&y, n_rows, n_out).await;
+        let got = lab.read_done(&mut rec, &y, n_rows, n_out).await;
         let bias = with_bias.then_some(&bias[..]);
         let residual = with_residual.then_some(&residual[..]);
         let exact = reference::matmul::<f64>(&x, &weight, n_in, bias, activation, residual);
@@ -424,8 +421,7 @@ async fn matmul_columns() {
     let (x_rows, y_rows) = (Rows::new(&x_tensor, 2, n_in), Rows::new(&y, 3, 24));
     let op = Matmul { columns4: 2..5, y_column4: 1, ..Matmul::new(x_rows, &matrix, 4, y_rows) };
     lab.kernels.matmul(&mut rec, &op).expect("matmul");
-    rec.finish().await.expect("the device");
-    let got = lab.read_rows(&y, 8, 24).await;
+    let got = lab.read_done(&mut rec, &y, 8, 24).await;
     let exact = reference::matmul::<f64>(&x, &weight, n_in, None, None, None);
     for row in 0..8 {
         for column in 0..24 {
@@ -468,8 +464,7 @@ async fn attention() {
                 y: &y,
             };
             lab.kernels.attention(&mut rec, &op).expect("attention");
-            rec.finish().await.expect("the device");
-            let got = lab.read_rows(&y, n_rows, c).await;
+            let got = lab.read_done(&mut rec, &y, n_rows, c).await;
             let from = first_position * c;
             let what =
                 format!("attention H={n_head} D={head_dim} T={t} from {first_position} {window:?}");
@@ -511,8 +506,7 @@ async fn attention_of_several_runs() {
                     y: &y,
                 };
                 lab.kernels.attention(&mut rec, &op).expect("attention");
-                rec.finish().await.expect("the device");
-                lab.read_rows(&y, n_rows, c).await
+                lab.read_done(&mut rec, &y, n_rows, c).await
             };
             let together = run(&q, &k, &v, n_rows, n_runs).await;
             for i in 0..n_runs {
@@ -544,8 +538,7 @@ async fn subtract() {
             y: Rows::new(&y, 1, c),
         };
         lab.kernels.subtract(&mut rec, &op).expect("subtract");
-        rec.finish().await.expect("the device");
-        let got = lab.read_rows(&y, n_rows + 1, c).await;
+        let got = lab.read_done(&mut rec, &y, n_rows + 1, c).await;
         assert!(got[..c].iter().all(|&v| v == 0.0), "a row that does not belong to it was written");
         let exact = reference::subtract::<f64>(&a[2 * c..], &b[c..]);
         let plain = reference::subtract::<f32>(&a[2 * c..], &b[c..]);
@@ -576,8 +569,7 @@ async fn blend() {
                 y: Rows::new(&y, 1, c),
             };
             lab.kernels.blend(&mut rec, &op).expect("blend");
-            rec.finish().await.expect("the device");
-            let got = lab.read_rows(&y, n_rows + 2, c).await;
+            let got = lab.read_done(&mut rec, &y, n_rows + 2, c).await;
             let (inside, n) = (c..(n_rows + 1) * c, if is_one { 1 } else { n_rows });
             assert_eq!(got[..c], before[..c]);
             assert_eq!(got[inside.end..], before[inside.end..]);
@@ -607,8 +599,7 @@ async fn gram() {
             let groups = from..pad4(v) / 4;
             let op = Gram { weight: &matrix, counts: &counts_tensor, groups, y: &y };
             lab.kernels.gram(&mut rec, &op).expect("gram");
-            rec.finish().await.expect("the device");
-            let got = lab.read_rows(&y, c, c).await;
+            let got = lab.read_done(&mut rec, &y, c, c).await;
             counts.iter_mut().take(4 * from).for_each(|s| *s = 0.0);
             let exact = reference::gram::<f64>(&w, &counts, c);
             let plain = reference::gram::<f32>(&w, &counts, c);
@@ -714,8 +705,7 @@ async fn gelu_of_large_arguments() {
     let activation = Some(Activation::Gelu);
     let op = Matmul { activation, ..Matmul::new(x_rows, &matrix, 9, y_rows) };
     lab.kernels.matmul(&mut rec, &op).expect("matmul");
-    rec.finish().await.expect("the device");
-    let got = lab.read_rows(&y, 9, 1).await;
+    let got = lab.read_done(&mut rec, &y, 9, 1).await;
     let exact: Vec<f64> = x.iter().map(|&v| reference::gelu(f64::from(v))).collect();
     let plain: Vec<f32> = x.iter().map(|&v| reference::gelu(v)).collect();
     assert_close("gelu", &got, &exact, &plain);

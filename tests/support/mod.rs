@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use golden::Golden;
-use loupe::device::{Backend, Cancel, Device, Tensor};
+use loupe::device::{Backend, Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{Forms, Kernels, Matrix, Order, Packer, Precision, encode, pad4};
 use loupe::session::{LoadRequest, Session};
 
@@ -222,14 +222,32 @@ impl Lab {
     /// Reads rows back and checks that their padding is still zero.
     pub async fn read_rows(&self, tensor: &Tensor, n_rows: usize, width: usize) -> Vec<f32> {
         let bytes = (4 * n_rows * pad4(width)) as u64;
-        let mut read = self.device.read(&[(tensor, bytes)]).await.expect("a readback");
-        let mut out = Vec::new();
-        for row in read.remove(0).chunks(pad4(width)) {
-            assert!(row[width..].iter().all(|&v| v == 0.0), "padding was written: {row:?}");
-            out.extend_from_slice(&row[..width]);
-        }
-        out
+        let read = self.device.read(&[(tensor, bytes)]).await.expect("a readback");
+        unpadded(&read[0], width)
     }
+
+    /// The same once what is recorded has been done: one answer of the device, on which Firefox lets a caller wait for a
+    /// tenth of a second.
+    pub async fn read_done(
+        &self,
+        rec: &mut Recorder<'_>,
+        tensor: &Tensor,
+        n_rows: usize,
+        width: usize,
+    ) -> Vec<f32> {
+        let bytes = (4 * n_rows * pad4(width)) as u64;
+        let read = rec.read(&[(tensor, bytes)]).await.expect("a readback");
+        unpadded(&read[0], width)
+    }
+}
+
+fn unpadded(rows: &[f32], width: usize) -> Vec<f32> {
+    let mut out = Vec::new();
+    for row in rows.chunks(pad4(width)) {
+        assert!(row[width..].iter().all(|&v| v == 0.0), "padding was written: {row:?}");
+        out.extend_from_slice(&row[..width]);
+    }
+    out
 }
 
 /// Pseudorandom numbers that are the same everywhere: uniform in -1..1.
