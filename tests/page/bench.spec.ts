@@ -38,11 +38,11 @@ test("readings beside the adapter's ceilings, with exact costs, to copy and to s
   const [matrices, rest] = [512 * 64 + 2 * 12 * 64 ** 2, 1024 * 64 + 2 * 13 * 64 + 2 * 64];
   expect(report.model.parameters_bytes).toBe(2 * matrices + 4 * rest + 48);
   const [short, long] = report.readings;
-  // An embedding, seven dispatches for each of two blocks, three norms, and six of the lens, which keeps all logits; of two
+  // An embedding, seven dispatches for each of two blocks, one of three norms, and six of the lens, which keeps all logits; of two
   // blocks of 35 positions those of the middle row are computed and folded apart.
-  expect([short.dispatches, long.dispatches]).toEqual([1 + 14 + 3 + 6, 2 * (1 + 14 + 3 + 8)]);
+  expect([short.dispatches, long.dispatches]).toEqual([1 + 14 + 1 + 6, 2 * (1 + 14 + 1 + 8)]);
   // The second block of positions has the tensors of the first.
-  expect([short.bind_groups, long.bind_groups]).toEqual([24, 26]);
+  expect([short.bind_groups, long.bind_groups]).toEqual([22, 24]);
   expect(short.encoding_ms).toBeGreaterThan(0);
   expect(short.read_bytes).toBe(8 * 3 * (11 + 3 + 3 + 20) * 4);
   expect(short.times_ms).toHaveLength(5);
