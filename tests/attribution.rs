@@ -29,6 +29,14 @@ async fn read(session: &Session, ids: &[u32], options: &Options, edits: &[Edit])
     read.expect("a reading")
 }
 
+/// In a browser only the first: each answer of the device takes a tenth of a second in Firefox, and the others differ from it
+/// in f64 on the CPU only.
+const NORMS: &[(&str, Norm)] = if cfg!(target_arch = "wasm32") {
+    &[("affine", Norm::Affine)]
+} else {
+    &[("affine", Norm::Affine), ("plain", Norm::Plain), ("none", Norm::None)]
+};
+
 fn halves(norm: Norm) -> Options {
     Options { depth: Depth::Halves, norm, ..Options::default() }
 }
@@ -58,8 +66,7 @@ async fn components_agree_with_transformers() {
     let (session, cancel) = (support::session().await, Cancel::default());
     for golden in Golden::attribution() {
         support::load(&session, &golden, Precision::F32, 64 << 20).await;
-        for (name, norm) in [("affine", Norm::Affine), ("plain", Norm::Plain), ("none", Norm::None)]
-        {
+        for &(name, norm) in NORMS {
             let lensed = read(&session, &golden.ids(), &halves(norm), &[]).await;
             let before = session.device().allocated_bytes();
             let mut compared = 0;
@@ -169,7 +176,7 @@ async fn components_of_edited_runs_sum_to_what_is_shown() {
         Edit::Weights { of: "embed".into(), channel: Some(2), how: How::Scale(-1.0) },
         Edit::Weights { of: "wpe".into(), channel: None, how: How::Smooth(2.0) },
     ];
-    for norm in [Norm::Affine, Norm::Plain, Norm::None] {
+    for &(_, norm) in NORMS {
         let lensed = read(&session, &golden.ids(), &halves(norm), &edits).await;
         for (tap, position) in [(0, p), (1, p), (2, p), (4, p), (6, p), (6, 7), (6, 20), (3, 2)] {
             for tokens in [&[5, 9][..], &[5]] {
