@@ -287,7 +287,7 @@ impl Session {
         two.map_err(|_| Error::option("tokens", expected, "none"))
     }
 
-    /// The mean of all rows of the unembedding, and of the biases of the logits.
+    /// The mean of all rows of the unembedding, and of the biases of the logits; computed once for a model.
     async fn mean_token(
         &self,
         loaded: &Loaded,
@@ -295,6 +295,9 @@ impl Session {
         width: usize,
         cancel: &Cancel,
     ) -> Result<(Vec<f64>, f64)> {
+        if let Some(known) = loaded.mean_token.get() {
+            return Ok(known.clone());
+        }
         let v = loaded.model.config.vocab_size as f64;
         let mut sums = vec![0.0; width];
         let of = atlas::Atlas {
@@ -316,7 +319,7 @@ impl Session {
             bias += read.iter().flatten().map(|&v| f64::from(v)).sum::<f64>();
         }
         sums.iter_mut().for_each(|sum| *sum /= v);
-        Ok((sums, bias / v))
+        Ok(loaded.mean_token.get_or_init(|| (sums, bias / v)).clone())
     }
 
     /// The weights with which a head attends to each position up to one, and, for a cell and tokens, what it adds from

@@ -450,8 +450,9 @@ impl Resolver<'_> {
         let inner = inner_of(&captured, half, &model.config);
         let block = &model.whole()?.blocks[i];
         let t = reading.ids.len();
-        let [out, zeros, masked] =
-            [width, width, inner.width].map(|width| self.captures.tensor(t, width));
+        let [out, zeros] = [(); 2].map(|()| self.captures.tensor(t, width));
+        // One head among zeros.
+        let masked;
         let rows = |tensor| Rows::new(tensor, 0, width);
         let mut x = Rows::new(&inner.tensor, 0, inner.width);
         let linear: &Linear = match half {
@@ -462,6 +463,7 @@ impl Resolver<'_> {
         let mut only = None;
         if let Site::Head(_, head) = source {
             let dim = model.config.head_dim();
+            masked = self.captures.tensor(t, inner.width);
             let op = Blend {
                 x,
                 is_one: false,

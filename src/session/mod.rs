@@ -11,7 +11,7 @@ mod surgery;
 mod sweep;
 mod tune;
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
 use crate::atlas::Memo;
@@ -85,6 +85,8 @@ pub struct Loaded {
     pub vocabulary: Rc<Vocabulary>,
     /// The eigenproblem of its embedding, once solved.
     pub memo: Memo,
+    /// The mean row of the unembedding and the mean bias of the logits, once computed.
+    mean_token: OnceCell<(Vec<f64>, f64)>,
 }
 
 /// What to load, apart from the bytes of the weights.
@@ -391,7 +393,12 @@ impl Session {
         self.tune(&model, &loading.cancel).await?;
         let (tokenizer, vocab_size) = (loading.tokenizer, model.config.vocab_size);
         let vocabulary = Rc::new(Vocabulary { tokenizer, vocab_size });
-        let loaded = Rc::new(Loaded { model, vocabulary, memo: Memo::default() });
+        let loaded = Rc::new(Loaded {
+            model,
+            vocabulary,
+            memo: Memo::default(),
+            mean_token: OnceCell::new(),
+        });
         self.put(loaded.clone());
         Ok((loaded, copy))
     }
@@ -434,7 +441,12 @@ impl Session {
         let model = copy.into_model();
         let vocab_size = model.config.vocab_size;
         let vocabulary = Rc::new(Vocabulary { tokenizer: None, vocab_size });
-        self.put(Rc::new(Loaded { model, vocabulary, memo: Memo::default() }));
+        self.put(Rc::new(Loaded {
+            model,
+            vocabulary,
+            memo: Memo::default(),
+            mean_token: OnceCell::new(),
+        }));
         Ok(true)
     }
 

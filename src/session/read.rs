@@ -89,7 +89,7 @@ pub(super) struct Tensors {
     n_forward: usize,
 }
 
-/// How many positions are reused from the last reading.
+/// How many positions are reused from a reading that is kept.
 #[derive(Default)]
 struct Reused {
     /// Positions whose residual stream is copied.
@@ -341,7 +341,7 @@ impl Session {
         let mut readings = self.readings.borrow_mut();
         readings.retain(|lensed| lensed.strong_count() > 0);
         readings.push(Rc::downgrade(&lensed));
-        // No reading starts from one that was made aside, or from the one before any more.
+        // The borrowed halves of one that was made aside, or of the one before, are not needed any more.
         let replaced = match self.is_aside.get() {
             true => Some(lensed.clone()),
             false => self.last.replace(is_kept.then(|| lensed.clone())),
