@@ -1,3 +1,4 @@
+import path from "node:path";
 import { brotliCompressSync } from "node:zlib";
 import { build, defineConfig } from "vite";
 import type { Plugin } from "vite";
@@ -20,8 +21,8 @@ const otherHub = () => ({
 
 const originOf = (source: string) => (source.startsWith("'") || source.includes("*") ? source : new URL(source).origin);
 
-/** Limits of the page's JavaScript after Brotli, in kB: what comes before the first picture, the whole lens, the atlas. */
-const LIMITS = { "before the first picture": 85, "the lens": 190, "the atlas": 60 };
+/** Limits of the page's JavaScript after Brotli, in kB: what comes before the first picture, the whole lens, the other tabs. */
+const LIMITS = { "before the first picture": 85, "the lens": 190, "the atlas": 60, causes: 60 };
 
 /** Measures the JavaScript, and refuses to build more of it than the limits allow. */
 const isSmall = (): Plugin => ({
@@ -40,17 +41,23 @@ const isSmall = (): Plugin => ({
     };
     const startOf = (module: string) => [...chunks.values()].find((chunk) => chunk.facadeModuleId?.endsWith(module));
     const [page, atlas] = [startOf("www/index.html"), startOf("www/atlas/atlas.ts")];
+    const [causes, python] = [startOf("www/causes/causes.ts"), startOf("www/causes/python.ts")];
     const bench = startOf("www/bench.html");
-    if (!page || !atlas || !bench) throw new Error("the page, the atlas and the benchmark have a chunk each");
-    const workers = files.filter((file) => file.type === "asset").map(({ fileName }) => fileName);
+    if (!page || !atlas || !causes || !python || !bench)
+      throw new Error("the page, the other tabs and the benchmark have a chunk each");
+    const assets = files.filter((file) => file.type === "asset").map(({ fileName }) => fileName);
+    // What the worker loads with the first question of causes.
+    const of_worker = assets.filter((name) => name.includes("causes"));
+    const workers = assets.filter((name) => !of_worker.includes(name));
     // The helpers' worker comes later.
     const first = new Set([...whole(page.fileName), ...workers.filter((name) => !name.includes("helper"))]);
+    const tabs = [atlas, causes, python];
     const others = [...chunks.values()]
       .filter(({ isDynamicEntry }) => isDynamicEntry)
-      .filter((chunk) => chunk !== atlas);
+      .filter((chunk) => !tabs.includes(chunk));
     const of_lens = new Set([...first, ...workers, ...others.flatMap(({ fileName }) => [...whole(fileName)])]);
-    const of_bench = whole(bench.fileName);
-    const of_atlas = [...chunks.keys()].filter((name) => !of_lens.has(name) && !of_bench.has(name));
+    const beside = (of: typeof tabs) =>
+      of.flatMap(({ fileName }) => [...whole(fileName)]).filter((name) => !of_lens.has(name));
     const kB = (names: Iterable<string>) =>
       files
         .filter(({ fileName }) => new Set(names).has(fileName))
@@ -58,7 +65,12 @@ const isSmall = (): Plugin => ({
           (sum, file) => sum + brotliCompressSync(file.type === "chunk" ? file.code : file.source).length / 1000,
           0,
         );
-    const sizes = { "before the first picture": kB(first), "the lens": kB(of_lens), "the atlas": kB(of_atlas) };
+    const sizes = {
+      "before the first picture": kB(first),
+      "the lens": kB(of_lens),
+      "the atlas": kB(beside([atlas])),
+      causes: kB([...beside([causes, python]), ...of_worker]),
+    };
     for (const [what, size] of Object.entries(sizes)) {
       const limit = LIMITS[what as keyof typeof LIMITS];
       console.log(`JavaScript, ${what}: ${size.toFixed(1)} kB after Brotli, limit ${limit}`);
@@ -66,6 +78,22 @@ const isSmall = (): Plugin => ({
     }
   },
 });
+
+/** The modules that a module imports at once, and all that those import. */
+function importedBy(start: string, infoOf: (id: string) => { importedIds: readonly string[] } | null) {
+  const seen = new Set<string>();
+  const visit = (id: string) => {
+    if (seen.has(id)) return;
+    seen.add(id);
+    infoOf(id)?.importedIds.forEach(visit);
+  };
+  visit(start);
+  return seen;
+}
+
+/** All that comes before the first picture is one chunk: the tabs share much of it, and pieces of it compress worse. */
+let of_page: Set<string> | null = null;
+const main = path.resolve("www/main.ts");
 
 /** The service worker, which is built by itself. */
 const buildServiceWorker = (write: boolean) =>
@@ -143,6 +171,21 @@ export default defineConfig({
     target: "esnext",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    rolldownOptions: { input: ["www/index.html", "www/bench.html"] },
+    rolldownOptions: {
+      input: ["www/index.html", "www/bench.html"],
+      output: {
+        codeSplitting: {
+          groups: [
+            {
+              name(id, modules) {
+                of_page ??= importedBy(main, (module) => modules.getModuleInfo(module));
+                // What starts the page stays out of what the benchmark's page shares with it.
+                return of_page.has(id) && id !== main && !id.includes("node_modules") ? "page" : null;
+              },
+            },
+          ],
+        },
+      },
+    },
   },
 });

@@ -19,6 +19,8 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     components_agree_with_transformers attention_and_sources_agree_with_transformers
+    neurons_agree_with_transformers components_promote_the_tokens_that_they_add_most_to
+    directions_and_streams
     components_of_edited_runs_sum_to_what_is_shown several_shards_and_a_long_text
     cells_that_do_not_exist
 }
@@ -99,8 +101,8 @@ async fn attention_and_sources_agree_with_transformers() {
         support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         for of in list(&golden, "attention") {
-            let (head, position) =
-                ([number(of, "block"), number(of, "head")], number(of, "position"));
+            let (block, position) = (number(of, "block"), number(of, "position"));
+            let head = (block, Some(number(of, "head")));
             let found = session.attention(&lensed, head, position, None, &cancel).await;
             let found = found.expect("weights");
             let what = format!("{} {}", golden.name, text(of, "key"));
@@ -108,8 +110,8 @@ async fn attention_and_sources_agree_with_transformers() {
             assert!((found.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{what}");
         }
         for of in list(&golden, "sources") {
-            let (head, position) =
-                ([number(of, "block"), number(of, "head")], number(of, "position"));
+            let (block, position) = (number(of, "block"), number(of, "position"));
+            let head = (block, Some(number(of, "head")));
             let (tap, tokens) = (tap_of(&lensed, text(of, "tap")), tokens(of));
             let cell = Some((tap, &tokens[..]));
             let found = session.attention(&lensed, head, position, cell, &cancel).await;
@@ -118,11 +120,100 @@ async fn attention_and_sources_agree_with_transformers() {
             compare_values(&what, &found, &golden.values(text(of, "key")), 1e-4);
             // They sum to the head's component.
             let all = session.attribute(&lensed, tap, position, &tokens, &cancel).await;
-            let name = format!("h.{}.attn.{}", head[0], head[1]);
+            let name = format!("h.{block}.attn.{}", number(of, "head"));
             let all = all.expect("an attribution").components;
             let own = all.iter().find(|(known, _)| *known == name).expect("the head").1;
             assert!((found.iter().sum::<f32>() - own).abs() < 1e-4, "{what}: {own}");
         }
+    }
+}
+
+async fn neurons_agree_with_transformers() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::attribution() {
+        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
+        let mut compared = 0;
+        for of in list(&golden, "neurons") {
+            let (block, position) = (number(of, "block"), number(of, "position"));
+            let cell_tokens = tokens(of);
+            let cell = (tap_of(&lensed, text(of, "tap")), &cell_tokens[..]);
+            let found = session.neurons(&lensed, block, cell, position, &cancel).await;
+            let what = format!("{} {}", golden.name, text(of, "key"));
+            compare_values(&what, &found.expect("units"), &golden.values(text(of, "key")), 1e-4);
+            compared += 1;
+        }
+        assert!(compared > 0, "{}", golden.name);
+        let too_deep = session.neurons(&lensed, 1, (3, &[1, 2]), 3, &cancel).await;
+        assert_eq!(too_deep.map_err(|e| e.code()), Err("bad-option"), "behind block 1's attention");
+    }
+}
+
+/// Against what each token is attributed by itself, which is compared with transformers above.
+async fn components_promote_the_tokens_that_they_add_most_to() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::attribution() {
+        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
+        let (tap, position, name) = (lensed.reading.taps.len() - 1, 5, "h.1.attn.1");
+        let k = 3;
+        let found = session.promoted(&lensed, (tap, name), position, k, &cancel).await;
+        let found = found.expect("tokens");
+        let mut expected = Vec::new();
+        let n = if cfg!(target_arch = "wasm32") { 12 } else { 53 };
+        for id in 0..n as u32 {
+            let all = session.attribute(&lensed, tap, position, &[id], &cancel).await;
+            let all = all.expect("an attribution").components;
+            let value = all.iter().find(|(known, _)| known == name).expect("the head").1;
+            expected.push((id, value));
+        }
+        for (id, value) in found.promoted.iter().chain(&found.suppressed) {
+            let known = expected.iter().find(|(known, _)| known == id);
+            assert!(known.is_none_or(|(_, known)| (known - value).abs() < 1e-4), "{id}: {value}");
+        }
+        let (least, most) = (found.promoted[k - 1].1, found.suppressed[k - 1].1);
+        let above = expected.iter().filter(|(_, value)| *value > least + 1e-4).count();
+        let below = expected.iter().filter(|(_, value)| *value < most - 1e-4).count();
+        assert!(above < k && below < k, "{}: {above} above, {below} below", golden.name);
+        assert!(found.promoted.is_sorted_by(|a, b| a.1 >= b.1), "the most first");
+        let none = session.promoted(&lensed, (tap, "h.9.mlp"), position, k, &cancel).await;
+        assert_eq!(none.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "no such component");
+        let none = session.promoted(&lensed, (tap, name), position, 0, &cancel).await;
+        assert_eq!(none.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "no tokens");
+    }
+}
+
+/// The product of the two is the logit difference but for σ and what the bias of ln_f adds.
+async fn directions_and_streams() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::attribution() {
+        let precision = Precision::F32;
+        support::load(&session, &golden, precision, 64 << 20).await;
+        let epsilon = 1e-5;
+        let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
+        let tokens = [5, 9];
+        let u = session.token_direction(&tokens, &cancel).await.expect("a direction");
+        assert!(u.iter().sum::<f32>().abs() < 1e-4, "centred");
+        for (tap, position) in [(0, 3), (3, 7), (lensed.reading.taps.len() - 1, 10)] {
+            let x = session.stream(&lensed, tap, position).await.expect("a stream");
+            let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+            let n = x.len() as f64;
+            let mean = x.iter().sum::<f64>() / n;
+            let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
+            let along = x.iter().zip(&u).map(|(x, &u)| x * f64::from(u)).sum::<f64>();
+            let found = session.attribute(&lensed, tap, position, &tokens, &cancel).await;
+            let found = found.expect("an attribution");
+            let constants = ["ln_f.bias", "unembed.bias"];
+            let constant =
+                found.components.iter().filter(|(name, _)| constants.contains(&name.as_str()));
+            let constant: f64 = constant.map(|(_, value)| f64::from(*value)).sum();
+            let expected = along / (variance + epsilon).sqrt() + constant;
+            let error = (f64::from(found.shown) - expected).abs();
+            assert!(error < 1e-3, "{} {tap} {position}: {error}", golden.name);
+        }
+        assert_eq!(session.stream(&lensed, 0, 99).await.map_err(|e| e.code()), Err("bad-option"));
+        let found = session.token_direction(&[], &cancel).await;
+        assert_eq!(found.map_err(|e| e.code()), Err("bad-option"));
     }
 }
 
@@ -240,11 +331,11 @@ async fn cells_that_do_not_exist() {
         assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err(code), "{what}");
     }
     for (what, head, position, cell) in [
-        ("block 3", [3, 0], 3, None),
-        ("head 3", [0, 3], 3, None),
-        ("position 24", [0, 0], 24, None),
-        ("a row above the block", [2, 0], 3, Some((2, &[1, 2][..]))),
-        ("the input", [0, 0], 3, Some((0, &[1, 2]))),
+        ("block 3", (3, None), 3, None),
+        ("head 3", (0, Some(3)), 3, None),
+        ("position 24", (0, Some(0)), 24, None),
+        ("a row above the block", (2, Some(0)), 3, Some((2, &[1, 2][..]))),
+        ("the input", (0, None), 3, Some((0, &[1, 2]))),
     ] {
         let found = session.attention(&plain, head, position, cell, &cancel).await;
         assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "{what}");

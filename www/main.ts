@@ -178,8 +178,7 @@ let checkSoon = () => {};
 /** What can wait until there is something to see. */
 function afterFirstPicture() {
   performance.mark("loupe:first-picture");
-  if (store.atlas.peek() === null) tour.offer();
-  // Without it the page works all the same, with a network.
+  if (store.is_lens.peek()) tour.offer();
   // Without these the page works all the same, with a network.
   import("./models/device-check.ts")
     .then(({ createDeviceCheck }) => {

@@ -9,7 +9,8 @@ import { compareWithStored } from "./sources/stored-reading.ts";
 import { lookUp } from "./sources/hub.ts";
 import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
-import type { Atlas, Loupe, Reading } from "../src/web/types.d.ts";
+import type { Atlas, Loupe } from "../src/web/types.d.ts";
+import type { Live } from "./engine/causes.ts";
 import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
 import { nameOfAdapter } from "./lib/model.ts";
 import type { Facts, InUse, ModelInUse } from "./lib/model.ts";
@@ -33,8 +34,8 @@ let in_use: InUse | null = null;
 /** Whether the model in use can encode a text. */
 let has_tokenizer = true;
 
-/** The engine's newest readings of the page's two texts: tokens are traced in them, and they are compared. */
-const live = new Map<"first" | "second", { serial: number; reading: Reading }>();
+/** The engine's newest readings, by what they are of: tokens are traced in them, and they are compared. */
+const live: Live = new Map();
 let n_readings = 0;
 
 /** The job that checks the device. */
@@ -178,15 +179,12 @@ async function shareReadings(of: Loupe) {
 }
 
 /** Frees a reading that could be traced. */
-function forgetReading(which: "first" | "second") {
+function forgetReading(which: string) {
   live.get(which)?.reading.free();
   live.delete(which);
 }
 
-function forgetReadings() {
-  forgetReading("first");
-  forgetReading("second");
-}
+const forgetReadings = () => [...live.keys()].forEach(forgetReading);
 
 /** A reading that is still there. */
 function liveReading(serial: number) {
@@ -390,6 +388,19 @@ const api: EngineApi = {
           signal,
           onProgress: throttled(onProgress, ({ done }) => done >= 1),
         });
+      },
+      onProgress,
+    );
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  async causes(job, method, question, onProgress) {
+    const outcome = await cancellable(
+      job,
+      async (signal) => {
+        const { askCauses } = await import("./engine/causes.ts");
+        const page = { loupe: started(), live, liveReading, serial: () => n_readings++, forget: forgetReading };
+        return askCauses(method, question, { ...page, signal, onProgress });
       },
       onProgress,
     );

@@ -18,7 +18,7 @@ pub use correlations::{Correlations, correlations};
 pub use eigen::Eigen;
 pub use neighbours::{By, Neighbours, neighbours};
 pub use spectrum::{Memo, Spectrum, spectrum};
-pub use table::{row_of, rows};
+pub use table::{along, row_of, rows};
 pub use zero_layer::{TokenRow, ZeroLayer, ZeroLayerOptions, next_tokens, zero_layer};
 
 use std::pin::Pin;

@@ -2,7 +2,7 @@
 
 use crate::device::{Device, Tensor};
 use crate::error::{Error, Result};
-use crate::kernels::{Shard, pad4, shard_of};
+use crate::kernels::{Matrix, Shard, pad4, shard_of};
 
 use super::Atlas;
 
@@ -17,24 +17,61 @@ pub async fn rows(
     shards: &[Shard],
     mut visit: impl FnMut(usize, &[f32]),
 ) -> Result<()> {
-    let config = &atlas.model.config;
     for shard in shards {
-        let matrix = &shard.matrix;
-        let four = matrix.four_rows_bytes();
-        let fours = pad4(matrix.n_out) / 4;
-        let step = (PIECE / four).max(1);
-        for first in (0..fours).step_by(step) {
-            let end = (first + step).min(fours);
-            let range = (first * four) as u64..(end * four) as u64;
-            let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
-            let known = matrix.n_out - 4 * first;
-            let unpacked = matrix.unpack(&packed[0]);
-            for (i, row) in unpacked.chunks(matrix.n_in).take(known).enumerate() {
-                visit(shard.first_id + 4 * first + i, row);
-            }
-            let done = shard.first_id + 4 * end;
-            atlas.advance(done as f64 / config.vocab_size as f64)?;
+        let visit = |column: usize, row: &[f32]| visit(shard.first_id + column, row);
+        columns_from(atlas, &shard.matrix, shard.first_id, visit).await?;
+    }
+    Ok(())
+}
+
+/// W · u: what each input of a matrix adds along a direction of its outputs. Shapes: \[n_in\].
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub async fn along(atlas: &Atlas<'_>, matrix: &Matrix, u: &[f64]) -> Result<Vec<f64>> {
+    let mut found = vec![0.0; matrix.n_in];
+    let Some(row_bytes) = matrix.input_bytes() else {
+        let add = |column: usize, weights: &[f32]| {
+            let factor = u.get(column).copied().unwrap_or_default();
+            found.iter_mut().zip(weights).for_each(|(sum, &w)| *sum += factor * f64::from(w));
+        };
+        columns_from(atlas, matrix, 0, add).await?;
+        return Ok(found);
+    };
+    for found in found.chunks_mut((PIECE / row_bytes).max(1)).enumerate() {
+        let (piece, sums) = found;
+        let first = (piece * (PIECE / row_bytes).max(1) * row_bytes) as u64;
+        let range = first..first + (sums.len() * row_bytes) as u64;
+        let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
+        for (sum, row) in sums.iter_mut().zip(packed[0].chunks_exact(row_bytes)) {
+            let row = matrix.unpack_input(row);
+            *sum = row.iter().zip(u).map(|(&w, u)| f64::from(w) * u).sum();
         }
+        atlas.advance(0.0)?;
+    }
+    Ok(found)
+}
+
+/// `first_id` is what of the embedding came before, for the progress.
+async fn columns_from(
+    atlas: &Atlas<'_>,
+    matrix: &Matrix,
+    first_id: usize,
+    mut visit: impl FnMut(usize, &[f32]),
+) -> Result<()> {
+    let four = matrix.four_rows_bytes();
+    let fours = pad4(matrix.n_out) / 4;
+    let step = (PIECE / four).max(1);
+    for first in (0..fours).step_by(step) {
+        let end = (first + step).min(fours);
+        let range = (first * four) as u64..(end * four) as u64;
+        let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
+        let known = matrix.n_out - 4 * first;
+        let unpacked = matrix.unpack(&packed[0]);
+        for (i, row) in unpacked.chunks(matrix.n_in).take(known).enumerate() {
+            visit(4 * first + i, row);
+        }
+        let done = first_id + 4 * end;
+        atlas.advance(done as f64 / atlas.model.config.vocab_size as f64)?;
     }
     Ok(())
 }

@@ -124,6 +124,22 @@ impl Matrix {
         pad4(self.n_in) * 4 * self.precision.bytes()
     }
 
+    /// Bytes of a file row of order `Inputs`, which are stored together; none for the other order and for several parts.
+    pub fn input_bytes(&self) -> Option<usize> {
+        let is_alone = self.order == Order::Inputs && self.n_parts == 1;
+        is_alone.then(|| 4 * self.part4() * self.precision.bytes())
+    }
+
+    /// Such a row. Shapes: \[N4\].
+    pub fn unpack_input(&self, packed: &[u8]) -> Vec<f32> {
+        let mut row = Vec::with_capacity(4 * self.part4());
+        match self.precision {
+            Precision::F16 => numbers::from_f16(packed, &mut row),
+            Precision::F32 => numbers::from_f32(packed, &mut row),
+        }
+        row
+    }
+
     /// The file rows that groups of four rows were packed from. Shapes: whole fours → \[4·fours, K\].
     pub fn unpack(&self, packed: &[u8]) -> Vec<f32> {
         let mut rows = Vec::with_capacity(packed.len() / self.precision.bytes());

@@ -3,7 +3,7 @@
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, Shard, pad4};
-use crate::lens::{Line, Norm, RowSource};
+use crate::lens::{Decoder, Line, Norm, RowSource};
 use crate::model::{Edits, Half, Model, Pass, Scratch, Tap};
 use crate::{atlas, kernels};
 
@@ -19,15 +19,50 @@ pub struct Attribution {
     pub shown: f32,
 }
 
-/// A direction whose product with a component is what that adds.
-struct Direction {
+/// How a vector of the stream becomes logits at a cell: by the cell's own mean and variance, and linearly once they are
+/// known.
+struct Readout {
+    /// The cell's own stream. Shapes: \[C\].
+    x: Vec<f64>,
+    /// Factors of the channels. Shapes: \[C\].
+    gain: Vec<f64>,
     /// Shapes: \[C\].
-    u: Vec<f64>,
-    /// What gain, bias and the biases of the logits add by themselves.
-    constants: Vec<(String, f64)>,
-    /// Of the cell: the logit difference by its own row.
-    own: f64,
+    bias: Option<Vec<f64>>,
+    /// The cell's deviation; none where nothing is normalised.
+    sigma: Option<f64>,
 }
+
+impl Readout {
+    /// What a token's row is in the stream: its product with a vector is what that adds to the token's logit.
+    fn in_stream(&self, row: &[f64]) -> Vec<f64> {
+        self.normalised(row.iter().zip(&self.gain).map(|(v, gain)| v * gain).collect())
+    }
+
+    /// What a vector of the stream is where it is multiplied with tokens' rows.
+    fn decoded(&self, vector: &[f64]) -> Vec<f64> {
+        let vector = self.normalised(vector.to_vec());
+        vector.iter().zip(&self.gain).map(|(v, gain)| v * gain).collect()
+    }
+
+    fn normalised(&self, mut vector: Vec<f64>) -> Vec<f64> {
+        if let Some(sigma) = self.sigma {
+            let mean = vector.iter().sum::<f64>() / vector.len() as f64;
+            vector.iter_mut().for_each(|v| *v = (*v - mean) / sigma);
+        }
+        vector
+    }
+}
+
+/// A component of a run by itself.
+pub struct Promoted {
+    /// The tokens whose logits it raises most, and by how much more than the mean over the vocabulary.
+    pub promoted: Vec<(u32, f32)>,
+    /// Those that it lowers most.
+    pub suppressed: Vec<(u32, f32)>,
+}
+
+/// Vectors of components by name. Shapes: \[C\] each.
+type Components = Vec<(String, Vec<f64>)>;
 
 /// Where the vectors of a component stand among those that are read back.
 enum Source {
@@ -52,8 +87,49 @@ impl Session {
         tokens: &[u32],
         cancel: &Cancel,
     ) -> Result<Attribution> {
-        self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
+        let found = self.components(&loaded, lensed, tap, position, cancel).await?;
+        let readout = self.readout(&loaded, lensed, tap, position).await?;
+        let [(a, bias_a), (b, bias_b)] = self.tokens(&loaded, tokens, cancel).await?;
+        let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        let u = readout.in_stream(&difference);
+        let mut components: Vec<(String, f64)> =
+            found.into_iter().map(|(name, vector)| (name, dot(&vector, &u))).collect();
+        let mut own = dot(&readout.x, &u);
+        let mut add = |name: &str, value: f64| {
+            own += value;
+            components.push((name.into(), value));
+        };
+        if let Some(bias) = &readout.bias {
+            add("ln_f.bias", dot(bias, &difference));
+        }
+        if loaded.model.unembed()?.iter().any(|shard| shard.bias.is_some()) {
+            add("unembed.bias", bias_a - bias_b);
+        }
+        let sum = components.iter().map(|(_, value)| value).sum::<f64>();
+        let shown = match *tokens {
+            [a, b] => {
+                let line = Line::Position(position);
+                let tracks = self.trace(lensed, &[a, b], line, cancel).await?;
+                let logit = |i: usize| tracks.get(i).and_then(|t| t.logit.get(tap).copied());
+                f64::from(logit(0).unwrap_or(f32::NAN)) - f64::from(logit(1).unwrap_or(f32::NAN))
+            }
+            _ => own,
+        };
+        let components = components.into_iter().map(|(name, value)| (name, single(value)));
+        Ok(Attribution { components: components.collect(), sum: single(sum), shown: single(shown) })
+    }
+
+    /// The vectors that the stream at a cell is the sum of.
+    async fn components(
+        &self,
+        loaded: &Loaded,
+        lensed: &Lensed,
+        tap: usize,
+        position: usize,
+        cancel: &Cancel,
+    ) -> Result<Components> {
+        self.device.check()?;
         let (block, half) = lensed.place(tap, position)?;
         let model = &loaded.model;
         let config = &model.config;
@@ -162,49 +238,36 @@ impl Session {
         let vectors: Vec<&[f32]> =
             read.first().map_or(&[][..], Vec::as_slice).chunks_exact(pad4(width)).collect();
 
-        let direction = self.direction(&loaded, lensed, tap, position, tokens, cancel).await?;
-        let dot = |i: usize| -> f64 {
+        let vector = |i: usize| {
             let vector = vectors.get(i).copied().unwrap_or_default();
-            vector.iter().zip(&direction.u).map(|(&v, u)| f64::from(v) * u).sum()
+            vector.iter().take(width).map(|&v| f64::from(v)).collect::<Vec<f64>>()
         };
-        let mut components: Vec<(String, f64)> = Vec::new();
+        let mut components = Components::new();
         for (name, source) in sources {
-            let value = match source {
-                Source::One(i) => dot(i),
-                Source::Step(before, after) => dot(after) - dot(before),
+            let mut value = match source {
+                Source::One(i) | Source::Step(_, i) => vector(i),
             };
+            if let Source::Step(before, _) = source {
+                value.iter_mut().zip(vector(before)).for_each(|(v, before)| *v -= before);
+            }
             // An edit may be done in two steps.
             match components.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, sum)) => *sum += value,
+                Some((_, sum)) => sum.iter_mut().zip(value).for_each(|(sum, v)| *sum += v),
                 None => components.push((name, value)),
             }
         }
-        components.extend(direction.constants);
-        let sum = components.iter().map(|(_, value)| value).sum::<f64>();
-        let shown = match *tokens {
-            [a, b] => {
-                let line = Line::Position(position);
-                let tracks = self.trace(lensed, &[a, b], line, cancel).await?;
-                let logit = |i: usize| tracks.get(i).and_then(|t| t.logit.get(tap).copied());
-                f64::from(logit(0).unwrap_or(f32::NAN)) - f64::from(logit(1).unwrap_or(f32::NAN))
-            }
-            _ => direction.own,
-        };
-        let components = components.into_iter().map(|(name, value)| (name, single(value)));
-        Ok(Attribution { components: components.collect(), sum: single(sum), shown: single(shown) })
+        Ok(components)
     }
 
-    /// What a component is multiplied with at a cell.
-    async fn direction(
+    /// How the decoder reads a cell.
+    async fn readout(
         &self,
         loaded: &Loaded,
         lensed: &Lensed,
         tap: usize,
         position: usize,
-        tokens: &[u32],
-        cancel: &Cancel,
-    ) -> Result<Direction> {
-        let (device, model) = (&self.device, &loaded.model);
+    ) -> Result<Readout> {
+        let model = &loaded.model;
         let width = model.config.n_embd;
         let decoder = lensed.decoder(model)?;
         let row_bytes = 4 * pad4(width) as u64;
@@ -214,40 +277,176 @@ impl Session {
         if let Some((gain, bias)) = decoder.affine() {
             ranges.extend([(gain, 0..row_bytes), (bias, 0..row_bytes)]);
         }
-        let mut read = device.read_ranges::<f32>(&ranges).await?.into_iter();
+        let mut read = self.device.read_ranges::<f32>(&ranges).await?.into_iter();
         let mut next =
             || read.next().map(|row| row.into_iter().take(width).map(f64::from).collect());
         let x: Vec<f64> = next().unwrap_or_default();
-        let gain: Option<Vec<f64>> = next();
+        let mut gain: Vec<f64> = next().unwrap_or_else(|| vec![1.0; width]);
         let bias: Option<Vec<f64>> = next();
-
-        let [(a, bias_a), (b, bias_b)] = self.tokens(loaded, tokens, cancel).await?;
-        let mut u: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
-        let by_norm = bias.map(|bias| bias.iter().zip(&u).map(|(bias, u)| bias * u).sum::<f64>());
         for (channel, factor) in decoder.factors() {
-            u[*channel] *= f64::from(*factor);
+            gain[*channel] *= f64::from(*factor);
         }
-        if let Some(gain) = &gain {
-            u.iter_mut().zip(gain).for_each(|(u, gain)| *u *= gain);
-        }
-        if lensed.options.norm != Norm::None {
+        let sigma = (lensed.options.norm != Norm::None).then(|| {
             let n = width as f64;
             let mean = x.iter().sum::<f64>() / n;
             let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n;
-            let sigma = (variance + f64::from(model.config.layer_norm_epsilon)).sqrt();
-            let mean = u.iter().sum::<f64>() / n;
-            u.iter_mut().for_each(|u| *u = (*u - mean) / sigma);
+            (variance + f64::from(model.config.layer_norm_epsilon)).sqrt()
+        });
+        Ok(Readout { x, gain, bias, sigma })
+    }
+
+    /// The difference of two tokens in the stream at a cell.
+    async fn direction(
+        &self,
+        loaded: &Loaded,
+        lensed: &Lensed,
+        (tap, tokens): (usize, &[u32]),
+        position: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<f64>> {
+        let readout = self.readout(loaded, lensed, tap, position).await?;
+        let [(a, _), (b, _)] = self.tokens(loaded, tokens, cancel).await?;
+        let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+        Ok(readout.in_stream(&difference))
+    }
+
+    /// The direction of the stream that raises the logit of the first token over that of the second, or over the mean of
+    /// the vocabulary: the difference of their rows times the gain of ln_f, centred, because ln_f takes no notice of the
+    /// mean. Shapes: \[C\]. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: `bad-option`, `bad-token`, `not-found`, `missing-tensor`, `aborted`, `device-lost`.
+    pub async fn token_direction(&self, tokens: &[u32], cancel: &Cancel) -> Result<Vec<f32>> {
+        self.device.check()?;
+        let loaded = self.loaded()?;
+        loaded.model.whole()?;
+        let width = loaded.model.config.n_embd;
+        let [(a, _), (b, _)] = self.tokens(&loaded, tokens, cancel).await?;
+        let decoder = Decoder::new(&loaded.model, Norm::Affine)?;
+        let gain = match decoder.affine() {
+            Some((gain, _)) => self.device.read(&[(gain, 4 * width as u64)]).await?,
+            None => Vec::new(),
+        };
+        let gain = gain.first().map_or(&[][..], Vec::as_slice);
+        let mut u: Vec<f64> =
+            a.iter().zip(&b).zip(gain).map(|((a, b), &gain)| (a - b) * f64::from(gain)).collect();
+        let mean = u.iter().sum::<f64>() / width as f64;
+        u.iter_mut().for_each(|u| *u -= mean);
+        Ok(u.into_iter().map(single).collect())
+    }
+
+    /// The residual stream at a cell. Shapes: \[C\]. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: `bad-option`, `not-found`, `device-lost`.
+    pub async fn stream(&self, lensed: &Lensed, tap: usize, position: usize) -> Result<Vec<f32>> {
+        self.device.check()?;
+        let loaded = in_use(&lensed.loaded)?;
+        lensed.place(tap, position)?;
+        let readout = self.readout(&loaded, lensed, tap, position).await?;
+        Ok(readout.x.into_iter().map(single).collect())
+    }
+
+    /// The tokens that a component of a cell raises and lowers most by itself, against the mean over the vocabulary, as
+    /// its own mean and variance decode it. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: those of [`Session::attribute`]; `bad-option` for a component that is not there.
+    pub async fn promoted(
+        &self,
+        lensed: &Lensed,
+        (tap, component): (usize, &str),
+        position: usize,
+        k: usize,
+        cancel: &Cancel,
+    ) -> Result<Promoted> {
+        if !(1..=MAX_PROMOTED).contains(&k) {
+            return Err(Error::option("k", format!("1 to {MAX_PROMOTED}"), k));
         }
-        let mut constants = Vec::new();
-        if let (Norm::Affine, Some(value)) = (lensed.options.norm, by_norm) {
-            constants.push(("ln_f.bias".into(), value));
+        let loaded = in_use(&lensed.loaded)?;
+        let found = self.components(&loaded, lensed, tap, position, cancel).await?;
+        let Some((_, vector)) = found.iter().find(|(name, _)| name == component) else {
+            let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+            let got = format!("\"{component}\"");
+            return Err(Error::option("component", format!("one of {}", names.join(", ")), got));
+        };
+        let readout = self.readout(&loaded, lensed, tap, position).await?;
+        let decoded = readout.decoded(vector);
+        let mut values = vec![0.0; loaded.model.config.vocab_size];
+        let visit = |id: usize, row: &[f32]| {
+            if let Some(value) = values.get_mut(id) {
+                *value = row.iter().zip(&decoded).map(|(&e, v)| f64::from(e) * v).sum();
+            }
+        };
+        let shards = loaded.model.unembed()?;
+        atlas::rows(&self.atlas_of(&loaded, cancel), shards, visit).await?;
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let mut ranked: Vec<(u32, f64)> = (0..).zip(values).collect();
+        // A tie goes to the lower id.
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let against = |&(id, value): &(u32, f64)| (id, single(value - mean));
+        Ok(Promoted {
+            promoted: ranked.iter().take(k).map(against).collect(),
+            suppressed: ranked.iter().rev().take(k).map(against).collect(),
+        })
+    }
+
+    /// What each hidden unit of a block's MLP adds to the logit difference at a cell; with the bias of the output they
+    /// sum to the component of the MLP. Shapes: \[n_inner\]. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: those of [`Session::attribute`].
+    pub async fn neurons(
+        &self,
+        lensed: &Lensed,
+        block: usize,
+        cell: (usize, &[u32]),
+        position: usize,
+        cancel: &Cancel,
+    ) -> Result<Vec<f32>> {
+        self.device.check()?;
+        let loaded = in_use(&lensed.loaded)?;
+        let model = &loaded.model;
+        check_below("block", block, model.config.n_layer)?;
+        let (last, half) = lensed.place(cell.0, position)?;
+        if half.is_none() || last < block || (last == block && half == Some(Half::Attn)) {
+            let expected = format!("a row behind block {block}'s MLP");
+            return Err(Error::option("tap", expected, cell.0));
         }
-        if model.unembed()?.iter().any(|shard| shard.bias.is_some()) {
-            constants.push(("unembed.bias".into(), bias_a - bias_b));
+        let direction = self.direction(&loaded, lensed, cell, position, cancel).await?;
+        let (width, n_inner) = (model.config.n_embd, model.config.n_inner);
+        let row_bytes = 4 * pad4(width) as u64;
+        let device = &self.device;
+        let allocate = || {
+            let tensor = || device.tensor("neurons", row_bytes);
+            Ok((tensor(), tensor(), Scratch::new(device, &model.config, 1)))
+        };
+        let (mid, post, scratch) = device.allocate("this attribution", allocate).await?;
+        let weights = &model.whole()?.blocks[block];
+        let mut rec = device.record("this attribution", cancel);
+        // What is edited between the halves is what the MLP reads; what blends into its hidden layer is an edit of its own.
+        let plain = lensed.resolved.edits.of_weights();
+        let pass = one_position((model, &scratch, position), &plain);
+        let x = pass.positions_of(lensed.stream.resid_pre(block));
+        let (keys, values) = (&lensed.stream.keys[block], &lensed.stream.values[block]);
+        let (mid, post) = (Rows::new(&mid, 0, width), Rows::new(&post, 0, width));
+        let edited = one_position((model, &scratch, position), &lensed.resolved.edits);
+        edited.attn(&mut rec, (block, weights), x, keys, values, mid)?;
+        pass.mlp(&mut rec, (block, weights), mid, post)?;
+        let read = rec.read(&[(&scratch.hidden, 4 * n_inner as u64)]).await?;
+        let hidden = read.first().map_or(&[][..], Vec::as_slice);
+        let out =
+            atlas::along(&self.atlas_of(&loaded, cancel), &weights.mlp_out.weight, &direction)
+                .await?;
+        Ok(hidden.iter().zip(&out).map(|(&h, out)| single(f64::from(h) * out)).collect())
+    }
+
+    /// What reads weights back.
+    fn atlas_of<'a>(&'a self, loaded: &'a Loaded, cancel: &'a Cancel) -> atlas::Atlas<'a> {
+        atlas::Atlas {
+            device: &self.device,
+            model: &loaded.model,
+            cancel,
+            on_progress: &|_| (),
+            queue: &(),
+            memo: &loaded.memo,
         }
-        let own = x.iter().zip(&u).map(|(x, u)| x * u).sum::<f64>()
-            + constants.iter().map(|(_, value)| value).sum::<f64>();
-        Ok(Direction { u, constants, own })
     }
 
     /// The rows of the unembedding of two tokens, or of one and their mean, with the biases of their logits.
@@ -300,18 +499,10 @@ impl Session {
         }
         let v = loaded.model.config.vocab_size as f64;
         let mut sums = vec![0.0; width];
-        let of = atlas::Atlas {
-            device: &self.device,
-            model: &loaded.model,
-            cancel,
-            on_progress: &|_| (),
-            queue: &(),
-            memo: &loaded.memo,
-        };
         let add = |_, row: &[f32]| {
             sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
         };
-        atlas::rows(&of, shards, add).await?;
+        atlas::rows(&self.atlas_of(loaded, cancel), shards, add).await?;
         let mut bias = 0.0;
         for shard in shards {
             let Some(tensor) = &shard.bias else { continue };
@@ -322,14 +513,14 @@ impl Session {
         Ok(loaded.mean_token.get_or_init(|| (sums, bias / v)).clone())
     }
 
-    /// The weights with which a head attends to each position up to one, and, for a cell and tokens, what it adds from
-    /// each of them.
+    /// The weights with which a head, or each head of a block, attends to each position up to one; for a cell and tokens,
+    /// what it adds from each of them. Shapes: \[heads, position + 1\]. Hold the guard of [`Session::lock`].
     ///
     /// Errors: those of [`Session::attribute`].
     pub async fn attention(
         &self,
         lensed: &Lensed,
-        [block, head]: [usize; 2],
+        (block, head): (usize, Option<usize>),
         position: usize,
         cell: Option<(usize, &[u32])>,
         cancel: &Cancel,
@@ -338,83 +529,79 @@ impl Session {
         let loaded = in_use(&lensed.loaded)?;
         let model = &loaded.model;
         let config = &model.config;
-        for (name, got, n) in [("block", block, config.n_layer), ("head", head, config.n_head)] {
-            if got >= n {
-                return Err(Error::option(name, format!("0 to {}", n - 1), got));
-            }
-        }
+        check_below("block", block, config.n_layer)?;
+        check_below("head", head.unwrap_or(0), config.n_head)?;
         lensed.check_position(position)?;
-        if let Some((tap, _)) = cell {
-            let (last, half) = lensed.place(tap, position)?;
-            if half.is_none() || last < block {
-                let expected = format!("a row behind block {block}'s attention");
-                return Err(Error::option("tap", expected, tap));
+        let weights = &model.whole()?.blocks[block];
+        let along = match cell {
+            Some(cell) => {
+                let (last, half) = lensed.place(cell.0, position)?;
+                if half.is_none() || last < block {
+                    let expected = format!("a row behind block {block}'s attention");
+                    return Err(Error::option("tap", expected, cell.0));
+                }
+                let u = self.direction(&loaded, lensed, cell, position, cancel).await?;
+                Some(
+                    atlas::along(&self.atlas_of(&loaded, cancel), &weights.attn_out.weight, &u)
+                        .await?,
+                )
             }
-        }
+            None => None,
+        };
         let (width, dim) = (config.n_embd, config.head_dim());
         let row_bytes = 4 * pad4(width) as u64;
         let n_keys = position + 1;
         let device = &self.device;
-        let weights = &model.whole()?.blocks[block];
         let stream = &lensed.stream;
-        let allocate = || {
-            let tensor = |rows: usize| device.tensor("attention", rows as u64 * row_bytes);
-            Ok((tensor(1), tensor(n_keys), tensor(n_keys), Scratch::new(device, config, 1)))
-        };
-        let made = device.allocate("this attribution", allocate).await?;
-        let (mid, masked, out, scratch) = made;
+        let allocate = || Ok((device.tensor("mid", row_bytes), Scratch::new(device, config, 1)));
+        let (mid, scratch) = device.allocate("this attribution", allocate).await?;
         let mut rec = device.record("this attribution", cancel);
         let plain = lensed.resolved.edits.of_weights();
         let pass = one_position((model, &scratch, position), &plain);
         let x = pass.positions_of(stream.resid_pre(block));
         let (keys, values) = (&stream.keys[block], &stream.values[block]);
         pass.attn(&mut rec, (block, weights), x, keys, values, Rows::new(&mid, 0, width))?;
-        // What the head makes of each position's values.
-        let op = Blend {
-            x: Rows::new(values, 0, width),
-            is_one: false,
-            scale: 1.0,
-            adds: false,
-            channels: head * dim..(head + 1) * dim,
-            n_rows: n_keys,
-            y: Rows::new(&masked, 0, width),
-        };
-        model.kernels.blend(&mut rec, &op)?;
-        let op = Matmul::new(
-            Rows::new(&masked, 0, width),
-            &weights.attn_out.weight,
-            n_keys,
-            Rows::new(&out, 0, width),
-        );
-        model.kernels.matmul(&mut rec, &op)?;
         let all = n_keys as u64 * row_bytes;
-        let read = rec.read(&[(&scratch.q, row_bytes), (keys, all), (&out, all)]).await?;
-        let [q, keys, out] = &read[..] else { return Ok(Vec::new()) };
-        let part = head * dim..(head + 1) * dim;
-        let of_head = |row: &[f32]| row.get(part.clone()).unwrap_or_default().to_vec();
-        let q = of_head(q);
+        let read = rec.read(&[(&scratch.q, row_bytes), (keys, all), (values, all)]).await?;
+        let [q, keys, values] = &read[..] else { return Ok(Vec::new()) };
         let first = n_keys.saturating_sub(weights.window.unwrap_or(n_keys));
-        let scores: Vec<f64> = keys
-            .chunks_exact(pad4(width))
-            .enumerate()
-            .map(|(s, key)| {
-                let dot: f64 =
-                    of_head(key).iter().zip(&q).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
-                if s < first { f64::NEG_INFINITY } else { dot * f64::from(weights.attn_scale) }
-            })
-            .collect();
-        let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
-        let mass: f64 = shares.iter().sum();
-        let Some((tap, tokens)) = cell else {
-            return Ok(shares.iter().map(|share| single(share / mass)).collect());
-        };
-        let direction = self.direction(&loaded, lensed, tap, position, tokens, cancel).await?;
-        let from = |(share, vector): (&f64, &[f32])| {
-            let dot: f64 = vector.iter().zip(&direction.u).map(|(&v, u)| f64::from(v) * u).sum();
-            single(share / mass * dot)
-        };
-        Ok(shares.iter().zip(out.chunks_exact(pad4(width))).map(from).collect())
+        let mut found = Vec::new();
+        for head in head.map_or(0..config.n_head, |head| head..head + 1) {
+            let part = head * dim..(head + 1) * dim;
+            let of_head = |row: &[f32]| -> Vec<f64> {
+                let part = row.get(part.clone()).unwrap_or_default();
+                part.iter().map(|&v| f64::from(v)).collect()
+            };
+            let q = of_head(q);
+            let score = |(s, key): (usize, &[f32])| match s < first {
+                true => f64::NEG_INFINITY,
+                false => dot(&of_head(key), &q) * f64::from(weights.attn_scale),
+            };
+            let scores: Vec<f64> = keys.chunks_exact(pad4(width)).enumerate().map(score).collect();
+            let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
+            let mass: f64 = shares.iter().sum();
+            let along = along.as_ref().and_then(|along| along.get(part.clone()));
+            for (share, value) in shares.iter().zip(values.chunks_exact(pad4(width))) {
+                let adds = along.map_or(1.0, |along| dot(&of_head(value), along));
+                found.push(single(share / mass * adds));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Most tokens that [`Session::promoted`] lists on each side.
+const MAX_PROMOTED: usize = 100;
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn check_below(name: &str, got: usize, n: usize) -> Result<()> {
+    match got < n {
+        true => Ok(()),
+        false => Err(Error::option(name, format!("0 to {}", n - 1), got)),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
 use lock::FairLock;
 
-pub use attribution::Attribution;
+pub use attribution::{Attribution, Promoted};
 pub use check::{Checked, TOLERANCE};
 pub use edits::{Edit, How, Place, Source};
 pub use lock::Guard;

@@ -366,6 +366,24 @@ impl Loupe {
             Ok(sweep::result(&swept))
         })
     }
+
+    /// The direction of the stream from one token to another, once earlier calls are over.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn direction(&self, tokens: JsValue, options: JsValue) -> Promise {
+        let session = self.session.clone();
+        let parsed = options::ids("tokens", &tokens).and_then(|tokens| {
+            let get = options::options(&options, &["signal"])?;
+            Ok((tokens, options::cancel_by(options::signal(&get("signal"))?)))
+        });
+        let lock = session.lock();
+        promise(async move {
+            let (tokens, cancel) = parsed?;
+            let _guard = lock.await;
+            cancel.check()?;
+            let found: Vec<f32> = session.token_direction(&tokens, &cancel).await?;
+            Ok(js_sys::Float32Array::from(&found[..]).into())
+        })
+    }
 }
 
 /// Why a promise is rejected.

@@ -188,52 +188,93 @@ impl Reading {
     /// What each component of the run adds at a cell.
     #[wasm_bindgen(skip_typescript)]
     pub fn attribute(&self, options: JsValue) -> Promise {
-        self.ask(&options, &["tap", "position", "tokens"])
+        self.ask(Question::Attribution, &options, &["tap", "position", "tokens"])
     }
 
-    /// The weights with which a head attends.
+    /// The weights with which a head, or each head of a block, attends.
     #[wasm_bindgen(skip_typescript)]
     pub fn attention(&self, options: JsValue) -> Promise {
-        self.ask(&options, &["block", "head", "position"])
+        self.ask(Question::Heads, &options, &["block", "head", "position"])
     }
 
-    /// What a head adds at a cell from each position.
+    /// What a head, or each head of a block, adds at a cell from each position.
     #[wasm_bindgen(skip_typescript)]
     pub fn sources(&self, options: JsValue) -> Promise {
-        self.ask(&options, &["block", "head", "tap", "position", "tokens"])
+        self.ask(Question::Heads, &options, &["block", "head", "tap", "position", "tokens"])
+    }
+
+    /// What each hidden unit of an MLP adds at a cell.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn neurons(&self, options: JsValue) -> Promise {
+        self.ask(Question::Neurons, &options, &["block", "tap", "position", "tokens"])
+    }
+
+    /// The tokens that a component raises and lowers most.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn promoted(&self, options: JsValue) -> Promise {
+        self.ask(Question::Promoted, &options, &["component", "tap", "position", "k"])
+    }
+
+    /// The residual stream at a cell.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn stream(&self, options: JsValue) -> Promise {
+        self.ask(Question::Stream, &options, &["tap", "position"])
     }
 }
 
-/// A question about a complete reading: about a head, a cell or what a head adds to a cell.
+/// What is asked about a cell of a complete reading.
+enum Question {
+    Attribution,
+    Heads,
+    Neurons,
+    Promoted,
+    Stream,
+}
+
+/// A question with its options, as far as it has them.
 struct Asked {
     session: Rc<Session>,
     lensed: Rc<Lensed>,
-    /// Block and head.
-    head: Option<[usize; 2]>,
-    /// Row and tokens.
-    cell: Option<(usize, Vec<u32>)>,
+    block: usize,
+    head: Option<usize>,
+    tap: Option<usize>,
+    tokens: Vec<u32>,
+    component: String,
+    k: usize,
     position: usize,
     cancel: Cancel,
 }
 
 impl Reading {
-    /// Answers a question once earlier calls are over; all options with these names are needed.
-    fn ask(&self, options: &JsValue, names: &[&str]) -> Promise {
+    /// Answers a question once earlier calls are over; all options with these names are needed, but for `head` and `k`.
+    fn ask(&self, question: Question, options: &JsValue, names: &[&str]) -> Promise {
         let parsed = self.asked(options, names).map(|asked| (asked.session.lock(), asked));
         promise(async move {
-            let (lock, Asked { session, lensed, head, cell, position, cancel }) = parsed?;
+            let (lock, asked) = parsed?;
+            let Asked { session, lensed, block, position, cancel, .. } = &asked;
             let _guard = lock.await;
             cancel.check()?;
-            let cell = cell.as_ref().map(|(tap, tokens)| (*tap, &tokens[..]));
-            let found = match (head, cell) {
-                (Some(head), cell) => {
-                    session.attention(&lensed, head, position, cell, &cancel).await?
-                }
-                (None, Some((tap, tokens))) => {
-                    let found = session.attribute(&lensed, tap, position, tokens, &cancel).await?;
+            let tap = asked.tap.unwrap_or(0);
+            let cell = (tap, &asked.tokens[..]);
+            let found = match question {
+                Question::Attribution => {
+                    let (tap, tokens) = cell;
+                    let found = session.attribute(lensed, tap, *position, tokens, cancel).await?;
                     return Ok(results::attribution(&found));
                 }
-                (None, None) => Vec::new(),
+                Question::Promoted => {
+                    let of = (tap, asked.component.as_str());
+                    let found = session.promoted(lensed, of, *position, asked.k, cancel).await?;
+                    return Ok(results::promoted(&found));
+                }
+                Question::Heads => {
+                    let (heads, cell) = ((*block, asked.head), asked.tap.map(|_| cell));
+                    session.attention(lensed, heads, *position, cell, cancel).await?
+                }
+                Question::Neurons => {
+                    session.neurons(lensed, *block, cell, *position, cancel).await?
+                }
+                Question::Stream => session.stream(lensed, tap, *position).await?,
             };
             Ok(Float32Array::from(&found[..]).into())
         })
@@ -243,12 +284,10 @@ impl Reading {
         let Source::Whole(session, lensed) = &self.source else { return Err(not_whole("reading")) };
         let session = session::in_use(session)?;
         let get = options::options(options, &[names, &["signal"]].concat())?;
+        let has = |name: &str| names.contains(&name);
         let number = |name: &str| options::index(name, &get(name));
-        let head = match names.contains(&"head") {
-            true => Some([number("block")?, number("head")?]),
-            false => None,
-        };
-        let cell = match names.contains(&"tap") {
+        let optional = |name: &str| options::optional_index(name, &get(name));
+        let tap = match has("tap") {
             true => {
                 let name = options::string("tap", &get("tap"))?.unwrap_or_default();
                 let taps = &lensed.reading.taps;
@@ -256,13 +295,28 @@ impl Reading {
                     let expected = format!("one of {}", taps.join(", "));
                     Error::option("tap", expected, format!("\"{name}\""))
                 })?;
-                Some((tap, options::ids("tokens", &get("tokens"))?))
+                Some(tap)
             }
             false => None,
         };
-        let cancel = cancel_by(options::signal(&get("signal"))?);
-        let (lensed, position) = (lensed.clone(), number("position")?);
-        Ok(Asked { session, lensed, head, cell, position, cancel })
+        Ok(Asked {
+            block: if has("block") { number("block")? } else { 0 },
+            head: if has("head") { optional("head")? } else { None },
+            k: if has("k") { optional("k")?.unwrap_or(10) } else { 0 },
+            tokens: match has("tokens") {
+                true => options::ids("tokens", &get("tokens"))?,
+                false => Vec::new(),
+            },
+            component: match has("component") {
+                true => options::string("component", &get("component"))?.unwrap_or_default(),
+                false => String::new(),
+            },
+            cancel: cancel_by(options::signal(&get("signal"))?),
+            position: number("position")?,
+            lensed: lensed.clone(),
+            session,
+            tap,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rust types ─▶ JavaScript values.
 
-use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array};
+use js_sys::{Array, Float32Array, Object, Reflect, Uint8Array, Uint32Array};
 use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::lens::{Comparison, Scores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
-use crate::session::{Attribution, Checked, Loaded, TOLERANCE};
+use crate::session::{Attribution, Checked, Loaded, Promoted, TOLERANCE};
 use crate::tokenizer::Token;
 
 /// An empty object.
@@ -79,6 +79,21 @@ pub(super) fn attribution(found: &Attribution) -> JsValue {
     set(&out, "components", found.components.iter().map(component).collect::<Array>());
     set(&out, "sum", found.sum);
     set(&out, "shown", found.shown);
+    out.into()
+}
+
+/// `{ promoted, suppressed }`, each `{ ids, values }`.
+pub(super) fn promoted(found: &Promoted) -> JsValue {
+    let list = |tokens: &[(u32, f32)]| {
+        let (ids, values): (Vec<u32>, Vec<f32>) = tokens.iter().copied().unzip();
+        let out = object();
+        set(&out, "ids", Uint32Array::from(&ids[..]));
+        set(&out, "values", Float32Array::from(&values[..]));
+        out
+    };
+    let out = object();
+    set(&out, "promoted", list(&found.promoted));
+    set(&out, "suppressed", list(&found.suppressed));
     out.into()
 }
 

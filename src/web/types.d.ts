@@ -397,18 +397,52 @@ export class Reading {
     tokens: number[] | Uint32Array;
     signal?: AbortSignal;
   }): Promise<Attribution>;
-  /** The weights with which a head attends to each position up to this one; they sum to 1. [position + 1] */
-  attention(options: { block: number; head: number; position: number; signal?: AbortSignal }): Promise<Float32Array>;
-  /** What a head adds at a cell from each position; the sum is the head's component. [position + 1] */
+  /**
+   * The weights with which a head attends to each position up to this one, or without `head` those of each head of the block; of a head
+   * they sum to 1. [heads·(position + 1)]
+   */
+  attention(options: { block: number; head?: number; position: number; signal?: AbortSignal }): Promise<Float32Array>;
+  /** What a head, or each head of a block, adds at a cell from each position; the sum is the head's component. [heads·(position + 1)] */
   sources(options: {
     block: number;
-    head: number;
+    head?: number;
     tap: string;
     position: number;
     tokens: number[] | Uint32Array;
     signal?: AbortSignal;
   }): Promise<Float32Array>;
+  /**
+   * What each hidden unit of a block's MLP adds at a cell; with what the output's bias adds they sum to the component `h.i.mlp`.
+   * [n_inner]
+   */
+  neurons(options: {
+    block: number;
+    tap: string;
+    position: number;
+    tokens: number[] | Uint32Array;
+    signal?: AbortSignal;
+  }): Promise<Float32Array>;
+  /**
+   * The k tokens (10 by default, 100 at most) whose logits a component raises most, and those that it lowers most, each with the change against
+   * the mean over the vocabulary: what `attribute` says of that component and that token alone.
+   */
+  promoted(options: {
+    component: string;
+    tap: string;
+    position: number;
+    k?: number;
+    signal?: AbortSignal;
+  }): Promise<{ promoted: RankedTokens; suppressed: RankedTokens }>;
+  /** The residual stream at a cell; `tap` is the name of a row of it. [n_embd] */
+  stream(options: { tap: string; position: number; signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;
+}
+
+/** The strongest first. */
+export interface RankedTokens {
+  ids: Uint32Array;
+  /** Logits. */
+  values: Float32Array;
 }
 
 /** In logits. */
@@ -627,5 +661,10 @@ export class Loupe {
    * two readings do not differ are `bad-option`. Later calls wait for it.
    */
   sweep(options: SweepOptions): Promise<Sweep>;
+  /**
+   * The direction of the stream that raises the logit of the first token over that of the second or, of one token, over the mean of the
+   * vocabulary: the difference of their unembeddings times the gain of ln_f, centred. A vector to add in an edit. [n_embd]
+   */
+  direction(tokens: number[] | Uint32Array, options?: { signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;
 }

@@ -1,7 +1,7 @@
 /** The Atlas tab: the list of views, the chosen one, and beside it what is selected everywhere. */
 import { element } from "../ui/dom.ts";
 import { createQueries } from "./queries.ts";
-import { createCard } from "./figure-card.ts";
+import { createCard } from "../export/figure-card.ts";
 import { THRESHOLD } from "../state/page-state.ts";
 import { createScatter } from "./scatter/scatter.ts";
 import { defaultChannel } from "./stats/maths.ts";
@@ -10,7 +10,7 @@ import { VIEWS } from "./views/index.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Selection } from "../state/selection.ts";
 import type { Cloud } from "./scatter/scatter.ts";
-import type { Shown, Stage, View } from "./types.ts";
+import type { Edits, Shown, Stage, View } from "./types.ts";
 import type { Facts } from "../lib/model.ts";
 
 export type Atlas = ReturnType<typeof createAtlas>;
@@ -25,6 +25,7 @@ export function createAtlas(
     engine,
     selection,
     options,
+    edits,
     open,
     lens,
     restart,
@@ -33,6 +34,7 @@ export function createAtlas(
     selection: Selection;
     /** of all views, as the address bar has them */
     options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
+    edits: Edits;
     /** asks for a view */
     open: (view: string) => void;
     /** asks for the lens */
@@ -124,6 +126,7 @@ export function createAtlas(
       set: (option, value) => options.set(`${name}.${option}`, value),
     },
     threshold,
+    edits,
     holds: (words) => void (words === null ? held.delete(name) : held.set(name, words)),
     card: (what) => createCard({ ...what, model: () => model, again: () => void shown.get(name)?.show(), restart }),
     cloud,

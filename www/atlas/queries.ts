@@ -4,7 +4,15 @@
  */
 import { LoupeError } from "../engine/errors.ts";
 import type { Engine } from "../engine/client.ts";
-import type { AtlasAnswer, AtlasArguments, AtlasMethod, AtlasOptions, Tokens, Watch } from "../engine/protocol.ts";
+import type {
+  AtlasAnswer,
+  AtlasArguments,
+  AtlasMethod,
+  AtlasOptions,
+  Causes,
+  Tokens,
+  Watch,
+} from "../engine/protocol.ts";
 import type { Facts } from "../lib/model.ts";
 
 export type { Watch };
@@ -208,6 +216,8 @@ export function createQueries(engine: () => Engine) {
       { k = 20, by = "cosine" }: { k?: number; by?: "cosine" | "dot" } = {},
       watch?: Watch,
     ): Promise<Ranked> => atlas("neighbours", [id], { k, by }, watch),
+    /** A reading with other weights; the run of the tab of causes makes way for it. */
+    edited: (question: Causes["edit"][0], watch: Required<Watch>) => engine().causes("edit", question, watch),
     vocabulary,
     /** The tokens of a text. */
     encode: async (text: string): Promise<number[]> => Array.from(await engine().ids(text)),

@@ -1,8 +1,19 @@
 /** What a view of the atlas is, and what it is given. */
+import type { PlainReading } from "../reading/reading.ts";
 import type { Selection } from "../state/selection.ts";
-import type { Card, Table } from "./figure-card.ts";
+import type { Card, Table } from "../export/figure-card.ts";
 import type { Queries } from "./queries.ts";
 import type { Cloud, createScatter } from "./scatter/scatter.ts";
+
+/** The edits of the page's run, as an address has them, and the reading that they start from. */
+export interface Edits {
+  get: () => string;
+  set: (edits: string) => void;
+  /** opens their tab */
+  show: () => void;
+  /** of the text of the lens */
+  reading: () => PlainReading | null;
+}
 
 /** What a view is given. */
 export interface Stage {
@@ -12,6 +23,7 @@ export interface Stage {
   options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
   /** The std(wpe) above which a channel is position-heavy, if a person chose it; null: the largest gap. Set in Channels. */
   threshold: { get: () => number | null; set: (value: number | null) => void };
+  edits: Edits;
   /** Says what the view has that a reload would lose, in words; null: nothing. */
   holds: (words: string | null) => void;
   card: (what: { name: string; title: string; words?: string; csv?: () => Table; is_picture?: boolean }) => Card;

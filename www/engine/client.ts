@@ -11,6 +11,8 @@ import type {
   AtlasArguments,
   AtlasMethod,
   AtlasOptions,
+  Causes,
+  CausesMethod,
   Checked,
   EngineApi,
   Hub,
@@ -192,6 +194,16 @@ export function startEngine(
       // Comlink's types of a remote call lose the type parameter.
       const ask = remote.atlas as unknown as EngineApi["atlas"];
       return cancellable(signal, (job) => ask(job, method, before, options, Comlink.proxy(onProgress)));
+    },
+
+    /** A question of the tab of causes. */
+    causes: <M extends CausesMethod>(
+      method: M,
+      question: Causes[M][0],
+      { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: (progress: Progress) => void },
+    ): Promise<Causes[M][1]> => {
+      const ask = remote.causes as unknown as EngineApi["causes"];
+      return cancellable(signal, (job) => ask(job, method, question, Comlink.proxy(onProgress)));
     },
 
     /** Every token of the model in use. */

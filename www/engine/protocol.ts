@@ -1,7 +1,17 @@
 /** What crosses between the page and the worker: plain data, and the calls of the worker. Types only. */
-import type { Atlas, Check, LayerNormGains, Plan, Watch } from "../../src/web/types.d.ts";
+import type {
+  Atlas,
+  Attribution,
+  Check,
+  LayerNormGains,
+  Plan,
+  Sweep,
+  SweepOptions,
+  Watch,
+} from "../../src/web/types.d.ts";
 import type { Address, DeviceChoice, ModelInUse, Precision, Source } from "../lib/model.ts";
 import type { Divergences } from "../reading/comparison.ts";
+import type { PageEdit } from "../reading/edits.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
 
@@ -114,6 +124,51 @@ export type AtlasAnswer<M extends AtlasMethod> = Awaited<ReturnType<Atlas[M]>>;
 /** Every token of a model: as it is shown, and its bytes, one after the other; `ends` says where each one ends. */
 export type Tokens = { shown: string[]; bytes: Uint8Array; ends: Uint32Array };
 
+/** A cell, and one token or two, of a reading that is still there. */
+export type CellQuestion = { serial: number; tap: string; position: number; tokens: number[] };
+
+/**
+ * Questions of the tab of causes, and what answers them. Readings are named by their serials; one that is no longer
+ * there is `aborted`.
+ */
+export interface Causes {
+  /**
+   * Runs a text again with edits. `role`: the run that is shown, or the one that it is compared with; each replaces the
+   * one before. `texts`: the serials of both texts' readings.
+   */
+  edit: [
+    {
+      role: "edited" | "against";
+      base: number;
+      texts: { a: number; b: number | null };
+      edits: PageEdit[];
+      track: number[];
+      asked: Asked;
+    },
+    PlainReading,
+  ];
+  attribute: [CellQuestion, Attribution];
+  /** The weights with which each head of a block attends to each position up to this one. [H·(position + 1)] */
+  attention: [{ serial: number; block: number; position: number }, Float32Array];
+  /** What each head of a block adds at a cell from each position. [H·(position + 1)] */
+  sources: [CellQuestion & { block: number }, Float32Array];
+  /** What each hidden unit of a block's MLP adds at a cell. [n_inner] */
+  neurons: [CellQuestion & { block: number }, Float32Array];
+  /** The tokens that a component raises and lowers most. */
+  promoted: [
+    { serial: number; tap: string; position: number; component: string },
+    { promoted: TokenValue[]; suppressed: TokenValue[] },
+  ];
+  /**
+   * Random tokens, twice the same `n`: how much each head attends, from the second time, to the token behind the first
+   * time, and to the token before. [L·H] each
+   */
+  induction: [{ n: number; seed: number }, { induction: Float32Array; previous: Float32Array }];
+  sweep: [{ clean: number; corrupt: number } & Pick<SweepOptions, "what" | "direction" | "metric">, Sweep];
+}
+export type CausesMethod = keyof Causes;
+export type TokenValue = { id: number; shown: string; value: number };
+
 type Answer<T> = Promise<Outcome<T>>;
 
 /** The calls of the worker. `job` is the page's number for a call, for `cancel`. */
@@ -171,6 +226,13 @@ export interface EngineApi {
     options: AtlasOptions<M>,
     onProgress: (progress: Progress) => void,
   ): Answer<AtlasAnswer<M>>;
+  /** A question of the tab of causes. */
+  causes<M extends CausesMethod>(
+    job: number,
+    method: M,
+    question: Causes[M][0],
+    onProgress: (progress: Progress) => void,
+  ): Answer<Causes[M][1]>;
   vocabulary(job: number): Answer<Tokens>;
   tokens(ids: number[]): Answer<Token[]>;
   /** The tokens of a text. */

@@ -109,6 +109,34 @@ for name, a, b in zip(names, values(ids, first_logits), values(second_ids, secon
     print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
 `;
 
+/** The functions that a view's values are made with, and `values`, which makes them of all rows' logits. */
+export const valuesCode = (view: string, group: number[]) => `
+def kl(p, q):
+    return (p.exp() * (p - q)).sum(-1)
+
+def rank(logits, token):  # 1 is best; a tie goes to the lower id
+    z = logits.gather(-1, token)
+    lower = torch.arange(logits.shape[-1]) < token
+    return 1.0 + ((logits > z) | ((logits == z) & lower)).sum(-1)
+${
+  view in VALUES
+    ? `
+group = ${JSON.stringify(group)}
+
+def values(ids, all_logits):
+    """The values of every row. [T] each"""
+    T, below, found = len(ids), None, []
+    F, I = all_logits[-1].log_softmax(-1), all_logits[0].log_softmax(-1)
+    top = all_logits[-1].argmax(-1, keepdim=True)
+    for logits in all_logits:
+        logp = logits.log_softmax(-1)
+        found.append(${VALUES[view]})
+        below = logp
+    return found
+`
+    : ""
+}`;
+
 /**
  * @param view its name
  * @param group the tracked token
@@ -165,31 +193,6 @@ def read(ids):
 ${asked.decoder.map((part) => stepOf(part, family)).join("")}        x = ${NORMS[asked.norm]}
         return model.lm_head(x)
     return [lens(source[name]) for name in names]
-
-def kl(p, q):
-    return (p.exp() * (p - q)).sum(-1)
-
-def rank(logits, token):  # 1 is best; a tie goes to the lower id
-    z = logits.gather(-1, token)
-    lower = torch.arange(logits.shape[-1]) < token
-    return 1.0 + ((logits > z) | ((logits == z) & lower)).sum(-1)
-${
-  view in VALUES
-    ? `
-group = ${JSON.stringify(group)}
-
-def values(ids, all_logits):
-    """The values of every row. [T] each"""
-    T, below, found = len(ids), None, []
-    F, I = all_logits[-1].log_softmax(-1), all_logits[0].log_softmax(-1)
-    top = all_logits[-1].argmax(-1, keepdim=True)
-    for logits in all_logits:
-        logp = logits.log_softmax(-1)
-        found.append(${VALUES[view]})
-        below = logp
-    return found
-`
-    : ""
-}
+${valuesCode(view, group)}
 ${comparison ? twoTexts(comparison, view) : oneText(reading)}`;
 }

@@ -142,7 +142,7 @@ export function createLens({
   // The figure, while it is in sight.
   follows(
     () => ({
-      is_in_sight: store.atlas.value === null,
+      is_in_sight: store.is_lens.value,
       reading: store.reading.value,
       comparison: store.comparison.value,
       group: store.group.value,
@@ -170,7 +170,7 @@ export function createLens({
   );
   follows(
     () => [store.cell.value, store.pins.value],
-    () => store.atlas.peek() === null && drawCell(),
+    () => store.is_lens.peek() && drawCell(),
   );
   follows(
     () => [
@@ -181,14 +181,14 @@ export function createLens({
       store.tracked.value,
       store.view.value.is_tracked,
       store.theme.value,
-      store.atlas.value === null,
+      store.is_lens.value,
       system.value,
     ],
-    () => (store.atlas.peek() === null || !store.reading.peek()) && trajectories.draw(),
+    () => (store.is_lens.peek() || !store.reading.peek()) && trajectories.draw(),
   );
   follows(
     () => store.cell.value,
-    () => store.atlas.peek() === null && store.pins.peek().length === 0 && trajectories.draw(true),
+    () => store.is_lens.peek() && store.pins.peek().length === 0 && trajectories.draw(true),
   );
   follows(
     () => [store.reading.value, store.span.value, store.second.value === null, store.theme.value],
@@ -207,7 +207,7 @@ export function createLens({
     (family) => codes.show(family),
   );
   follows(
-    () => store.atlas.value === null,
+    () => store.is_lens.value,
     (is_in_sight) => {
       if (!is_in_sight) return;
       // What has no size while it is out of sight is fitted now.
@@ -225,7 +225,7 @@ export function createLens({
       at.closest("input:not([type=radio], [type=checkbox]), textarea, select, dialog")
     )
       return;
-    if (store.atlas.peek() !== null || (event.key !== "[" && event.key !== "]")) return;
+    if (!store.is_lens.peek() || (event.key !== "[" && event.key !== "]")) return;
     store.setView(viewBeside(store.view.peek(), event.key === "[" ? -1 : 1, store.second.peek() !== null));
   });
 

@@ -1,9 +1,10 @@
-/** The two tabs of the page. The atlas comes only once somebody opens it, so the lens stays as light as it is. */
+/** The tabs of the page. Atlas and edits come only once somebody opens them, so the lens stays as light as it is. */
 import { byId, element } from "../ui/dom.ts";
 import { effect, signal, untracked } from "@preact/signals-core";
 import type { Store } from "../state/store.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Atlas } from "../atlas/atlas.ts";
+import type { Causes } from "../causes/causes.ts";
 
 export function createTabs({
   store,
@@ -16,11 +17,12 @@ export function createTabs({
   restart: () => void;
 }) {
   const { selection } = store;
-  const [lens_tab, atlas_tab] = [byId("tab-lens"), byId("tab-atlas")];
-  const home = byId("atlas");
+  const links = { lens: byId("tab-lens"), causes: byId("tab-causes"), atlas: byId("tab-atlas") };
+  const homes = { causes: byId("causes"), atlas: byId("atlas") };
   let atlas: Atlas | null = null;
   let coming: Promise<Atlas> | null = null;
-  /** The name of the atlas' view; empty for the lens. */
+  let causes: Promise<Causes> | null = null;
+  /** The name of the atlas' view or of the edits; empty for the lens. */
   const title = signal("");
   let last_view = store.atlas.peek();
 
@@ -34,10 +36,16 @@ export function createTabs({
 
   function theAtlas() {
     coming ??= import("../atlas/atlas.ts").then(({ createAtlas }) => {
-      atlas = createAtlas(home, {
+      atlas = createAtlas(homes.atlas, {
         engine,
         selection,
         options,
+        edits: {
+          get: () => store.edits.peek(),
+          set: store.setEdits,
+          show: () => open(null, true),
+          reading: () => store.reading.peek(),
+        },
         open,
         lens: () => open(null),
         restart,
@@ -49,59 +57,69 @@ export function createTabs({
     return coming;
   }
 
+  function theCauses() {
+    causes ??= import("../causes/causes.ts").then(({ createCauses }) =>
+      createCauses(homes.causes, { store, engine, restart }),
+    );
+    return causes;
+  }
+
   /** Shows the tab that the store has. */
-  async function show(view: string | null) {
-    const is_atlas = view !== null;
-    document.documentElement.dataset.tab = is_atlas ? "atlas" : "lens";
-    home.hidden = !is_atlas;
-    for (const [tab, is_current] of [
-      [lens_tab, !is_atlas],
-      [atlas_tab, is_atlas],
-    ] as const) {
-      if (is_current) tab.setAttribute("aria-current", "page");
+  async function show(view: string | null, is_causes: boolean) {
+    const now = view !== null ? "atlas" : is_causes ? "causes" : "lens";
+    document.documentElement.dataset.tab = now;
+    for (const [name, home] of Object.entries(homes)) home.hidden = name !== now;
+    for (const [name, tab] of Object.entries(links)) {
+      if (name === now) tab.setAttribute("aria-current", "page");
       else tab.removeAttribute("aria-current");
     }
-    if (!is_atlas) {
-      title.value = "";
-      return atlas?.close();
-    }
-    last_view = view;
+    if (now !== "atlas") atlas?.close();
+    if (now === "lens") return void (title.value = "");
+    last_view = view ?? last_view;
     try {
-      const made = await theAtlas();
-      const now = store.atlas.peek();
-      if (now !== null) title.value = `${made.open(now)} · Atlas`;
+      const made = await (now === "atlas" ? theAtlas() : theCauses());
+      const opened = store.atlas.peek();
+      if ("open" in made && opened !== null) title.value = `${made.open(opened)} · Atlas`;
+      else if (store.causes.peek()) title.value = "Causes";
     } catch (error) {
-      coming = null;
-      home.replaceChildren(
-        element("p", "card atlas-absent", `The atlas could not be loaded: ${(error as Error).message}`),
+      coming = causes = null;
+      homes[now].replaceChildren(
+        element("p", "card atlas-absent", `This tab could not be loaded: ${(error as Error).message}`),
       );
     }
   }
 
-  /** @param view null: the lens */
-  function open(view: string | null) {
-    if (view === store.atlas.peek()) return;
-    store.open(view);
+  /** @param view null: the lens, or the edits */
+  function open(view: string | null, is_causes = false) {
+    if (view === store.atlas.peek() && is_causes === store.causes.peek()) return;
+    store.open(view, is_causes);
     scrollTo({ top: 0 });
   }
 
   effect(() => {
-    const view = store.atlas.value;
-    untracked(() => void show(view));
+    const [view, is_causes] = [store.atlas.value, store.causes.value];
+    untracked(() => void show(view, is_causes));
   });
   effect(() => {
     const now = store.model.value;
     untracked(() => now && void atlas?.model(now.model, now.in_use.name));
   });
+  effect(() => {
+    const badge = byId("edited");
+    badge.hidden = store.edits.value === "";
+  });
+  byId("edited").addEventListener("click", () => open(null, true));
   byId("picked-clear").addEventListener("click", () => selection.setTokens([]));
-  lens_tab.addEventListener("click", (event) => {
-    event.preventDefault();
-    open(null);
-  });
-  atlas_tab.addEventListener("click", (event) => {
-    event.preventDefault();
-    if (store.atlas.peek() === null) open(last_view ?? "channels");
-  });
+  const places = {
+    lens: () => open(null),
+    causes: () => open(null, true),
+    atlas: () => store.atlas.peek() === null && open(last_view ?? "channels"),
+  };
+  for (const [name, go] of Object.entries(places))
+    links[name as keyof typeof links].addEventListener("click", (event) => {
+      event.preventDefault();
+      go();
+    });
 
   return {
     open,

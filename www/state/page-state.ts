@@ -1,6 +1,7 @@
 /**
  * What the address bar remembers, each part only where it is not as usual: the model, the text or texts, the view, the
- * switches, the pinned cells, the followed tokens, the theme; of the atlas the view with its options, and what is selected.
+ * switches, the pinned cells, the followed tokens, the edits, the theme; of the atlas the view with its options, and what is
+ * selected.
  */
 import { THEMES } from "../lib/themes.ts";
 import type { ThemeChoice } from "../lib/themes.ts";
@@ -30,8 +31,12 @@ export interface PageState {
   /** which of the groups the tracked views show */
   tracked: number;
   theme: ThemeChoice;
-  /** the view of the atlas that is open; null for the lens */
+  /** the view of the atlas that is open; null for the lens and for the edits */
   atlas: string | null;
+  /** whether the tab of edits is open */
+  causes: boolean;
+  /** what is edited in a run of one of the texts (reading/edits), as JSON; empty for nothing */
+  edits: string;
   /** of its views */
   atlas_options: Record<string, string>;
   /** selected in the atlas; null for the one that the model suggests */
@@ -102,6 +107,8 @@ export async function parseHash(hash: string): Promise<PageState> {
     tracked: Math.min(Math.max(0, groups.length - 1), Number(fields.get("tracked")) || 0),
     theme: THEMES.includes(theme) ? theme : "auto",
     atlas: /^[a-z]{1,20}$/.exec(fields.get("atlas") ?? "")?.[0] ?? null,
+    causes: fields.get("tab") === "causes",
+    edits: (await textOf("edits", "packed3")) ?? "",
     atlas_options: Object.fromEntries(
       [...fields].filter(([key, value]) => ATLAS_OPTION.test(key) && value.length <= MAX_OPTION_CHARS),
     ),
@@ -118,6 +125,7 @@ export async function unreadableParts(hash: string): Promise<string[]> {
   const checks = [
     ["the text", await isCut("packed")],
     ["the second text", await isCut("packed2")],
+    ["the edits", await isCut("packed3")],
     ["the view", view !== null && !VIEWS.some(({ name }) => name === view)],
     ["the pinned cell", (fields.get("pin")?.split("-") ?? []).some((pin) => !PIN.test(pin))],
     ["the model", fields.has("model") && addressOf(fields.get("model")) === null],
@@ -138,6 +146,8 @@ export async function formatHash({
   tracked,
   theme,
   atlas,
+  causes,
+  edits,
   atlas_options,
   channel,
   picked,
@@ -158,6 +168,8 @@ export async function formatHash({
   if (pins.length > 0) fields.set("pin", pins.map(({ tap, position }) => `${position}@${tap}`).join("-"));
   if (theme !== "auto") fields.set("theme", theme);
   if (atlas !== null) fields.set("atlas", atlas);
+  if (causes) fields.set("tab", "causes");
+  if (edits !== "") await putText("edits", "packed3", edits);
   for (const [option, value] of Object.entries(atlas_options))
     if (value.length <= MAX_OPTION_CHARS) fields.set(option, value);
   if (channel !== null) fields.set("channel", String(channel));

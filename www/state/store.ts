@@ -125,6 +125,10 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     compare: part("compare"),
     theme: part("theme"),
     atlas: part("atlas"),
+    causes: part("causes"),
+    edits: part("edits"),
+    /** Whether the lens is in sight. */
+    is_lens: computed(() => page.value.atlas === null && !page.value.causes),
     n_layer,
     n_ctx: computed(() => Number(model.value?.model.n_ctx ?? 0)),
     group,
@@ -175,8 +179,11 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     setSwitches: (to: Switches) => change({ switches: to }),
     setTheme: (theme: ThemeChoice) => change({ theme }),
     setSecond: (text: string | null) => change({ second: text }),
-    /** A view of the atlas; null: the lens. */
-    open: (atlas: string | null) => atlas !== page.value.atlas && change({ atlas }, true),
+    /** A view of the atlas, or the edits; neither: the lens. */
+    open: (atlas: string | null, causes = false) =>
+      (atlas !== page.value.atlas || causes !== page.value.causes) && change({ atlas, causes }, true),
+    /** What is edited, as a step that the Back button takes back. */
+    setEdits: (edits: string) => edits !== page.value.edits && change({ edits }, true),
 
     point: (to: PointedCell | null) => void (pointed.value = to),
     /**

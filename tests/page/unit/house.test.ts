@@ -44,6 +44,7 @@ const ARROWS: Record<string, string[]> = {
   atlas: [
     "lib",
     "engine",
+    "reading",
     "graphics",
     "ui",
     "state",
@@ -53,7 +54,8 @@ const ARROWS: Record<string, string[]> = {
     "atlas/scatter",
     "atlas/views",
   ],
-  shell: ["lib", "engine", "state", "reading", "ui", "lens/figure", "lens/panels", "atlas"],
+  causes: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "lens/figure"],
+  shell: ["lib", "engine", "state", "reading", "ui", "lens/figure", "lens/panels", "atlas", "causes"],
 };
 
 /** Of the sources, which run in the worker, the page knows only what an address is and which models there are; these import no other source but each other. */
@@ -65,7 +67,7 @@ const OWNERS: Record<string, RegExp> = {
   "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
   "workbox-window": /^shell\/offline$/,
   "workbox-precaching": /^service-worker$/,
-  "@preact/signals-core": /^(main|lens\/lens|state\/|shell\/)/,
+  "@preact/signals-core": /^(main|lens\/lens|causes\/causes|state\/|shell\/)/,
 };
 
 /** Files that start a program: the page, the benchmark, the workers and the service worker. */

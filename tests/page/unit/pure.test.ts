@@ -233,6 +233,8 @@ test("an address brings back everything, also long texts and odd characters", as
     tracked: 1,
     theme: "dark" as const,
     atlas: "pairs",
+    causes: false,
+    edits: '{"of":"b","edits":[{"at":"h.3","positions":[4],"from":{"text":"a"}}]}',
     atlas_options: { "pairs.x": "138", "pairs.y": "378" },
     channel: 36,
     picked: [50256, 11],

@@ -6,6 +6,7 @@ import { columnOf, extremes } from "../stats/maths.ts";
 import { curvesOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
 import { createChannelField } from "../channel-field.ts";
+import { createSurgery } from "./surgery.ts";
 import type { Column } from "../../ui/sortable-table.ts";
 import type { Gains } from "../queries.ts";
 import type { Stage, View } from "../types.ts";
@@ -14,7 +15,8 @@ export type Row = { place: number; id: number; shown: string; value: number; nor
 
 const N_EXTREME = 20;
 
-function create({ ask, selection, card, cloud }: Stage) {
+function create(stage: Stage) {
+  const { ask, selection, card, cloud } = stage;
   const nEmbd = () => Number(ask.facts.n_embd);
   const title = element("h2", "channel-title");
   const field = createChannelField(ask, selection);
@@ -102,10 +104,12 @@ function create({ ask, selection, card, cloud }: Stage) {
   });
   const wpe_at = element("div", "chart");
   wpe_card.body.append(wpe_at);
+  const surgery = createSurgery(stage);
   const all = element(
     "div",
     "",
     head,
+    surgery.element,
     element("div", "two-cards", ...clouds.map(({ figure }) => figure.element)),
     ends.element,
     element("div", "two-cards", gains_card.element, wpe_card.element),
@@ -176,6 +180,7 @@ function create({ ask, selection, card, cloud }: Stage) {
     const c = selection.channel;
     title.textContent = `Channel ${c}`;
     field.show();
+    surgery.show();
     for (const { cloud } of clouds) cloud.element.setAttribute("data-channel", String(c));
     words.textContent = ask.has("wte")
       ? "Everything about one coordinate of the residual stream, from the weights alone."
@@ -186,8 +191,10 @@ function create({ ask, selection, card, cloud }: Stage) {
   let shown_channel = -1;
   selection.subscribe(() => {
     if (!all.isConnected) return;
-    if (selection.channel !== shown_channel) void show();
-    else tables.forEach((table) => table.redraw());
+    if (selection.channel !== shown_channel) {
+      surgery.forget();
+      void show();
+    } else tables.forEach((table) => table.redraw());
     shown_channel = selection.channel;
   });
   let width = 0;

@@ -6,7 +6,9 @@ import { isSameCell } from "../../reading/reading.ts";
 import { cellCount, isOutlined, sceneOf } from "./scene.ts";
 import type { Layout } from "./layout.ts";
 import type { Cell } from "../../reading/reading.ts";
+import type { Frame } from "./scene.ts";
 import type { Shown } from "./frame.ts";
+import type { Mark } from "../../graphics/marks.ts";
 
 /** The share of the window's height that a transposed picture may take. */
 const TRANSPOSED_SHARE = 0.62;
@@ -27,7 +29,21 @@ const MOVES = {
 } as Record<string, [number, number]>;
 
 export function createHeatmap(
-  { canvas, scroller, track }: { canvas: HTMLCanvasElement; scroller: HTMLElement; track: HTMLElement },
+  {
+    canvas,
+    scroller,
+    track,
+    height: heightOf,
+    marks,
+  }: {
+    canvas: HTMLCanvasElement;
+    scroller: HTMLElement;
+    track: HTMLElement;
+    /** that it may take; what is left of the window below it, if absent */
+    height?: () => number;
+    /** what is drawn over the picture */
+    marks?: (frame: Frame) => Mark[];
+  },
   on: {
     /** a person points at a cell, or moves there by keys */
     point: (cell: Cell, by_key: boolean) => void;
@@ -68,7 +84,7 @@ export function createHeatmap(
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, layout.width, layout.height);
     const now = frame();
-    paint(ctx, sceneOf(now));
+    paint(ctx, [...sceneOf(now), ...(marks?.(now) ?? [])]);
     drawn = { cells: cellCount(now), frames: drawn.frames + 1 };
   }
 
@@ -82,7 +98,7 @@ export function createHeatmap(
     const top = scroller.getBoundingClientRect().top + scrollY;
     const height = shown.transposed
       ? Math.round(innerHeight * TRANSPOSED_SHARE)
-      : document.documentElement.clientHeight - top - BELOW;
+      : (heightOf?.() ?? document.documentElement.clientHeight - top - BELOW);
     layout = layoutFor(shown, scroller.clientWidth, height);
     canvas.style.width = `${layout.width}px`;
     canvas.style.height = `${layout.height}px`;
@@ -253,6 +269,19 @@ export function createHeatmap(
       shown?.rows.includes(tap)
         ? cellRect(layout, shown.rows.indexOf(tap), position - shown.span.start, scroll())
         : null,
+
+    /** The cell at a point of the canvas; beside a row, where its name stands, its position is −1. */
+    at(x: number, y: number): Cell | null {
+      if (!shown || !layout) return null;
+      const is_name = layout.transposed ? y < layout.grid_top : x < layout.gutter;
+      const inside = cellAt(
+        layout,
+        Math.max(x, layout.gutter),
+        Math.max(y, layout.transposed ? layout.grid_top : y),
+        scroll(),
+      );
+      return inside && { tap: shown.rows[inside.row], position: is_name ? -1 : shown.span.start + inside.column };
+    },
 
     /** The fill of a cell, as css. */
     cellColour: (tap: number, position: number) => frame().swatch({ tap, position }).css,
