@@ -279,5 +279,6 @@ installHook({
   store,
   engine,
   atlas: tabs.atlas,
+  causes: tabs.causes,
   put: (other) => lens.show({ ...other, model: store.model.peek() }),
 });

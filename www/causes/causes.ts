@@ -33,6 +33,13 @@ const SELECT_DELAY_MS = 150;
 const WORDS_KEYS =
   "Arrow keys move the cell, Enter chooses it. x puts what the other text has there into the edited run; Shift and x its whole row.";
 
+/** A quantity of two texts as one of two runs. */
+const ofRuns = (quantity: string) =>
+  quantity
+    .replaceAll("second text", "edited run")
+    .replaceAll("first text", "unedited run")
+    .replace(/([−÷]) first$/, "$1 unedited run");
+
 const NO_EDITS_WORDS =
   "There is no edit yet. Drag a cell from one text onto the other, press x on a cell, or add an edit beside the pictures.";
 
@@ -519,7 +526,7 @@ export function createCauses(
       "edited",
       shown,
       ran
-        ? `${change ? `${change.view.quantity.replace("second text", "edited").replace("first", "unedited")}` : `run of text ${ran.run.of.toUpperCase()}`} · ${counted(ran.run.edits.length, "edit")} · outlined: what they can change`
+        ? `${change ? `${ofRuns(change.view.quantity)}` : `run of text ${ran.run.of.toUpperCase()}`} · ${counted(ran.run.edits.length, "edit")} · outlined: what they can change`
         : "",
     );
     const scales = [shown_a, change].filter((each) => each !== null && each !== undefined);
@@ -535,12 +542,7 @@ export function createCauses(
         return element(
           "figure",
           "scale",
-          element(
-            "figcaption",
-            "",
-            `${view.quantity.replace("second text", "edited run").replace("first", "unedited")} `,
-            element("span", "unit", `(${unitOf(view, scale)})`),
-          ),
+          element("figcaption", "", `${ofRuns(view.quantity)} `, element("span", "unit", `(${unitOf(view, scale)})`)),
           element("div", "scale-body", bar, element("div", "ticks", ...ticks)),
         );
       }),

@@ -23,7 +23,70 @@ interface Example {
   look: string;
 }
 
-const EXAMPLES: Example[] = [];
+const headsFrom = (text: "a" | "b", heads: [block: number, head: number][]) =>
+  heads.map(([block, head]) => ({ at: `h.${block}.attn_out`, head, from: { text } }));
+
+const EXAMPLES: Example[] = [
+  {
+    name: "she or he",
+    of: "tales",
+    a: "The princess sat down and began to weep, for",
+    b: "The prince sat down and began to weep, for",
+    run: {
+      of: "b",
+      edits: headsFrom("a", [
+        [2, 3],
+        [5, 4],
+        [6, 4],
+      ]),
+    },
+    sweep: { what: "stream", direction: "denoise" },
+    look: "One word differs, and with it the pronoun that follows. Three heads of the run of text A are put into that of text B. The sweep shows where the difference is: at the word itself up to the middle of the model, then at the last position, where those heads have carried it.",
+  },
+  {
+    name: "who copies plasma?",
+    of: "tales",
+    a: "Sometimes, when people say plasma, they mean a state of matter. Other times, when people say plas",
+    b: null,
+    run: {
+      of: "a",
+      edits: [
+        { at: "h.7.attn_out", head: 5, to: "zero" },
+        { at: "h.7.attn_out", head: 2, to: "zero" },
+      ],
+    },
+    sweep: null,
+    look: "The second half of the word can be copied from its first occurrence. Two heads of the last block, which score high in the grid of heads that repeat, are set to zero: look whether the copied token survives. Put one of them back, by ×, to see that they share the work.",
+  },
+  {
+    name: "indirect object",
+    of: "gpt2",
+    a: "When Mary and John went to the store, John gave a drink to",
+    b: "When Mary and John went to the store, Mary gave a drink to",
+    run: {
+      of: "b",
+      edits: headsFrom("a", [
+        [9, 9],
+        [9, 6],
+        [10, 0],
+      ]),
+    },
+    sweep: { what: "heads", direction: "denoise" },
+    look: "The sentence of Wang et al. (2022): the name that is not repeated receives the drink. The three name movers that the paper found, heads 9 and 6 of block 9 and head 0 of block 10, are put from text A into text B. The sweep tries every head.",
+  },
+  {
+    name: "channel 138",
+    of: "gpt2",
+    a: "The quick brown fox jumps over the lazy dog and runs away into the forest, where it meets another fox.",
+    b: null,
+    run: {
+      of: "a",
+      edits: Array.from({ length: 9 }, (_, i) => ({ weights: `h.${i + 2}.ln_2`, channel: 138, scale: 0 })),
+    },
+    sweep: null,
+    look: "Adam Scherlis’s study found that the gains of ln_2 in blocks 2 to 10 single out channel 138. Here the MLPs of these blocks do not see it. The atlas’ page of this channel has a slider for it.",
+  },
+];
 
 /** Whether a model is GPT-2 124M, by its sizes. */
 const isGpt2 = ({ family, n_layer, n_embd, vocab_size }: Record<string, unknown>) =>

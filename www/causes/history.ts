@@ -50,10 +50,10 @@ export function createHistory(on: {
           draw();
         });
         compare.setAttribute("aria-pressed", String(is_against));
-        compare.setAttribute("aria-label", `Show differences from ${result}`);
+        compare.setAttribute("aria-label", `${is_against ? "compared with" : "compare with"} ${result}`);
         compare.dataset.key = `compare ${edits}`;
         const link = button("link", "link", () => void copy(edits));
-        link.setAttribute("aria-label", `Copy a link to ${result}`);
+        link.setAttribute("aria-label", `link to ${result}`);
         link.dataset.key = `link ${edits}`;
         return element(
           "li",

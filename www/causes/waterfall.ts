@@ -62,7 +62,6 @@ export function waterfallOf(
     const [from, to] = [x(ends[i]), x(ends[i + 1])];
     const y = i * ROW + 2;
     const row = svgElement("g", { class: `step${name === chosen ? " chosen" : ""}`, tabindex: 0, role: "button" });
-    row.setAttribute("aria-label", `${name}: ${decimal(value, 3)}, in all ${decimal(ends[i + 1], 3)}`);
     row.setAttribute("aria-pressed", String(name === chosen));
     (row as SVGGElement).dataset.key = name;
     row.append(

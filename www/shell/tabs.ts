@@ -21,7 +21,8 @@ export function createTabs({
   const homes = { causes: byId("causes"), atlas: byId("atlas") };
   let atlas: Atlas | null = null;
   let coming: Promise<Atlas> | null = null;
-  let causes: Promise<Causes> | null = null;
+  let causes: Causes | null = null;
+  let coming_causes: Promise<Causes> | null = null;
   /** The name of the atlas' view or of the edits; empty for the lens. */
   const title = signal("");
   let last_view = store.atlas.peek();
@@ -58,10 +59,10 @@ export function createTabs({
   }
 
   function theCauses() {
-    causes ??= import("../causes/causes.ts").then(({ createCauses }) =>
-      createCauses(homes.causes, { store, engine, restart }),
+    coming_causes ??= import("../causes/causes.ts").then(
+      ({ createCauses }) => (causes = createCauses(homes.causes, { store, engine, restart })),
     );
-    return causes;
+    return coming_causes;
   }
 
   /** Shows the tab that the store has. */
@@ -82,7 +83,7 @@ export function createTabs({
       if ("open" in made && opened !== null) title.value = `${made.open(opened)} · Atlas`;
       else if (store.causes.peek()) title.value = "Causes";
     } catch (error) {
-      coming = causes = null;
+      coming = coming_causes = null;
       homes[now].replaceChildren(
         element("p", "card atlas-absent", `This tab could not be loaded: ${(error as Error).message}`),
       );
@@ -127,5 +128,6 @@ export function createTabs({
     /** After another theme. */
     redraw: () => atlas?.redraw(),
     atlas: () => atlas,
+    causes: () => causes,
   };
 }

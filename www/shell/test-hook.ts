@@ -3,6 +3,7 @@
  * sampled 5 pixels inside its corner, clear of outline and text, and the two lines of its outline 1.5 and 2.5 pixels inside its edges.
  */
 import type { Atlas } from "../atlas/atlas.ts";
+import type { Causes } from "../causes/causes.ts";
 import type { Engine } from "../engine/client.ts";
 import type { createFigure } from "../lens/figure/figure.ts";
 import type { PlainReading } from "../reading/reading.ts";
@@ -14,12 +15,14 @@ export function installHook({
   engine,
   put,
   atlas,
+  causes,
 }: {
   figure: ReturnType<typeof createFigure>;
   store: Store;
   engine: () => Engine;
   put: (reading: PlainReading) => void;
   atlas: () => Atlas | null;
+  causes: () => Causes | null;
 }) {
   (window as Window & { loupePage?: object }).loupePage = {
     /** The plain Reading that is shown, or null. */
@@ -42,6 +45,8 @@ export function installHook({
     show: put,
     /** The atlas, once somebody has opened it: its questions to the engine, its clouds and where their points are. */
     atlas,
+    /** The tab of causes, likewise: the edited run, its pictures, attribution and sweeps. */
+    causes,
     /** The engine behind the page: `load`, `read`, `encode`, `close`. */
     get engine() {
       return engine();
