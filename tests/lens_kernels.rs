@@ -6,8 +6,8 @@ mod support;
 
 use loupe::device::Tensor;
 use loupe::kernels::{
-    CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, N_SLOTS, Precision, References,
-    Targets,
+    CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, MEMBER_SLOTS, Members, N_SLOTS,
+    Precision, References, Targets,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 use support::{Lab, Noise};
@@ -15,7 +15,8 @@ use support::{Lab, Noise};
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence divergences_of_rows_that_are_close }
+device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence divergences_of_rows_that_are_close
+sums_of_members }
 
 /// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
 fn logits(noise: &mut Noise, rows: usize, v: usize) -> Vec<f32> {
@@ -242,6 +243,65 @@ async fn top_k() {
             let list: Vec<(u32, f32)> = list.chunks(2).map(|p| (p[1] as u32, p[0])).collect();
             let exact = reference::top_k(&rows[row * v..][..v], k);
             assert_eq!(list, exact, "V={v} K={k} row {row}");
+        }
+    }
+}
+
+/// Odd vocabularies in chunks that end within a word of the bits, sets of one, some, none of a chunk and all tokens, and
+/// equal logits.
+async fn sums_of_members() {
+    let lab = Lab::open(Precision::F32).await;
+    for (v, step) in [(1, 1), (5, 5), (63, 20), (64, 64), (65, 40), (131, 131), (1009, 300)] {
+        let n_rows = 3;
+        let mut noise = Noise::new(v as u64 + 11);
+        let mut rows = logits(&mut noise, n_rows, v);
+        // Ties for the best place, inside and outside of the sets.
+        for id in [0, v / 2, v - 1] {
+            rows[v + id] = 9.0;
+        }
+        let sets: [&dyn Fn(usize) -> bool; 4] =
+            [&|id| id == v - 1, &|id| id % 3 == 1 || v == 1, &|id| id >= v / 2, &|_| true];
+        for (which, is_member) in sets.iter().enumerate() {
+            let mut bits = vec![0_u32; v.div_ceil(32)];
+            (0..v).filter(|&id| is_member(id)).for_each(|id| bits[id / 32] |= 1 << (id % 32));
+            let bits = lab.device.upload("bits", &bits);
+            let all = lab.device.upload("logits", &rows);
+            let y = lab.device.tensor("y", (4 * n_rows * LANES * MEMBER_SLOTS) as u64);
+            let mut rec = lab.device.record("a test", &lab.cancel);
+            for counts in [false, true] {
+                for column in (0..v).step_by(step) {
+                    let op = Members {
+                        logits: &all,
+                        stride: v,
+                        column,
+                        n_columns: step.min(v - column),
+                        first_id: column,
+                        n_rows,
+                        members: &bits,
+                        counts,
+                        is_first: column == 0,
+                        y: &y,
+                    };
+                    lab.kernels.members(&mut rec, &op).expect("members");
+                }
+            }
+            let got = lab.read_done(&mut rec, &y, n_rows, LANES * MEMBER_SLOTS).await;
+            for (row, lanes) in got.chunks(LANES * MEMBER_SLOTS).enumerate() {
+                let lanes = || lanes.chunks(MEMBER_SLOTS);
+                let mass = |slot: usize| -> f64 {
+                    let of = |lane: &[f32]| f64::from(lane[slot + 1]) * f64::from(lane[slot]).exp();
+                    lanes().map(of).sum()
+                };
+                let rank = 1.0 + lanes().map(|lane| lane[5]).sum::<f32>();
+                let row_of = &rows[row * v..][..v];
+                let (exact, exact_rank) = reference::members::<f64>(row_of, is_member);
+                let (plain, _) = reference::members::<f32>(row_of, is_member);
+                let prob = mass(0) / (mass(0) + mass(2));
+                let tolerance = (f64::from(plain) - exact).abs() + 2e-6 * exact;
+                let what = format!("V={v} set {which} row {row}");
+                assert!((prob - exact).abs() <= tolerance, "{what}: {prob} {exact}");
+                assert_eq!(rank, exact_rank as f32, "{what}");
+            }
         }
     }
 }

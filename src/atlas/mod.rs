@@ -6,6 +6,7 @@
 //! Source: Adam Scherlis's study of GPT-2's weights.
 
 mod channels;
+mod circuits;
 mod correlations;
 mod eigen;
 mod neighbours;
@@ -14,6 +15,7 @@ mod table;
 mod zero_layer;
 
 pub use channels::{ChannelStatistics, Gains, channel, channels, gains, norms, positions, rows_of};
+pub use circuits::{Circuits, circuits};
 pub use correlations::{Correlations, correlations};
 pub use eigen::Eigen;
 pub use neighbours::{By, Neighbours, neighbours};

@@ -1,13 +1,65 @@
-//! The rows of an embedding, streamed back from the device.
+//! Weights, streamed back from the device: the rows of an embedding, and any matrix.
+
+use loupe_numbers as numbers;
 
 use crate::device::{Device, Tensor};
 use crate::error::{Error, Result};
-use crate::kernels::{Matrix, Shard, pad4, shard_of};
+use crate::kernels::{Matrix, Order, Shard, pad4, shard_of};
 
 use super::Atlas;
 
 /// Bytes that are read back at once.
 const PIECE: usize = 4 << 20;
+
+/// Weights that are stored together.
+pub enum Piece<'a> {
+    /// All weights of an input: its outputs, part by part. Shapes: \[P, N4\].
+    Input(usize, &'a [f32]),
+    /// All weights of an output of a part. Shapes: \[K\].
+    Output(usize, usize, &'a [f32]),
+}
+
+/// Calls `visit` with all weights of a matrix; `start` and `share` are where of the whole work this stands.
+///
+/// Errors: `aborted`, `device-lost`, `out-of-memory`.
+pub async fn pieces(
+    atlas: &Atlas<'_>,
+    matrix: &Matrix,
+    [start, share]: [f64; 2],
+    mut visit: impl FnMut(Piece<'_>),
+) -> Result<()> {
+    let (row_bytes, n_rows) = matrix.stored_rows();
+    let step = (PIECE / row_bytes).max(1);
+    for first in (0..n_rows).step_by(step) {
+        let end = (first + step).min(n_rows);
+        let range = (first * row_bytes) as u64..(end * row_bytes) as u64;
+        let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
+        let unpacked = matrix.unpack(&packed[0]);
+        match matrix.order() {
+            Order::Inputs => {
+                for (i, row) in unpacked.chunks(matrix.n_parts * 4 * matrix.part4()).enumerate() {
+                    if first + i < matrix.n_in {
+                        visit(Piece::Input(first + i, row));
+                    }
+                }
+            }
+            Order::Outputs => {
+                for (i, row) in unpacked.chunks(matrix.n_in).enumerate() {
+                    let (part, column) = (
+                        (first + i / 4) / matrix.part4(),
+                        (first + i / 4) % matrix.part4() * 4 + i % 4,
+                    );
+                    if column < matrix.n_out {
+                        visit(Piece::Output(part, column, row));
+                    }
+                }
+            }
+        }
+        atlas.device.hand_back().await;
+        atlas.advance(start + share * end as f64 / n_rows as f64)?;
+    }
+    Ok(())
+}
 
 /// Calls `visit` with every row of an embedding, in order. Shapes: a row \[C\].
 ///
@@ -17,63 +69,37 @@ pub async fn rows(
     shards: &[Shard],
     mut visit: impl FnMut(usize, &[f32]),
 ) -> Result<()> {
+    let whole = atlas.model.config.vocab_size as f64;
     for shard in shards {
-        let visit = |column: usize, row: &[f32]| visit(shard.first_id + column, row);
-        columns_from(atlas, &shard.matrix, shard.first_id, visit).await?;
+        let place = [shard.first_id as f64 / whole, shard.matrix.n_out as f64 / whole];
+        let visit = |piece: Piece<'_>| {
+            if let Piece::Output(_, column, row) = piece {
+                visit(shard.first_id + column, row);
+            }
+        };
+        pieces(atlas, &shard.matrix, place, visit).await?;
     }
     Ok(())
 }
 
-/// W · u: what each input of a matrix adds along a direction of its outputs. Shapes: \[n_in\].
+/// W · u: what each input of a matrix of one part adds along a direction of its outputs. Shapes: \[n_in\].
 ///
 /// Errors: `aborted`, `device-lost`, `out-of-memory`.
 pub async fn along(atlas: &Atlas<'_>, matrix: &Matrix, u: &[f64]) -> Result<Vec<f64>> {
     let mut found = vec![0.0; matrix.n_in];
-    let Some(row_bytes) = matrix.input_bytes() else {
-        let add = |column: usize, weights: &[f32]| {
+    let add = |piece: Piece<'_>| match piece {
+        Piece::Input(k, row) => {
+            if let Some(sum) = found.get_mut(k) {
+                *sum = numbers::dot(row, u);
+            }
+        }
+        Piece::Output(_, column, row) => {
             let factor = u.get(column).copied().unwrap_or_default();
-            found.iter_mut().zip(weights).for_each(|(sum, &w)| *sum += factor * f64::from(w));
-        };
-        columns_from(atlas, matrix, 0, add).await?;
-        return Ok(found);
+            found.iter_mut().zip(row).for_each(|(sum, &w)| *sum += factor * f64::from(w));
+        }
     };
-    for found in found.chunks_mut((PIECE / row_bytes).max(1)).enumerate() {
-        let (piece, sums) = found;
-        let first = (piece * (PIECE / row_bytes).max(1) * row_bytes) as u64;
-        let range = first..first + (sums.len() * row_bytes) as u64;
-        let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
-        for (sum, row) in sums.iter_mut().zip(packed[0].chunks_exact(row_bytes)) {
-            let row = matrix.unpack_input(row);
-            *sum = row.iter().zip(u).map(|(&w, u)| f64::from(w) * u).sum();
-        }
-        atlas.advance(0.0)?;
-    }
+    pieces(atlas, matrix, [0.0, 0.0], add).await?;
     Ok(found)
-}
-
-/// `first_id` is what of the embedding came before, for the progress.
-async fn columns_from(
-    atlas: &Atlas<'_>,
-    matrix: &Matrix,
-    first_id: usize,
-    mut visit: impl FnMut(usize, &[f32]),
-) -> Result<()> {
-    let four = matrix.four_rows_bytes();
-    let fours = pad4(matrix.n_out) / 4;
-    let step = (PIECE / four).max(1);
-    for first in (0..fours).step_by(step) {
-        let end = (first + step).min(fours);
-        let range = (first * four) as u64..(end * four) as u64;
-        let packed = atlas.device.read_ranges::<u8>(&[(&matrix.tensor, range)]).await?;
-        let known = matrix.n_out - 4 * first;
-        let unpacked = matrix.unpack(&packed[0]);
-        for (i, row) in unpacked.chunks(matrix.n_in).take(known).enumerate() {
-            visit(4 * first + i, row);
-        }
-        let done = first_id + 4 * end;
-        atlas.advance(done as f64 / atlas.model.config.vocab_size as f64)?;
-    }
-    Ok(())
 }
 
 /// One row of an embedding. Shapes: \[C\].

@@ -333,6 +333,16 @@ impl Device {
         }
     }
 
+    /// On the CPU, hands the thread back if it has worked long enough, so that a cancel can come in.
+    pub async fn hand_back(&self) {
+        if let RunsOn::Cpu(cpu) = &self.runs_on
+            && self.is_time_to_hand_back()
+        {
+            cpu.hand_back().await;
+            self.handed_back();
+        }
+    }
+
     /// Reads the first `bytes` of each tensor.
     ///
     /// Errors: `device-lost`, `gpu-refused`, `out-of-memory`.

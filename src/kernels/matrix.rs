@@ -124,25 +124,32 @@ impl Matrix {
         pad4(self.n_in) * 4 * self.precision.bytes()
     }
 
-    /// Bytes of a file row of order `Inputs`, which are stored together; none for the other order and for several parts.
-    pub fn input_bytes(&self) -> Option<usize> {
-        let is_alone = self.order == Order::Inputs && self.n_parts == 1;
-        is_alone.then(|| 4 * self.part4() * self.precision.bytes())
+    /// Orientation in the file.
+    pub fn order(&self) -> Order {
+        self.order
     }
 
-    /// Such a row. Shapes: \[N4\].
-    pub fn unpack_input(&self, packed: &[u8]) -> Vec<f32> {
-        let mut row = Vec::with_capacity(4 * self.part4());
-        match self.precision {
-            Precision::F16 => numbers::from_f16(packed, &mut row),
-            Precision::F32 => numbers::from_f32(packed, &mut row),
+    /// Bytes of what is stored together, and how often that is: an input of order `Inputs`, else four outputs.
+    pub fn stored_rows(&self) -> (usize, usize) {
+        match self.order {
+            Order::Inputs => {
+                (4 * self.n_parts * self.part4() * self.precision.bytes(), pad4(self.n_in))
+            }
+            Order::Outputs => (self.four_rows_bytes(), self.n_parts * self.part4()),
         }
-        row
     }
 
-    /// The file rows that groups of four rows were packed from. Shapes: whole fours → \[4·fours, K\].
+    /// The file rows that were packed: of order `Outputs`, groups of four rows. Shapes: whole fours → \[4·fours, K\]; of
+    /// order `Inputs` \[rows, P·N4\].
     pub fn unpack(&self, packed: &[u8]) -> Vec<f32> {
         let mut rows = Vec::with_capacity(packed.len() / self.precision.bytes());
+        if self.order == Order::Inputs {
+            match self.precision {
+                Precision::F16 => numbers::from_f16(packed, &mut rows),
+                Precision::F32 => numbers::from_f32(packed, &mut rows),
+            }
+            return rows;
+        }
         for four in packed.chunks_exact(self.four_rows_bytes()) {
             match self.precision {
                 Precision::F16 => numbers::deinterleave_f16(four, self.n_in, &mut rows),

@@ -13,6 +13,7 @@ mod lens_fold;
 mod lens_merge;
 mod matmul;
 mod matrix;
+mod members;
 mod subtract;
 
 use crate::error::{Error, Result};
@@ -36,6 +37,7 @@ pub use lens_fold::{Chunk, LensFold, Lists, References, Targets};
 pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Order, Packer, Precision, Shard, encode, shard_of};
+pub use members::{MEMBER_SLOTS, Members};
 pub use subtract::Subtract;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
@@ -49,7 +51,7 @@ pub const CHUNK: usize = 4096;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 25] = [
+pub static SOURCES: [&Source; 26] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -75,6 +77,7 @@ pub static SOURCES: [&Source; 25] = [
     &lens_fold::SOURCE,
     &lens_merge::SOURCE,
     &divergence::SOURCE,
+    &members::SOURCE,
 ];
 
 /// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs, and after a semicolon
@@ -151,6 +154,7 @@ pub struct Kernels {
     lens_fold: Kernel,
     lens_merge: Kernel,
     divergence: Kernel,
+    members: Kernel,
     /// Bound in place of an optional input that is not given.
     no_input: Tensor,
     /// Bound in place of an optional output that is not given.
@@ -190,6 +194,7 @@ impl Kernels {
             lens_fold: Kernel::new(device, &lens_fold::SOURCE),
             lens_merge: Kernel::new(device, &lens_merge::SOURCE),
             divergence: Kernel::new(device, &divergence::SOURCE),
+            members: Kernel::new(device, &members::SOURCE),
             no_input: device.tensor("no input", 16),
             no_output: device.tensor("no output", 16),
             no_other: device.tensor("no other output", 16),

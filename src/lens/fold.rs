@@ -3,8 +3,8 @@
 use crate::device::{Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::{
-    CHUNK, Chunk, Divergence, GatherDot, LensFold, LensMerge, Lists, N_SLOTS, References, Rows,
-    Shard,
+    CHUNK, Chunk, Divergence, GatherDot, LensFold, LensMerge, Lists, Members, N_SLOTS, References,
+    Rows, Shard,
 };
 
 use super::Decoder;
@@ -147,6 +147,36 @@ impl<'a> Fold<'a> {
             decoder.model.kernels.divergence(rec, &op)?;
         }
         rec.yield_now().await
+    }
+
+    /// The sums of a set of tokens over the first `period` rows, whose logits are kept, and the tokens before its best
+    /// member. Shapes: members \[V / 32\] u32, y \[period, LANES, MEMBER_SLOTS\].
+    pub(super) async fn sum_members(
+        &self,
+        rec: &mut Recorder<'_>,
+        members: &Tensor,
+        y: &Tensor,
+    ) -> Result<()> {
+        let Fold { decoder, workspace, period, .. } = *self;
+        for counts in [false, true] {
+            for shard in shards(decoder.unembed) {
+                let op = Members {
+                    logits: &workspace.kept_logits,
+                    stride: workspace.logit_columns,
+                    column: shard.logit_column(),
+                    n_columns: shard.n_columns,
+                    first_id: shard.first_id(),
+                    n_rows: period,
+                    members,
+                    counts,
+                    is_first: shard.first_id() == 0,
+                    y,
+                };
+                decoder.model.kernels.members(rec, &op)?;
+            }
+            rec.yield_now().await?;
+        }
+        Ok(())
     }
 
     /// Folds the first `n_rows` rows, whose logits are kept.

@@ -134,6 +134,13 @@ impl Workspace {
         Workspace::sized(device, decoder, sizes)
     }
 
+    /// For the sums of sets of tokens in `n_rows` rows, whose logits are kept.
+    pub(super) fn for_sets(device: &Device, decoder: &Decoder<'_>, n_rows: usize) -> Workspace {
+        let (n_taps, n_positions, n_kept, n_step) = (1, n_rows, n_rows, n_rows);
+        let sizes = Sizes { n_taps, n_positions, n_kept, n_step, ..Sizes::default() };
+        Workspace::sized(device, decoder, sizes)
+    }
+
     fn sized(device: &Device, decoder: &Decoder<'_>, sizes: Sizes) -> Workspace {
         let Sizes { n_taps, n_positions, n_targets, top_k, n_kept, n_computed, n_step } = sizes;
         let n_embd = decoder.model.config.n_embd;

@@ -13,6 +13,7 @@ mod layer_norm;
 mod lens_fold;
 mod lens_merge;
 mod matmul;
+mod members;
 mod subtract;
 mod top_k;
 
@@ -25,6 +26,7 @@ pub use gram::gram;
 pub use layer_norm::layer_norm;
 pub use lens_fold::{Columns, Sums, Weight, rank};
 pub use matmul::{gelu, matmul};
+pub use members::members;
 pub use subtract::subtract;
 pub use top_k::top_k;
 

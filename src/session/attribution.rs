@@ -2,9 +2,12 @@
 
 use crate::device::Cancel;
 use crate::error::{Error, Result};
+use loupe_numbers as numbers;
+
 use crate::kernels::{Blend, Matmul, Rows, Shard, pad4};
 use crate::lens::{Decoder, Line, Norm, RowSource};
 use crate::model::{Edits, Half, Model, Pass, Scratch, Tap};
+use crate::reading::NotFinite;
 use crate::{atlas, kernels};
 
 use super::{Lensed, Loaded, Session, in_use};
@@ -88,9 +91,10 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<Attribution> {
         let loaded = in_use(&lensed.loaded)?;
+        lensed.place(tap, position)?;
+        let [(a, bias_a), (b, bias_b)] = self.tokens(&loaded, tokens, cancel).await?;
         let found = self.components(&loaded, lensed, tap, position, cancel).await?;
         let readout = self.readout(&loaded, lensed, tap, position).await?;
-        let [(a, bias_a), (b, bias_b)] = self.tokens(&loaded, tokens, cancel).await?;
         let difference: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
         let u = readout.in_stream(&difference);
         let mut components: Vec<(String, f64)> =
@@ -100,7 +104,7 @@ impl Session {
             own += value;
             components.push((name.into(), value));
         };
-        if let Some(bias) = &readout.bias {
+        if let (Norm::Affine, Some(bias)) = (lensed.options.norm, &readout.bias) {
             add("ln_f.bias", dot(bias, &difference));
         }
         if loaded.model.unembed()?.iter().any(|shard| shard.bias.is_some()) {
@@ -271,7 +275,9 @@ impl Session {
         let width = model.config.n_embd;
         let decoder = lensed.decoder(model)?;
         let row_bytes = 4 * pad4(width) as u64;
-        let RowSource::Tap(at) = lensed.rows[tap].source else { return Err(not_a_tap()) };
+        let Some(RowSource::Tap(at)) = lensed.rows.get(tap).map(|row| row.source) else {
+            return Err(not_a_tap());
+        };
         let own = position as u64 * row_bytes..(position as u64 + 1) * row_bytes;
         let mut ranges = vec![(&lensed.stream.taps[at], own)];
         if let Some((gain, bias)) = decoder.affine() {
@@ -340,7 +346,7 @@ impl Session {
     pub async fn stream(&self, lensed: &Lensed, tap: usize, position: usize) -> Result<Vec<f32>> {
         self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
-        lensed.place(tap, position)?;
+        lensed.check_position(position)?;
         let readout = self.readout(&loaded, lensed, tap, position).await?;
         Ok(readout.x.into_iter().map(single).collect())
     }
@@ -372,20 +378,19 @@ impl Session {
         let mut values = vec![0.0; loaded.model.config.vocab_size];
         let visit = |id: usize, row: &[f32]| {
             if let Some(value) = values.get_mut(id) {
-                *value = row.iter().zip(&decoded).map(|(&e, v)| f64::from(e) * v).sum();
+                *value = numbers::dot(row, &decoded);
             }
         };
         let shards = loaded.model.unembed()?;
         atlas::rows(&self.atlas_of(&loaded, cancel), shards, visit).await?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let mut ranked: Vec<(u32, f64)> = (0..).zip(values).collect();
-        // A tie goes to the lower id.
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let against = |&(id, value): &(u32, f64)| (id, single(value - mean));
-        Ok(Promoted {
-            promoted: ranked.iter().take(k).map(against).collect(),
-            suppressed: ranked.iter().rev().take(k).map(against).collect(),
-        })
+        // A tie goes to the lower id, on both sides.
+        let mut strongest = |sign: f64| -> Vec<(u32, f32)> {
+            ranked.sort_by(|a, b| (sign * b.1).total_cmp(&(sign * a.1)).then(a.0.cmp(&b.0)));
+            ranked.iter().take(k).map(|(id, value)| (*id, single(value - mean))).collect()
+        };
+        Ok(Promoted { promoted: strongest(1.0), suppressed: strongest(-1.0) })
     }
 
     /// What each hidden unit of a block's MLP adds to the logit difference at a cell; with the bias of the output they
@@ -532,6 +537,7 @@ impl Session {
         check_below("block", block, config.n_layer)?;
         check_below("head", head.unwrap_or(0), config.n_head)?;
         lensed.check_position(position)?;
+        lensed.check_cache()?;
         let weights = &model.whole()?.blocks[block];
         let along = match cell {
             Some(cell) => {
@@ -562,8 +568,13 @@ impl Session {
         let (keys, values) = (&stream.keys[block], &stream.values[block]);
         pass.attn(&mut rec, (block, weights), x, keys, values, Rows::new(&mid, 0, width))?;
         let all = n_keys as u64 * row_bytes;
-        let read = rec.read(&[(&scratch.q, row_bytes), (keys, all), (values, all)]).await?;
-        let [q, keys, values] = &read[..] else { return Ok(Vec::new()) };
+        let mut ranges = vec![(&scratch.q, row_bytes), (keys, all)];
+        if along.is_some() {
+            ranges.push((values, all));
+        }
+        let read = rec.read(&ranges).await?;
+        let [q, keys, values @ ..] = &read[..] else { return Ok(Vec::new()) };
+        let values = values.first().map_or(&[][..], Vec::as_slice);
         let first = n_keys.saturating_sub(weights.window.unwrap_or(n_keys));
         let mut found = Vec::new();
         for head in head.map_or(0..config.n_head, |head| head..head + 1) {
@@ -582,10 +593,11 @@ impl Session {
             let shares: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
             let mass: f64 = shares.iter().sum();
             let along = along.as_ref().and_then(|along| along.get(part.clone()));
-            for (share, value) in shares.iter().zip(values.chunks_exact(pad4(width))) {
-                let adds = along.map_or(1.0, |along| dot(&of_head(value), along));
-                found.push(single(share / mass * adds));
-            }
+            let mut values = values.chunks_exact(pad4(width));
+            found.extend(shares.iter().map(|share| {
+                let adds = |along| dot(&of_head(values.next().unwrap_or_default()), along);
+                single(share / mass * along.map_or(1.0, adds))
+            }));
         }
         Ok(found)
     }
@@ -625,12 +637,21 @@ fn not_a_tap() -> Error {
 impl Lensed {
     fn check_position(&self, position: usize) -> Result<()> {
         let t = self.ids.len();
-        if position >= t {
-            return Err(Error::option("position", format!("0 to {}", t - 1), position));
+        match position < t {
+            true => Ok(()),
+            false => Err(Error::option("position", format!("0 to {}", t - 1), position)),
         }
+    }
+
+    /// Errors: `bad-option` for a text so long that the reading does not keep keys and values.
+    fn check_cache(&self) -> Result<()> {
         match self.stream.has_cache() {
             true => Ok(()),
-            false => Err(Error::OutOfMemory("the keys and values of a text that long".into())),
+            false => {
+                let expected = "a text whose keys and values were kept (256 MiB with its stream)";
+                let got = format!("one of {} tokens", self.ids.len());
+                Err(Error::option("reading", expected, got))
+            }
         }
     }
 
@@ -639,6 +660,11 @@ impl Lensed {
     /// Errors: `bad-option` for what has no such place.
     fn place(&self, tap: usize, position: usize) -> Result<(usize, Option<Half>)> {
         self.check_position(position)?;
+        self.check_cache()?;
+        let is_finite = |cell: &NotFinite| (cell.tap, cell.position) != (tap, position);
+        if !self.reading.not_finite.iter().all(is_finite) {
+            return Err(Error::option("position", "a cell whose logits are finite", position));
+        }
         if !self.options.decoder.is_empty() {
             let expected = "a reading whose decoder borrows nothing";
             return Err(Error::option("decoder", expected, format!("{:?}", self.options.decoder)));

@@ -3,7 +3,8 @@
 use crate::device::{Audit, Backend, Cancel, Finding, Recorder};
 use crate::error::Result;
 use crate::kernels::{
-    Attention, Blend, Divergence, Forms, GatherDot, Gram, LANES, Matmul, Rows, Subtract, pad4,
+    Attention, Blend, Divergence, Forms, GatherDot, Gram, LANES, MEMBER_SLOTS, Matmul, Members,
+    Rows, Subtract, pad4,
 };
 use crate::lens::{Decoder, Depth, Lens, Norm, Options};
 use crate::model::{Edits, Model, Pass, forward};
@@ -97,12 +98,16 @@ impl Session {
             let sums = self.device.tensor("a check", (4 * n * LANES * 3) as u64);
             let counts = self.device.upload("a check", &vec![1.0f32; pad4(embedding.n_out)]);
             let matrix = self.device.tensor("a check", 4 * (pad4(width) as u64).pow(2));
+            let of_set = self.device.tensor("a check", (4 * n * LANES * MEMBER_SLOTS) as u64);
+            // Every third token.
+            let bits = vec![0x4924_9249u32; config.vocab_size.div_ceil(32)];
+            let members = self.device.upload("a check", &bits);
             let targets = self.device.upload("a check", &ids);
             let logits = self.device.tensor("a check", 4 * n as u64);
-            Ok((step, sums, counts, matrix, targets, logits))
+            Ok((step, sums, counts, matrix, targets, logits, of_set, members))
         };
         let made = self.device.allocate("a check", allocate).await?;
-        let (step, sums, counts, matrix, targets, logits) = made;
+        let (step, sums, counts, matrix, targets, logits, of_set, members) = made;
         let tap = |i: usize| Rows::new(&tensors.stream.taps[i], 0, width);
         let (a, b, y) = (tap(1), tap(0), Rows::new(&step, 0, width));
         kernels.subtract(&mut rec, &Subtract { a, b, n_rows: n, y })?;
@@ -122,6 +127,21 @@ impl Session {
             y: &sums,
         };
         kernels.divergence(&mut rec, &divergence)?;
+        for counts in [false, true] {
+            let op = Members {
+                logits: &workspace.kept_logits,
+                stride: workspace.logit_columns,
+                column: 0,
+                n_columns: workspace.chunk.min(unembed[0].matrix.n_out),
+                first_id: 0,
+                n_rows: n,
+                members: &members,
+                counts,
+                is_first: true,
+                y: &of_set,
+            };
+            kernels.members(&mut rec, &op)?;
+        }
         let groups = 0..GRAM_GROUPS.min(pad4(embedding.n_out) / 4);
         kernels.gram(&mut rec, &Gram { weight: embedding, counts: &counts, groups, y: &matrix })?;
         let (x, period, n_targets) = (Rows::new(&workspace.rows, 0, width), n, 1);

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::device::{Cancel, Device, Verdict};
 use crate::error::{Error, Result};
 use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Comparison, Folded, Helpers, Line, Pairs, Share};
+use crate::lens::{self, Comparison, Folded, Helpers, Line, Pairs, SetScores, Share};
 use crate::model::{
     CopyOutcome, DEFAULT_SHARD_BYTES, DecoderCopy, Loader, Model, Piece, Reclaim, Requirements,
     RestoreWatch,
@@ -477,6 +477,35 @@ impl Session {
         let loaded = in_use(&lensed.loaded)?;
         let decoder = lensed.decoder(&loaded.model)?;
         lens::trace(&self.device, &lensed.kept(&decoder), ids, line, cancel).await
+    }
+
+    /// The summed probability of sets of tokens at every cell of an earlier reading, and the rank of the best member, from
+    /// its residual stream.
+    ///
+    /// Errors: those of [`Session::trace`].
+    pub async fn sets(
+        &self,
+        lensed: &Lensed,
+        sets: &[Vec<u32>],
+        cancel: &Cancel,
+        on_progress: impl Fn(f64),
+    ) -> Result<Vec<SetScores>> {
+        self.device.check()?;
+        let loaded = in_use(&lensed.loaded)?;
+        let decoder = lensed.decoder(&loaded.model)?;
+        let from = lensed.kept(&decoder);
+        let mut found = lens::sum_sets(&self.device, &from, sets, cancel, on_progress).await?;
+        let n_tokens = lensed.reading.n_tokens();
+        for cell in &lensed.reading.not_finite {
+            let at = cell.tap * n_tokens + cell.position;
+            for scores in &mut found {
+                let both = scores.prob.get_mut(at).zip(scores.rank.get_mut(at));
+                if let Some((prob, rank)) = both {
+                    (*prob, *rank) = (f32::NAN, 0.0);
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// How the rows of two readings differ at pairs of positions, from their residual streams.

@@ -139,6 +139,18 @@ impl Atlas {
         })
     }
 
+    /// How strongly each part of a block reads and writes each channel.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn circuits(&self, how: JsValue) -> Promise {
+        self.run(watched(&how, &[]).map(|o| o.1), async |atlas| {
+            let found = atlas::circuits(atlas).await?;
+            let out = object();
+            set(&out, "names", found.names.iter().map(JsValue::from).collect::<Array>());
+            set(&out, "strengths", floats(&found.strengths));
+            Ok(out.into())
+        })
+    }
+
     /// Norm of every token's embedding.
     #[wasm_bindgen(skip_typescript)]
     pub fn norms(&self, how: JsValue) -> Promise {

@@ -108,14 +108,25 @@ settling(Loupe.prototype, [
   "read",
   "compare",
   "sweep",
+  "direction",
   "send_decoder",
   "receive_decoder",
   "fold",
 ]);
-settling(Reading.prototype, ["trace", "attribute", "attention", "sources"]);
+settling(Reading.prototype, [
+  "trace",
+  "sets",
+  "attribute",
+  "attention",
+  "sources",
+  "neurons",
+  "promoted",
+  "stream",
+]);
 settling(Atlas.prototype, [
   "channels",
   "gains",
+  "circuits",
   "norms",
   "channel",
   "rows",

@@ -187,6 +187,17 @@ pub(super) fn ids(name: &str, value: &JsValue) -> Result<Vec<u32>> {
     list.iter().map(|v| v.as_f64().and_then(whole_number).ok_or_else(|| wrong(&v))).collect()
 }
 
+/// Lists of ids, no more than one call takes.
+///
+/// Errors: `bad-option`.
+pub(super) fn lists(name: &str, value: &JsValue) -> Result<Vec<Vec<u32>>> {
+    let wrong = || bad(name, "an array of arrays of ids", value);
+    let lists = value.dyn_ref::<Array>().ok_or_else(wrong)?;
+    // Before anything is copied: one long list may be in it many times.
+    lens::check_lists(name, lists.length() as usize)?;
+    lists.iter().map(|list| ids(name, &list)).collect()
+}
+
 /// A list of finite numbers: an array or a typed one.
 ///
 /// Errors: `bad-option`.
@@ -308,14 +319,8 @@ impl CompareOptions {
             list.iter().map(pair).collect::<Result<Vec<_>>>()
         };
         let columns = optional(&get("columns"), pairs)?;
-        let lists = |value: &JsValue| {
-            let wrong = || bad("targets", "an array of arrays of ids", value);
-            let lists = value.dyn_ref::<Array>().ok_or_else(wrong)?;
-            // Before anything is copied: one long list may be in the array many times.
-            lens::check_lists("targets", lists.length() as usize)?;
-            lists.iter().map(|list| ids("targets", &list)).collect::<Result<Vec<_>>>()
-        };
-        let targets = optional(&get("targets"), lists)?.unwrap_or_default();
+        let targets =
+            optional(&get("targets"), |value| lists("targets", value))?.unwrap_or_default();
         Ok(CompareOptions { columns, targets, cancel: cancel_by(signal(&get("signal"))?) })
     }
 }

@@ -13,6 +13,7 @@ use crate::reading::{self, Statistic, Track};
 use crate::session::{self, Lensed, Session, Vocabulary};
 use crate::tokenizer::Token;
 
+use super::atlas::watched;
 use super::options::{self, cancel_by};
 use super::promise;
 use super::results::{self, js_error, object, set};
@@ -179,6 +180,28 @@ impl Reading {
             let _guard = lock.await;
             let tracks = session.trace(&lensed, &ids, line, &cancel).await?;
             Ok(tracks.iter().map(track).collect::<Array>().into())
+        })
+    }
+
+    /// Sets of tokens at every cell, from the residual stream of the reading.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn sets(&self, sets: JsValue, options: JsValue) -> Promise {
+        let whole = match &self.source {
+            Source::Whole(session, lensed) => {
+                session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
+            }
+            Source::Block(..) => Err(not_whole("sets")),
+        };
+        let lists = options::lists("sets", &sets);
+        let parsed = lists.and_then(|lists| Ok((lists, watched(&options, &[])?.1)));
+        promise(async move {
+            let (lock, session, lensed) = whole?;
+            let (lists, watch) = parsed?;
+            let _guard = lock.await;
+            watch.cancel.check()?;
+            let report = |done| watch.report(done);
+            let found = session.sets(&lensed, &lists, &watch.cancel, report).await?;
+            Ok(found.iter().map(results::set_scores).collect::<Array>().into())
         })
     }
 }

@@ -82,6 +82,14 @@ pub(super) fn attribution(found: &Attribution) -> JsValue {
     out.into()
 }
 
+/// `{ prob, rank }`.
+pub(super) fn set_scores(scores: &SetScores) -> JsValue {
+    let out = object();
+    set(&out, "prob", Float32Array::from(&scores.prob[..]));
+    set(&out, "rank", Float32Array::from(&scores.rank[..]));
+    out.into()
+}
+
 /// `{ promoted, suppressed }`, each `{ ids, values }`.
 pub(super) fn promoted(found: &Promoted) -> JsValue {
     let list = |tokens: &[(u32, f32)]| {

@@ -386,6 +386,14 @@ export class Reading {
     line: ({ position: number } | { tap: number }) & { signal?: AbortSignal },
   ): Promise<Track[]>;
   /**
+   * Sets of tokens over the whole vocabulary, 1 to 16, from the kept residual stream: the summed probability of each and the rank of its
+   * best member.
+   */
+  sets(
+    sets: (number[] | Uint32Array)[],
+    options?: { signal?: AbortSignal; onProgress?: (progress: { done: number }) => void },
+  ): Promise<SetScores[]>;
+  /**
    * What each component of the run adds to logit(a) − logit(b) at a cell, or to logit(a) minus the mean over the vocabulary, by the cell's
    * own mean and variance: `wte`, `wpe`, `h.i.attn.j` (head j, with its share of the value bias), `h.i.attn.bias`, `h.i.mlp`, `edit.k` for
    * each edit that replaces or adds something there, `ln_f.bias`, `unembed.bias`; only what lies at or below the row. `tap` is the name of
@@ -436,6 +444,13 @@ export class Reading {
   /** The residual stream at a cell; `tap` is the name of a row of it. [n_embd] */
   stream(options: { tap: string; position: number; signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;
+}
+
+/** A set of tokens at every cell; NaN, and a rank of 0, where a logit is not finite. [N·T] each. */
+export interface SetScores {
+  prob: Float32Array;
+  /** 1 is best. */
+  rank: Float32Array;
 }
 
 /** The strongest first. */
@@ -537,6 +552,12 @@ export class Atlas {
   ): Promise<{ wte_mean: Float32Array; wte_std: Float32Array; wpe_mean: Float32Array; wpe_std: Float32Array }>;
   /** In the order of the pass, ln_f last. */
   gains(watch?: Watch): Promise<LayerNormGains[]>;
+  /**
+   * How strongly each part of a block reads and writes each channel, row by row: `names` are the parts of a block, `q.0`, … `k.0`, … `v.0`, …
+   * `o.0`, … of the heads, `in` and `out` of the MLP. Reading is |gain of the LayerNorm before| times the norm of the channel's weights into
+   * the part, writing the norm of the part's weights into the channel. Every weight of the blocks is read back. [L·names·C]
+   */
+  circuits(watch?: Watch): Promise<{ names: string[]; strengths: Float32Array }>;
   /** Norm of each token's embedding. [V] */
   norms(watch?: Watch): Promise<Float32Array>;
   /** That channel of wte. [V] */

@@ -148,6 +148,22 @@ impl Golden {
     }
 
     /// The cases of tests/golden/attribution.py.
+    pub fn sets() -> [Golden; 3] {
+        macro_rules! summed {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/sets/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        [
+            summed!("gpt2_halves", Golden::gpt2_halves()),
+            summed!("neo", Golden::neo()),
+            summed!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// The same models with what attribution must say.
     pub fn attribution() -> [Golden; 3] {
         macro_rules! attributed {
             ($name:literal, $case:expr) => {{
