@@ -202,7 +202,7 @@ async fn directions_and_streams() {
         let u = session.token_direction(&tokens, &cancel).await.expect("a direction");
         assert!(u.iter().sum::<f32>().abs() < 1e-4, "centred");
         for (tap, position) in [(0, 3), (3, 7), (lensed.reading.taps.len() - 1, 10)] {
-            let x = session.stream(&lensed, tap, position).await.expect("a stream");
+            let x = session.stream(&lensed, tap, Some(position)).await.expect("a stream");
             let x: Vec<f64> = x.into_iter().map(f64::from).collect();
             let n = x.len() as f64;
             let mean = x.iter().sum::<f64>() / n;
@@ -218,7 +218,10 @@ async fn directions_and_streams() {
             let error = (f64::from(found.shown) - expected).abs();
             assert!(error < 1e-3, "{} {tap} {position}: {error}", golden.name);
         }
-        assert_eq!(session.stream(&lensed, 0, 99).await.map_err(|e| e.code()), Err("bad-option"));
+        assert_eq!(
+            session.stream(&lensed, 0, Some(99)).await.map_err(|e| e.code()),
+            Err("bad-option")
+        );
         let found = session.token_direction(&[], &cancel).await;
         assert_eq!(found.map_err(|e| e.code()), Err("bad-option"));
     }
@@ -370,8 +373,10 @@ async fn questions_about_edited_runs() {
             }
             let of_edit = session.promoted(&lensed, (tap, "edit.2"), position, 3, &cancel).await;
             assert_eq!(of_edit.expect("tokens").promoted.len(), 3);
-            let x = session.stream(&lensed, tap, position).await.expect("a stream");
-            assert_eq!(x.len(), config.n_embd);
+            let x = session.stream(&lensed, tap, Some(position)).await.expect("a stream");
+            let all = session.stream(&lensed, tap, None).await.expect("a stream");
+            assert_eq!(all.len(), lensed.reading.n_tokens() * config.n_embd);
+            assert_eq!(all[position * config.n_embd..][..config.n_embd], x, "the same row");
             let stopped = Cancel::new(|| true);
             let found = session.promoted(&lensed, (tap, "wte"), position, 3, &stopped).await;
             assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("aborted"));

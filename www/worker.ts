@@ -193,7 +193,7 @@ function liveReading(serial: number) {
   return found.reading;
 }
 
-/** Questions to the atlas: each holds on to the model that it was asked of. */
+/** Questions to the atlas and of causes: each holds on to the model that it was asked of. */
 const questions: Map<number, Promise<unknown>> = new Map();
 
 /** Releases everything that keeps the model in use in the device's memory. */
@@ -395,7 +395,7 @@ const api: EngineApi = {
   },
 
   async causes(job, method, question, onProgress) {
-    const outcome = await cancellable(
+    const asked = cancellable(
       job,
       async (signal) => {
         const { askCauses } = await import("./engine/causes.ts");
@@ -404,6 +404,9 @@ const api: EngineApi = {
       },
       onProgress,
     );
+    questions.set(job, asked);
+    const outcome = await asked;
+    questions.delete(job);
     return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
   },
 

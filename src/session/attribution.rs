@@ -340,15 +340,28 @@ impl Session {
         Ok(u.into_iter().map(single).collect())
     }
 
-    /// The residual stream at a cell. Shapes: \[C\]. Hold the guard of [`Session::lock`].
+    /// The residual stream at a cell, or in a whole row. Shapes: \[C\], or \[T, C\]. Hold the guard of [`Session::lock`].
     ///
     /// Errors: `bad-option`, `not-found`, `device-lost`.
-    pub async fn stream(&self, lensed: &Lensed, tap: usize, position: usize) -> Result<Vec<f32>> {
+    pub async fn stream(
+        &self,
+        lensed: &Lensed,
+        tap: usize,
+        position: Option<usize>,
+    ) -> Result<Vec<f32>> {
         self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
-        lensed.check_position(position)?;
-        let readout = self.readout(&loaded, lensed, tap, position).await?;
-        Ok(readout.x.into_iter().map(single).collect())
+        lensed.check_position(position.unwrap_or(0))?;
+        let width = loaded.model.config.n_embd;
+        let row_bytes = 4 * pad4(width) as u64;
+        let positions = position.map_or(0..lensed.ids.len(), |position| position..position + 1);
+        let range = positions.start as u64 * row_bytes..positions.end as u64 * row_bytes;
+        let Some(RowSource::Tap(at)) = lensed.rows.get(tap).map(|row| row.source) else {
+            return Err(not_a_tap());
+        };
+        let read = self.device.read_ranges::<f32>(&[(&lensed.stream.taps[at], range)]).await?;
+        let rows = read.iter().flat_map(|rows| rows.chunks(pad4(width)));
+        Ok(rows.flat_map(|row| row.iter().take(width).copied()).collect())
     }
 
     /// The tokens that a component of a cell raises and lowers most by itself, against the mean over the vocabulary, as

@@ -264,17 +264,23 @@ struct Asked {
     tokens: Vec<u32>,
     component: String,
     k: usize,
-    position: usize,
+    position: Option<usize>,
     cancel: Cancel,
 }
 
 impl Reading {
-    /// Answers a question once earlier calls are over; all options with these names are needed, but for `head` and `k`.
+    /// Answers a question once earlier calls are over; all options with these names are needed, but for `head`, `k`, and
+    /// the position of a stream.
     fn ask(&self, question: Question, options: &JsValue, names: &[&str]) -> Promise {
         let parsed = self.asked(options, names).map(|asked| (asked.session.lock(), asked));
         promise(async move {
             let (lock, asked) = parsed?;
-            let Asked { session, lensed, block, position, cancel, .. } = &asked;
+            let Asked { session, lensed, block, cancel, .. } = &asked;
+            let position = match (&question, asked.position) {
+                (Question::Stream, _) => 0,
+                (_, Some(position)) => position,
+                (_, None) => return Err(Error::option("position", "a position", "none").into()),
+            };
             let _guard = lock.await;
             cancel.check()?;
             let tap = asked.tap.unwrap_or(0);
@@ -282,22 +288,22 @@ impl Reading {
             let found = match question {
                 Question::Attribution => {
                     let (tap, tokens) = cell;
-                    let found = session.attribute(lensed, tap, *position, tokens, cancel).await?;
+                    let found = session.attribute(lensed, tap, position, tokens, cancel).await?;
                     return Ok(results::attribution(&found));
                 }
                 Question::Promoted => {
                     let of = (tap, asked.component.as_str());
-                    let found = session.promoted(lensed, of, *position, asked.k, cancel).await?;
+                    let found = session.promoted(lensed, of, position, asked.k, cancel).await?;
                     return Ok(results::promoted(&found));
                 }
                 Question::Heads => {
                     let (heads, cell) = ((*block, asked.head), asked.tap.map(|_| cell));
-                    session.attention(lensed, heads, *position, cell, cancel).await?
+                    session.attention(lensed, heads, position, cell, cancel).await?
                 }
                 Question::Neurons => {
-                    session.neurons(lensed, *block, cell, *position, cancel).await?
+                    session.neurons(lensed, *block, cell, position, cancel).await?
                 }
-                Question::Stream => session.stream(lensed, tap, *position).await?,
+                Question::Stream => session.stream(lensed, tap, asked.position).await?,
             };
             Ok(Float32Array::from(&found[..]).into())
         })
@@ -335,7 +341,7 @@ impl Reading {
                 false => String::new(),
             },
             cancel: cancel_by(options::signal(&get("signal"))?),
-            position: number("position")?,
+            position: optional("position")?,
             lensed: lensed.clone(),
             session,
             tap,

@@ -5,7 +5,7 @@ use serde::Serialize;
 use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
-use crate::lens::{Comparison, Scores};
+use crate::lens::{Comparison, Scores, SetScores};
 use crate::model::{CopyOutcome, Requirements};
 use crate::reading::Reading;
 use crate::session::{Attribution, Checked, Loaded, Promoted, TOLERANCE};

@@ -441,8 +441,8 @@ export class Reading {
     k?: number;
     signal?: AbortSignal;
   }): Promise<{ promoted: RankedTokens; suppressed: RankedTokens }>;
-  /** The residual stream at a cell; `tap` is the name of a row of it. [n_embd] */
-  stream(options: { tap: string; position: number; signal?: AbortSignal }): Promise<Float32Array>;
+  /** The residual stream at a cell, or of all positions; `tap` is the name of a row of it. [n_embd], or [T·n_embd] */
+  stream(options: { tap: string; position?: number; signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;
 }
 

@@ -338,7 +338,7 @@ test("one channel: extremes, gains and steps", async ({ page, site }) => {
   expect(Number(lines[8][1])).toBeCloseTo(tensor("h.3.ln_2.weight")[36], 6);
 
   await page.locator(".channel-head").getByRole("button", { name: "Next channel" }).click();
-  await expect(page.getByRole("heading", { name: "Channel 37" })).toBeVisible();
+  await expect(page.getByRole("heading", { name: "Channel 37", exact: true })).toBeVisible();
   await expect(page).toHaveURL(/channel=37(&|$)/);
   const first = column(wte, 37).reduce((best, value, id, all) => (value > all[best] ? id : best), 0);
   await expect.poll(async () => Number((await ids("highest"))[0])).toBe(first);

@@ -1,12 +1,13 @@
 /** The Atlas tab: the list of views, the chosen one, and beside it what is selected everywhere. */
 import { element } from "../ui/dom.ts";
 import { createQueries } from "./queries.ts";
-import { createCard } from "../export/figure-card.ts";
+import { createCard } from "../cards/figure-card.ts";
 import { THRESHOLD } from "../state/page-state.ts";
 import { createScatter } from "./scatter/scatter.ts";
 import { defaultChannel } from "./stats/maths.ts";
 import { createSelectionPanel } from "./selection-panel.ts";
 import { VIEWS } from "./views/index.ts";
+import type { Theme } from "../graphics/colormaps.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Selection } from "../state/selection.ts";
 import type { Cloud } from "./scatter/scatter.ts";
@@ -26,6 +27,7 @@ export function createAtlas(
     selection,
     options,
     edits,
+    theme,
     open,
     lens,
     restart,
@@ -35,6 +37,7 @@ export function createAtlas(
     /** of all views, as the address bar has them */
     options: { get: (name: string) => string | null; set: (name: string, value: string | null) => void };
     edits: Edits;
+    theme: () => Theme;
     /** asks for a view */
     open: (view: string) => void;
     /** asks for the lens */
@@ -126,7 +129,16 @@ export function createAtlas(
       set: (option, value) => options.set(`${name}.${option}`, value),
     },
     threshold,
-    edits,
+    edits: {
+      ...edits,
+      // As long as the views of this model are there.
+      follow: (listener) => {
+        const end = edits.follow(listener);
+        subscriptions.add(end);
+        return end;
+      },
+    },
+    theme,
     holds: (words) => void (words === null ? held.delete(name) : held.set(name, words)),
     card: (what) => createCard({ ...what, model: () => model, again: () => void shown.get(name)?.show(), restart }),
     cloud,

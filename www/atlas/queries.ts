@@ -18,6 +18,7 @@ import type { Facts } from "../lib/model.ts";
 export type { Watch };
 export type Channels = AtlasAnswer<"channels">;
 export type Gains = AtlasAnswer<"gains">[number];
+export type Circuits = AtlasAnswer<"circuits">;
 export type Spectrum = AtlasAnswer<"spectrum">;
 export type Correlations = AtlasAnswer<"correlations">;
 export type ZeroOptions = AtlasOptions<"zero_layer">;
@@ -185,6 +186,7 @@ export function createQueries(engine: () => Engine) {
 
     channels: (watch?: Watch): Promise<Channels> => atlas("channels", [], {}, watch),
     gains: (watch?: Watch): Promise<Gains[]> => atlas("gains", [], {}, watch),
+    circuits: (watch?: Watch): Promise<Circuits> => atlas("circuits", [], {}, watch),
     norms: (watch?: Watch): Promise<Float32Array> => atlas("norms", [], {}, watch),
     channel: (c: number, watch?: Watch): Promise<Float32Array> => atlas("channel", [c], {}, watch),
     /** wpe, row by row. */

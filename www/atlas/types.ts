@@ -1,7 +1,8 @@
 /** What a view of the atlas is, and what it is given. */
+import type { Theme } from "../graphics/colormaps.ts";
 import type { PlainReading } from "../reading/reading.ts";
 import type { Selection } from "../state/selection.ts";
-import type { Card, Table } from "../export/figure-card.ts";
+import type { Card, Table } from "../cards/figure-card.ts";
 import type { Queries } from "./queries.ts";
 import type { Cloud, createScatter } from "./scatter/scatter.ts";
 
@@ -13,6 +14,8 @@ export interface Edits {
   show: () => void;
   /** of the text of the lens */
   reading: () => PlainReading | null;
+  /** calls back at once, and whenever one of both changes, until the answer is called */
+  follow: (listener: () => void) => () => void;
 }
 
 /** What a view is given. */
@@ -24,6 +27,8 @@ export interface Stage {
   /** The std(wpe) above which a channel is position-heavy, if a person chose it; null: the largest gap. Set in Channels. */
   threshold: { get: () => number | null; set: (value: number | null) => void };
   edits: Edits;
+  /** the one that is drawn */
+  theme: () => Theme;
   /** Says what the view has that a reload would lose, in words; null: nothing. */
   holds: (words: string | null) => void;
   card: (what: { name: string; title: string; words?: string; csv?: () => Table; is_picture?: boolean }) => Card;

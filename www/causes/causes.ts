@@ -1,13 +1,13 @@
 /** The tab of causes: two texts, what is changed in a run of one of them, and what follows; who writes a cell; sweeps. */
 import { effect, signal, untracked } from "@preact/signals-core";
-import { createCard } from "../export/figure-card.ts";
+import { createCard } from "../cards/figure-card.ts";
 import { onSystemTheme, resolveTheme } from "../graphics/theme.ts";
 import { legendStops, unitOf } from "../lens/figure/legend-words.ts";
 import { shownOf } from "../lens/figure/figure.ts";
 import { counted, percent } from "../lib/format.ts";
 import { createLatest } from "../lib/latest.ts";
 import { comparisonOf, targetsOf } from "../reading/comparison.ts";
-import { NO_EDITS, coneOf, editWords, formatEdits, isSameReading, outsideOf, parseEdits } from "../reading/edits.ts";
+import { coneOf, editWords, formatEdits, isSameReading, outsideOf, parseEdits } from "../reading/edits.ts";
 import { candidates, finalTap, topToken } from "../reading/reading.ts";
 import { VIEWS, viewNamed } from "../reading/views.ts";
 import { button, element, optionsOf } from "../ui/dom.ts";
@@ -20,6 +20,9 @@ import { createHistory } from "./history.ts";
 import { createPictures } from "./pictures.ts";
 import { createSweep } from "./sweep.ts";
 import type { Engine } from "../engine/client.ts";
+import type { Theme } from "../graphics/colormaps.ts";
+import type { Scale } from "../reading/scales.ts";
+import type { View } from "../reading/views.ts";
 import type { EditedRun, PageEdit, TextName } from "../reading/edits.ts";
 import type { PlainReading, Token } from "../reading/reading.ts";
 import type { Store } from "../state/store.ts";
@@ -31,17 +34,40 @@ export type Causes = ReturnType<typeof createCauses>;
 const SELECT_DELAY_MS = 150;
 
 const WORDS_KEYS =
-  "Arrow keys move the cell, Enter chooses it. x puts what the other text has there into the edited run; Shift and x its whole row.";
+  "Arrow keys choose another cell. In a text, x puts its activation into the run of the other text; in the edited run, x takes it from the text that is not edited. Shift and x do so with the whole row.";
 
 /** A quantity of two texts as one of two runs. */
-const ofRuns = (quantity: string) =>
+const ofRuns = (quantity: string, before: string) =>
   quantity
     .replaceAll("second text", "edited run")
-    .replaceAll("first text", "unedited run")
-    .replace(/([−÷]) first$/, "$1 unedited run");
+    .replaceAll("first text", before)
+    .replace(/([−÷]) first$/, `$1 ${before}`);
 
 const NO_EDITS_WORDS =
   "There is no edit yet. Drag a cell from one text onto the other, press x on a cell, or add an edit beside the pictures.";
+const WORDS =
+  "Drag a cell, or the name of a row, from one text onto the other: its activation is put there and everything behind it is computed anew.";
+
+/** A cell that a person chose, by the name of its row. */
+type Chosen = { which: Which; tap: string; position: number };
+
+function legendOf(name: string, view: View, scale: Scale, theme: Theme) {
+  const bar = element("div", "bar shade-bar");
+  bar.style.background = `linear-gradient(to right, ${legendStops(view, theme).join(", ")})`;
+  const ticks = scale.ticks.map(({ at, label }) => {
+    const tick = element("span", at === 0 ? "tick tick-first" : at === 1 ? "tick tick-last" : "tick", label);
+    tick.style.left = `${at * 100}%`;
+    return tick;
+  });
+  const figure = element(
+    "figure",
+    "scale",
+    element("figcaption", "", `${name} `, element("span", "unit", `(${unitOf(view, scale)})`)),
+    element("div", "scale-body", bar, element("div", "ticks", ...ticks)),
+  );
+  figure.dataset.caption = "";
+  return figure;
+}
 
 export function createCauses(
   home: HTMLElement,
@@ -56,12 +82,15 @@ export function createCauses(
     restart: () => void;
   },
 ) {
-  let place: Place | null = null;
+  let chosen: Chosen | null = null;
   let ran: Ran | null = null;
   /** The tokens that a person named; null: those that the runs put first. */
   let named: { a: Token | null; b: Token | null } = { a: null, b: null };
   let shows: "change" | "run" = "change";
   let timer = 0;
+  /** The text whose run is edited while there is no edit, and the edits that each text's run had last. */
+  let of_empty: TextName | null = null;
+  const last_edits: Record<TextName, PageEdit[]> = { a: [], b: [] };
   const names: Map<number, string> = new Map();
   const latest = createLatest();
   const system = signal(0);
@@ -70,22 +99,37 @@ export function createCauses(
   const theme = () => resolveTheme(store.theme.peek());
   const readingOf = (text: TextName) =>
     text === "a" ? store.reading.peek() : (store.comparison.peek()?.second ?? null);
-  const parsed = () => parseEdits(store.edits.peek());
-  const run = (): EditedRun => parsed() ?? { ...NO_EDITS, of: readingOf("b") ? "b" : "a" };
-  const setRun = (to: EditedRun) => {
-    chosen_of = to.of;
-    store.setEdits(formatEdits(to));
-    if (to.edits.length === 0) void runEdits();
-  };
-  /** Which text is edited, before there is an edit that says so. */
-  let chosen_of: TextName | null = null;
-  const runNow = (): EditedRun => {
-    const now = run();
-    return now.edits.length === 0 && chosen_of !== null && (chosen_of === "a" || readingOf("b"))
-      ? { ...now, of: chosen_of }
-      : now;
-  };
   const nameOf = (id: number) => names.get(id) ?? `#${id}`;
+
+  /** What is edited; without edits, in the run that the next one would be of. */
+  function runNow(): EditedRun {
+    const found = parseEdits(store.edits.peek());
+    if (found) return found;
+    const of = of_empty ?? "b";
+    return { of: readingOf(of) ? of : "a", edits: [] };
+  }
+
+  function setRun(to: EditedRun) {
+    const text = formatEdits(to);
+    if (text !== "" && parseEdits(text) === null)
+      return runs.say(
+        "These are too many edits, or one of them has a number that no link can hold. Nothing was changed.",
+      );
+    of_empty = to.of;
+    last_edits[to.of] = to.edits;
+    if (text === store.edits.peek()) void runEdits();
+    else store.setEdits(text);
+  }
+
+  /** Another run is edited, from what it had last. */
+  const chooseRun = (of: TextName) => setRun({ of, edits: last_edits[of] });
+
+  /** Adds an edit to the run of a text; to that of the other text, beside what that had last. */
+  function addEdit(edit: PageEdit, of: TextName) {
+    const now = runNow();
+    const before = now.of === of ? now.edits : last_edits[of];
+    setRun({ of, edits: [...before, edit] });
+  }
 
   const stage: Stage = {
     ask: (method, question, watch) => engine().causes(method, question, watch),
@@ -96,7 +140,8 @@ export function createCauses(
         model: () => store.model.peek()?.in_use.name ?? "",
         restart,
       }),
-    edit: (edit) => addEdit(edit),
+    edit: addEdit,
+    has: (text) => readingOf(text) !== null,
   };
 
   // ---- The runs.
@@ -108,8 +153,7 @@ export function createCauses(
   const runs = stage.card({
     name: "edited-run",
     title: "Two texts and an edited run",
-    words:
-      "Drag a cell, or the name of a row, from one text onto the other: its activation is put there and everything behind it is computed anew.",
+    words: WORDS,
     csv: () => tools.table(),
     again: () => void runEdits(),
   });
@@ -134,6 +178,7 @@ export function createCauses(
   const legend = element("div", "causes-legend");
   const check = element("p", "muted causes-check");
   check.setAttribute("role", "status");
+  check.dataset.caption = "";
   const keys = element("p", "unseen", WORDS_KEYS);
   keys.id = "causes-keys";
   const no_edits = element("p", "muted causes-hint");
@@ -143,6 +188,7 @@ export function createCauses(
   const form = createEditForm({
     run: runNow,
     change: setRun,
+    choose: chooseRun,
     tokenOf: async (text) => (await tokenOf(text)).id,
     nameOf,
   });
@@ -154,7 +200,6 @@ export function createCauses(
   });
   const tools = createExports({
     ran: () => ran,
-    run: runNow,
     store,
     attribution: () => attribution.answer(),
     sweep: () => sweep.done(),
@@ -184,7 +229,7 @@ export function createCauses(
   const token_problem = element("p", "bad");
   token_problem.setAttribute("role", "alert");
   const use_place = button("chip small", "Edit here", () => {
-    const at = place && chosenCell();
+    const at = chosenCell();
     if (!at) return;
     form.prefill(at.reading.taps[at.tap], at.position);
     (edits_card.querySelector("details") as HTMLDetailsElement).open = true;
@@ -203,22 +248,32 @@ export function createCauses(
   );
   cell_card.setAttribute("aria-label", "The chosen cell");
 
-  const attribution = createAttribution(stage);
-  const sweep = createSweep(stage, () => {
-    const a = readingOf("a");
-    return (
-      a && {
-        a,
-        b: readingOf("b"),
-        contrast: contrastOf({ which: "a", reading: a, tap: finalTap(a), position: a.n_tokens - 1 }),
-      }
-    );
-  });
+  const attribution = createAttribution(stage, (down, { at, head }, { of }) =>
+    pictures.drag(down, `${at} head ${head} of text ${of.toUpperCase()}`, (to) => {
+      if (!to) return null;
+      const target: TextName = to.which === "edited" ? runNow().of : to.which;
+      if (target === of || !readingOf(target)) return null;
+      const positions = to.position < 0 ? {} : { positions: [to.position] };
+      return {
+        words: `${to.position < 0 ? "all positions" : `position ${to.position}`} of text ${target.toUpperCase()}`,
+        drop: () => addEdit({ at, head, ...positions, from: { text: of } }, target),
+      };
+    }),
+  );
+  const sweep = createSweep(
+    stage,
+    () => {
+      const a = readingOf("a");
+      if (!a) return null;
+      const end: ChosenCell = { which: "a", of: "a", reading: a, tap: finalTap(a), position: a.n_tokens - 1 };
+      return { a, b: readingOf("b"), contrast: contrastOf(end) };
+    },
+    () => runNow().of,
+  );
   const examples = createExamples({
     store,
     sweep: sweep.choose,
     results: () => ({ ran, sweep: sweep.done() }),
-    run: () => sweep.run(),
   });
 
   home.replaceChildren(
@@ -271,16 +326,25 @@ export function createCauses(
   // ---- The chosen cell.
   const readingIn = (which: Which) => (which === "edited" ? (ran?.edited ?? null) : readingOf(which));
 
+  /** The cell that a person chose, if it is there, else the answer of the first text. */
   function chosenCell(): ChosenCell | null {
-    const reading = place && readingIn(place.which);
-    if (!place || !reading || place.tap >= reading.taps.length || place.position >= reading.n_tokens) return null;
-    return { which: place.which, reading, tap: place.tap, position: place.position };
+    const reading = chosen && readingIn(chosen.which);
+    const tap = reading?.taps.indexOf(chosen?.tap ?? "") ?? -1;
+    if (chosen && reading && tap >= 0 && chosen.position < reading.n_tokens) {
+      const of = chosen.which === "edited" ? (ran?.run.of ?? "a") : chosen.which;
+      return { which: chosen.which, of, reading, tap, position: chosen.position };
+    }
+    const a = readingOf("a");
+    return a && { which: "a", of: "a", reading: a, tap: finalTap(a), position: a.n_tokens - 1 };
   }
 
+  const placeOf = ({ which, tap, position }: ChosenCell): Place => ({ which, tap, position });
+
   function select(to: Place, by_key: boolean) {
-    if (to.position < 0) return;
-    place = to;
-    pictures.mark(place);
+    const reading = readingIn(to.which);
+    if (to.position < 0 || !reading) return;
+    chosen = { which: to.which, tap: reading.taps[to.tap], position: to.position };
+    pictures.mark(to);
     if (by_key) pictures.say(to);
     drawCell();
     clearTimeout(timer);
@@ -312,57 +376,48 @@ export function createCauses(
   function askAttribution() {
     drawCell();
     const at = chosenCell();
-    const has_components = at && !at.reading.asked.contributions && at.reading.asked.decoder.length === 0;
-    attribution.show(has_components ? { cell: at, contrast: contrastOf(at) } : null);
+    if (!at) return attribution.show(null);
+    const { contributions, decoder } = at.reading.asked;
+    if (contributions || decoder.length > 0)
+      return attribution.show(
+        null,
+        "Only rows of the stream have components, and only without borrowed blocks: set Rows to blocks or half-blocks and the decoder to no block, in the lens’ display options.",
+      );
+    attribution.show({ cell: at, contrast: contrastOf(at) });
   }
 
   // ---- Edits by hand.
-  function addEdit(edit: PageEdit) {
-    const now = runNow();
-    const at = chosenCell();
-    // Offered beside a cell: of the run that the cell is of.
-    const of = now.edits.length === 0 && at && at.which !== "edited" ? at.which : now.of;
-    if ("from" in edit && edit.from.text === of && of !== now.of)
-      return setRun({ ...now, edits: [...now.edits, edit] });
-    setRun({ of, edits: [...now.edits, edit] });
-  }
-
   function drop(from: Place, to: Place) {
     const source = readingIn(from.which);
-    const now = runNow();
-    const target_text: TextName = to.which === "edited" ? now.of : to.which;
-    const target = readingOf(target_text);
+    const of: TextName = to.which === "edited" ? runNow().of : to.which;
+    const target = readingOf(of);
     if (!source || !target || from.which === "edited") return;
     const is_row = from.position < 0;
     const [at, from_at] = [target.taps[to.tap], source.taps[from.tap]];
     const position = to.position < 0 ? from.position : to.position;
-    const edit: PageEdit = {
-      at,
-      ...(is_row ? {} : { positions: [position] }),
-      from: {
-        text: from.which,
-        ...(from_at === at ? {} : { at: from_at }),
-        ...(is_row || from.position === position ? {} : { positions: [from.position] }),
+    addEdit(
+      {
+        at,
+        ...(is_row ? {} : { positions: [position] }),
+        from: {
+          text: from.which,
+          ...(from_at === at ? {} : { at: from_at }),
+          ...(is_row || from.position === position ? {} : { positions: [from.position] }),
+        },
       },
-    };
-    setRun(now.of === target_text ? { ...now, edits: [...now.edits, edit] } : { of: target_text, edits: [edit] });
+      of,
+    );
   }
 
   function patchHere({ which, tap, position }: Place) {
     const reading = readingIn(which);
     if (!reading) return;
-    const now = runNow();
     // Pressed in one text, it goes into the other; in the edited run it comes from the text that is not edited.
-    const of: TextName = which === "edited" ? now.of : which === "a" ? "b" : "a";
+    const of: TextName = which === "edited" ? runNow().of : which === "a" ? "b" : "a";
     const text: TextName = of === "a" ? "b" : "a";
     if (!readingOf(of) || !readingOf(text))
       return runs.say("There is only one text. Press “Compare with…” above for another one to take activations from.");
-    const edit: PageEdit = {
-      at: reading.taps[tap],
-      ...(position < 0 ? {} : { positions: [position] }),
-      from: { text },
-    };
-    setRun(now.of === of ? { ...now, edits: [...now.edits, edit] } : { of, edits: [edit] });
+    addEdit({ at: reading.taps[tap], ...(position < 0 ? {} : { positions: [position] }), from: { text } }, of);
   }
 
   // ---- Running.
@@ -379,67 +434,69 @@ export function createCauses(
     form.draw(runNow());
   }
 
+  const textsText = () => JSON.stringify([store.text.peek(), store.second.peek()]);
+
+  /** Runs that the worker keeps. */
+  const held = new Set<"edited" | "against">();
+  /** A run that is no longer looked at is released. */
+  function release(role: "edited" | "against") {
+    if (held.delete(role) && store.model.peek())
+      void stage.ask("close", { role }, { signal: new AbortController().signal }).catch(() => {});
+  }
+
   async function runEdits() {
     const isCurrent = latest.begin();
-    const wanted = store.edits.peek();
+    const text = store.edits.peek();
     const now = runNow();
-    form.draw(now);
-    history.visit(wanted);
-    badge.hidden = clear.hidden = self_check.hidden = now.edits.length === 0;
-    const text = parsed();
-    if (wanted !== "" && !text)
-      runs.say("The edits of this link could not be read. Ask for the link again, or remove them.", [
-        { label: "Remove them", onClick: () => store.setEdits("") },
-      ]);
-    void learnNames(now.edits);
+    const state = { edits: text, texts: textsText(), of: now.of };
     const base = readingOf(now.of);
+    form.draw(now);
+    history.visit(state);
+    badge.hidden = clear.hidden = self_check.hidden = now.edits.length === 0;
+    self_check.disabled = true;
+    void learnNames(now.edits);
+    // What is drawn of another text, or without edits, does not wait for a run.
+    if (ran && (ran.base !== base || now.edits.length === 0)) ran = null;
+    draw();
     if (now.edits.length === 0 || !base) {
-      runs.stop();
-      ran = null;
-      if (now.edits.length > 0) runs.say(`The edited text, ${now.of.toUpperCase()}, is not there.`);
-      else if (wanted === "") runs.say("");
-      return draw();
+      runs.reset();
+      release("edited");
+      release("against");
+      if (text !== "" && parseEdits(text) === null)
+        runs.say("The edits of this link could not be read. Ask for the link again, or remove them.", [
+          { label: "Remove them", onClick: () => store.setEdits("") },
+        ]);
+      else if (now.edits.length > 0 && readingOf("a"))
+        runs.say(
+          store.second.peek()
+            ? "Text B is being read."
+            : "The edits are of a run of text B, which is not there: press “Compare with…” above.",
+        );
+      return;
     }
     const other = history.chosenAgainst();
-    const against_run = other === null || other === wanted ? null : parseEdits(other);
-    const found = await runs.run(async ({ signal }) => {
+    const against_run = other === null ? null : parseEdits(other);
+    const found = await runs.run(async ({ signal }): Promise<Ran> => {
       const question = { base: base.serial, texts: textsNow(), track: [], asked: base.asked };
-      const model = base.model;
-      const edited = {
-        ...(await stage.ask("edit", { ...question, role: "edited", edits: now.edits }, { signal })),
-        model,
+      const readWith = async (role: "edited" | "against", edits: PageEdit[]) => {
+        held.add(role);
+        return { ...(await stage.ask("edit", { ...question, role, edits }, { signal })), model: base.model };
       };
-      const against = against_run
-        ? {
-            ...(await stage.ask(
-              "edit",
-              {
-                ...question,
-                base: readingOf(against_run.of)?.serial ?? base.serial,
-                role: "against",
-                edits: against_run.edits,
-              },
-              { signal },
-            )),
-            model,
-          }
-        : base;
-      const n = Math.min(against.n_tokens, edited.n_tokens);
-      const columns = Array.from({ length: n }, (_, i): [number, number] => [i, i]);
-      const answer = await engine().compare(
-        against.serial,
-        edited.serial,
-        columns,
-        targetsOf(against, columns),
-        signal,
-      );
-      return { run: now, base, edited, against, comparison: comparisonOf(against, edited, columns, answer) };
+      const edited = await readWith("edited", now.edits);
+      const against = against_run ? await readWith("against", against_run.edits) : base;
+      const columns = Array.from({ length: base.n_tokens }, (_, i): [number, number] => [i, i]);
+      const targets = targetsOf(against, columns);
+      const answer = await engine().compare(against.serial, edited.serial, columns, targets, signal);
+      const comparison = comparisonOf(against, edited, columns, answer);
+      return { run: now, base, edited, against, against_run, comparison };
     });
     if (!isCurrent()) return;
+    if (!against_run) release("against");
     ran = found;
-    if (ran) history.add(wanted, resultWords(ran));
+    self_check.disabled = !ran;
+    if (ran) history.add(state, resultWords(ran));
     draw();
-    if (place?.which === "edited") askAttribution();
+    askAttribution();
   }
 
   /** What came of a run, in a few words. */
@@ -463,45 +520,44 @@ export function createCauses(
   async function checkIdentity() {
     const now = ran;
     if (!now) return;
-    const of = now.run.of;
-    const same = now.run.edits.flatMap((edit): PageEdit[] =>
-      "weights" in edit
-        ? edit.scale === undefined
-          ? []
-          : [{ ...edit, scale: 1 }]
-        : [
-            {
-              at: edit.at,
-              ...(edit.head === undefined ? {} : { head: edit.head }),
-              ...(edit.positions ? { positions: edit.positions } : {}),
-              from: { text: of },
-            },
-          ],
-    );
-    const found = await runs.run(({ signal }) =>
-      stage.ask(
-        "edit",
-        { role: "against", base: now.base.serial, texts: textsNow(), edits: same, track: [], asked: now.base.asked },
-        { signal },
-      ),
-    );
-    if (!found || ran !== now) return;
-    check.textContent = `${checkWords(now)} ${
-      isSameReading(now.base, found)
-        ? `The same edits with the text’s own activations change nothing: all ${counted(found.taps.length * found.n_tokens, "cell")} keep their bits.`
-        : "The same edits with the text’s own activations change something, which must not be: please report it."
-    }`;
-    // What was compared with has made way.
-    if (now.against !== now.base) void runEdits();
+    const { of, edits } = now.run;
+    const same = edits.flatMap((edit): PageEdit[] => {
+      if ("weights" in edit) return edit.scale === undefined ? [] : [{ ...edit, scale: 1 }];
+      const { at, head, positions } = edit;
+      return [{ at, ...(head === undefined ? {} : { head }), ...(positions ? { positions } : {}), from: { text: of } }];
+    });
+    if (same.length === 0)
+      return void (check.textContent = `${checkWords(now)} Positions that are smoothed cannot be put back, so there is nothing else to check.`);
+    self_check.disabled = true;
+    held.add("against");
+    const { signal } = new AbortController();
+    const question = { base: now.base.serial, texts: textsNow(), track: [], asked: now.base.asked };
+    try {
+      const found = await stage.ask("edit", { ...question, role: "against", edits: same }, { signal });
+      if (ran !== now) return;
+      const n = found.taps.length * found.n_tokens;
+      check.textContent = `${checkWords(now)} ${
+        isSameReading(now.base, found)
+          ? `The same edits with the text’s own activations change nothing: all ${counted(n, "cell")} keep their bits.`
+          : "The same edits with the text’s own activations change something, which must not be: please report it."
+      }`;
+    } catch (error) {
+      check.textContent = `${checkWords(now)} The check failed: ${(error as Error).message}`;
+    }
+    check.classList.toggle("bad", check.textContent.includes("must not be"));
+    self_check.disabled = false;
+    // What the picture is compared with has made way.
+    if (now.against_run && ran === now) void runEdits();
+    else release("against");
   }
 
   // ---- Drawing.
   function draw() {
-    view_select.value = store.view.peek().name;
     const [a, b] = [readingOf("a"), readingOf("b")];
     const view = store.view.peek();
-    const is_change = shows === "change" && ran !== null;
+    // What two runs differ by, and a tracked token, are not in one text.
     const plain = view.between || view.is_tracked ? viewNamed(null) : view;
+    view_select.value = view.is_tracked ? plain.name : view.name;
     const look = {
       view: plain,
       switches: { ...store.switches.peek(), transposed: false, span: null },
@@ -517,45 +573,36 @@ export function createCauses(
     pictures.show("a", shown_a, a ? words(a) : "");
     pictures.show("b", b && scale ? { ...shownOf(b, look, []), scale } : null, b ? words(b) : "");
     pictures.setCone(ran ? coneOf(ran.base, ran.run.edits) : []);
+    const before = ran?.against_run ? "compared state" : "unedited run";
     const change =
-      ran && is_change
+      ran && shows === "change"
         ? shownOf(ran.against, { ...look, view: view.between ? view : plain }, [], ran.comparison)
         : null;
     const shown = change ?? (ran && scale ? { ...shownOf(ran.edited, look, []), scale } : null);
+    const quantity = change ? ofRuns(change.view.quantity, before) : (shown?.view.quantity ?? "");
+    const in_words = ran?.run.edits.map((edit) => editWords(edit, nameOf)).join("; ") ?? "";
     pictures.show(
       "edited",
       shown,
       ran
-        ? `${change ? `${ofRuns(change.view.quantity)}` : `run of text ${ran.run.of.toUpperCase()}`} · ${counted(ran.run.edits.length, "edit")} · outlined: what they can change`
+        ? `${quantity} · ${counted(ran.run.edits.length, "edit")} of the run of text ${ran.run.of.toUpperCase()} · outlined: what they can change`
         : "",
+      quantity,
     );
-    const scales = [shown_a, change].filter((each) => each !== null && each !== undefined);
-    legend.replaceChildren(
-      ...scales.map(({ view, scale, theme }) => {
-        const bar = element("div", "bar");
-        bar.style.background = `linear-gradient(to right, ${legendStops(view, theme).join(", ")})`;
-        const ticks = scale.ticks.map(({ at, label }) => {
-          const tick = element("span", at === 0 ? "tick tick-first" : at === 1 ? "tick tick-last" : "tick", label);
-          tick.style.left = `${at * 100}%`;
-          return tick;
-        });
-        return element(
-          "figure",
-          "scale",
-          element("figcaption", "", `${ofRuns(view.quantity)} `, element("span", "unit", `(${unitOf(view, scale)})`)),
-          element("div", "scale-body", bar, element("div", "ticks", ...ticks)),
-        );
-      }),
-    );
+    runs.setWords(ran ? `Edited model: ${in_words}.` : WORDS);
+    const scales: [string, NonNullable<typeof shown>][] = [
+      ...(shown_a ? ([[shown_a.view.quantity, shown_a]] as [string, typeof shown_a][]) : []),
+      ...(change ? ([[quantity, change]] as [string, typeof change][]) : []),
+    ];
+    legend.replaceChildren(...scales.map(([name, { view, scale, theme }]) => legendOf(name, view, scale, theme)));
     runs.setTitle(ran ? "Two texts and an edited run" : b ? "Two texts" : "The text");
     check.textContent = ran ? checkWords(ran) : "";
     check.classList.toggle("bad", check.textContent.includes("must not be"));
     shows_choice.element.hidden = !ran;
-    // Until a person chooses a cell, it is the answer of the first text.
-    if (!chosenCell()) place = a && { which: "a", tap: finalTap(a), position: a.n_tokens - 1 };
-    pictures.mark(place);
+    const at = chosenCell();
+    pictures.mark(at && placeOf(at));
     drawCell();
-    history.draw(store.edits.peek());
+    history.draw();
     tools.draw();
     examples.draw();
   }
@@ -566,10 +613,15 @@ export function createCauses(
   };
 
   // ---- What changes.
-  const swept: { a: PlainReading | null; b: PlainReading | null } = { a: null, b: null };
-  let of_model: object | null = null;
+  /** What the panels were last drawn of. */
+  let seen: { model: string; a: PlainReading | null; b: PlainReading | null; is_open: boolean } = {
+    model: "",
+    a: null,
+    b: null,
+    is_open: false,
+  };
   effect(() => {
-    const [model, reading, comparison, is_open] = [
+    const [now, reading, comparison, is_open] = [
       store.model.value,
       store.reading.value,
       store.comparison.value,
@@ -577,31 +629,46 @@ export function createCauses(
     ];
     void store.edits.value;
     untracked(() => {
-      if (!is_open) return;
-      const b = comparison?.second ?? null;
-      const is_model = of_model !== model;
-      of_model = model;
-      const facts = model?.model;
+      if (!is_open) {
+        // Out of sight nothing is computed, and nothing is kept on the device.
+        if (seen.is_open) {
+          latest.begin();
+          runs.reset();
+          sweep.stop();
+          attribution.show(null);
+          ran = null;
+          release("edited");
+          release("against");
+        }
+        seen.is_open = false;
+        return;
+      }
+      const [a, b] = [reading, comparison?.second ?? null];
+      const facts = now?.model;
       form.setShape({
         n_layer: Number(facts?.n_layer ?? 1),
         n_head: Number(facts?.n_head ?? 1),
         n_embd: Number(facts?.n_embd ?? 1),
-        n_tokens: { a: reading?.n_tokens ?? 0, b: b?.n_tokens ?? 0 },
+        n_tokens: { a: a?.n_tokens ?? 0, b: b?.n_tokens ?? 0 },
         family: String(facts?.family ?? ""),
       });
-      if (is_model) {
+      // The same model again, after a crash, is no other one.
+      const model = now ? JSON.stringify([now.in_use, facts]) : seen.model;
+      const is_model = model !== seen.model;
+      if (is_model && seen.model !== "") {
         names.clear();
         history.forget();
         named = { a: null, b: null };
+        last_edits.a = last_edits.b = [];
       }
-      if (is_model || swept.a !== reading || swept.b !== b) sweep.forget(Number(facts?.n_head ?? 1), is_model);
-      [swept.a, swept.b] = [reading, b];
-      attribution.show(null);
-      void runEdits().then(() => place && askAttribution());
+      if (is_model || seen.a !== a || seen.b !== b) sweep.forget(Number(facts?.n_head ?? 1), is_model);
+      seen = { model, a, b, is_open };
+      askAttribution();
+      void runEdits();
     });
   });
   effect(() => {
-    void [store.view.value, store.switches.value, store.theme.value, system.value, store.causes.value];
+    void [store.view.value, store.switches.value, store.theme.value, system.value];
     untracked(() => {
       if (!store.causes.peek()) return;
       draw();

@@ -1,5 +1,5 @@
 /** The list of edits, and the form that adds one: everything that dragging does, and the rest, by keys. */
-import { editWords, parsePositions, positionsText } from "../reading/edits.ts";
+import { editWords, parsePositions } from "../reading/edits.ts";
 import { button, element, optionsOf, replaceKeyed } from "../ui/dom.ts";
 import type { EditedRun, PageEdit, TextName } from "../reading/edits.ts";
 
@@ -40,6 +40,8 @@ export type Shape = {
 export function createEditForm(page: {
   run: () => EditedRun;
   change: (run: EditedRun) => void;
+  /** the run of this text is edited, with the edits that it had last */
+  choose: (of: TextName) => void;
   /** Errors: a RangeError that says what to type. */
   tokenOf: (text: string) => Promise<number>;
   nameOf: (id: number) => string;
@@ -130,7 +132,7 @@ export function createEditForm(page: {
     follow();
     problem.textContent = "";
   });
-  of.addEventListener("change", () => page.change({ of: of.value as TextName, edits: [] }));
+  of.addEventListener("change", () => page.choose(of.value as TextName));
 
   /** Errors: a RangeError that says what to type. */
   function count(name: "head" | "channel" | "position_a" | "position_b", most: number): number | undefined {
@@ -152,14 +154,25 @@ export function createEditForm(page: {
   async function edit(): Promise<PageEdit> {
     const now = kind.value as Kind;
     const run = page.run();
-    const positions = parsePositions(fields.positions.value);
+    // What is typed into a field that is not displayed does not count.
+    const has = (name: string) => FIELDS[now].includes(name);
+    const positions = has("positions") ? parsePositions(fields.positions.value) : undefined;
     const maybe = <T>(name: string, value: T | undefined) => (value === undefined ? {} : { [name]: value });
-    const head = maybe("head", FIELDS[now].includes("head") ? count("head", shape.n_head - 1) : undefined);
-    const place = (at: string) => ({ at, ...(at.endsWith("attn_out") ? head : {}), ...maybe("positions", positions) });
+    const head = has("head") ? count("head", shape.n_head - 1) : undefined;
+    const place = (at: string) => {
+      if (head !== undefined && !at.endsWith("attn_out"))
+        throw new RangeError(`Head: expected none at ${at}; only attn_out is made of heads.`);
+      return { at, ...maybe("head", head), ...maybe("positions", positions) };
+    };
+    const need = (text: TextName) => {
+      if (shape.n_tokens[text] === 0)
+        throw new RangeError(`Text ${text.toUpperCase()} is not there: press “Compare with…” above.`);
+      return text;
+    };
     switch (now) {
       case "other":
       case "same": {
-        const text = now === "same" ? run.of : run.of === "a" ? "b" : "a";
+        const text = need(now === "same" ? run.of : run.of === "a" ? "b" : "a");
         const from_at = fields.from_at.value;
         return {
           ...place(fields.at.value),
@@ -174,7 +187,7 @@ export function createEditForm(page: {
         return { ...place(fields.contribution.value), to: "zero" };
       case "mean_a":
       case "mean_b":
-        return { ...place(fields.contribution.value), to: { mean: now === "mean_a" ? "a" : "b" } };
+        return { ...place(fields.contribution.value), to: { mean: need(now === "mean_a" ? "a" : "b") } };
       case "tokens": {
         if (fields.plus.value === "") throw new RangeError("Towards: expected a token, as text or #id.");
         const tokens = [await page.tokenOf(fields.plus.value)];
@@ -184,7 +197,7 @@ export function createEditForm(page: {
       case "streams": {
         const last = (text: TextName) => shape.n_tokens[text] - 1;
         const spot = (text: TextName, name: "position_a" | "position_b") => ({
-          text,
+          text: need(text),
           position: count(name, last(text)) ?? last(text),
         });
         return {
@@ -267,7 +280,6 @@ export function createEditForm(page: {
         }),
       );
     },
-    positionsText,
   };
 
   /** A field for the factor of an edit that has one. */

@@ -10,7 +10,12 @@ import type { Store } from "../state/store.ts";
 import type { Causes } from "../engine/protocol.ts";
 import type { Ran } from "./types.ts";
 
-type Swept = { what: Causes["sweep"][0]["what"]; answer: Causes["sweep"][1]; texts: { a: PlainReading } };
+type Swept = {
+  what: Causes["sweep"][0]["what"];
+  direction: "denoise" | "noise";
+  answer: Causes["sweep"][1];
+  texts: { a: PlainReading };
+};
 
 interface Example {
   name: string;
@@ -41,7 +46,7 @@ const EXAMPLES: Example[] = [
       ]),
     },
     sweep: { what: "stream", direction: "denoise" },
-    look: "One word differs, and with it the pronoun that follows. Three heads of the run of text A are put into that of text B. The sweep shows where the difference is: at the word itself up to the middle of the model, then at the last position, where those heads have carried it.",
+    look: "One word differs, and with it the pronoun that follows. Three heads of the run of text A are put into that of text B. The sweep shows where the difference is: at the word itself up to the middle of the model, then at the last position, to which those heads have copied it.",
   },
   {
     name: "who copies plasma?",
@@ -95,7 +100,6 @@ const isGpt2 = ({ family, n_layer, n_embd, vocab_size }: Record<string, unknown>
 export function createExamples(page: {
   store: Store;
   sweep: (how: { what: Swept["what"]; direction: "denoise" | "noise" }) => void;
-  run: () => Promise<void>;
   results: () => { ran: Ran | null; sweep: Swept | null };
 }) {
   const { store } = page;
@@ -129,12 +133,21 @@ export function createExamples(page: {
     return now !== null && (of === "tales" ? now.in_use.source.kind === "bundled" : isGpt2(now.model));
   };
 
+  let offered_of: object | null = null;
+
   return {
     element: home,
     draw() {
+      const now = store.model.peek();
       const offered = EXAMPLES.filter(isOf);
       home.hidden = offered.length === 0;
-      bar.replaceChildren(element("span", "muted", "Worked examples"), ...buttons.filter((_, i) => isOf(EXAMPLES[i])));
+      // The focus stays on the one that was pressed.
+      if (offered_of !== now)
+        bar.replaceChildren(
+          element("span", "muted", "Worked examples"),
+          ...buttons.filter((_, i) => isOf(EXAMPLES[i])),
+        );
+      offered_of = now;
       const open = offered.find(({ a, b }) => a === store.text.peek() && b === store.second.peek());
       EXAMPLES.forEach((each, i) => buttons[i].setAttribute("aria-pressed", String(each === open)));
       look.hidden = finding.hidden = !open;
@@ -148,26 +161,26 @@ export function createExamples(page: {
 /** What the run and the sweep show, in a sentence each. */
 export function findingOf({ ran, sweep }: { ran: Ran | null; sweep: Swept | null }) {
   const said: string[] = [];
-  if (ran) {
-    const last = (of: PlainReading) => candidates(of, { tap: finalTap(of), position: of.n_tokens - 1 });
-    const [before, after] = [last(ran.base)[0], last(ran.edited)];
-    if (before && after[0]) {
-      const kept = after.find(({ token }) => token.id === before.token.id);
-      said.push(
-        `Without edits the text goes on with ${before.token.shown} (${percent(before.probability)}); with them ${
-          after[0].token.id === before.token.id
-            ? `still, at ${percent(after[0].probability)}`
-            : `with ${after[0].token.shown} (${percent(after[0].probability)}), and ${before.token.shown} falls to ${kept ? percent(kept.probability) : "less than the twentieth place"}`
-        }.`,
-      );
-    }
+  const last = (of: PlainReading) => candidates(of, { tap: finalTap(of), position: of.n_tokens - 1 });
+  const [before] = ran ? last(ran.base) : [];
+  const after = ran ? last(ran.edited) : [];
+  if (before && after[0]) {
+    const { shown } = before.token;
+    const now = after.find(({ token }) => token.id === before.token.id);
+    const then =
+      after[0].token.id === before.token.id
+        ? `with them still with ${shown} (${percent(after[0].probability)})`
+        : `with them with ${after[0].token.shown} (${percent(after[0].probability)}), where ${shown} has ${now ? percent(now.probability) : `less than ${percent(after[after.length - 1].probability)}`}`;
+    said.push(`Without edits the text goes on with ${shown} (${percent(before.probability)}), ${then}.`);
   }
   if (sweep) {
     const { values, rows, columns } = sweep.answer;
-    const best = values.reduce((best, value, i) => (value > values[best] ? i : best), 0);
+    // Noise takes the answer away, so that the smallest value is the strongest effect.
+    const sign = sweep.direction === "denoise" ? 1 : -1;
+    const best = values.reduce((best, value, i) => (sign * value > sign * values[best] ? i : best), 0);
     const [row, column] = [rows[Math.floor(best / columns)], best % columns];
     const place = sweep.what === "heads" ? `${row} head ${column}` : `${row} at ${sweep.texts.a.tokens[column].shown}`;
-    said.push(`In the sweep ${place} has the largest value, ${decimal(values[best], 2)}.`);
+    said.push(`In the sweep ${place} has the strongest effect, ${decimal(values[best], 2)}.`);
   }
   return said.join(" ");
 }

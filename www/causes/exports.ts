@@ -3,12 +3,12 @@ import { fileName } from "../export/image-file.ts";
 import { save } from "../export/save-file.ts";
 import { editWords } from "../reading/edits.ts";
 import { byId, button, element } from "../ui/dom.ts";
-import type { Table } from "../export/figure-card.ts";
-import type { EditedRun } from "../reading/edits.ts";
+import type { Table } from "../cards/figure-card.ts";
 import type { PlainReading } from "../reading/reading.ts";
 import type { Store } from "../state/store.ts";
 import type { Causes } from "../engine/protocol.ts";
-import type { Ran } from "./types.ts";
+import type { Step } from "./waterfall.ts";
+import type { ChosenCell, Contrast, Ran } from "./types.ts";
 
 /** A reading as JSON has it. */
 const plain = ({
@@ -35,18 +35,13 @@ const plain = ({
   top_logits: Array.from(top_logits),
 });
 
+const list = (values: Float32Array | undefined) => Array.from(values ?? []);
+
 export function createExports(page: {
   ran: () => Ran | null;
-  run: () => EditedRun;
   store: Store;
-  attribution: () => {
-    cell: { which: string; reading: PlainReading; tap: number; position: number };
-    contrast: { a: { id: number; text: string }; b: { id: number; text: string } | null };
-    components: { name: string; value: number }[];
-    sum: number;
-    shown: number;
-  } | null;
-  sweep: () => { what: string; direction: string; answer: Causes["sweep"][1] } | null;
+  attribution: () => { cell: ChosenCell; contrast: Contrast; components: Step[]; sum: number; shown: number } | null;
+  sweep: () => { what: string; direction: string; contrast: Contrast; answer: Causes["sweep"][1] } | null;
   nameOf: (id: number) => string;
 }) {
   const { store } = page;
@@ -64,41 +59,40 @@ export function createExports(page: {
   };
   const modelName = () => store.model.peek()?.in_use.name ?? "";
 
+  /** Everything of the runs that are drawn: edits are those that they were made with. */
   function json() {
-    const [ran, attribution, sweep] = [page.ran(), page.attribution(), page.sweep()];
-    const comparison = ran?.comparison;
+    const [ran, found, sweep] = [page.ran(), page.attribution(), page.sweep()];
+    const idsOf = (reading: PlainReading | null | undefined) => reading?.tokens.map(({ id }) => id) ?? null;
+    const { kl, kl_reverse, js } = ran?.comparison.divergences ?? {};
     return JSON.stringify(
       {
         made_by: "Loupe, the logit lens in a web page",
         is_edited: ran !== null,
         model: { name: modelName(), ...store.model.peek()?.model },
-        texts: {
-          a: store.reading.peek()?.tokens.map(({ id }) => id),
-          b: store.comparison.peek()?.second.tokens.map(({ id }) => id),
-        },
-        edits: page.run(),
-        in_words: page.run().edits.map((edit) => editWords(edit, page.nameOf)),
+        texts: { a: idsOf(store.reading.peek()), b: idsOf(store.comparison.peek()?.second) },
+        edits: ran?.run ?? null,
+        in_words: ran?.run.edits.map((edit) => editWords(edit, page.nameOf)) ?? [],
         unedited: ran && plain(ran.base),
         edited: ran && plain(ran.edited),
-        divergences: comparison && {
-          kl: Array.from(comparison.divergences.kl),
-          kl_reverse: Array.from(comparison.divergences.kl_reverse),
-          js: Array.from(comparison.divergences.js),
-        },
-        attribution: attribution && {
-          of: attribution.cell.which,
-          tap: attribution.cell.reading.taps[attribution.cell.tap],
-          position: attribution.cell.position,
-          tokens: [attribution.contrast.a.id, ...(attribution.contrast.b ? [attribution.contrast.b.id] : [])],
-          components: attribution.components,
-          sum: attribution.sum,
-          shown: attribution.shown,
+        compared_with: ran && { edits: ran.against_run?.edits ?? [], reading: plain(ran.against) },
+        // Of what the run is compared with, and of the edited run.
+        divergences: ran && { kl: list(kl), kl_reverse: list(kl_reverse), js: list(js) },
+        attribution: found && {
+          of: found.cell.which,
+          ids: idsOf(found.cell.reading),
+          tap: found.cell.reading.taps[found.cell.tap],
+          position: found.cell.position,
+          tokens: [found.contrast.a.id, ...(found.contrast.b ? [found.contrast.b.id] : [])],
+          components: found.components,
+          sum: found.sum,
+          shown: found.shown,
         },
         sweep: sweep && {
           what: sweep.what,
           direction: sweep.direction,
+          tokens: [sweep.contrast.a.id, sweep.contrast.b?.id],
           ...sweep.answer,
-          values: Array.from(sweep.answer.values),
+          values: list(sweep.answer.values),
         },
       },
       null,
@@ -134,7 +128,10 @@ export function createExports(page: {
   return {
     element: home,
     draw() {
-      python.disabled = page.ran() === null;
+      const ran = page.ran();
+      const is_borrowed = (ran?.base.asked.decoder.length ?? 0) > 0;
+      python.disabled = ran === null || is_borrowed;
+      python.title = is_borrowed ? "Not with borrowed blocks in the decoder" : "";
     },
     json,
     /** The values of the edited run. */

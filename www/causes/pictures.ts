@@ -2,11 +2,14 @@
 import { createHeatmap } from "../lens/figure/heatmap.ts";
 import { cellRect, visibleColumns } from "../lens/figure/layout.ts";
 import { spokenCell } from "../lens/figure/cell-facts.ts";
+import { cut, fontOf } from "../graphics/canvas.ts";
+import { innerOf } from "../graphics/svg.ts";
+import { drawsItself } from "../export/card-sheet.ts";
 import { isSameCell } from "../reading/reading.ts";
 import { element } from "../ui/dom.ts";
 import type { Frame } from "../lens/figure/scene.ts";
 import type { Shown } from "../lens/figure/frame.ts";
-import type { Mark } from "../graphics/marks.ts";
+import type { Mark, TextMark } from "../graphics/marks.ts";
 import type { TextName } from "../reading/edits.ts";
 import type { Cell } from "../reading/reading.ts";
 
@@ -16,7 +19,15 @@ export const WHICH: Which[] = ["a", "b", "edited"];
 /** A cell of a picture; its position is −1 for all of the row. */
 export type Place = Cell & { which: Which };
 
+/** A text as it fits where it stands. */
+const ruler = new OffscreenCanvas(1, 1).getContext("2d") as OffscreenCanvasRenderingContext2D;
+function cutText(mark: TextMark) {
+  ruler.font = fontOf(mark);
+  return cut(ruler, mark.text, mark.max_width);
+}
+
 const TITLES = { a: "Text A", b: "Text B", edited: "Edited run" };
+const OF = { a: "text A", b: "text B", edited: "the edited run" };
 /** Height that a picture may take; rows have a least one. */
 const HEIGHT = 330;
 /** A press that moves farther is a drag. */
@@ -107,6 +118,8 @@ export function createPictures(on: {
       if (!chosen || chosen.which !== which) return;
       on.patch(event.key === "X" ? { ...chosen, position: -1 } : chosen);
     });
+    caption.dataset.caption = "";
+    drawsItself(canvas, () => innerOf(picture.marks(), cutText));
     canvas.addEventListener("pointerdown", (event) => beginDrag(event, which));
     return { which, canvas, scroller, words, figure, picture };
   });
@@ -114,7 +127,7 @@ export function createPictures(on: {
 
   const nameOf = ({ which, tap, position }: Place) => {
     const shown = pictureOf(which).picture.shown();
-    return `${shown?.reading.taps[tap] ?? ""}${position < 0 ? "" : ` · ${position}`} of ${TITLES[which].toLowerCase().replace("text b", "text B").replace("text a", "text A")}`;
+    return `${shown?.reading.taps[tap] ?? ""}${position < 0 ? "" : ` · ${position}`} of ${OF[which]}`;
   };
 
   /** What a pointer is over. */
@@ -130,27 +143,39 @@ export function createPictures(on: {
   }
 
   function beginDrag(down: PointerEvent, which: Which) {
-    if (down.button !== 0 || down.pointerType === "touch") return;
     const from = placeAt(down);
     if (!from || which === "edited") return;
-    const ghost = element("div", "drag-ghost", nameOf(from));
+    const over = (place: Place) => (place.which !== from.which || !isSameCell(place, from) ? place : null);
+    const at = (to: Place) => ({ ...to, position: from.position < 0 ? -1 : to.position });
+    drag(down, nameOf(from), (place) => {
+      const to = place && over(place);
+      return to && { words: nameOf(at(to)), drop: () => on.drop(from, to) };
+    });
+  }
+
+  /**
+   * Follows a drag from where the pointer went down.
+   * @param name of what is dragged
+   * @param target what a drop at a place does; null: nothing
+   */
+  function drag(
+    down: PointerEvent,
+    name: string,
+    target: (place: Place | null) => { words: string; drop: () => void } | null,
+  ) {
+    if (down.button !== 0 || down.pointerType === "touch") return;
+    const ghost = element("div", "drag-ghost", name);
     let is_drag = false;
     const stop = new AbortController();
     const { signal } = stop;
-    const over = (event: PointerEvent) => {
-      const place = placeAt(event);
-      return place && (place.which !== from.which || !isSameCell(place, from)) ? place : null;
-    };
     addEventListener(
       "pointermove",
       (event) => {
         if (!is_drag && Math.hypot(event.clientX - down.clientX, event.clientY - down.clientY) < DRAG_PIXELS) return;
         if (!is_drag) document.body.append(ghost);
         is_drag = true;
-        const to = over(event);
-        ghost.textContent = to
-          ? `${nameOf(from)} → ${nameOf({ ...to, position: from.position < 0 ? -1 : to.position })}`
-          : nameOf(from);
+        const to = target(placeAt(event));
+        ghost.textContent = to ? `${name} → ${to.words}` : name;
         ghost.style.left = `${event.clientX + 12}px`;
         ghost.style.top = `${event.clientY + 12}px`;
       },
@@ -160,8 +185,7 @@ export function createPictures(on: {
       "pointerup",
       (event) => {
         end();
-        const to = is_drag ? over(event) : null;
-        if (to) on.drop(from, to);
+        if (is_drag) target(placeAt(event))?.drop();
       },
       { signal },
     );
@@ -176,14 +200,16 @@ export function createPictures(on: {
   return {
     element: element("div", "causes-pictures", ...all.map(({ figure }) => figure), spoken),
     /** @param shown null: there is none */
-    show(which: Which, shown: Shown | null, words: string) {
+    show(which: Which, shown: Shown | null, words: string, quantity = shown?.view.quantity ?? "") {
       const { figure, picture, words: said, canvas } = pictureOf(which);
       figure.hidden = !shown;
       said.textContent = words;
       if (!shown) return picture.clear();
-      canvas.setAttribute("aria-label", `${TITLES[which]}: ${shown.view.quantity}`);
+      canvas.setAttribute("aria-label", `${TITLES[which]}: ${quantity}`);
       picture.show(shown);
     },
+    drag,
+    nameOf,
     setCone: (cells: boolean[]) => void (cone = cells),
     mark(place: Place | null) {
       chosen = place;
@@ -195,7 +221,8 @@ export function createPictures(on: {
     /** For screen readers. */
     say(place: Place) {
       const shown = pictureOf(place.which).picture.shown();
-      if (shown) spoken.textContent = `${TITLES[place.which]}, ${spokenCell(shown, place, false)}`;
+      if (shown)
+        spoken.textContent = `${TITLES[place.which]}, ${spokenCell(shown, place, false).replace("second text", "edited run")}`;
     },
     picture: (which: Which) => pictureOf(which).picture,
     canvas: (which: Which) => pictureOf(which).canvas,

@@ -139,10 +139,17 @@ def run(ids, edits=(), runs=None):
         hook.remove()
     return at
 
-runs = {text: run(ids) for text, ids in texts.items() if ids is not None}
+final_gain = torch.ones(model.lm_head.weight.shape[1])
+
+@torch.no_grad()
+def decode(x):
+    return model.lm_head(${NORMS[asked.norm]})
+${valuesCode(view, [])}
+ids = texts[edited_text]
+runs = {text: run(tokens) for text, tokens in texts.items() if tokens is not None}
+unedited = values(ids, [decode(runs[edited_text][name]) for name in names])
 
 # From here on with other weights.
-final_gain = torch.ones(model.lm_head.weight.shape[1])
 for edit in edits:
     if "weights" not in edit:
         continue
@@ -165,14 +172,11 @@ for edit in edits:
         if what == "ln_f":
             final_gain *= gain
 
-@torch.no_grad()
-def decode(x):
-    return model.lm_head(${NORMS[asked.norm]})
-${valuesCode(view, [])}
-ids = texts[edited_text]
 at = run(ids, edits, runs)
 found = values(ids, [decode(at[name]) for name in names])
-for name, value in zip(names, found):
-    print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
+for title, rows in [("without edits", unedited), ("with edits", found)]:
+    print(title)
+    for name, value in zip(names, rows):
+        print(f"{name:>12}", " ".join(f"{v:9.4g}" for v in value.tolist()))
 `;
 }

@@ -1,11 +1,12 @@
 /** Sweeps: one activation after the other is patched from one text into the other; and heads that repeat what came before. */
 import { decimal, percent } from "../lib/format.ts";
-import { createHeatGrid } from "./heat-grid.ts";
+import { createHeatGrid } from "../cards/heat-grid.ts";
 import { contrastWords } from "./attribution.ts";
 import { choiceOf } from "../ui/fields.ts";
 import { button, element } from "../ui/dom.ts";
 import type { Causes } from "../engine/protocol.ts";
 import type { PlainReading } from "../reading/reading.ts";
+import type { TextName } from "../reading/edits.ts";
 import type { Contrast, Stage } from "./types.ts";
 
 type What = Causes["sweep"][0]["what"];
@@ -24,12 +25,17 @@ const DIRECTIONS: [Direction, string][] = [
 
 export type SweepTexts = { a: PlainReading; b: PlainReading | null; contrast: Contrast | null };
 
-export function createSweep({ ask, card, edit, theme }: Stage, texts: () => SweepTexts | null) {
+export function createSweep(
+  { ask, card, edit, theme }: Stage,
+  texts: () => SweepTexts | null,
+  /** the text whose run is edited */
+  of: () => TextName,
+) {
   type Done = { what: What; direction: Direction; answer: Causes["sweep"][1]; texts: SweepTexts; contrast: Contrast };
   let done: Done | null = null;
   const figure = card({
     name: "sweep",
-    title: "Sweep: which activation carries the answer?",
+    title: "Sweep: every activation patched, one after the other",
     csv: () => ({
       head: ["patched", ...columnsOf(done).map((name, i) => `${i} ${name}`)],
       lines: (done?.answer.rows ?? []).map((row, i) => [
@@ -49,7 +55,7 @@ export function createSweep({ ask, card, edit, theme }: Stage, texts: () => Swee
       const value = rowOf(done.answer, row)[column];
       return `${placeWords(row, column)}: ${decimal(value, 3)} of the difference between the texts`;
     },
-    choose: ({ row, column }) => done && edit(editOf(done, row, column)),
+    choose: ({ row, column }) => done && edit(editOf(done, row, column), done.direction === "denoise" ? "b" : "a"),
   });
   const proof = element("p", "muted proof");
   proof.dataset.caption = "";
@@ -138,7 +144,7 @@ export function createSweep({ ask, card, edit, theme }: Stage, texts: () => Swee
     name: "induction",
     title: "Heads that repeat what came before",
     words:
-      "Random tokens, then the same once more: how much each head attends, from a repeated token, to the one behind its first occurrence.",
+      "Random tokens, then the same once more: how much each head attends, from a repeated token, to the one behind its first occurrence. A click on a head ablates it in the run that is edited.",
     csv: () => ({
       head: ["block", "head", "induction", "previous_token"],
       lines: Array.from(scores?.induction ?? [], (value, i) => [
@@ -171,7 +177,7 @@ export function createSweep({ ask, card, edit, theme }: Stage, texts: () => Swee
     },
     choose: ({ row, column }) => {
       const n_layer = (scores?.induction.length ?? 0) / (scores?.n_head ?? 1);
-      edit({ at: `h.${n_layer - 1 - row}.attn_out`, head: column, to: "zero" });
+      edit({ at: `h.${n_layer - 1 - row}.attn_out`, head: column, to: "zero" }, of());
     },
   });
   induction.body.append(score_grid.element);
@@ -213,11 +219,11 @@ export function createSweep({ ask, card, edit, theme }: Stage, texts: () => Swee
     /** Another model, or other texts: what was swept is of the old ones. */
     forget(heads: number, is_model: boolean) {
       n_head = heads;
-      figure.stop();
+      figure.reset();
       done = null;
       draw();
       if (!is_model) return;
-      induction.stop();
+      induction.reset();
       scores = null;
       score_grid.show(null, theme());
     },
@@ -230,6 +236,11 @@ export function createSweep({ ask, card, edit, theme }: Stage, texts: () => Swee
     choose: (how: { what: What; direction: Direction }) => {
       what.select.value = how.what;
       direction.select.value = how.direction;
+    },
+    /** Out of sight. */
+    stop() {
+      figure.stop();
+      induction.stop();
     },
     done: () => done,
     scores: () => scores,

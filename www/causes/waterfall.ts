@@ -61,7 +61,11 @@ export function waterfallOf(
   steps.forEach(({ name, value }, i) => {
     const [from, to] = [x(ends[i]), x(ends[i + 1])];
     const y = i * ROW + 2;
-    const row = svgElement("g", { class: `step${name === chosen ? " chosen" : ""}`, tabindex: 0, role: "button" });
+    const row = svgElement("g", {
+      class: `step${name === chosen ? " chosen" : ""}`,
+      tabindex: name === (chosen ?? steps[0].name) ? 0 : -1,
+      role: "button",
+    });
     row.setAttribute("aria-pressed", String(name === chosen));
     (row as SVGGElement).dataset.key = name;
     row.append(
@@ -97,7 +101,7 @@ export function waterfallOf(
       const beside =
         key === "ArrowDown" ? row.nextElementSibling : key === "ArrowUp" ? row.previousElementSibling : null;
       if (key === "Enter" || key === " ") onChoose(name);
-      else if (beside instanceof SVGGElement && beside.tabIndex === 0) beside.focus();
+      else if (beside instanceof SVGGElement && beside.dataset.key) beside.focus();
       else return;
       event.preventDefault();
     });

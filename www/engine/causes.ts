@@ -38,7 +38,8 @@ function randomOf(seed: number) {
 const lengthOf = (vector: Float32Array) => Math.hypot(...vector);
 
 /** An edit as the engine takes it: texts become readings, and what is added becomes a vector. */
-async function engineEdit(edit: PageEdit, of: (text: TextName) => Reading, base: Reading, { loupe, signal }: Page) {
+async function engineEdit(edit: PageEdit, of: (text: TextName) => Reading, base: Reading, page: Page) {
+  const { loupe, signal } = page;
   if ("weights" in edit) return edit as Edit;
   if ("from" in edit) {
     const { text, ...where } = edit.from;
@@ -49,20 +50,33 @@ async function engineEdit(edit: PageEdit, of: (text: TextName) => Reading, base:
   const tap = tapOf(edit.at);
   if (!("tokens" in add)) {
     const [plus, minus] = await Promise.all(
-      [add.plus, add.minus].map(({ text, position }) => of(text).stream({ tap, position, signal })),
+      [add.plus, add.minus].map(({ text, position }) => streamOf(of(text), { tap, position }, page)),
     );
     return { ...place, add: plus.map((value, i) => value - minus[i]) };
   }
   const direction = await loupe.direction(add.tokens, { signal });
+  const streams = await streamOf(base, { tap }, page);
   // As long as the stream is on average where it is added.
   const positions = edit.positions ?? Array.from({ length: base.n_tokens }, (_, position) => position);
-  const lengths: number[] = [];
-  for (const position of positions) lengths.push(lengthOf(await base.stream({ tap, position, signal })));
+  const width = direction.length;
+  const lengths = positions.map((position) => lengthOf(streams.subarray(position * width, (position + 1) * width)));
   const factor = lengths.reduce((sum, each) => sum + each, 0) / lengths.length / (lengthOf(direction) || 1);
   return { ...place, add: direction.map((value) => value * factor) };
 }
 
-/** The block's output, for a place inside a block, which a reading need not show. */
+/** The stream behind a block, also of a reading that shows no rows of it. */
+async function streamOf(of: Reading, at: { tap: string; position?: number }, { loupe, signal }: Page) {
+  if (of.taps.includes(at.tap)) return of.stream({ ...at, signal });
+  const ids = Uint32Array.from(of.tokens, ({ id }) => id);
+  const plain = await loupe.read(ids, { top_k: 1, aside: true, signal });
+  try {
+    return await plain.stream({ ...at, signal });
+  } finally {
+    plain.free();
+  }
+}
+
+/** The output of the block that a place is in. */
 const tapOf = (at: string) => at.split(".").slice(0, 2).join(".");
 
 const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Promise<Causes[M][1]> } = {
@@ -94,6 +108,11 @@ const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Pr
     });
   },
 
+  close({ role }, { forget }) {
+    forget(role);
+    return Promise.resolve(null);
+  },
+
   attribute: async ({ serial, ...question }, { liveReading, signal }) =>
     liveReading(serial).attribute({ ...question, signal }),
 
@@ -122,7 +141,7 @@ const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Pr
     try {
       const [induction, previous] = [new Float32Array(n_layer * n_head), new Float32Array(n_layer * n_head)];
       for (let block = 0; block < n_layer; block++) {
-        // The first repeated token has not been seen with what comes behind it.
+        // Each position of the second time looks for what stood behind its token the first time.
         for (let position = n; position < 2 * n; position++) {
           const weights = await reading.attention({ block, position, signal });
           for (let head = 0; head < n_head; head++) {

@@ -147,6 +147,8 @@ export interface Causes {
     },
     PlainReading,
   ];
+  /** A run that is no longer looked at. */
+  close: [{ role: "edited" | "against" }, null];
   attribute: [CellQuestion, Attribution];
   /** The weights with which each head of a block attends to each position up to this one. [H·(position + 1)] */
   attention: [{ serial: number; block: number; position: number }, Float32Array];

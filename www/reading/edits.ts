@@ -23,8 +23,8 @@ export type PageEdit = PatchEdit | AblationEdit | SteeringEdit | WeightsEdit;
 export type EditedRun = { of: TextName; edits: PageEdit[] };
 
 export const NO_EDITS: EditedRun = { of: "b", edits: [] };
-/** A link holds so many. */
-const MAX_EDITS = 64;
+/** A run may have so many. */
+const MAX_EDITS = 1024;
 const MAX_POSITIONS = 4096;
 
 const SITE = /^(input|h\.\d{1,3}(\.(attn|attn_out|mlp_out))?)$/;
@@ -35,6 +35,7 @@ const isObject = (value: unknown): value is Loose =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isCount = (value: unknown, most = 1e7) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= most;
 const isText = (value: unknown) => value === "a" || value === "b";
+const isName = (names: RegExp) => (value: unknown) => typeof value === "string" && names.test(value);
 const isNumber = (value: unknown) => typeof value === "number" && Number.isFinite(value);
 const optional = (value: unknown, is: (value: unknown) => boolean) => value === undefined || is(value);
 const arePositions = (value: unknown) =>
@@ -47,13 +48,13 @@ function isEdit(value: unknown): value is PageEdit {
   if ("weights" in value)
     return (
       hasOnly(value, ["weights", "channel", "scale", "smooth"]) &&
-      WEIGHTS.test(String(value.weights)) &&
+      isName(WEIGHTS)(value.weights) &&
       optional(value.channel, isCount) &&
       optional(value.scale, isNumber) &&
       optional(value.smooth, isNumber) &&
       (value.scale === undefined) !== (value.smooth === undefined)
     );
-  if (!SITE.test(String(value.at)) || !optional(value.head, isCount) || !optional(value.positions, arePositions))
+  if (!isName(SITE)(value.at) || !optional(value.head, isCount) || !optional(value.positions, arePositions))
     return false;
   const { from, to, add } = value;
   if (from !== undefined)
@@ -62,7 +63,7 @@ function isEdit(value: unknown): value is PageEdit {
       isObject(from) &&
       hasOnly(from, ["text", "at", "positions"]) &&
       isText(from.text) &&
-      optional(from.at, (at) => SITE.test(String(at))) &&
+      optional(from.at, isName(SITE)) &&
       optional(from.positions, arePositions)
     );
   if (to !== undefined)
@@ -160,18 +161,25 @@ export function depthOf(name: string) {
   return 2 * Number(block) + (half === "attn" || half === "attn_out" || half === "ln_1" ? 1 : 2);
 }
 
+/** Whether weights act in the decoder too, and so on every row: the last norm, the unembedding, halves that it borrows. */
+function isInDecoder(weights: string, decoder: string[]) {
+  const [, block, norm] = /^(h\.\d+)\.ln_([12])$/.exec(weights) ?? [];
+  if (block === undefined) return weights === "ln_f" || weights === "unembed";
+  return decoder.includes(block) || decoder.includes(`${block}.${norm === "1" ? "attn" : "mlp"}`);
+}
+
 /** The first row and the first position that an edit reaches. */
-function reachOf(edit: PageEdit) {
-  if ("weights" in edit) {
-    const is_decoder = edit.weights === "ln_f" || edit.weights === "unembed";
-    return { depth: is_decoder ? 0 : depthOf(edit.weights), position: 0 };
-  }
+function reachOf(edit: PageEdit, decoder: string[]) {
+  if ("weights" in edit) return { depth: isInDecoder(edit.weights, decoder) ? 0 : depthOf(edit.weights), position: 0 };
   return { depth: depthOf(edit.at), position: edit.positions ? Math.min(...edit.positions) : 0 };
 }
 
 /** [N·T] which cells a run's edits can change: those above one of them, from its first position on. */
-export function coneOf({ taps, n_tokens }: Pick<PlainReading, "taps" | "n_tokens">, edits: PageEdit[]): boolean[] {
-  const reaches = edits.map(reachOf);
+export function coneOf(
+  { taps, n_tokens, asked }: Pick<PlainReading, "taps" | "n_tokens" | "asked">,
+  edits: PageEdit[],
+): boolean[] {
+  const reaches = edits.map((edit) => reachOf(edit, asked.decoder));
   return taps.flatMap((tap) =>
     Array.from({ length: n_tokens }, (_, position) =>
       reaches.some((reach) => depthOf(tap) >= reach.depth && position >= reach.position),
@@ -185,7 +193,7 @@ const OF_FINAL = ["kl_final", "kl_final_reverse", "logit_final", "prob_final", "
 /** The numbers of a run outside the cone of its edits: how many cells there are, and how many have another number. */
 export function outsideOf(base: PlainReading, edited: PlainReading, edits: PageEdit[]) {
   const cone = coneOf(base, edits);
-  const first = Math.min(...edits.map((edit) => reachOf(edit).position));
+  const first = Math.min(...edits.map((edit) => reachOf(edit, base.asked.decoder).position));
   let [cells, changed] = [0, 0];
   cone.forEach((is_inside, i) => {
     if (is_inside) return;

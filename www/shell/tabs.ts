@@ -1,5 +1,6 @@
 /** The tabs of the page. Atlas and edits come only once somebody opens them, so the lens stays as light as it is. */
 import { byId, element } from "../ui/dom.ts";
+import { resolveTheme } from "../graphics/theme.ts";
 import { effect, signal, untracked } from "@preact/signals-core";
 import type { Store } from "../state/store.ts";
 import type { Engine } from "../engine/client.ts";
@@ -46,7 +47,13 @@ export function createTabs({
           set: store.setEdits,
           show: () => open(null, true),
           reading: () => store.reading.peek(),
+          follow: (listener) =>
+            effect(() => {
+              void [store.edits.value, store.reading.value];
+              untracked(listener);
+            }),
         },
+        theme: () => resolveTheme(store.theme.peek()),
         open,
         lens: () => open(null),
         restart,
@@ -83,7 +90,8 @@ export function createTabs({
       if ("open" in made && opened !== null) title.value = `${made.open(opened)} · Atlas`;
       else if (store.causes.peek()) title.value = "Causes";
     } catch (error) {
-      coming = coming_causes = null;
+      if (now === "atlas") coming = null;
+      else coming_causes = null;
       homes[now].replaceChildren(
         element("p", "card atlas-absent", `This tab could not be loaded: ${(error as Error).message}`),
       );

@@ -25,9 +25,9 @@ export type PointedCell = Cell & { is_second: boolean };
 
 export type Store = ReturnType<typeof createStore>;
 
-/** What is between two texts needs both. */
+/** What is between two texts needs both, in the lens; in the tab of causes there are two runs. */
 const possible = (chosen: Chosen): Chosen =>
-  chosen.second === null && chosen.view.between ? { ...chosen, view: viewNamed(null) } : chosen;
+  chosen.second === null && !chosen.causes && chosen.view.between ? { ...chosen, view: viewNamed(null) } : chosen;
 
 export function createStore({ model: asked_model, file, channel, picked, ...chosen }: PageState) {
   const page = signal<Chosen>(possible(chosen));
@@ -231,6 +231,8 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
           groups: link?.groups ?? [],
           tracked: link?.tracked ?? 0,
           atlas_options: link?.atlas_options ?? options,
+          // Its channels, heads and tokens are the old model's.
+          edits: link?.edits ?? "",
         });
         selection.setChannel(link?.channel ?? null);
         selection.setTokens(known(link?.picked ?? []));

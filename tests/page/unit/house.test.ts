@@ -35,6 +35,7 @@ const ARROWS: Record<string, string[]> = {
     "ui",
     "state",
     "export",
+    "cards",
     "atlas",
     "atlas/stats",
     "atlas/charts",
@@ -49,13 +50,15 @@ const ARROWS: Record<string, string[]> = {
     "ui",
     "state",
     "export",
+    "cards",
     "atlas/stats",
     "atlas/charts",
     "atlas/scatter",
     "atlas/views",
   ],
-  causes: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "lens/figure"],
-  shell: ["lib", "engine", "state", "reading", "ui", "lens/figure", "lens/panels", "atlas", "causes"],
+  cards: ["lib", "engine", "graphics", "ui", "export"],
+  causes: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "cards", "lens/figure"],
+  shell: ["lib", "engine", "state", "reading", "graphics", "ui", "lens/figure", "lens/panels", "atlas", "causes"],
 };
 
 /** Of the sources, which run in the worker, the page knows only what an address is and which models there are; these import no other source but each other. */

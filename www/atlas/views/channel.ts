@@ -6,6 +6,7 @@ import { columnOf, extremes } from "../stats/maths.ts";
 import { curvesOf } from "../charts/stat-charts.ts";
 import { createTable } from "../../ui/sortable-table.ts";
 import { createChannelField } from "../channel-field.ts";
+import { createCircuits } from "./circuits.ts";
 import { createSurgery } from "./surgery.ts";
 import type { Column } from "../../ui/sortable-table.ts";
 import type { Gains } from "../queries.ts";
@@ -105,6 +106,7 @@ function create(stage: Stage) {
   const wpe_at = element("div", "chart");
   wpe_card.body.append(wpe_at);
   const surgery = createSurgery(stage);
+  const circuits = createCircuits(stage, (norm, block) => surgery.prefill(norm, block));
   const all = element(
     "div",
     "",
@@ -113,6 +115,7 @@ function create(stage: Stage) {
     element("div", "two-cards", ...clouds.map(({ figure }) => figure.element)),
     ends.element,
     element("div", "two-cards", gains_card.element, wpe_card.element),
+    circuits.element,
   );
 
   async function showTokens(c: number) {
@@ -185,16 +188,14 @@ function create(stage: Stage) {
     words.textContent = ask.has("wte")
       ? "Everything about one coordinate of the residual stream, from the weights alone."
       : "This file has no wte, so there are no tokens here: gains and positions are shown.";
-    await Promise.all([showLayers(c), showTokens(c)]);
+    await Promise.all([showLayers(c), showTokens(c), circuits.show()]);
   }
 
   let shown_channel = -1;
   selection.subscribe(() => {
     if (!all.isConnected) return;
-    if (selection.channel !== shown_channel) {
-      surgery.forget();
-      void show();
-    } else tables.forEach((table) => table.redraw());
+    if (selection.channel !== shown_channel) void show();
+    else tables.forEach((table) => table.redraw());
     shown_channel = selection.channel;
   });
   let width = 0;
@@ -210,6 +211,7 @@ function create(stage: Stage) {
       shown_channel = selection.channel;
       return show();
     },
+    redraw: circuits.redraw,
   };
 }
 

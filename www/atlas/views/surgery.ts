@@ -16,6 +16,8 @@ const TARGETS: [string, string][] = [
   ["wpe", "the positions (wpe)"],
 ];
 const RANGE: [number, number] = [-1, 2];
+/** The lens of the model's own output. */
+const OWN_OUTPUT = { norm: "affine" as const, subblocks: false, contributions: false, decoder: [] };
 
 export function createSurgery({ ask, selection, edits, card }: Stage) {
   let scale = 1;
@@ -37,14 +39,14 @@ export function createSurgery({ ask, selection, edits, card }: Stage) {
   const turn = slider("scale", 0.05, (value, is_over) => {
     scale = value;
     write();
-    if (is_over) void apply();
+    if (is_over) apply();
   });
   const badge = element("span", "edited-badge", "edited model");
   const said = element("p", "surgery-loss");
   said.setAttribute("role", "status");
   const undo = button("chip small", "Undo", () => {
     scale = 1;
-    void apply();
+    apply();
   });
   const open = button("chip small", "Show the edited run", edits.show);
   figure.tools.append(target.element, first.element, last.element, turn.element, factor, undo, open);
@@ -79,40 +81,48 @@ export function createSurgery({ ask, selection, edits, card }: Stage) {
     undo.hidden = scaleNow() === 1;
   }
 
-  async function apply() {
+  function apply() {
     const run = now();
     const changed = weights().reduce<PageEdit[]>(
       (list, name) => withWeights(list, { weights: name, channel: selection.channel, scale }),
       run.edits,
     );
     // A run of the text of the lens, unless a person edits the other one already.
-    edits.set(formatEdits({ of: run.edits.length === 0 ? "a" : run.of, edits: changed }));
-    write();
-    await measure(changed.filter((each) => "weights" in each));
+    const text = formatEdits({ of: run.edits.length === 0 ? "a" : run.of, edits: changed });
+    if (text !== "" && parseEdits(text) === null) return figure.say("These are too many edits. Nothing was changed.");
+    edits.set(text);
   }
 
-  /** The loss of the text of the lens with these weights. */
-  async function measure(changed: PageEdit[]) {
-    const base = edits.reading();
+  const changedWeights = () => now().edits.filter((each) => "weights" in each);
+  /** What the sentence is about: it is measured again where something of that has changed. */
+  let measured = "";
+
+  /** The loss of the text of the lens with these weights, by the model's own output. */
+  async function measure() {
+    const [changed, base] = [changedWeights(), edits.reading()];
+    const about = JSON.stringify([changed, base?.serial]);
+    if (about === measured) return;
+    measured = about;
     said.textContent = "";
-    if (changed.length === 0) return figure.stop();
-    if (!base || base.n_tokens < 3)
+    figure.reset();
+    if (changed.length === 0) return;
+    if (!base) return figure.say("The text of the lens is being read.");
+    if (base.n_tokens < 3)
       return figure.say("The change of the loss needs a text of three tokens or more in the lens.");
-    const { serial, asked } = base;
-    const question = {
-      role: "edited" as const,
-      base: serial,
-      texts: { a: serial, b: null },
-      edits: changed,
-      track: [],
-      asked,
-    };
-    const edited = await figure.run(
-      (watch) => ask.edited(question, watch),
-      () => void measure(changed),
+    const { serial } = base;
+    const question = { base: serial, texts: { a: serial, b: null }, track: [], asked: OWN_OUTPUT };
+    const found = await figure.run(
+      async (watch) => ({
+        before: base.final_is_model ? base : await ask.edited({ ...question, role: "against", edits: [] }, watch),
+        after: await ask.edited({ ...question, role: "edited", edits: changed }, watch),
+      }),
+      () => {
+        measured = "";
+        void measure();
+      },
     );
-    if (!edited) return;
-    const { before, mean, low, high, n } = lossChange(base, edited);
+    if (!found || about !== measured) return;
+    const { before, mean, low, high, n } = lossChange(found.before, found.after);
     said.textContent = `Loss of the lens’ text: ${decimal(before)} → ${decimal(before + mean)} nats, ${mean < 0 ? "" : "+"}${decimal(mean, 3)} (95 % interval ${decimal(low, 3)} to ${decimal(high, 3)}, ${n} predictions).`;
   }
 
@@ -127,14 +137,26 @@ export function createSurgery({ ask, selection, edits, card }: Stage) {
     write();
   }
 
+  // After Back, another text, or edits that were removed elsewhere.
+  edits.follow(() => {
+    if (!figure.element.isConnected) return;
+    scale = scaleNow();
+    write();
+    void measure();
+  });
+
   return {
     element: figure.element,
+    /** Fills the fields with what a block reads. */
+    prefill(norm: "ln_1" | "ln_2", block: number) {
+      target.select.value = norm;
+      for (const { input } of [first, last]) input.value = String(block);
+      show();
+      turn.input.focus();
+    },
     show() {
       show();
-      const changed = now().edits.filter((each) => "weights" in each);
-      if (changed.length > 0 && said.textContent === "") void measure(changed);
+      void measure();
     },
-    /** Another channel. */
-    forget: () => void (said.textContent = ""),
   };
 }

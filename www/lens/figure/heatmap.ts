@@ -70,6 +70,8 @@ export function createHeatmap(
   const scroll = () => Math.min(layout.transposed ? scroller.scrollTop : scroller.scrollLeft, maxScroll(layout));
   const frame = () => frameOf(shown as Shown, layout, scroll(), selected, pins);
 
+  const marksOf = (now: Frame) => [...sceneOf(now), ...(marks?.(now) ?? [])];
+
   function scrollToPixel(to: number) {
     if (layout.transposed) scroller.scrollTop = to;
     else scroller.scrollLeft = to;
@@ -84,7 +86,7 @@ export function createHeatmap(
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
     ctx.clearRect(0, 0, layout.width, layout.height);
     const now = frame();
-    paint(ctx, [...sceneOf(now), ...(marks?.(now) ?? [])]);
+    paint(ctx, marksOf(now));
     drawn = { cells: cellCount(now), frames: drawn.frames + 1 };
   }
 
@@ -250,6 +252,8 @@ export function createHeatmap(
     fit,
 
     reading: () => shown?.reading ?? null,
+    /** What is drawn now. */
+    marks: () => (shown && layout ? marksOf(frame()) : []),
     shown: () => shown,
     drawn: () => drawn,
     /** Whether not all positions fit. */

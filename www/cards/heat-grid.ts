@@ -45,6 +45,8 @@ export function createHeatGrid(
     /** what is said of a cell, beside the picture and to those who hear it */
     words: (cell: GridCell) => string;
     choose: (cell: GridCell) => void;
+    /** a person presses a cell, perhaps to drag it away */
+    press?: (cell: GridCell, event: PointerEvent) => void;
   },
 ) {
   const canvas = element("canvas", "heat-grid");
@@ -53,12 +55,15 @@ export function createHeatGrid(
   canvas.setAttribute("aria-roledescription", "heatmap");
   const said = element("p", "muted heat-grid-words");
   said.setAttribute("role", "status");
-  const scroller = element("div", "heat-grid-scroller", canvas);
+  const track = element("div", "heat-grid-track", canvas);
+  const scroller = element("div", "heat-grid-scroller", track);
   const home = element("div", "heat-grid-box", scroller, said);
   let data: GridData | null = null;
   let theme: Theme = "light";
   let at: GridCell | null = null;
-  let size = { gutter: 0, head: 0, cell: 0, width: 0, height: 0 };
+  /** `width` of all of it, `shown` of the canvas, which is as wide as what is in sight. */
+  let size = { gutter: 0, head: 0, cell: 0, width: 0, shown: 0, height: 0 };
+  const scrolled = () => Math.min(scroller.scrollLeft, Math.max(0, size.width - size.shown));
 
   function measure() {
     if (!data) return;
@@ -70,7 +75,8 @@ export function createHeatGrid(
     const is_tilted = longest(columns) + 4 > cell;
     const head = is_tilted ? Math.ceil(Math.min(90, longest(columns)) * SLANT) + 16 : 20;
     const width = gutter + columns.length * cell + (is_tilted ? head : 4);
-    size = { gutter, head, cell, width, height: head + rows.length * ROW + 4 };
+    const shown = Math.min(width, Math.max(120, home.clientWidth));
+    size = { gutter, head, cell, width, shown, height: head + rows.length * ROW + 4 };
   }
 
   function marks(): Mark[] {
@@ -82,60 +88,61 @@ export function createHeatGrid(
     const limit = data.limit ?? (finite.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1);
     const name = { size: FONT, fill: palette.muted };
     const is_tilted = head > 20;
-    return [
-      ...columns.map((text, column) =>
+    const left = gutter - scrolled();
+    const first = Math.max(0, Math.floor(-(left - gutter) / cell) - 1);
+    const end = Math.min(columns.length, Math.ceil((size.shown - left) / cell) + 1);
+    const inside: Mark[] = [];
+    for (let column = first; column < end; column++) {
+      const x = left + column * cell;
+      inside.push(
         textMark({
           ...name,
-          text,
-          x: gutter + (column + 0.5) * cell,
+          text: columns[column],
+          x: x + cell / 2,
           y: head - (is_tilted ? 6 : 9),
           align: is_tilted ? "left" : "center",
           tilt: is_tilted,
           max_width: is_tilted ? 90 : cell,
         }),
-      ),
-      ...rows.flatMap((text, row): Mark[] => [
+      );
+      rows.forEach((_, row) => {
+        const value = values[row * columns.length + column];
+        const fill =
+          !Number.isFinite(value) || greyed?.(column)
+            ? MISSING[theme]
+            : swatch("diverging", theme, 0.5 + Math.max(-1, Math.min(1, value / limit)) / 2);
+        const y = head + row * ROW;
+        inside.push({ kind: "rect", x: x + 0.5, y: y + 0.5, width: cell - 1, height: ROW - 1, r: 2, fill: fill.css });
+        if (print && Number.isFinite(value) && cell >= 34)
+          inside.push(
+            textMark({
+              x: x + cell / 2,
+              y: y + ROW / 2,
+              text: print(value),
+              size: 11,
+              fill: fill.ink,
+              align: "center",
+              max_width: cell - 3,
+            }),
+          );
+        if (at?.row === row && at.column === column)
+          inside.push({
+            kind: "rect",
+            x: x + 1,
+            y: y + 1,
+            width: cell - 2,
+            height: ROW - 2,
+            r: 2,
+            stroke: palette.accent,
+            line: 2,
+          });
+      });
+    }
+    return [
+      { kind: "clip", x: gutter, y: 0, width: size.shown - gutter, height: size.height, marks: inside },
+      ...rows.map((text, row) =>
         textMark({ ...name, text, x: gutter - 6, y: head + (row + 0.5) * ROW, align: "right" }),
-        ...columns.flatMap((_, column): Mark[] => {
-          const value = values[row * columns.length + column];
-          const fill =
-            !Number.isFinite(value) || greyed?.(column)
-              ? MISSING[theme]
-              : swatch("diverging", theme, 0.5 + Math.max(-1, Math.min(1, value / limit)) / 2);
-          const [x, y] = [gutter + column * cell, head + row * ROW];
-          const is_at = at?.row === row && at.column === column;
-          return [
-            { kind: "rect", x: x + 0.5, y: y + 0.5, width: cell - 1, height: ROW - 1, r: 2, fill: fill.css },
-            ...(print && Number.isFinite(value) && cell >= 34
-              ? [
-                  textMark({
-                    x: x + cell / 2,
-                    y: y + ROW / 2,
-                    text: print(value),
-                    size: 11,
-                    fill: fill.ink,
-                    align: "center",
-                    max_width: cell - 3,
-                  }),
-                ]
-              : []),
-            ...(is_at
-              ? [
-                  {
-                    kind: "rect" as const,
-                    x: x + 1,
-                    y: y + 1,
-                    width: cell - 2,
-                    height: ROW - 2,
-                    r: 2,
-                    stroke: palette.accent,
-                    line: 2,
-                  },
-                ]
-              : []),
-          ];
-        }),
-      ]),
+      ),
     ];
   }
 
@@ -143,12 +150,13 @@ export function createHeatGrid(
     if (!data || home.clientWidth === 0) return;
     measure();
     const ratio = window.devicePixelRatio;
-    Object.assign(canvas, { width: Math.round(size.width * ratio), height: Math.round(size.height * ratio) });
-    canvas.style.width = `${size.width}px`;
+    Object.assign(canvas, { width: Math.round(size.shown * ratio), height: Math.round(size.height * ratio) });
+    canvas.style.width = `${size.shown}px`;
     canvas.style.height = `${size.height}px`;
+    track.style.width = `${size.width}px`;
     const ctx = canvas.getContext("2d") as CanvasRenderingContext2D;
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.clearRect(0, 0, size.width, size.height);
+    ctx.clearRect(0, 0, size.shown, size.height);
     paint(ctx, marks());
   }
 
@@ -161,8 +169,12 @@ export function createHeatGrid(
 
   function under({ offsetX, offsetY }: MouseEvent): GridCell | null {
     if (!data) return null;
-    const [row, column] = [Math.floor((offsetY - size.head) / ROW), Math.floor((offsetX - size.gutter) / size.cell)];
-    const is_inside = row >= 0 && column >= 0 && row < data.rows.length && column < data.columns.length;
+    const [row, column] = [
+      Math.floor((offsetY - size.head) / ROW),
+      Math.floor((offsetX - size.gutter + scrolled()) / size.cell),
+    ];
+    const is_inside =
+      offsetX >= size.gutter && row >= 0 && column >= 0 && row < data.rows.length && column < data.columns.length;
     return is_inside ? { row, column } : null;
   }
 
@@ -171,6 +183,11 @@ export function createHeatGrid(
     canvas.classList.toggle("over-cell", cell !== null);
     if (cell) point(cell);
   });
+  canvas.addEventListener("pointerdown", (event) => {
+    const cell = under(event);
+    if (cell) on.press?.(cell, event);
+  });
+  scroller.addEventListener("scroll", draw, { passive: true });
   canvas.addEventListener("click", (event) => {
     const cell = under(event);
     if (!cell) return;
@@ -188,11 +205,12 @@ export function createHeatGrid(
         row: clamp(now.row + move[0], data.rows.length),
         column: clamp(now.column + move[1], data.columns.length),
       });
-      const left = size.gutter + (at?.column ?? 0) * size.cell;
+      const left = (at?.column ?? 0) * size.cell;
       scroller.scrollLeft = Math.min(
-        Math.max(scroller.scrollLeft, left + size.cell - scroller.clientWidth),
-        left - size.gutter,
+        Math.max(scroller.scrollLeft, left + size.cell - (size.shown - size.gutter)),
+        left,
       );
+      draw();
     } else if (event.key === "Enter" || event.key === " ") on.choose(now);
     else return;
     event.preventDefault();
@@ -216,7 +234,7 @@ export function createHeatGrid(
     },
     /** Where a cell is painted, for tests. */
     rectOf: ({ row, column }: GridCell) => ({
-      x: size.gutter + column * size.cell,
+      x: size.gutter + column * size.cell - scrolled(),
       y: size.head + row * ROW,
       width: size.cell,
       height: ROW,

@@ -1,11 +1,11 @@
 /** A figure's card: title, what it shows, its tools, what is under way, what went wrong, and the ways out of the page. */
 import { button, element } from "../ui/dom.ts";
 import { createMenu } from "../ui/menu.ts";
-import { fileName } from "./image-file.ts";
-import { save, saveCsv } from "./save-file.ts";
+import { fileName } from "../export/image-file.ts";
+import { save, saveCsv } from "../export/save-file.ts";
 import { codeOf } from "../engine/errors.ts";
-import { quoted } from "./tables.ts";
-import { cardPngOf, cardSheetOf } from "./card-sheet.ts";
+import { quoted } from "../export/tables.ts";
+import { cardPngOf, cardSheetOf } from "../export/card-sheet.ts";
 
 /** what a CSV holds; texts are quoted */
 export type Table = { head: string[]; lines: (string | number)[][] };
@@ -209,6 +209,16 @@ export function createCard({
 
     /** Stops what is under way. */
     stop: () => running?.abort(),
+
+    /** The same without a word: nobody waits for it any more. */
+    reset() {
+      const before = running;
+      running = null;
+      before?.abort();
+      busy.hidden = true;
+      card.removeAttribute("aria-busy");
+      say("");
+    },
   };
   return made;
 }
