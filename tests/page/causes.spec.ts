@@ -14,10 +14,13 @@ const HEADS = [
   { at: "h.6.attn_out", head: 4, from: { text: "a" } },
 ];
 
-const address = (site: string, { a = A, b = B, edits = [] as object[], of = "b", more = "" } = {}) =>
+const address = (
+  site: string,
+  { a = A, b = B, edits = [], of = "b" }: { a?: string; b?: string | null; edits?: object[]; of?: string } = {},
+) =>
   `${site}#tab=causes&text=${encodeURIComponent(a)}${b === null ? "" : `&second=${encodeURIComponent(b)}`}${
     edits.length > 0 ? `&edits=${encodeURIComponent(JSON.stringify({ of, edits }))}` : ""
-  }${more}`;
+  }`;
 
 async function open(page: Page, to: string, { waits = true } = {}) {
   await page.goto(to);
@@ -309,6 +312,45 @@ test("a sweep is the API's; a cell opens as an edit; texts of different length a
   await expect(page.locator(".card-trouble", { hasText: "of the same length" })).toContainText(
     "A has 11 tokens and B 12",
   );
+});
+
+test("sets of tokens are the API's, and the classes are all of the vocabulary", async ({ page, site }) => {
+  await open(page, address(site, { b: null }));
+  const card = page.getByRole("region", { name: "Sets of tokens" });
+  await card.getByLabel("Regular expression").fill("^ (she|he)$");
+  await card.getByRole("button", { name: "Add set" }).click();
+  await page.waitForFunction(() => (window as any).loupePage.causes().sets.done() !== null);
+  const found = await page.evaluate(() => {
+    const { sets, n_classes, scores } = (window as any).loupePage.causes().sets.done();
+    return {
+      ids: [...sets.at(-1).ids],
+      prob: [...scores.at(-1).prob],
+      rank: [...scores.at(-1).rank],
+      sums: [...scores[0].prob].map((_, at) =>
+        scores.slice(0, n_classes).reduce((sum: number, { prob }: any) => sum + prob[at], 0),
+      ),
+      n_tokens: sets.slice(0, n_classes).reduce((sum: number, { ids }: any) => sum + ids.length, 0),
+    };
+  });
+  const expected = await api<any>(
+    page,
+    site,
+    `const ids = [id(" she"), id(" he")].sort((a, b) => a - b);
+     const reading = await loupe.read(${JSON.stringify(A)}, { track: ids });
+     const [she, he] = ids.map((each) => reading.tracked(each));
+     return { ids, prob: [...she.logprob].map((p, i) => Math.exp(p) + Math.exp(he.logprob[i])), rank: [...she.rank].map((rank, i) => Math.min(rank, he.rank[i])) };`,
+  );
+  expect(found.ids).toEqual(expected.ids);
+  expect(found.rank).toEqual(expected.rank);
+  found.prob.forEach((prob, i) => expect(prob).toBeCloseTo(expected.prob[i], 5));
+  expect(found.n_tokens).toBe(4096);
+  for (const sum of found.sums) expect(Math.abs(sum - 1)).toBeLessThan(1e-6);
+  await expect(card.locator(".set-chips li")).toContainText("2 tokens");
+  await card.getByLabel("Regular expression").fill("(");
+  await card.getByRole("button", { name: "Add set" }).click();
+  await expect(card.locator(".bad")).toContainText("The expression: Invalid regular expression");
+  await expect(card.locator(".set-chips li")).toHaveCount(1);
+  await expectAccessible(page, "sets");
 });
 
 test("edits that do not fit the texts, or cannot be read, are said and kept", async ({ page, site }) => {

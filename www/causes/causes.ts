@@ -18,6 +18,7 @@ import { createExamples } from "./examples.ts";
 import { createExports } from "./exports.ts";
 import { createHistory } from "./history.ts";
 import { createPictures } from "./pictures.ts";
+import { createSets } from "./sets.ts";
 import { createSweep } from "./sweep.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Theme } from "../graphics/colormaps.ts";
@@ -270,6 +271,11 @@ export function createCauses(
     },
     () => runNow().of,
   );
+  const sets = createSets(stage, {
+    cell: chosenCell,
+    vocabulary: (signal) => engine().vocabulary(signal),
+    picked: () => store.selection.tokens,
+  });
   const examples = createExamples({
     store,
     sweep: sweep.choose,
@@ -277,7 +283,7 @@ export function createCauses(
   });
 
   home.replaceChildren(
-    element("div", "causes-main", examples.element, runs.element, attribution.element, sweep.element),
+    element("div", "causes-main", examples.element, runs.element, attribution.element, sweep.element, sets.element),
     element("aside", "causes-side", edits_card, cell_card),
   );
 
@@ -635,6 +641,7 @@ export function createCauses(
           latest.begin();
           runs.reset();
           sweep.stop();
+          sets.stop();
           attribution.show(null);
           ran = null;
           release("edited");
@@ -661,7 +668,10 @@ export function createCauses(
         named = { a: null, b: null };
         last_edits.a = last_edits.b = [];
       }
-      if (is_model || seen.a !== a || seen.b !== b) sweep.forget(Number(facts?.n_head ?? 1), is_model);
+      if (is_model || seen.a !== a || seen.b !== b) {
+        sweep.forget(Number(facts?.n_head ?? 1), is_model);
+        sets.forget(is_model);
+      }
       seen = { model, a, b, is_open };
       askAttribution();
       void runEdits();
@@ -674,6 +684,7 @@ export function createCauses(
       draw();
       attribution.redraw();
       sweep.redraw();
+      sets.redraw();
     });
   });
 
@@ -683,6 +694,7 @@ export function createCauses(
     pictures,
     attribution,
     sweep,
+    sets,
     select: (to: Place) => select(to, false),
   };
 }

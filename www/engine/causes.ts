@@ -158,6 +158,9 @@ const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Pr
     }
   },
 
+  sets: async ({ serial, sets }, { liveReading, signal, onProgress }) =>
+    liveReading(serial).sets(sets, { signal, onProgress }),
+
   sweep: async ({ clean, corrupt, ...options }, { loupe, liveReading, signal, onProgress }) =>
     loupe.sweep({ ...options, clean: liveReading(clean), corrupt: liveReading(corrupt), signal, onProgress }),
 };

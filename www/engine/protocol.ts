@@ -5,6 +5,7 @@ import type {
   Check,
   LayerNormGains,
   Plan,
+  SetScores,
   Sweep,
   SweepOptions,
   Watch,
@@ -166,6 +167,8 @@ export interface Causes {
    * time, and to the token before. [L·H] each
    */
   induction: [{ n: number; seed: number }, { induction: Float32Array; previous: Float32Array }];
+  /** Sets of tokens at every cell. [N·T] each */
+  sets: [{ serial: number; sets: Uint32Array[] }, SetScores[]];
   sweep: [{ clean: number; corrupt: number } & Pick<SweepOptions, "what" | "direction" | "metric">, Sweep];
 }
 export type CausesMethod = keyof Causes;
