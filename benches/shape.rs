@@ -1,7 +1,8 @@
 //! Measures times and peaks of a model of GPT-2's real shape on this machine's Vulkan: it is loaded, kept and read.
 //!
 //! `cargo bench --bench shape -- FOLDER T,T,…` with a folder that `cargo xtask synth` wrote. It also prints how far storage in
-//! f16 moves the final distribution of a text of the first length.
+//! f16 moves the final distribution of a text of the first length, and what sweeps of two such texts take beside the
+//! arithmetic that they cannot do without.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
@@ -17,7 +18,7 @@ use loupe::device::{Cancel, Device};
 use loupe::kernels::{LayerNorm, Matmul, Precision, Rows, pad4};
 use loupe::lens::Options;
 use loupe::model::{Edits, Model, Pass, RestoreWatch, Scratch, Stream, forward};
-use loupe::session::{LoadRequest, Session};
+use loupe::session::{LoadRequest, Session, SweepRequest, Swept};
 use pollster::block_on;
 
 /// A file on disk as the store of the copy.
@@ -78,6 +79,9 @@ async fn measure(folder: &Path, lengths: &[usize]) {
         peak_memory() as f64 / 1e6,
     );
     std::fs::remove_file(&kept).expect("the copy can be removed");
+    if let Some(&t) = lengths.first() {
+        sweeps(&session, &loaded.model, t).await;
+    }
     for &t in lengths {
         let ids = text(t);
         session.device().reset_peak();
@@ -111,6 +115,68 @@ fn main() {
 
 fn text(t: usize) -> Vec<u32> {
     (0..t as u32).map(|i| (100 + i * 7919) % 50_257).collect()
+}
+
+/// Rows that a sweep computes at a time.
+const SWEPT_ROWS: usize = 192;
+
+/// Prints how long sweeps take, and their matrix products alone at the rate of one of that many rows.
+async fn sweeps(session: &Session, model: &Model, t: usize) {
+    let (device, config, cancel) = (session.device(), &model.config, Cancel::default());
+    let [l, c, h] = [config.n_layer, config.n_embd, config.n_head];
+    // The rate of the first product of the MLP.
+    let weight = &model.whole().expect("blocks").blocks[0].mlp_in.weight;
+    let tensor = |width: usize| device.tensor("rate", 4 * (SWEPT_ROWS * pad4(width)) as u64);
+    let (x, y) = (tensor(c), tensor(config.n_inner));
+    let mut rate = 0.0_f64;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let mut rec = device.record("rate", &cancel);
+        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&y, 0, config.n_inner));
+        model.kernels.matmul(&mut rec, &Matmul::new(x, weight, SWEPT_ROWS, y)).expect("matmul");
+        rec.finish().await.expect("the device");
+        let flops = 2.0 * (SWEPT_ROWS * c * config.n_inner) as f64;
+        rate = rate.max(flops / start.elapsed().as_secs_f64());
+    }
+    let (clean, mut other) = (text(t), text(t));
+    other[1] += 1;
+    let options = Options::default();
+    let mut read = Vec::new();
+    for ids in [clean, other] {
+        let lensed = session.read(&ids, &options, &cancel, |_, _, _| Ok(())).await;
+        read.push(lensed.map_err(|e| e.to_string()).expect("a reading"));
+    }
+    // Of a row in a block: its projections and its MLP; of a row whose attention is patched, without q, k and v.
+    let [whole, rest] = [12, 9].map(|n| 2.0 * (n * c * c) as f64);
+    let rows = |blocks: fn(usize) -> usize| (0..l).map(blocks).sum::<usize>() as f64;
+    let triangle = (t * (t + 1) / 2) as f64;
+    let below = (l * (l - 1) / 2) as f64;
+    let cases = [
+        (Swept::Stream, triangle * whole * (below + rows(|_| 1))),
+        (Swept::Heads, (h * t) as f64 * (whole * below + rest * rows(|_| 1))),
+    ];
+    for (what, flops) in cases {
+        let request = SweepRequest {
+            clean: read[0].clone(),
+            corrupt: read[1].clone(),
+            what,
+            denoises: true,
+            plus: 11,
+            minus: 13,
+            position: None,
+        };
+        let start = Instant::now();
+        let swept = session.sweep(&request, &cancel, |_| ()).await.expect("a sweep");
+        let (seconds, alone) = (start.elapsed().as_secs_f64(), flops / rate);
+        assert!(swept.values.iter().all(|v| v.is_finite()), "a value is not finite");
+        println!(
+            "sweep {} T={t}: {seconds:.2} s; its {:.0} GFLOP at {:.1} GFLOP/s {alone:.2} s; ratio {:.2}",
+            what.name(),
+            flops / 1e9,
+            rate / 1e9,
+            seconds / alone,
+        );
+    }
 }
 
 /// Prints KL(f32 ‖ f16) of the final distributions: how far the stored precision moves them, end to end.

@@ -22,6 +22,8 @@ pub struct RankedRow {
     pub argmax: u32,
     /// The target's logit.
     pub target_logit: f32,
+    /// Its log-probability. Units: nats.
+    pub target_logprob: f64,
 }
 
 impl<'a> Ranked<'a> {
@@ -47,10 +49,12 @@ impl<'a> Ranked<'a> {
         let [merged, logits] = fold.read_targets(rec, n).await?;
         let row = |(slots, &target_logit): (&[f32], &f32)| {
             let sums = Moments::from_slots(slots);
-            match sums.is_finite() {
-                true => RankedRow { logit: slots[0], argmax: sums.best, target_logit },
-                false => RankedRow { logit: f32::NAN, argmax: NO_TOKEN, target_logit: f32::NAN },
-            }
+            let (logit, argmax, target_logit) = match sums.is_finite() {
+                true => (slots[0], sums.best, target_logit),
+                false => (f32::NAN, NO_TOKEN, f32::NAN),
+            };
+            let target_logprob = sums.logprob(target_logit.into());
+            RankedRow { logit, argmax, target_logit, target_logprob }
         };
         Ok(merged.chunks(N_SLOTS + 1).zip(&logits).map(row).collect())
     }

@@ -113,13 +113,9 @@ impl Pass<'_> {
         values: &Tensor,
         y: Rows<'_>,
     ) -> Result<()> {
-        let Scratch { normed, q, mixed, .. } = self.scratch;
-        let [normed_rows, mixed_rows] = [normed, mixed].map(|tensor| self.scratch_rows(tensor));
-        let edits = self.edits;
-        self.norm(rec, x, edits.weights.norm(i, Half::Attn, block), normed_rows)?;
-        let others = Some([keys, values].map(|tensor| self.positions_of(tensor)));
-        let op = self.operands(normed_rows, &block.qkv, self.scratch_rows(q));
-        self.model.kernels.matmul(rec, &Matmul { others, ..op })?;
+        let Scratch { q, mixed, .. } = self.scratch;
+        let (mixed_rows, edits) = (self.scratch_rows(mixed), self.edits);
+        self.queries(rec, (i, block), x, keys, values)?;
         self.model.kernels.attention(
             rec,
             &Attention {
@@ -139,6 +135,22 @@ impl Pass<'_> {
         edits.edit_inner(rec, self.model, (i, Half::Attn), mixed_rows, self.positions())?;
         self.linear_onto(rec, mixed_rows, &block.attn_out, x, y)?;
         self.edit_half(rec, (i, Half::Attn), [x, y])
+    }
+
+    /// The queries, keys and values of ln_1 x. Shapes: keys and values \[T, C4\].
+    pub(crate) fn queries(
+        &self,
+        rec: &mut Recorder<'_>,
+        (i, block): (usize, &Block),
+        x: Rows<'_>,
+        keys: &Tensor,
+        values: &Tensor,
+    ) -> Result<()> {
+        let normed = self.scratch_rows(&self.scratch.normed);
+        self.norm(rec, x, self.edits.weights.norm(i, Half::Attn, block), normed)?;
+        let others = Some([keys, values].map(|tensor| self.positions_of(tensor)));
+        let op = self.operands(normed, &block.qkv, self.scratch_rows(&self.scratch.q));
+        self.model.kernels.matmul(rec, &Matmul { others, ..op })
     }
 
     /// y = x + mlp(ln_2 x).

@@ -456,7 +456,11 @@ impl Session {
     }
 
     /// What reads weights back.
-    fn atlas_of<'a>(&'a self, loaded: &'a Loaded, cancel: &'a Cancel) -> atlas::Atlas<'a> {
+    pub(super) fn atlas_of<'a>(
+        &'a self,
+        loaded: &'a Loaded,
+        cancel: &'a Cancel,
+    ) -> atlas::Atlas<'a> {
         atlas::Atlas {
             device: &self.device,
             model: &loaded.model,

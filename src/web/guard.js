@@ -122,6 +122,7 @@ settling(Reading.prototype, [
   "neurons",
   "promoted",
   "stream",
+  "memory",
 ]);
 settling(Atlas.prototype, [
   "channels",

@@ -10,7 +10,7 @@ use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::Line;
 use crate::reading::{self, Statistic, Track};
-use crate::session::{self, Lensed, Session, Vocabulary};
+use crate::session::{self, Lensed, MemoryRequest, Session, Vocabulary};
 use crate::tokenizer::Token;
 
 use super::atlas::watched;
@@ -208,6 +208,26 @@ impl Reading {
 
 #[wasm_bindgen]
 impl Reading {
+    /// The true next tokens' log-probabilities with other keys and values of earlier positions.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn memory(&self, options: JsValue) -> Promise {
+        let whole = match &self.source {
+            Source::Whole(session, lensed) => {
+                session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
+            }
+            Source::Block(..) => Err(not_whole("memory")),
+        };
+        let parsed = memory_options(&options);
+        promise(async move {
+            let (lock, session, lensed) = whole?;
+            let (request, cancel) = parsed?;
+            let _guard = lock.await;
+            cancel.check()?;
+            let found = session.memory(&lensed, &request, &cancel).await?;
+            Ok(Float32Array::from(&found[..]).into())
+        })
+    }
+
     /// What each component of the run adds at a cell.
     #[wasm_bindgen(skip_typescript)]
     pub fn attribute(&self, options: JsValue) -> Promise {
@@ -347,6 +367,19 @@ impl Reading {
             tap,
         })
     }
+}
+
+/// Errors: `bad-option`.
+fn memory_options(value: &JsValue) -> Result<(MemoryRequest, Cancel)> {
+    let get = options::options(value, &["first", "alpha", "tokens", "signal"])?;
+    let alpha = options::numbers("alpha", &Array::of1(&get("alpha")).into())?;
+    #[expect(clippy::cast_possible_truncation, reason = "activations are stored in f32")]
+    let request = MemoryRequest {
+        first: options::index("first", &get("first"))?,
+        alpha: alpha.first().map_or(f32::NAN, |alpha| *alpha as f32),
+        tokens: options::optional(&get("tokens"), |value| options::ids("tokens", value))?,
+    };
+    Ok((request, cancel_by(options::signal(&get("signal"))?)))
 }
 
 fn not_whole(name: &str) -> Error {

@@ -441,6 +441,17 @@ export class Reading {
     k?: number;
     signal?: AbortSignal;
   }): Promise<{ promoted: RankedTokens; suppressed: RankedTokens }>;
+  /**
+   * The log-probabilities (nats) of the true next tokens when, from block `first` on, later positions read other keys and values of each
+   * earlier position: those of (1 − alpha) · stream + alpha · a token's embedding, made as long as the stream. `tokens` are the true next ones
+   * unless given, one for each position but the last. No position sees its own. A reading with edits is `bad-option`. [T − 1]
+   */
+  memory(options: {
+    first: number;
+    alpha: number;
+    tokens?: number[] | Uint32Array;
+    signal?: AbortSignal;
+  }): Promise<Float32Array>;
   /** The residual stream at a cell, or of all positions; `tap` is the name of a row of it. [n_embd], or [T·n_embd] */
   stream(options: { tap: string; position?: number; signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;

@@ -300,7 +300,8 @@ test("a sweep is the API's; a cell opens as an edit; texts of different length a
     );
   });
   expect(same).toBeLessThan(1e-4);
-  await page.getByRole("button", { name: "Measure" }).click();
+  const repeats = page.getByRole("region", { name: "Heads that repeat what came before" });
+  await repeats.getByRole("button", { name: "Measure" }).click();
   await page.waitForFunction(() => (window as any).loupePage.causes().sweep.scores() !== null);
   const scores = await page.evaluate(() => [...(window as any).loupePage.causes().sweep.scores().induction]);
   // Heads of the last block look for what came before.
@@ -351,6 +352,31 @@ test("sets of tokens are the API's, and the classes are all of the vocabulary", 
   await expect(card.locator(".bad")).toContainText("The expression: Invalid regular expression");
   await expect(card.locator(".set-chips li")).toHaveCount(1);
   await expectAccessible(page, "sets");
+});
+
+test("the true next token in the memory is the API's, with its control", async ({ page, site }) => {
+  await open(page, address(site, { b: null }));
+  const card = page.getByRole("region", { name: "The true next token in the memory" });
+  await card.getByRole("button", { name: "Measure" }).click();
+  await page.waitForFunction(() => (window as any).loupePage.causes().memory.done() !== null);
+  const found = await page.evaluate(() => {
+    const { own, runs } = (window as any).loupePage.causes().memory.done().answer;
+    const one = runs.find(({ first, alpha }: any) => first === 5 && alpha === 0.5);
+    return { own: [...own], truth: [...one.truth], control: [...one.control], n: runs.length };
+  });
+  const expected = await api<any>(
+    page,
+    site,
+    `const T = a.n_tokens, last = (a.taps.length - 1) * T;
+     return { truth: [...await a.memory({ first: 5, alpha: 0.5 })], own: [...a.stat("logprob_next").slice(last, last + T - 1)] };`,
+  );
+  expect(found.n).toBe(8 * 4);
+  expect(found.truth).toEqual(expected.truth);
+  found.own.forEach((p, i) => expect(p).toBeCloseTo(expected.own[i], 4));
+  expect(found.control).not.toEqual(found.truth);
+  await expect(card.locator(".card-body p").first()).toHaveText(
+    /^Text A, mean change of −log p\(true next\) in nats\./,
+  );
 });
 
 test("edits that do not fit the texts, or cannot be read, are said and kept", async ({ page, site }) => {

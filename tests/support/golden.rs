@@ -163,6 +163,22 @@ impl Golden {
         ]
     }
 
+    /// The cases of tests/golden/memory.py.
+    pub fn memory() -> [Golden; 3] {
+        macro_rules! remembered {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/memory/", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        [
+            remembered!("gpt2_halves", Golden::gpt2_halves()),
+            remembered!("neo", Golden::neo()),
+            remembered!("ctrl", Golden::ctrl()),
+        ]
+    }
+
     /// The same models with what attribution must say.
     pub fn attribution() -> [Golden; 3] {
         macro_rules! attributed {

@@ -17,6 +17,7 @@ import { createEditForm } from "./edit-form.ts";
 import { createExamples } from "./examples.ts";
 import { createExports } from "./exports.ts";
 import { createHistory } from "./history.ts";
+import { createMemory } from "./memory.ts";
 import { createPictures } from "./pictures.ts";
 import { createSets } from "./sets.ts";
 import { createSweep } from "./sweep.ts";
@@ -276,6 +277,10 @@ export function createCauses(
     vocabulary: (signal) => engine().vocabulary(signal),
     picked: () => store.selection.tokens,
   });
+  const memory = createMemory(stage, {
+    reading: () => readingOf("a"),
+    n_layer: () => Number(store.model.peek()?.model.n_layer ?? 1),
+  });
   const examples = createExamples({
     store,
     sweep: sweep.choose,
@@ -283,7 +288,16 @@ export function createCauses(
   });
 
   home.replaceChildren(
-    element("div", "causes-main", examples.element, runs.element, attribution.element, sweep.element, sets.element),
+    element(
+      "div",
+      "causes-main",
+      examples.element,
+      runs.element,
+      attribution.element,
+      sweep.element,
+      sets.element,
+      memory.element,
+    ),
     element("aside", "causes-side", edits_card, cell_card),
   );
 
@@ -642,6 +656,7 @@ export function createCauses(
           runs.reset();
           sweep.stop();
           sets.stop();
+          memory.stop();
           attribution.show(null);
           ran = null;
           release("edited");
@@ -671,6 +686,7 @@ export function createCauses(
       if (is_model || seen.a !== a || seen.b !== b) {
         sweep.forget(Number(facts?.n_head ?? 1), is_model);
         sets.forget(is_model);
+        memory.forget();
       }
       seen = { model, a, b, is_open };
       askAttribution();
@@ -685,6 +701,7 @@ export function createCauses(
       attribution.redraw();
       sweep.redraw();
       sets.redraw();
+      memory.redraw();
     });
   });
 
@@ -695,6 +712,7 @@ export function createCauses(
     attribution,
     sweep,
     sets,
+    memory,
     select: (to: Place) => select(to, false),
   };
 }

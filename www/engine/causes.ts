@@ -158,6 +158,24 @@ const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Pr
     }
   },
 
+  async memory({ serial, firsts, alphas, seed }, { loupe, liveReading, signal, onProgress }) {
+    const reading = liveReading(serial);
+    const random = randomOf(seed);
+    const n_vocab = loupe.model?.vocab_size ?? 1;
+    const tokens = Uint32Array.from({ length: reading.n_tokens - 1 }, () => Math.floor(random() * n_vocab));
+    const own = await reading.memory({ first: firsts[0], alpha: 0, signal });
+    const runs = [];
+    for (const first of firsts) {
+      for (const alpha of alphas) {
+        const truth = await reading.memory({ first, alpha, signal });
+        const control = await reading.memory({ first, alpha, tokens, signal });
+        runs.push({ first, alpha, truth, control });
+        onProgress({ done: runs.length / (firsts.length * alphas.length) });
+      }
+    }
+    return { own, runs };
+  },
+
   sets: async ({ serial, sets }, { liveReading, signal, onProgress }) =>
     liveReading(serial).sets(sets, { signal, onProgress }),
 

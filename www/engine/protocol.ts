@@ -167,6 +167,14 @@ export interface Causes {
    * time, and to the token before. [L·H] each
    */
   induction: [{ n: number; seed: number }, { induction: Float32Array; previous: Float32Array }];
+  /**
+   * The log-probabilities of the true next tokens with other keys and values of earlier positions, for each first block
+   * and each alpha: with the true next tokens, and with random ones. [T − 1] each
+   */
+  memory: [
+    { serial: number; firsts: number[]; alphas: number[]; seed: number },
+    { own: Float32Array; runs: { first: number; alpha: number; truth: Float32Array; control: Float32Array }[] },
+  ];
   /** Sets of tokens at every cell. [N·T] each */
   sets: [{ serial: number; sets: Uint32Array[] }, SetScores[]];
   sweep: [{ clean: number; corrupt: number } & Pick<SweepOptions, "what" | "direction" | "metric">, Sweep];

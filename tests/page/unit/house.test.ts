@@ -173,6 +173,25 @@ test("a package is named where it belongs", () => {
   }
 });
 
+test("a crash of the engine settles every promise that its calls have returned", () => {
+  const [guard, types] = ["src/web/guard.js", "src/web/types.d.ts"].map((file) => readFileSync(file, "utf8"));
+  const lists = [...guard.matchAll(/settling\((\w+)(?:\.prototype)?, \[([^\]]*)\]/g)].map(([, owner, names]) => ({
+    owner,
+    names: Array.from(names.matchAll(/"(\w+)"/g), ([, name]) => name),
+  }));
+  for (const owner of ["Reading", "Atlas", "Loupe"]) {
+    const declared = types.split(new RegExp(`export class ${owner} \\{`))[1].split("\n}")[0];
+    const promised = Array.from(
+      declared.matchAll(/^ {2}(?:static )?(\w+)\((?:[^;]|;(?!\n))*?\): Promise</gm),
+      ([, name]) => name,
+    );
+    const settled = lists.filter((list) => list.owner === owner).flatMap(({ names }) => names);
+    assert.ok(promised.length > 3, owner);
+    // A promise that waits for the device to be lost has nothing to reject.
+    assert.deepEqual(promised.filter((name) => !settled.includes(name) && name !== "lost").sort(), [], owner);
+  }
+});
+
 test("the page's markup uses every id once", () => {
   const ids = Array.from(readFileSync("www/index.html", "utf8").matchAll(/ id="([^"]+)"/g), ([, id]) => id);
   const twice = ids.filter((id, i) => ids.indexOf(id) !== i);

@@ -1,5 +1,6 @@
-//! Sets of tokens over the whole vocabulary, and what reads and writes a channel: compared with transformers in float64
-//! (tests/golden/sets.py), natively, in Chromium and in Firefox.
+//! Questions to a reading and to the weights: sets of tokens over the whole vocabulary, what reads and writes a channel
+//! (tests/golden/sets.py), and other activations in the memory (tests/golden/memory.py), compared with transformers in
+//! float64; natively, in Chromium and in Firefox.
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
@@ -11,7 +12,8 @@ use loupe::atlas;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Options};
-use loupe::session::Session;
+use loupe::reading::Statistic;
+use loupe::session::{MemoryRequest, Session};
 use serde_json::Value;
 use support::golden::{Golden, compare_values};
 
@@ -20,7 +22,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     sets_agree_with_transformers a_partition_of_the_vocabulary_sums_to_one circuits_agree_with_transformers
-    sets_that_do_not_exist
+    sets_that_do_not_exist memory_agrees_with_transformers memories_that_do_not_exist
 }
 
 fn sets_of(golden: &Golden) -> Vec<(String, Vec<u32>)> {
@@ -125,6 +127,79 @@ async fn circuits(session: &Session, cancel: &Cancel) -> loupe::error::Result<at
         memo: &memo,
     };
     atlas::circuits(&of).await
+}
+
+/// In a browser fewer: each block is read back once.
+const ALPHAS: &[(&str, f32)] = if cfg!(target_arch = "wasm32") {
+    &[("0.5", 0.5)]
+} else {
+    &[("0", 0.0), ("0.5", 0.5), ("1", 1.0)]
+};
+
+async fn memory_agrees_with_transformers() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    for golden in Golden::memory() {
+        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        let read =
+            session.read(&golden.ids(), &Options::default(), &cancel, |_, _, _| Ok(())).await;
+        let lensed = read.expect("a reading");
+        let control: Vec<u32> =
+            serde_json::from_value(golden.info("control").clone()).expect("tokens");
+        let n_layer = golden.info("n_layer").as_u64().expect("a number") as usize;
+        let before = session.device().allocated_bytes();
+        for first in 0..n_layer {
+            for &(name, alpha) in ALPHAS {
+                for (kind, tokens) in [("true", None), ("control", Some(control.clone()))] {
+                    if kind == "control" && name == "0" {
+                        continue;
+                    }
+                    let key = format!("{kind}/{first}/{name}");
+                    let request = MemoryRequest { first, alpha, tokens };
+                    let found = session.memory(&lensed, &request, &cancel).await;
+                    let what = format!("{} {key}", golden.name);
+                    let tolerance = f64::max(1e-4, 5.0 * golden.off_of(&key));
+                    compare_values(&what, &found.expect("a run"), &golden.values(&key), tolerance);
+                }
+            }
+        }
+        assert_eq!(session.device().allocated_bytes(), before, "nothing is kept");
+    }
+}
+
+/// Also two blocks of positions, where nothing is changed: the model's own.
+async fn memories_that_do_not_exist() {
+    let (session, cancel) = (support::session().await, Cancel::default());
+    let golden = Golden::massive();
+    support::load(&session, &golden, Precision::F16, 1_000).await;
+    let read = |ids: Vec<u32>| {
+        let (session, cancel) = (&session, &cancel);
+        async move {
+            let options = Options::default();
+            session.read(&ids, &options, cancel, |_, _, _| Ok(())).await.expect("a reading")
+        }
+    };
+    let lensed = read(golden.ids()).await;
+    let request = |first, alpha, tokens| MemoryRequest { first, alpha, tokens };
+    let own = session.memory(&lensed, &request(0, 0.0, None), &cancel).await.expect("a run");
+    let t = golden.ids().len();
+    assert!(t > 64 && own.len() == t - 1, "{t} tokens");
+    let row = lensed.reading.stat(Statistic::LogprobNext);
+    let last = &row[row.len() - t..row.len() - 1];
+    for (position, (own, expected)) in own.iter().zip(last).enumerate() {
+        assert!((own - expected).abs() < 1e-4, "position {position}: {own}, expected {expected}");
+    }
+    for (what, request, code) in [
+        ("block 99", request(99, 0.5, None), "bad-option"),
+        ("no alpha", request(0, f32::NAN, None), "bad-option"),
+        ("one token", request(0, 0.5, Some(vec![1])), "bad-option"),
+        ("token 999999", request(0, 0.5, Some(vec![999_999; t - 1])), "bad-token"),
+    ] {
+        let found = session.memory(&lensed, &request, &cancel).await;
+        assert_eq!(found.map_err(|e| e.code()), Err(code), "{what}");
+    }
+    let short = read(golden.ids()[..1].to_vec()).await;
+    let found = session.memory(&short, &request(0, 0.5, None), &cancel).await;
+    assert_eq!(found.map_err(|e| e.code()), Err("bad-option"), "one token");
 }
 
 async fn sets_that_do_not_exist() {
