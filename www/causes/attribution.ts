@@ -162,7 +162,7 @@ export function createAttribution(
 
   /** Nothing of another cell stays in sight. */
   function clear() {
-    [answer, read, sources] = [null, null, null];
+    [answer, read, sources, chosen] = [null, null, null, null];
     figure.setTitle("What adds to a logit difference");
     figure.setWords("");
     proof.textContent = "";
