@@ -120,22 +120,30 @@ fn text(t: usize) -> Vec<u32> {
 /// Rows that a sweep computes at a time.
 const SWEPT_ROWS: usize = 192;
 
-/// Prints how long sweeps take, and their matrix products alone at the rate of one of that many rows.
+/// Prints how long sweeps take, and their matrix products alone at the rate of a block's four with that many rows.
 async fn sweeps(session: &Session, model: &Model, t: usize) {
     let (device, config, cancel) = (session.device(), &model.config, Cancel::default());
     let [l, c, h] = [config.n_layer, config.n_embd, config.n_head];
-    // The rate of the first product of the MLP.
-    let weight = &model.whole().expect("blocks").blocks[0].mlp_in.weight;
+    let block = &model.whole().expect("blocks").blocks[0];
     let tensor = |width: usize| device.tensor("rate", 4 * (SWEPT_ROWS * pad4(width)) as u64);
-    let (x, y) = (tensor(c), tensor(config.n_inner));
+    let (narrow, wide) = ([(); 4].map(|()| tensor(c)), tensor(config.n_inner));
+    let [x, q, k, v] = narrow.each_ref().map(|tensor| Rows::new(tensor, 0, c));
+    let wide = Rows::new(&wide, 0, config.n_inner);
     let mut rate = 0.0_f64;
     for _ in 0..5 {
         let start = Instant::now();
         let mut rec = device.record("rate", &cancel);
-        let (x, y) = (Rows::new(&x, 0, c), Rows::new(&y, 0, config.n_inner));
-        model.kernels.matmul(&mut rec, &Matmul::new(x, weight, SWEPT_ROWS, y)).expect("matmul");
+        for (x, weight, y, others) in [
+            (x, &block.qkv.weight, q, Some([k, v])),
+            (q, &block.attn_out.weight, x, None),
+            (x, &block.mlp_in.weight, wide, None),
+            (wide, &block.mlp_out.weight, x, None),
+        ] {
+            let op = Matmul { others, ..Matmul::new(x, weight, SWEPT_ROWS, y) };
+            model.kernels.matmul(&mut rec, &op).expect("matmul");
+        }
         rec.finish().await.expect("the device");
-        let flops = 2.0 * (SWEPT_ROWS * c * config.n_inner) as f64;
+        let flops = 2.0 * (SWEPT_ROWS * 12 * c * c) as f64;
         rate = rate.max(flops / start.elapsed().as_secs_f64());
     }
     let (clean, mut other) = (text(t), text(t));

@@ -250,6 +250,21 @@ test("a cell's components sum to what is shown, lead to where heads read, and of
   const numbers = page.locator(".arcs text[font-size='11']");
   await expect(numbers).toHaveCount(LAST + 1);
   expect(Number((await numbers.nth(1).textContent())?.replace("−", "-"))).toBeCloseTo(expected.sources[1], 1);
+  // A head is dragged from the grid onto a cell of the other text.
+  await page.setViewportSize({ width: 1440, height: 2400 });
+  const rect = await page.evaluate(() =>
+    (window as any).loupePage.causes().attribution.grid.rectOf({ row: 2, column: 4 }),
+  );
+  const grid = await page.locator('canvas[aria-label^="What each head"]').boundingBox();
+  const to = await middleOfNow(page, "b", 6, 3);
+  await page.mouse.move((grid?.x ?? 0) + rect.x + 4, (grid?.y ?? 0) + rect.y + 4);
+  await page.mouse.down();
+  await page.mouse.move(to.x, to.y, { steps: 5 });
+  await expect(page.locator(".drag-ghost")).toHaveText("h.5.attn_out head 4 of text A → position 3 of text B");
+  await page.mouse.up();
+  await editsAre(page, { of: "b", edits: [{ at: "h.5.attn_out", head: 4, positions: [3], from: { text: "a" } }] });
+  await page.locator(".causes-edits").getByRole("button", { name: "Remove all" }).click();
+  await editsAre(page, null);
   // An MLP has units instead.
   await page.locator('.step[data-key="h.5.mlp"]').click();
   const strongest = expected.neurons
