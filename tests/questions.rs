@@ -197,6 +197,16 @@ async fn memories_that_do_not_exist() {
         let found = session.memory(&lensed, &request, &cancel).await;
         assert_eq!(found.map_err(|e| e.code()), Err(code), "{what}");
     }
+    let edits = [loupe::session::Edit::Weights {
+        of: "ln_f".into(),
+        channel: Some(3),
+        how: loupe::session::How::Scale(0.0),
+    }];
+    let (ids, options) = (golden.ids(), Options::default());
+    let edited = session.read_edited(&ids, &options, &edits, &cancel, |_, _, _| Ok(())).await;
+    let edited = edited.expect("a reading");
+    let found = session.memory(&edited, &request(0, 0.0, None), &cancel).await;
+    assert_eq!(found.map_err(|e| e.code()), Err("bad-option"), "an edited one");
     let short = read(golden.ids()[..1].to_vec()).await;
     let found = session.memory(&short, &request(0, 0.5, None), &cancel).await;
     assert_eq!(found.map_err(|e| e.code()), Err("bad-option"), "one token");

@@ -1,6 +1,6 @@
 /** What pure modules use of the platform; every platform of JavaScript has it. Only www/tsconfig.pure.json reads this. */
 declare class TextDecoder {
-  constructor(label?: string, options?: { fatal?: boolean });
+  constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean });
   decode(bytes?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
 }
 /** Opaque here: a pure module may pass them on, and no more. */

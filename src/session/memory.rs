@@ -41,7 +41,7 @@ impl Session {
         if t < 2 {
             return Err(Error::option("reading", "a text of two tokens or more", "one token"));
         }
-        if !lensed.resolved.edits.is_empty() {
+        if !lensed.edits().is_empty() {
             return Err(Error::option("reading", "a reading without edits", "one with edits"));
         }
         if request.first >= config.n_layer {
@@ -141,7 +141,9 @@ fn mixed(rows: &[f32], embeddings: &[f32], width: usize, alpha: f32) -> Vec<f32>
     let mixed = out.chunks_mut(pad4(width)).zip(embeddings.chunks(width));
     for (row, embedding) in mixed {
         let row = &mut row[..width];
-        let factor = length(row) / length(embedding);
+        let (own, other) = (length(row), length(embedding));
+        // A row of zeros has no direction.
+        let factor = if other > 0.0 { own / other } else { 0.0 };
         for (h, &e) in row.iter_mut().zip(embedding) {
             *h = single((1.0 - alpha) * f64::from(*h) + alpha * factor * f64::from(e));
         }

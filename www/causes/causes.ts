@@ -514,6 +514,8 @@ export function createCauses(
     if (!against_run) release("against");
     ran = found;
     self_check.disabled = !ran;
+    // What was summed of an earlier run is not of this one.
+    if (sets.done()?.cell.which === "edited") sets.forget(false);
     if (ran) history.add(state, resultWords(ran));
     draw();
     askAttribution();

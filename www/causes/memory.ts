@@ -93,11 +93,14 @@ export function createMemory(
     const values = rows.flatMap((_, row) =>
       ALPHAS.map((_, column) => changeOf(at(row, column)?.[key()] ?? new Float32Array()).mean),
     );
-    const best = done.answer.runs.reduce((best, each) =>
-      changeOf(each.truth).mean < changeOf(best.truth).mean ? each : best,
-    );
-    const [with_truth, with_random] = [changeOf(best.truth), changeOf(best.control)];
-    said.textContent = `Text A, mean change of −log p(true next) in nats. The true next tokens help most from block ${best.first} on with α = ${best.alpha}: ${with_truth.mean < 0 ? "" : "+"}${decimal(with_truth.mean, 3)} (${decimal(with_truth.low, 3)} to ${decimal(with_truth.high, 3)}); random tokens in the same place: ${with_random.mean < 0 ? "" : "+"}${decimal(with_random.mean, 3)}.`;
+    const finite = done.answer.runs.filter(({ truth }) => Number.isFinite(changeOf(truth).mean));
+    const [best] = finite.toSorted((a, b) => changeOf(a.truth).mean - changeOf(b.truth).mean);
+    const signed = (value: number) => `${value < 0 ? "" : "+"}${decimal(value, 3)}`;
+    said.textContent = `Text A, mean change of −log p(true next) in nats. ${
+      !best || changeOf(best.truth).mean >= 0
+        ? "The true next tokens help nowhere."
+        : `Of ${finite.length} places, the true next tokens help most from block ${best.first} on with α = ${best.alpha}: ${signed(changeOf(best.truth).mean)}; random tokens in the same place: ${signed(changeOf(best.control).mean)}. The best of many looks better than it is; each cell has its interval.`
+    }`;
     grid.show(
       {
         rows: rows.map((first) => `from h.${first}`),

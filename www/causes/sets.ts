@@ -1,6 +1,6 @@
 /** Sets of tokens over the whole vocabulary: how likely each is at every cell, and of what the prediction consists over depth. */
 import { createHeatGrid } from "../cards/heat-grid.ts";
-import { decimal, integer, percent } from "../lib/format.ts";
+import { decimal, integer, percent, rank as rankText } from "../lib/format.ts";
 import { classesOf, matchingSet, textsOf } from "../reading/token-classes.ts";
 import { button, element, optionsOf, replaceKeyed } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
@@ -85,12 +85,13 @@ export function createSets(
       const i = setNow();
       const at = (reading.taps.length - 1 - row) * reading.n_tokens + column;
       const { prob, rank } = done.scores[i];
-      return `${reading.taps[reading.taps.length - 1 - row]}, position ${column}: ${done.sets[i].name} ${percent(prob[at])}, best rank ${integer(rank[at])}`;
+      return `${reading.taps[reading.taps.length - 1 - row]}, position ${column}: ${done.sets[i].name} ${percent(prob[at])}, best rank ${rankText(rank[at])}`;
     },
     choose: () => {},
   });
   const mixture = element("div", "set-mixture");
-  figure.body.append(problem, chips, grid.element, mixture);
+  figure.tools.append(problem);
+  figure.body.append(chips, grid.element, mixture);
 
   const setNow = () => Math.max(0, Math.min(Number(which.select.value) || 0, (done?.sets.length ?? 1) - 1));
   const linesOf = (reading: PlainReading, { prob, rank }: Causes["sets"][1][number]) =>
@@ -104,14 +105,18 @@ export function createSets(
   async function run() {
     const cell = page.cell();
     if (!cell) return;
+    problem.textContent = "";
     const found = await figure.run(async ({ signal, onProgress }): Promise<Done | null> => {
       texts ??= textsOf(await page.vocabulary(signal));
-      try {
-        own = expressions.map((expression) => matchingSet(texts ?? [], expression));
-      } catch (error) {
-        problem.textContent = (error as Error).message;
-        expressions = expressions.slice(0, -1);
-        return null;
+      own = [];
+      for (const expression of expressions) {
+        try {
+          own.push(matchingSet(texts, expression));
+        } catch (error) {
+          problem.textContent = (error as Error).message;
+          expressions = expressions.filter((each) => each !== expression);
+          return null;
+        }
       }
       const picked = page.picked();
       const classes = classesOf(texts, new Set(cell.reading.tokens.map(({ id }) => id)));
@@ -119,7 +124,11 @@ export function createSets(
         ...classes,
         ...(picked.size > 0 ? [{ name: "selected in the atlas", ids: Uint32Array.from(picked) }] : []),
         ...own,
-      ].slice(0, MAX_SETS);
+      ];
+      if (sets.length > MAX_SETS) {
+        problem.textContent = `These are ${sets.length} sets; at most ${MAX_SETS} are summed together. Remove one.`;
+        return null;
+      }
       const scores = await ask(
         "sets",
         { serial: cell.reading.serial, sets: sets.map(({ ids }) => ids) },
@@ -134,7 +143,7 @@ export function createSets(
   }
 
   function draw() {
-    figure.body.hidden = !done && problem.textContent === "";
+    figure.body.hidden = !done;
     which.element.hidden = measure.element.hidden = !done;
     drawGrid();
     drawMixture();
@@ -224,9 +233,11 @@ export function createSets(
     });
     // The set that is chosen above, over the rows.
     const chosen = setNow();
-    const points = rows.map((_, row) => {
+    const points = rows.flatMap((_, row) => {
       const at = (reading.taps.length - 1 - row) * reading.n_tokens + position;
-      return [NAME + scores[chosen].prob[at] * (width - NAME - 4), row * ROW + ROW / 2];
+      const x = NAME + scores[chosen].prob[at] * (width - NAME - 4);
+      // A cell that is not finite has no place.
+      return Number.isFinite(x) ? [[x, row * ROW + ROW / 2]] : [];
     });
     svg.append(
       svgElement("polyline", {
@@ -249,7 +260,7 @@ export function createSets(
     const caption = element(
       "p",
       "muted",
-      `Position ${position} of ${cell.which === "edited" ? "the edited run" : `text ${cell.which.toUpperCase()}`}, row by row. The classes are all of the vocabulary: in the last cell they sum to ${sum.toFixed(7)}. Line: ${sets[chosen].name}, ${percent(scores[chosen].prob[(reading.taps.length - 1) * reading.n_tokens + position])} at the end.`,
+      `Position ${position} of ${cell.which === "edited" ? "the edited run" : `text ${cell.which.toUpperCase()}`}, row by row. The classes are all of the vocabulary: in the last cell they sum to ${decimal(sum, 7)}. Line: ${sets[chosen].name}, ${percent(scores[chosen].prob[(reading.taps.length - 1) * reading.n_tokens + position])} at the end.`,
     );
     caption.dataset.caption = "";
     const keys = element(

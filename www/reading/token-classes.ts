@@ -17,7 +17,7 @@ const CLASSES: [name: string, is: (token: { text: string | null; is_in_text: boo
 
 /** The text of every token; null where its bytes are only a part of a character. */
 export function textsOf({ bytes, ends }: Vocabulary): (string | null)[] {
-  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   return Array.from(ends, (end, id) => {
     try {
       return decoder.decode(bytes.subarray(id === 0 ? 0 : ends[id - 1], end));
