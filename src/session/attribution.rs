@@ -1,9 +1,9 @@
 //! Attribution: what each component of a run adds to the logit difference of two tokens at a cell.
 
-use crate::device::Cancel;
-use crate::error::{Error, Result};
 use loupe_numbers as numbers;
 
+use crate::device::Cancel;
+use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, Shard, pad4};
 use crate::lens::{Decoder, Line, Norm, RowSource};
 use crate::model::{Edits, Half, Model, Pass, Scratch, Tap};

@@ -218,7 +218,7 @@ export function createQueries(engine: () => Engine) {
       { k = 20, by = "cosine" }: { k?: number; by?: "cosine" | "dot" } = {},
       watch?: Watch,
     ): Promise<Ranked> => atlas("neighbours", [id], { k, by }, watch),
-    /** A reading with other weights; the run of the tab of causes makes way for it. */
+    /** A reading with other weights, which replaces the run of the tab Causes. */
     edited: (question: Causes["edit"][0], watch: Required<Watch>) => engine().causes("edit", question, watch),
     vocabulary,
     /** The tokens of a text. */

@@ -8,7 +8,7 @@ import { counted, percent } from "../lib/format.ts";
 import { createLatest } from "../lib/latest.ts";
 import { comparisonOf, targetsOf } from "../reading/comparison.ts";
 import { coneOf, editWords, formatEdits, isSameReading, outsideOf, parseEdits } from "../reading/edits.ts";
-import { candidates, finalTap, topToken } from "../reading/reading.ts";
+import { NO_TOKEN, candidates, finalTap, topToken } from "../reading/reading.ts";
 import { VIEWS, viewNamed } from "../reading/views.ts";
 import { button, element, optionsOf } from "../ui/dom.ts";
 import { segmented } from "../ui/segmented.ts";
@@ -118,7 +118,6 @@ export function createCauses(
         "These are too many edits, or one of them has a number that no link can hold. Nothing was changed.",
       );
     of_empty = to.of;
-    last_edits[to.of] = to.edits;
     if (text === store.edits.peek()) void runEdits();
     else store.setEdits(text);
   }
@@ -339,7 +338,7 @@ export function createCauses(
     const other = which === "edited" ? ran?.base : readingOf(which === "a" ? "b" : "a");
     const theirs = other && top(other, other.n_tokens === reading.n_tokens ? position : other.n_tokens - 1);
     const second = candidates(reading, { tap: finalTap(reading), position }).map(({ token }) => token);
-    const b = [theirs, ...second].find((token) => token && token.id !== a.id && token.id !== 0xffffffff);
+    const b = [theirs, ...second].find((token) => token && token.id !== a.id && token.id !== NO_TOKEN);
     return { a, b: b ?? null };
   }
 
@@ -470,6 +469,8 @@ export function createCauses(
     const now = runNow();
     const state = { edits: text, texts: textsText(), of: now.of };
     const base = readingOf(now.of);
+    // However it came about: by hand, by Undo, by a link.
+    last_edits[now.of] = now.edits;
     form.draw(now);
     history.visit(state);
     badge.hidden = clear.hidden = self_check.hidden = now.edits.length === 0;
@@ -531,11 +532,18 @@ export function createCauses(
       : `${before.token.shown} → ${after.token.shown} ${percent(after.probability)}`;
   }
 
-  function checkWords({ base, edited, run }: Ran) {
-    const { cells, changed } = outsideOf(base, edited, run.edits);
-    return changed === 0
-      ? `Checked: ${counted(cells, "cell")} outside the outline, all of them the same bits as without edits.`
-      : `${counted(changed, "cell")} of ${cells} outside the outline changed, which must not be: please report it.`;
+  /**
+   * What the comparison of all cells outside the outline found.
+   * @param more what else was checked, and whether it failed
+   */
+  function showCheck(of: Ran | null, more: { words: string; is_bad: boolean } = { words: "", is_bad: false }) {
+    const { cells, changed } = of ? outsideOf(of.base, of.edited, of.run.edits) : { cells: 0, changed: 0 };
+    const words =
+      changed === 0
+        ? `Checked: ${counted(cells, "cell")} outside the outline, all of them the same bits as without edits.`
+        : `${counted(changed, "cell")} of ${cells} outside the outline changed, which must not be: please report it.`;
+    check.textContent = of ? `${words} ${more.words}`.trim() : "";
+    check.classList.toggle("bad", changed > 0 || more.is_bad);
   }
 
   /** Patches the text with itself, at the places of the edits: nothing may change. */
@@ -549,7 +557,10 @@ export function createCauses(
       return [{ at, ...(head === undefined ? {} : { head }), ...(positions ? { positions } : {}), from: { text: of } }];
     });
     if (same.length === 0)
-      return void (check.textContent = `${checkWords(now)} Positions that are smoothed cannot be put back, so there is nothing else to check.`);
+      return showCheck(now, {
+        words: "Positions that are smoothed cannot be put back, so there is nothing else to check.",
+        is_bad: false,
+      });
     self_check.disabled = true;
     held.add("against");
     const { signal } = new AbortController();
@@ -558,17 +569,16 @@ export function createCauses(
       const found = await stage.ask("edit", { ...question, role: "against", edits: same }, { signal });
       if (ran !== now) return;
       const n = found.taps.length * found.n_tokens;
-      check.textContent = `${checkWords(now)} ${
-        isSameReading(now.base, found)
-          ? `The same edits with the text’s own activations change nothing: all ${counted(n, "cell")} keep their bits.`
-          : "The same edits with the text’s own activations change something, which must not be: please report it."
-      }`;
+      const is_same = isSameReading(now.base, found);
+      const words = is_same
+        ? `The same edits with the text’s own activations change nothing: all ${counted(n, "cell")} keep their bits.`
+        : "The same edits with the text’s own activations change something, which must not be: please report it.";
+      showCheck(now, { words, is_bad: !is_same });
     } catch (error) {
-      check.textContent = `${checkWords(now)} The check failed: ${(error as Error).message}`;
+      showCheck(now, { words: `The check failed: ${(error as Error).message}`, is_bad: true });
     }
-    check.classList.toggle("bad", check.textContent.includes("must not be"));
     self_check.disabled = false;
-    // What the picture is compared with has made way.
+    // The check has replaced what the picture is compared with.
     if (now.against_run && ran === now) void runEdits();
     else release("against");
   }
@@ -618,8 +628,7 @@ export function createCauses(
     ];
     legend.replaceChildren(...scales.map(([name, { view, scale, theme }]) => legendOf(name, view, scale, theme)));
     runs.setTitle(ran ? "Two texts and an edited run" : b ? "Two texts" : "The text");
-    check.textContent = ran ? checkWords(ran) : "";
-    check.classList.toggle("bad", check.textContent.includes("must not be"));
+    showCheck(ran);
     shows_choice.element.hidden = !ran;
     const at = chosenCell();
     pictures.mark(at && placeOf(at));
