@@ -461,4 +461,9 @@ for (const [width, height] of [
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );
     expect(beyond).toBeLessThanOrEqual(0);
+    // Each colour stands above its number.
+    const [bar, ticks] = await Promise.all(
+      [".bar", ".ticks"].map((part) => page.locator(`.causes-legend ${part}`).first().boundingBox()),
+    );
+    expect(Math.abs((bar?.width ?? 0) - (ticks?.width ?? -9))).toBeLessThanOrEqual(2);
   });
