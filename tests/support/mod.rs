@@ -22,25 +22,25 @@ macro_rules! device_tests {
             #[cfg(not(target_arch = "wasm32"))]
             #[test]
             fn native_gpu() {
-                pollster::block_on(super::support::on(loupe::device::Backend::WebGpu, super::$name()));
+                pollster::block_on($crate::support::on(loupe::device::Backend::WebGpu, super::$name()));
             }
 
             #[cfg(not(target_arch = "wasm32"))]
             #[test]
             fn native_cpu() {
-                pollster::block_on(super::support::on(loupe::device::Backend::Cpu, super::$name()));
+                pollster::block_on($crate::support::on(loupe::device::Backend::Cpu, super::$name()));
             }
 
             #[cfg(target_arch = "wasm32")]
             #[wasm_bindgen_test::wasm_bindgen_test]
             async fn browser_gpu() {
-                super::support::on(loupe::device::Backend::WebGpu, super::$name()).await;
+                $crate::support::on(loupe::device::Backend::WebGpu, super::$name()).await;
             }
 
             #[cfg(target_arch = "wasm32")]
             #[wasm_bindgen_test::wasm_bindgen_test]
             async fn browser_cpu() {
-                super::support::on(loupe::device::Backend::Cpu, super::$name()).await;
+                $crate::support::on(loupe::device::Backend::Cpu, super::$name()).await;
             }
         }
     )* };

@@ -9,20 +9,8 @@ use crate::{build, tools};
 /// The suites, in the order in which they run.
 pub const SUITES: [&str; 5] = ["rust", "fuzz", "chromium", "firefox", "page"];
 
-/// Test files whose bodies run in browsers as well.
-const IN_BROWSERS: [&str; 11] = [
-    "kernels",
-    "lens_kernels",
-    "golden",
-    "edits",
-    "sweeps",
-    "attribution",
-    "atlas",
-    "atlas_parts",
-    "browser",
-    "loading",
-    "forms",
-];
+/// The test programs that run in browsers as well.
+const IN_BROWSERS: [&str; 2] = ["engine", "browser"];
 
 #[derive(Default)]
 struct Count {
@@ -33,6 +21,12 @@ struct Count {
 }
 
 impl Count {
+    fn add(&mut self, other: &Count) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
     /// Adds "3 passed" and "1 failed" of a runner's last lines, and the line with which a test says that it is skipped.
     fn read(&mut self, line: &str) {
         if line.contains("skipped: ") {
@@ -75,30 +69,41 @@ pub fn test(suites: &[&str]) -> Outcome {
     let mut count = Count::default();
     let mut failures = Vec::new();
     let mut times = Vec::new();
-    // What is compiled and checked beside the suites in browsers, which leave a core free.
-    let mut site = None;
+    // What runs beside the suite in Chromium: the site is compiled and checked, and Firefox, which waits for readbacks
+    // most of the time, has its own suite.
+    let (mut site, mut in_firefox) = (None, None);
     for suite in suites {
         let start = Instant::now();
-        if *suite == "chromium" && suites.contains(&"page") {
-            // Both need it, and only one may install it.
-            match tools::wasm_target().and_then(|()| tools::wasm_bindgen()) {
-                Ok(()) => site = Some(std::thread::spawn(beside_browsers)),
+        if *suite == "chromium" {
+            // All of them need it, and only one may install it.
+            match tools_of_browsers() {
+                Ok(()) => {
+                    let has = |other| suites.contains(&other);
+                    site = has("page").then(|| std::thread::spawn(built_and_checked));
+                    in_firefox = has("firefox").then(|| std::thread::spawn(firefox));
+                }
                 Err(message) => failures.push(format!("tools: {message}")),
             }
         }
         println!("\n== {suite} ==");
-        let before = count.passed;
         let result = match *suite {
-            "rust" => rust(&mut count),
-            "fuzz" => fuzz(&mut count),
-            "chromium" => chromium(&mut count),
-            "firefox" => firefox(&mut count),
-            _ => page(site.take(), &mut count),
+            "rust" => rust(),
+            "fuzz" => fuzz(),
+            "chromium" => chromium(),
+            "firefox" => in_firefox.take().map_or_else(firefox, joined),
+            _ => page(site.take()),
         };
         match result {
-            Err(message) => failures.push(format!("{suite}: {message}")),
-            Ok(()) if count.passed == before => failures.push(format!("{suite}: no test ran")),
-            Ok(()) => {}
+            Err((message, of_suite)) => {
+                count.add(&of_suite);
+                failures.push(format!("{suite}: {message}"));
+            }
+            Ok(of_suite) => {
+                count.add(&of_suite);
+                if of_suite.passed == 0 {
+                    failures.push(format!("{suite}: no test ran"));
+                }
+            }
         }
         times.push(format!("{suite} {} s", start.elapsed().as_secs()));
     }
@@ -110,13 +115,32 @@ pub fn test(suites: &[&str]) -> Outcome {
     if failures.is_empty() { Ok(()) } else { Err("not all tests passed".into()) }
 }
 
-fn rust(count: &mut Count) -> Outcome {
-    tools::vulkan()?;
-    run("cargo", &["fmt", "--all", "--check"], &[])?;
-    clippy(&["--workspace", "--all-targets"])?;
-    // Clippy has checked the examples.
-    let args = ["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
-    watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
+/// What a suite counted, also if it failed.
+type Counted = Result<Count, (String, Count)>;
+
+/// A suite that counts the lines of its programs.
+fn counted(suite: impl FnOnce(&mut Count) -> Outcome) -> Counted {
+    let mut count = Count::default();
+    match suite(&mut count) {
+        Ok(()) => Ok(count),
+        Err(message) => Err((message, count)),
+    }
+}
+
+/// What a suite in another thread counted.
+fn joined(suite: JoinHandle<Counted>) -> Counted {
+    suite.join().unwrap_or_else(|_| Err(("xtask panicked".into(), Count::default())))
+}
+
+fn rust() -> Counted {
+    counted(|count| {
+        tools::vulkan()?;
+        run("cargo", &["fmt", "--all", "--check"], &[])?;
+        clippy(&["--workspace", "--all-targets"])?;
+        // Clippy has checked the examples.
+        let args = ["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+        watch("cargo", &args, &[tools::runtime_dir()?], |line| count.read(line))
+    })
 }
 
 fn clippy(what: &[&str]) -> Outcome {
@@ -134,7 +158,11 @@ const FUZZ: [(&str, u32, u32); 5] = [
 ];
 
 /// Mutates untrusted files. libFuzzer without a sanitizer needs no nightly compiler.
-fn fuzz(count: &mut Count) -> Outcome {
+fn fuzz() -> Counted {
+    counted(fuzz_all)
+}
+
+fn fuzz_all(count: &mut Count) -> Outcome {
     tools::cargo_fuzz()?;
     run("cargo", &["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"], &[])?;
     // All at once, on all cores.
@@ -172,16 +200,28 @@ fn fuzz_target(target: &str, limits: &[String]) -> Outcome {
     run(&tools::tool("cargo-fuzz").to_string_lossy(), &args, &[])
 }
 
-fn chromium(count: &mut Count) -> Outcome {
-    tools::chromium()?;
-    let driver = ("CHROMEDRIVER", "/usr/bin/chromedriver".into());
-    in_browser("tests/chromium.json", driver, count)
+fn chromium() -> Counted {
+    counted(|count| {
+        tools::chromium()?;
+        let driver = ("CHROMEDRIVER", "/usr/bin/chromedriver".into());
+        in_browser("tests/chromium.json", driver, count)
+    })
 }
 
-fn firefox(count: &mut Count) -> Outcome {
-    tools::firefox()?;
-    tools::geckodriver()?;
-    in_browser("tests/firefox.json", ("GECKODRIVER", tools::tool("geckodriver").into()), count)
+fn firefox() -> Counted {
+    counted(|count| {
+        tools::firefox()?;
+        tools::geckodriver()?;
+        let driver = ("GECKODRIVER", tools::tool("geckodriver").into());
+        in_browser("tests/firefox.json", driver, count)
+    })
+}
+
+fn tools_of_browsers() -> Outcome {
+    tools::wasm_target()?;
+    tools::wasm_bindgen()?;
+    tools::chromium()?;
+    tools::firefox()
 }
 
 /// Compiles the same tests to wasm and runs them in a headless browser.
@@ -195,39 +235,27 @@ fn in_browser(options: &str, driver: Var, count: &mut Count) -> Outcome {
     watch("cargo", &args, &vars, |line| count.read(line))
 }
 
-/// What is done while the suites in browsers run: the site and its checks, and the WebDriver of Firefox, which that
-/// suite installs itself if this fails.
-fn beside_browsers() -> Result<Count, String> {
-    let checked = built_and_checked();
-    if let Err(message) = tools::geckodriver() {
-        println!("{message}");
-    }
-    checked
-}
-
 /// Builds the site, checks its sources and what of the engine only a browser runs, and tests its pure modules in Node.
-fn built_and_checked() -> Result<Count, String> {
-    let mut count = Count::default();
-    build::build()?;
-    clippy(&["--lib", "--tests", "--target", "wasm32-unknown-unknown"])?;
-    run("npm", &["run", "--silent", "check"], &[])?;
-    run("npm", &["run", "--silent", "lint"], &[])?;
-    let plain = [("NO_COLOR", "1".into())];
-    watch("npm", &["run", "--silent", "unit"], &plain, |line| count.read_vitest(line))?;
-    Ok(count)
+fn built_and_checked() -> Counted {
+    counted(|count| {
+        build::build()?;
+        clippy(&["--lib", "--tests", "--target", "wasm32-unknown-unknown"])?;
+        run("npm", &["run", "--silent", "check"], &[])?;
+        run("npm", &["run", "--silent", "lint"], &[])?;
+        let plain = [("NO_COLOR", "1".into())];
+        watch("npm", &["run", "--silent", "unit"], &plain, |line| count.read_vitest(line))
+    })
 }
 
 /// Tests the built site in headless Chromium and, in part, in headless Firefox.
-fn page(checking: Option<JoinHandle<Result<Count, String>>>, count: &mut Count) -> Outcome {
-    tools::chromium()?;
-    tools::firefox()?;
-    let checked = match checking {
-        Some(checking) => checking.join().map_err(|_| "the checks of the page panicked")?,
-        None => built_and_checked(),
-    }?;
-    count.passed += checked.passed;
-    count.failed += checked.failed;
-    build::crashing_engine()?;
-    let args = ["--no-install", "playwright", "test"];
-    watch("npx", &args, &[], |line| count.read(line))
+fn page(site: Option<JoinHandle<Counted>>) -> Counted {
+    let checked = site.map_or_else(built_and_checked, joined)?;
+    counted(|count| {
+        count.add(&checked);
+        tools::chromium()?;
+        tools::firefox()?;
+        build::crashing_engine()?;
+        let args = ["--no-install", "playwright", "test"];
+        watch("npx", &args, &[], |line| count.read(line))
+    })
 }

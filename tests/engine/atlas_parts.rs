@@ -1,19 +1,12 @@
 //! Tests the atlas with partial models, valid and invalid: natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::atlas::{load, open, open_part, partial_request, quiet};
+use crate::support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
 use loupe::atlas::{self, By, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::{Norm, Options};
 use loupe::session::LoadRequest;
 use serde_json::json;
-use support::atlas::{load, open, open_part, partial_request, quiet};
-use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves, part};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     partial_models one_token_agrees_with_all_tokens invalid_partial_models
@@ -96,7 +89,7 @@ async fn one_token_agrees_with_all_tokens() {
         (Golden::untied(), Some(untied.config)),
     ] {
         let whole = open(golden.config, golden.weights, Precision::F32).await;
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest { config, ..partial_request(Precision::F32) };
         let session = load(session, &request, golden.weights).await;
         let all = whole.loaded().expect("a model");
@@ -124,7 +117,7 @@ async fn one_token_agrees_with_all_tokens() {
     }
     // Without its unembedding, an untied model has no zero-layer model; wte is not used instead.
     let file = part(untied.weights, |_, name| name != "lm_head.weight");
-    let session = support::session().await;
+    let session = crate::support::session().await;
     let request = LoadRequest { config: Some(untied.config), ..partial_request(Precision::F32) };
     let session = load(session, &request, &file).await;
     let (loaded, watch) = (session.loaded().expect("a partial model"), quiet());

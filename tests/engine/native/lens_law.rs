@@ -1,7 +1,4 @@
 //! Tests the merge law: any tiling, shard split and order of the vocabulary gives the same sums.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 use loupe::reference::{Columns, Real, Sums, Weight};
 use proptest::prelude::*;

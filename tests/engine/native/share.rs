@@ -1,14 +1,10 @@
 //! A reading that is shared with other engines has the bits of one that is not, whether they answer or fail.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use crate::support::golden::{TALES_CONFIG, TALES_WEIGHTS};
 use loupe::device::{Cancel, Device};
 use loupe::error::{Error, Result};
 use loupe::kernels::Precision;
@@ -17,7 +13,6 @@ use loupe::model::Piece;
 use loupe::reading::{Reading, Statistic};
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
-use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
 
 fn on_cpu() -> Rc<Session> {
     Rc::new(Session::new(Device::cpu(Box::new(|| Box::pin(std::future::ready(()))))))

@@ -1,10 +1,6 @@
 //! Tests rows whose logits are not finite: no statistic of them is a number, and the reading lists them.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::golden::Golden;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Line, Options};
@@ -12,7 +8,6 @@ use loupe::reading::{NO_TOKEN, Reading, Statistic};
 use loupe::reference;
 use loupe::session::{LoadRequest, Session};
 use safetensors::SafeTensors;
-use support::golden::Golden;
 
 device_tests! {
     an_overflow_in_a_block_gives_no_statistics
@@ -56,7 +51,7 @@ fn is_rank(statistic: Statistic) -> bool {
 
 /// A value is so large that the products of an MLP overflow: from that block on, rows are not finite.
 async fn an_overflow_in_a_block_gives_no_statistics() {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     let changes = [
         ("transformer.h.1.mlp.c_fc.weight", 0, 1e30),
         ("transformer.h.1.mlp.c_proj.weight", 0, 3e38),
@@ -135,7 +130,7 @@ async fn an_overflow_in_a_block_gives_no_statistics() {
 
 /// The squares of activations of 1e30 overflow: the norm must not turn them into the bias alone.
 async fn large_but_finite_activations_are_read_correctly() {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     // One channel of the first position is 1e30 before any block.
     let bytes = weights_with(&[("transformer.wpe.weight", 5, 1e30)]);
     load(&session, &bytes).await;

@@ -1,20 +1,15 @@
 //! The check of a device: it passes on this machine's, and finds each kernel that is made wrong, and that one alone.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::support::Noise;
+use crate::support::golden::{TALES_CONFIG, TALES_WEIGHTS};
 use loupe::device::{Cancel, Device};
 use loupe::error::Result;
 use loupe::kernels::{Forms, Precision, Tile, Unit};
 use loupe::session::{Checked, LoadRequest, Session, Tuning};
 use pollster::block_on;
-use support::Noise;
-use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
 
 /// A GPT-2 of two blocks with more tokens than one chunk of the vocabulary has.
 fn wide() -> (String, Vec<u8>) {

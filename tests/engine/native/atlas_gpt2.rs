@@ -1,19 +1,14 @@
 //! Tests the atlas natively with GPT-2's own weights, as far as they are available, and at GPT-2's size.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::fs;
 
+use crate::support::atlas::{partial_request, quiet};
+use crate::support::skip;
 use loupe::atlas::{self, Gains, TokenRow, ZeroLayerOptions};
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
 use pollster::block_on;
 use serde_json::json;
-use support::atlas::{partial_request, quiet};
-use support::skip;
 
 /// GPT-2 small's position embedding and LayerNorms, which are not ours to redistribute.
 const REAL: &str = "../shared/gpt2-small/positions-and-norms.safetensors";
@@ -31,7 +26,7 @@ fn largest_gap(values: &[f32]) -> (f64, usize) {
 fn gpt2_small_agrees_with_the_study() {
     let Ok(file) = fs::read(REAL) else { return skip(&format!("{REAL} is missing")) };
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let mut loading = session.load(&partial_request(Precision::F16)).await.expect("a load");
         // The file arrives in pieces, as in a download.
         for piece in file.chunks(100_003) {
@@ -72,7 +67,7 @@ fn the_atlas_takes_little_memory_at_the_size_of_gpt2() {
     const V: usize = 50_257;
     const C: usize = 768;
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let header = json!({ "wte.weight": {
             "dtype": "F16", "shape": [V, C], "data_offsets": [0, 2 * V * C],
         } });

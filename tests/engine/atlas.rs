@@ -1,12 +1,10 @@
 //! Compares the atlas with numpy in float64 (tests/golden/atlas.py): natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::support::atlas::{Watch, open, open_part, quiet};
+use crate::support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
 use futures_util::future::join;
 use loupe::atlas::{self, Boxed, By, CallQueue, Eigen, TokenRow, ZeroLayerOptions};
 use loupe::device::Cancel;
@@ -14,11 +12,6 @@ use loupe::kernels::Precision;
 use loupe::lens::Norm;
 use loupe::session::Session;
 use safetensors::{Dtype, SafeTensors};
-use support::atlas::{Watch, open, open_part, quiet};
-use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     atlas_of_the_bundled_model atlas_of_a_prime_vocabulary bad_requests_and_cancelling
@@ -162,7 +155,7 @@ fn floats(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
 
 async fn atlas_of_the_bundled_model() {
     let session = open(TALES_CONFIG, TALES_WEIGHTS, Precision::F16).await;
-    check(&session, &Numbers::of(include_bytes!("golden/atlas/tales.safetensors"))).await;
+    check(&session, &Numbers::of(include_bytes!("../golden/atlas/tales.safetensors"))).await;
     // The memory of the expensive calls is released.
     let loaded = session.loaded().expect("a model");
     assert_eq!(session.device().allocated_bytes() - loaded.model.weight_bytes, 3 * 16);
@@ -171,7 +164,7 @@ async fn atlas_of_the_bundled_model() {
 async fn atlas_of_a_prime_vocabulary() {
     let golden = Golden::massive();
     let session = open(golden.config, golden.weights, Precision::F32).await;
-    check(&session, &Numbers::of(include_bytes!("golden/atlas/massive.safetensors"))).await;
+    check(&session, &Numbers::of(include_bytes!("../golden/atlas/massive.safetensors"))).await;
     let loaded = session.loaded().expect("a model");
     let file = SafeTensors::deserialize(golden.weights).expect("a golden file");
     let watch = quiet();

@@ -1,10 +1,5 @@
 //! Tests the files of PyTorch: what torch.save wrote (tests/golden/torch_files.py) has the bits of the safetensors file
 //! beside it, and what a hostile file asks for is refused by name.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::collections::BTreeMap;
 
@@ -14,14 +9,14 @@ use proptest::prelude::*;
 
 macro_rules! saved {
     ($name:literal) => {
-        include_bytes!(concat!("golden/torch/", $name))
+        include_bytes!(concat!("../../golden/torch/", $name))
     };
 }
 
-const CTRL: &[u8] = include_bytes!("golden/ctrl/model.safetensors");
-const UNTIED: &[u8] = include_bytes!("golden/untied/model.safetensors");
-const NEO: &[u8] = include_bytes!("golden/neo/model.safetensors");
-const BARE: &[u8] = include_bytes!("golden/bare/model.safetensors");
+const CTRL: &[u8] = include_bytes!("../../golden/ctrl/model.safetensors");
+const UNTIED: &[u8] = include_bytes!("../../golden/untied/model.safetensors");
+const NEO: &[u8] = include_bytes!("../../golden/neo/model.safetensors");
+const BARE: &[u8] = include_bytes!("../../golden/bare/model.safetensors");
 
 /// Shape, element type and bytes of every tensor.
 type Tensors = BTreeMap<String, (Vec<u64>, String, Vec<u8>)>;

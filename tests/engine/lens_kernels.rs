@@ -1,19 +1,12 @@
 //! Compares the kernels of the lens with their CPU twins: natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::{Lab, Noise};
 use loupe::device::Tensor;
 use loupe::kernels::{
     CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, MEMBER_SLOTS, Members, N_SLOTS,
     Precision, References, Targets,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
-use support::{Lab, Noise};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence divergences_of_rows_that_are_close
 sums_of_members }

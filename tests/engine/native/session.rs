@@ -1,10 +1,6 @@
 //! Tests bad input, exact counts and released memory, through the same calls that JavaScript makes.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
 use loupe::config::Config;
 use loupe::device::{Backend, Cancel};
 use loupe::error::{Error, Result};
@@ -13,7 +9,6 @@ use loupe::lens::{Norm, Options};
 use loupe::reading::Statistic;
 use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
-use support::golden::{Golden, TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves};
 
 async fn load(
     session: &Session,
@@ -30,7 +25,7 @@ async fn load(
 }
 
 async fn tales() -> Session {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     let request = LoadRequest::new(TALES_CONFIG, Some(TALES_TOKENIZER));
     load(&session, &request, TALES_WEIGHTS, 1 << 20).await.expect("Tales loads");
     session
@@ -56,7 +51,7 @@ fn bare_config(from: &str, to: &str) -> String {
 fn every_split_of_the_bytes_loads_the_same_model() {
     block_on(async {
         let golden = Golden::untied();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest::new(golden.config, None);
         let mut readings = Vec::new();
         for piece in [1, 3, 1000, 1 << 20] {
@@ -73,7 +68,7 @@ fn every_split_of_the_bytes_loads_the_same_model() {
 fn shards_load_as_one_model() {
     block_on(async {
         let golden = Golden::untied();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1000).await.expect("it loads");
         let options = Options::default();
@@ -135,7 +130,7 @@ fn bad_readings_get_their_codes_and_leave_the_loupe_usable() {
 fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
     block_on(async {
         let golden = Golden::massive();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         let before = session.device().allocated_bytes();
@@ -157,7 +152,7 @@ fn a_cancel_in_the_middle_stops_the_reading_and_releases_its_memory() {
 fn blocks_arrive_in_order_and_are_the_columns_of_the_whole() {
     block_on(async {
         let golden = Golden::massive();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         let mut blocks = Vec::new();
@@ -259,7 +254,7 @@ fn bad_files_are_rejected_and_the_model_in_use_stays() {
 fn values_that_do_not_fit_are_rejected_and_their_tensor_is_named() {
     block_on(async {
         let golden = Golden::massive();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let header = u64::from_le_bytes(golden.weights[..8].try_into().expect("8 bytes"));
         let json: serde_json::Value =
             serde_json::from_slice(&golden.weights[8..8 + header as usize]).expect("JSON");
@@ -289,7 +284,7 @@ fn values_that_do_not_fit_are_rejected_and_their_tensor_is_named() {
 #[test]
 fn a_model_beyond_the_limits_is_rejected_by_its_size() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let config = |n_embd: usize, n_ctx: usize| {
             format!(
                 r#"{{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":{n_embd},"n_positions":{n_ctx},"vocab_size":5}}"#
@@ -320,7 +315,7 @@ fn every_call_after_a_loss_reports_it() {
 fn a_loss_during_a_reading_and_during_a_load_is_reported() {
     block_on(async {
         let golden = Golden::massive();
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest::new(golden.config, None);
         load(&session, &request, golden.weights, 1 << 20).await.expect("it loads");
         // The device is lost after the first block of 64 positions.
@@ -332,7 +327,7 @@ fn a_loss_during_a_reading_and_during_a_load_is_reported() {
         let result = session.read(&golden.ids(), &options, &Cancel::default(), lose).await;
         assert_eq!(code(result.map(|_| ())), "device-lost");
 
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let mut loading = session.load(&request).await.expect("a load");
         let (first, rest) = golden.weights.split_at(golden.weights.len() / 2);
         session.push(&mut loading, first).await.expect("the first half");
@@ -406,7 +401,7 @@ fn a_reading_holds_no_weights() {
 #[test]
 fn a_config_cannot_ask_for_more_than_its_file_holds() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let golden = Golden::bare();
         let giant = r#"{"model_type":"gpt2","n_layer":1,"n_head":1,"n_embd":4096,"n_positions":8,"vocab_size":16777216}"#;
         session.device().reset_peak();
@@ -534,7 +529,7 @@ fn has_form(error: &Error) {
 #[test]
 fn reading_before_loading_is_an_error() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         assert_eq!(code(read_ids(&session, &[1], &Options::default()).await), "not-found");
     });
 }
@@ -544,7 +539,7 @@ fn reading_before_loading_is_an_error() {
 #[test]
 fn a_kernel_that_is_refused_ends_the_load() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         if session.device().backend() == Backend::Cpu {
             return;
         }

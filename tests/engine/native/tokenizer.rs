@@ -1,13 +1,8 @@
 //! Tests the conversion between text and ids, and how tokens are displayed.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::golden::TALES_TOKENIZER;
 use loupe::checkpoint::Digest;
 use loupe::tokenizer::Tokenizer;
-use support::golden::TALES_TOKENIZER;
 
 /// A tokenizer.json may contain the truncation and padding of its training; a reading needs neither.
 #[test]
@@ -53,7 +48,7 @@ fn tokens_show_invisible_characters() {
 fn gpt2() -> Option<Tokenizer> {
     let path = "../shared/gpt2-small/tokenizer.json";
     let Ok(json) = std::fs::read_to_string(path) else {
-        support::skip(&format!("{path} is missing"));
+        crate::support::skip(&format!("{path} is missing"));
         return None;
     };
     Some(Tokenizer::parse(&json, Some(50_257)).expect("a tokenizer"))
@@ -74,7 +69,7 @@ struct Tokens {
 }
 
 fn golden() -> Tokens {
-    serde_json::from_str(include_str!("golden/gpt2_tokens.json")).expect("a golden file")
+    serde_json::from_str(include_str!("../../golden/gpt2_tokens.json")).expect("a golden file")
 }
 
 #[test]
@@ -134,11 +129,11 @@ struct WordCase {
 /// (tests/golden/ctrl_tokens.py).
 #[test]
 fn ctrl_words_get_the_ids_of_transformers() {
-    let vocab = include_str!("golden/ctrl_tokens/vocab.json");
-    let merges = include_str!("golden/ctrl_tokens/merges.txt");
+    let vocab = include_str!("../../golden/ctrl_tokens/vocab.json");
+    let merges = include_str!("../../golden/ctrl_tokens/merges.txt");
     let tokenizer = Tokenizer::of_words(vocab, merges, None).expect("a tokenizer");
     let cases: Vec<WordCase> =
-        serde_json::from_str(include_str!("golden/ctrl_tokens/expected.json")).expect("JSON");
+        serde_json::from_str(include_str!("../../golden/ctrl_tokens/expected.json")).expect("JSON");
     assert!(cases.len() > 5);
     for WordCase { text, ids, tokens } in cases {
         assert_eq!(tokenizer.encode(&text).expect("ids"), ids, "{text:?}: {tokens:?}");

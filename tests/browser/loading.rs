@@ -1,20 +1,13 @@
 //! Tests load() and plan() in a real browser: the origin-private file system, device memory, concurrent readings.
-#![cfg(target_arch = "wasm32")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::golden::{TALES_CONFIG, TALES_WEIGHTS};
+use crate::support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use js_sys::{Array, Function, Promise, Uint8Array};
 use loupe::web::{Loupe, Reading};
-use support::golden::{TALES_CONFIG, TALES_WEIGHTS};
-use support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::*;
-
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 async fn wait(promise: JsValue) -> JsValue {
     JsFuture::from(Promise::resolve(&promise)).await.expect("a promise that resolves")
@@ -149,9 +142,9 @@ async fn sources_are_checked_and_their_own_errors_are_passed_on() {
     assert_eq!(error_code(&error), "not-found");
 }
 
-const CTRL_CONFIG: &str = include_str!("golden/ctrl/config.json");
-const CTRL: &[u8] = include_bytes!("golden/ctrl/model.safetensors");
-const CTRL_ZIP: &[u8] = include_bytes!("golden/torch/ctrl_zip.bin");
+const CTRL_CONFIG: &str = include_str!("../golden/ctrl/config.json");
+const CTRL: &[u8] = include_bytes!("../golden/ctrl/model.safetensors");
+const CTRL_ZIP: &[u8] = include_bytes!("../golden/torch/ctrl_zip.bin");
 
 /// What the small CTRL predicts.
 async fn ctrl_ids(loupe: &Loupe) -> Vec<u32> {

@@ -1,10 +1,7 @@
 //! Tests which configs and decoders are rejected, the exact costs of rows, and CTRL's real vocabulary size.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::Noise;
+use crate::support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves};
 use loupe::config::{Activation, Config, Family};
 use loupe::device::Cancel;
 use loupe::error::Result;
@@ -16,8 +13,6 @@ use loupe::session::{Lensed, LoadRequest, Session};
 use pollster::block_on;
 use serde_json::{Map, json};
 use std::rc::Rc;
-use support::Noise;
-use support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS, halves};
 
 async fn load(session: &Session, request: &LoadRequest<'_>, file: &[u8]) -> Result<()> {
     let mut loading = session.load(request).await?;
@@ -130,7 +125,7 @@ fn a_missing_tensor_of_each_family_is_named_and_extra_ones_are_listed() {
         let (neo, ctrl) = (Golden::neo(), Golden::ctrl());
         let missing = [(neo, "h.0.attn.attention.out_proj.bias"), (ctrl, "h.0.ffn.0.bias")];
         for (golden, name) in missing {
-            let session = support::session().await;
+            let session = crate::support::session().await;
             let request = LoadRequest::new(golden.config, None);
             let [half, _] = halves(golden.weights);
             let error = load(&session, &request, &half).await.expect_err("half a file");
@@ -166,7 +161,7 @@ fn with_extra(file: &[u8]) -> Vec<u8> {
 #[test]
 fn decoders_that_do_not_exist_or_are_out_of_order_are_rejected() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let bad: [&[&str]; 12] = [
             &["h.8"],
@@ -201,7 +196,7 @@ fn decoders_that_do_not_exist_or_are_out_of_order_are_rejected() {
 #[test]
 fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let ids: Vec<u32> = (0..70).map(|i| 100 + i * 31 % 3000).collect();
         let plain = read(&session, &ids, &Options::default()).await.expect("a reading");
@@ -236,7 +231,7 @@ fn a_borrowed_last_block_gives_the_models_own_output_and_sees_only_the_past() {
 #[test]
 fn an_extended_decoder_starts_from_the_last_reading() {
     block_on(async {
-        let sessions = [support::session().await, support::session().await];
+        let sessions = [crate::support::session().await, crate::support::session().await];
         for session in &sessions {
             let request = LoadRequest::new(TALES_CONFIG, None);
             load(session, &request, TALES_WEIGHTS).await.expect("Tales");
@@ -274,7 +269,7 @@ fn an_extended_decoder_starts_from_the_last_reading() {
 #[test]
 fn dispatches_of_halves_and_of_a_borrowed_block() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         load(&session, &LoadRequest::new(TALES_CONFIG, None), TALES_WEIGHTS).await.expect("Tales");
         let ids: Vec<u32> = (100..120).collect();
         let cost = async |options: &Options| {
@@ -342,7 +337,7 @@ fn ctrl_vocabulary_in_several_shards() {
     let (vocab_size, c) = (246_534, 8);
     let (config, file, wte, bias) = random_ctrl(vocab_size, c, 12);
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let request = LoadRequest {
             precision: Precision::F32,
             shard_bytes: 1 << 20,

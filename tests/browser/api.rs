@@ -1,20 +1,13 @@
 //! Tests the JavaScript API in a real browser: values, error codes, the order of calls, and free() at any time.
-#![cfg(target_arch = "wasm32")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
+use crate::support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use js_sys::{Array, Float32Array, Function, Promise};
 use loupe::web::Reading;
-use support::golden::{TALES_CONFIG, TALES_TOKENIZER, TALES_WEIGHTS, halves, part};
-use support::script::{code, engine, error_code, get, load, options, script, stream, tales};
 use wasm_bindgen::convert::TryFromJsValue;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use wasm_bindgen_test::*;
-
-wasm_bindgen_test_configure!(run_in_dedicated_worker);
 
 async fn reading(promise: Promise) -> Reading {
     let value = JsFuture::from(promise).await.expect("a reading");

@@ -1,22 +1,15 @@
 //! Sweeps: compared with transformers in float64 and, on a GPT-2, with TransformerLens (tests/golden/sweeps.py); natively, in
 //! Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::support::golden::{Golden, compare_values};
+use crate::support::say;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Options};
 use loupe::session::{Edit, How, Lensed, Session, SweepRequest, Swept};
-use support::golden::{Golden, compare_values};
-use support::say;
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     sweeps_agree_with_transformers many_runs_are_cut_into_batches a_sweep_ends_when_it_is_cancelled
@@ -24,7 +17,7 @@ device_tests! {
 }
 
 async fn load(session: &Session, golden: &Golden) {
-    support::load(session, golden, Precision::F32, 64 << 20).await;
+    crate::support::load(session, golden, Precision::F32, 64 << 20).await;
 }
 
 async fn read(session: &Session, ids: &[u32], depth: Depth) -> Rc<Lensed> {
@@ -48,7 +41,7 @@ async fn request(session: &Session, golden: &Golden) -> SweepRequest {
 }
 
 async fn sweeps_agree_with_transformers() {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     for golden in Golden::sweeps() {
         load(&session, &golden).await;
         let mut request = request(&session, &golden).await;
@@ -92,7 +85,7 @@ async fn sweeps_agree_with_transformers() {
 /// Three runs of 67 positions are more rows than are computed at a time. Patching what a block reads at the only position
 /// that differs gives the other run.
 async fn many_runs_are_cut_into_batches() {
-    let (golden, session) = (Golden::gpt2_halves(), support::session().await);
+    let (golden, session) = (Golden::gpt2_halves(), crate::support::session().await);
     load(&session, &golden).await;
     let ids = golden.ids();
     let t = ids.len();
@@ -133,7 +126,7 @@ async fn many_runs_are_cut_into_batches() {
 
 async fn a_sweep_ends_when_it_is_cancelled() {
     let [golden, ..] = Golden::sweeps();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     let request = request(&session, &golden).await;
     let before = session.device().allocated_bytes();
@@ -151,7 +144,7 @@ async fn a_sweep_ends_when_it_is_cancelled() {
 
 async fn sweeps_that_cannot_be() {
     let [gpt2, neo, _] = Golden::sweeps();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &gpt2).await;
     let fine = request(&session, &gpt2).await;
     let (ids, options) = (gpt2.ids(), Options::default());

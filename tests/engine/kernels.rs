@@ -1,10 +1,7 @@
 //! Compares the kernels of the forward pass with their CPU twins on odd shapes: natively, in Chromium and in Firefox.
 //! Those of the lens are in tests/lens_kernels.rs.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
-mod support;
-
+use crate::support::{Lab, Noise, assert_close, assert_rows_close, stored};
 use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
@@ -12,10 +9,6 @@ use loupe::kernels::{
     Rows, Shard, Subtract, Tile, Unit, pad4,
 };
 use loupe::reference;
-use support::{Lab, Noise, assert_close, assert_rows_close, stored};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row

@@ -1,21 +1,14 @@
 //! Attribution: compared with numbers from transformers in float64 (tests/golden/attribution.py), and in edited runs with the
 //! logits that are shown; natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::rc::Rc;
 
+use crate::support::golden::{Golden, compare_values};
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options};
 use loupe::session::{Edit, How, Lensed, Place, Session, Source};
 use serde_json::Value;
-use support::golden::{Golden, compare_values};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     components_agree_with_transformers attention_and_sources_agree_with_transformers
@@ -65,9 +58,9 @@ fn tap_of(lensed: &Lensed, name: &str) -> usize {
 }
 
 async fn components_agree_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         for &(name, norm) in NORMS {
             let lensed = read(&session, &golden.ids(), &halves(norm), &[]).await;
             let before = session.device().allocated_bytes();
@@ -96,9 +89,9 @@ async fn components_agree_with_transformers() {
 }
 
 async fn attention_and_sources_agree_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         for of in list(&golden, "attention") {
             let (block, position) = (number(of, "block"), number(of, "position"));
@@ -129,9 +122,9 @@ async fn attention_and_sources_agree_with_transformers() {
 }
 
 async fn neurons_agree_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         let mut compared = 0;
         for of in list(&golden, "neurons") {
@@ -151,9 +144,9 @@ async fn neurons_agree_with_transformers() {
 
 /// Against what each token is attributed by itself, which is compared with transformers above.
 async fn components_promote_the_tokens_that_they_add_most_to() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::attribution() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         let (tap, position, name) = (lensed.reading.taps.len() - 1, 5, "h.1.attn.1");
         let k = 3;
@@ -192,10 +185,10 @@ async fn components_promote_the_tokens_that_they_add_most_to() {
 
 /// The product of the two is the logit difference but for σ and what the bias of ln_f adds.
 async fn directions_and_streams() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::attribution() {
         let precision = Precision::F32;
-        support::load(&session, &golden, precision, 64 << 20).await;
+        crate::support::load(&session, &golden, precision, 64 << 20).await;
         let epsilon = 1e-5;
         let lensed = read(&session, &golden.ids(), &halves(Norm::Affine), &[]).await;
         let tokens = [5, 9];
@@ -230,9 +223,9 @@ async fn directions_and_streams() {
 /// Every kind of edit, at the cell's position and before it: each that replaces or adds something at the position is a
 /// component of its own.
 async fn components_of_edited_runs_sum_to_what_is_shown() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     let [golden, ..] = Golden::attribution();
-    support::load(&session, &golden, Precision::F32, 64 << 20).await;
+    crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
     let other = read(
         &session,
         golden
@@ -301,11 +294,11 @@ async fn components_of_edited_runs_sum_to_what_is_shown() {
 /// Every question of an edited run, with an unembedding that is edited too, under every norm, weights in f16 and a
 /// vocabulary in shards of a few rows: parts sum to their component, and the logits are those that the lens shows.
 async fn questions_about_edited_runs() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     // In a browser one family, for the same reason as above.
     let n = if cfg!(target_arch = "wasm32") { 1 } else { 3 };
     for golden in Golden::attribution().into_iter().take(n) {
-        support::load(&session, &golden, Precision::F16, 1_000).await;
+        crate::support::load(&session, &golden, Precision::F16, 1_000).await;
         let config = session.loaded().expect("a model").model.config.clone();
         let place = |at: &str, head| Place { at: at.into(), head, positions: None };
         let edits = [
@@ -388,9 +381,9 @@ async fn questions_about_edited_runs() {
 
 /// Two blocks of positions, weights in f16 and a vocabulary in shards of a few rows.
 async fn several_shards_and_a_long_text() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in [Golden::massive(), Golden::untied()] {
-        support::load(&session, &golden, Precision::F16, 1_000).await;
+        crate::support::load(&session, &golden, Precision::F16, 1_000).await;
         let lensed = read(&session, &golden.ids(), &Options::default(), &[]).await;
         let (last, t) = (lensed.reading.taps.len() - 1, lensed.reading.n_tokens());
         for position in [0, t / 2, t - 1] {
@@ -406,9 +399,9 @@ async fn several_shards_and_a_long_text() {
 }
 
 async fn cells_that_do_not_exist() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     let [golden, neo, _] = Golden::attribution();
-    support::load(&session, &golden, Precision::F32, 64 << 20).await;
+    crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
     let options = Options { depth: Depth::Contributions, ..Options::default() };
     let parts = read(&session, &golden.ids(), &options, &[]).await;
     let options = Options { decoder: vec!["h.2".into()], ..Options::default() };
@@ -438,7 +431,7 @@ async fn cells_that_do_not_exist() {
         let found = session.attention(&plain, head, position, cell, &cancel).await;
         assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("bad-option"), "{what}");
     }
-    support::load(&session, &neo, Precision::F32, 64 << 20).await;
+    crate::support::load(&session, &neo, Precision::F32, 64 << 20).await;
     let found = session.attribute(&plain, 3, 3, &[1, 2], &cancel).await;
     assert_eq!(found.map(|_| ()).map_err(|e| e.code()), Err("not-found"), "a model that is gone");
 }

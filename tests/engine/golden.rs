@@ -1,22 +1,15 @@
 //! Compares the whole model and the whole lens with Hugging Face transformers in float64 (tests/golden/make.py):
 //! natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::rc::Rc;
 
+use crate::support::golden::{Golden, compare_ranks, compare_values};
+use crate::support::say;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::{NO_TOKEN, Reading, Statistic};
 use loupe::session::{Lensed, Session};
-use support::golden::{Golden, compare_ranks, compare_values};
-use support::say;
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     massive_activation_prefix_masks_two_blocks untied_head_short_mlp_bf16 one_token_one_block_f16
@@ -36,9 +29,9 @@ fn precision(name: &str) -> Precision {
 }
 
 async fn load(golden: &Golden, precision: Precision, shard_bytes: usize) -> Session {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     say(&format!("adapter: {:?}", session.device().adapter_info()));
-    support::load(&session, golden, precision, shard_bytes).await;
+    crate::support::load(&session, golden, precision, shard_bytes).await;
     session
 }
 
@@ -49,9 +42,9 @@ async fn read(session: &Session, ids: &[u32], norm: Norm, golden: &Golden) -> Rc
 
 /// Compares every statistic, norm and precision of a case.
 async fn check(golden: &Golden) {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     for name in golden.precisions() {
-        support::load(&session, golden, precision(&name), 64 << 20).await;
+        crate::support::load(&session, golden, precision(&name), 64 << 20).await;
         for (norm_name, norm) in NORMS {
             let lensed = read(&session, &golden.ids(), norm, golden).await;
             compare(golden, &format!("{name}/{norm_name}"), &lensed.reading);
@@ -62,11 +55,11 @@ async fn check(golden: &Golden) {
 
 /// Compares every combination of rows, decoder and norm in a case of families.py.
 async fn check_views(golden: &Golden) {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     for name in golden.precisions() {
         // Whole, and in several shards.
         for shard_bytes in [64 << 20, 1_500] {
-            support::load(&session, golden, precision(&name), shard_bytes).await;
+            crate::support::load(&session, golden, precision(&name), shard_bytes).await;
             let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
             for key in golden.views().into_iter().filter(of_precision) {
                 check_view(golden, &session, &key).await;
@@ -246,9 +239,9 @@ async fn tales_on_three_texts() {
 
 /// The embedding split into shards of 1 and 7 rows gives the same reading.
 async fn shards_of_one_and_seven_rows() {
-    let (golden, session) = (Golden::untied(), support::session().await);
+    let (golden, session) = (Golden::untied(), crate::support::session().await);
     for rows in [1, 7] {
-        support::load(&session, &golden, Precision::F32, rows * 36 * 4).await;
+        crate::support::load(&session, &golden, Precision::F32, rows * 36 * 4).await;
         let lensed = read(&session, &golden.ids(), Norm::Affine, &golden).await;
         compare(&golden, "f32/affine", &lensed.reading);
     }
@@ -287,11 +280,11 @@ async fn trace_agrees_with_the_reading() {
 /// Two readings compared by transformers in float64 (tests/golden/compare.py), with the embedding whole and in shards.
 async fn comparisons_of_two_readings() {
     let cancel = Cancel::default();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     for golden in Golden::comparisons() {
         for name in golden.precisions() {
             for shard_bytes in [64 << 20, 40_000] {
-                support::load(&session, &golden, precision(&name), shard_bytes).await;
+                crate::support::load(&session, &golden, precision(&name), shard_bytes).await;
                 let of_precision = |key: &String| key.starts_with(&format!("{name}/"));
                 for key in golden.views().into_iter().filter(of_precision) {
                     let read = async |ids: &[u32]| {
@@ -501,7 +494,7 @@ async fn an_edit_is_read_from_its_position_on_with_the_same_bits() {
 fn the_stored_reading_of_tales_is_the_golden_one() {
     let [golden, ..] = Golden::tales();
     let stored: serde_json::Value =
-        serde_json::from_str(include_str!("../www/public/models/tales/reading.json"))
+        serde_json::from_str(include_str!("../../www/public/models/tales/reading.json"))
             .expect("JSON");
     assert_eq!(stored["ids"], serde_json::json!(golden.ids()));
     let statistics = stored["statistics"].as_object().expect("statistics");

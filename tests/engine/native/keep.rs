@@ -1,13 +1,9 @@
 //! Tests the copy that is kept while a model loads: it is standard and verified, and resumes after any interruption.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::support::golden::{Golden, halves};
 use loupe::checkpoint::{Event, PartialCopy, Reader, Store, StoreError};
 use loupe::device::Cancel;
 use loupe::error::{Error, Result};
@@ -18,7 +14,6 @@ use loupe::session::{LoadRequest, Session};
 use pollster::block_on;
 use safetensors::{Dtype, SafeTensors};
 use sha2::{Digest as _, Sha256};
-use support::golden::{Golden, halves};
 
 /// A store in memory with a limited capacity.
 #[derive(Clone)]
@@ -153,7 +148,7 @@ fn numbers(dtype: Dtype, bytes: &[u8]) -> Vec<f32> {
 
 /// A small bfloat16 model with an untied head, and a session.
 async fn untied() -> (Golden, Session) {
-    (Golden::untied(), support::session().await)
+    (Golden::untied(), crate::support::session().await)
 }
 
 async fn bits(session: &Session, ids: &[u32]) -> Vec<u32> {
@@ -254,7 +249,7 @@ fn a_load_resumes_after_an_interruption_anywhere() {
 
 macro_rules! torch {
     ($name:literal) => {
-        include_bytes!(concat!("golden/torch/", $name)).to_vec()
+        include_bytes!(concat!("../../golden/torch/", $name)).to_vec()
     };
 }
 
@@ -272,7 +267,7 @@ fn tensors(copy: &Memory) -> Vec<(String, Dtype, Vec<u8>)> {
 #[test]
 fn files_of_pytorch_give_the_same_bits_and_resume_after_an_interruption_anywhere() {
     block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let shards = vec![torch!("neo-00001-of-00002.bin"), torch!("neo-00002-of-00002.bin")];
         for (golden, files) in [
             (Golden::ctrl(), vec![torch!("ctrl.bin")]),

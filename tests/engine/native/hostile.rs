@@ -1,17 +1,12 @@
 //! Tests that tokenizer files that would panic, hang or mislead are rejected, and that the loupe stays usable.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::golden::{Golden, TALES_TOKENIZER};
 use loupe::config::Family;
 use loupe::error::{Error, Result};
 use loupe::session::LoadRequest;
 use loupe::tokenizer::{Tokenizer, TokenizerFiles};
-use support::golden::{Golden, TALES_TOKENIZER};
 
 /// A tokenizer.json with the given model and pre-tokenizer.
 fn json(model: &str, pre_tokenizer: &str) -> String {
@@ -238,7 +233,7 @@ fn hostile_vocab_and_merges_are_rejected() {
 #[test]
 fn after_a_hostile_tokenizer_the_next_load_works() {
     pollster::block_on(async {
-        let session = support::session().await;
+        let session = crate::support::session().await;
         let golden = Golden::bare();
         let hostile = json(MODELS[0].0, "null");
         let request = LoadRequest::new(golden.config, Some(&hostile));

@@ -1,13 +1,10 @@
 //! Questions to a reading and to the weights: sets of tokens over the whole vocabulary, what reads and writes a channel
 //! (tests/golden/sets.py), and other activations in the memory (tests/golden/memory.py), compared with transformers in
 //! float64; natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::Cell;
 
+use crate::support::golden::{Golden, compare_values};
 use loupe::atlas;
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
@@ -15,10 +12,6 @@ use loupe::lens::{Depth, Options};
 use loupe::reading::Statistic;
 use loupe::session::{MemoryRequest, Session};
 use serde_json::Value;
-use support::golden::{Golden, compare_values};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     sets_agree_with_transformers a_partition_of_the_vocabulary_sums_to_one circuits_agree_with_transformers
@@ -36,11 +29,11 @@ fn halves() -> Options {
 }
 
 async fn sets_agree_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::sets() {
         // Shards of a few rows, so that a word of the bits is in two of them.
         for shard_bytes in [64 << 20, 1_000] {
-            support::load(&session, &golden, Precision::F32, shard_bytes).await;
+            crate::support::load(&session, &golden, Precision::F32, shard_bytes).await;
             let read = session.read(&golden.ids(), &halves(), &cancel, |_, _, _| Ok(())).await;
             let lensed = read.expect("a reading");
             let names: Vec<Value> =
@@ -70,9 +63,9 @@ async fn sets_agree_with_transformers() {
 
 /// Also of a reading whose unembedding is edited, and in f16.
 async fn a_partition_of_the_vocabulary_sums_to_one() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in [Golden::massive(), Golden::untied()] {
-        support::load(&session, &golden, Precision::F16, 1_000).await;
+        crate::support::load(&session, &golden, Precision::F16, 1_000).await;
         let edits = [loupe::session::Edit::Weights {
             of: "unembed".into(),
             channel: Some(1),
@@ -97,9 +90,9 @@ async fn a_partition_of_the_vocabulary_sums_to_one() {
 }
 
 async fn circuits_agree_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::sets() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let found = circuits(&session, &cancel).await.expect("circuits");
         let width = session.loaded().expect("a model").model.config.n_embd;
         let n_layer = golden.info("n_layer").as_u64().expect("a number") as usize;
@@ -137,9 +130,9 @@ const ALPHAS: &[(&str, f32)] = if cfg!(target_arch = "wasm32") {
 };
 
 async fn memory_agrees_with_transformers() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     for golden in Golden::memory() {
-        support::load(&session, &golden, Precision::F32, 64 << 20).await;
+        crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
         let read =
             session.read(&golden.ids(), &Options::default(), &cancel, |_, _, _| Ok(())).await;
         let lensed = read.expect("a reading");
@@ -168,9 +161,9 @@ async fn memory_agrees_with_transformers() {
 
 /// Also two blocks of positions, where nothing is changed: the model's own.
 async fn memories_that_do_not_exist() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     let golden = Golden::massive();
-    support::load(&session, &golden, Precision::F16, 1_000).await;
+    crate::support::load(&session, &golden, Precision::F16, 1_000).await;
     let read = |ids: Vec<u32>| {
         let (session, cancel) = (&session, &cancel);
         async move {
@@ -213,9 +206,9 @@ async fn memories_that_do_not_exist() {
 }
 
 async fn sets_that_do_not_exist() {
-    let (session, cancel) = (support::session().await, Cancel::default());
+    let (session, cancel) = (crate::support::session().await, Cancel::default());
     let [golden, ..] = Golden::sets();
-    support::load(&session, &golden, Precision::F32, 64 << 20).await;
+    crate::support::load(&session, &golden, Precision::F32, 64 << 20).await;
     let read = session.read(&golden.ids(), &Options::default(), &cancel, |_, _, _| Ok(())).await;
     let lensed = read.expect("a reading");
     for (what, sets, code) in [

@@ -1,23 +1,16 @@
 //! The forms of kernels: every one gives the same bits, on shapes around every edge, and the choice among them changes no
 //! reading. Natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 #[cfg(not(target_arch = "wasm32"))]
 use std::{cell::Cell, rc::Rc};
 
+use crate::support::golden::Golden;
+use crate::support::{Lab, Noise, halved};
 use loupe::config::Activation;
 use loupe::device::Cancel;
 use loupe::kernels::{Attention, Forms, LayerNorm, Matmul, Precision, Rows, Tile, Unit, pad4};
 use loupe::lens::{Depth, Options};
 use loupe::session::{LoadRequest, Session, Tuning};
-use support::golden::Golden;
-use support::{Lab, Noise, halved};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 gpu_tests! {
     every_tile_has_the_bits_of_the_others every_part_of_a_product_in_every_tile
@@ -236,7 +229,7 @@ async fn attention_has_the_same_bits_in_both_forms() {
 
 #[cfg(not(target_arch = "wasm32"))]
 async fn loaded(golden: &Golden, tuning: Tuning) -> Session {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load_into(&session, golden, tuning).await;
     session
 }
@@ -261,7 +254,7 @@ async fn bits(session: &Session, golden: &Golden) -> Vec<u32> {
 
 async fn readings_in_every_form() {
     let [tales, ..] = Golden::tales();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     // Two blocks of positions; a vocabulary of several chunks and more rows than one group; local attention.
     for (golden, tiles) in [
         (Golden::massive(), &Tile::ALL[..]),
@@ -346,7 +339,7 @@ async fn forms_are_measured_once_and_kept() {
     let Tuning::Given(forms) = session.tuning() else { panic!("nothing was chosen") };
     assert_eq!(session.loaded().expect("a model").model.kernels.forms(), forms);
     assert!(session.device().counters().dispatches > 0, "the forms were measured");
-    support::say(&format!("forms: {forms}"));
+    crate::support::say(&format!("forms: {forms}"));
     assert!(bits(&session, &golden).await == expected);
 
     // Another model uses the same choice without another measurement.
@@ -371,7 +364,7 @@ async fn wrong_and_refused_forms_are_not_chosen() {
         ("layer_norm", "sum += parts[i];", "sum += 1.01 * parts[i];"),
         ("attention", "let n = min(n_keys, end - j0);", "let n = no_such_name;"),
     ] {
-        let device = support::device().await;
+        let device = crate::support::device().await;
         device.alter(name, from, to);
         let session = Session::new(device);
         session.set_tuning(Tuning::Measured);
@@ -402,7 +395,7 @@ async fn a_lost_device_or_a_cancel_ends_the_measurement() {
     let [golden, ..] = Golden::tales();
     // In the middle of the measurement, which asks before each run whether it is cancelled.
     for (is_lost, expected) in [(true, "device-lost"), (false, "aborted")] {
-        let session = Rc::new(support::session().await);
+        let session = Rc::new(crate::support::session().await);
         session.set_tuning(Tuning::Measured);
         let request = LoadRequest::new(golden.config, None);
         let mut loading = session.load(&request).await.expect("a load");

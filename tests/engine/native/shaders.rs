@@ -1,8 +1,5 @@
 //! Reflects every WGSL file: its entry point, bindings, workgroup size, constants and the layout of `Params` are those
 //! that Rust relies on.
-#![cfg(not(target_arch = "wasm32"))]
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
 
 use std::collections::BTreeSet;
 use std::fs;

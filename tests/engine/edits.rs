@@ -1,23 +1,16 @@
 //! Edited runs: compared with transformers in float64 (tests/golden/edits.py), with the bits of runs that are not edited where
 //! nothing may change, and counted; natively, in Chromium and in Firefox.
-#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
-
-mod support;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::support::golden::{Golden, compare_ranks, compare_values};
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::{Depth, Line, Norm, Options, Pairs};
 use loupe::reading::Statistic;
 use loupe::session::{Edit, How, Lensed, Place, Session, Source};
 use serde_json::Value;
-use support::golden::{Golden, compare_ranks, compare_values};
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 device_tests! {
     edited_gpt2_agrees_with_transformers edited_neo_agrees_with_transformers
@@ -35,7 +28,7 @@ device_tests! {
 }
 
 async fn load(session: &Session, golden: &Golden) {
-    support::load(session, golden, Precision::F32, 64 << 20).await;
+    crate::support::load(session, golden, Precision::F32, 64 << 20).await;
 }
 
 async fn read(
@@ -147,7 +140,7 @@ fn options_of(golden: &Golden, case: &Value) -> Options {
 }
 
 async fn agree(golden: &Golden) {
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, golden).await;
     // What is captured may be a row of the other reading or not.
     for depth in [Depth::Blocks, Depth::Halves] {
@@ -235,8 +228,8 @@ fn first_row(at: &str) -> usize {
 /// Rows above an edit, and positions before it, keep their bits; so does everything after edits that change nothing. What is
 /// reused from other readings has the bits of what is computed in a session that has read nothing else.
 async fn edits_keep_the_bits_of_what_they_cannot_change() {
-    let fresh = support::session().await;
-    let session = support::session().await;
+    let fresh = crate::support::session().await;
+    let session = crate::support::session().await;
     for golden in Golden::edits() {
         load(&session, &golden).await;
         let ids = golden.ids();
@@ -311,7 +304,7 @@ fn without_head(at: &str, head: usize, positions: Option<Vec<usize>>) -> Edit {
 /// Only the blocks from the first edited one on, at the positions from the first edited one on, are computed anew.
 async fn an_edit_costs_what_it_changes() {
     let [golden, ..] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     let (ids, options) = (golden.ids(), Options::default());
     let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
@@ -345,7 +338,7 @@ async fn an_edit_costs_what_it_changes() {
 /// What is asked of an edited reading later is answered by its own run and weights.
 async fn an_edited_reading_is_traced_and_compared() {
     let [golden, ..] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     let (ids, cancel) = (golden.ids(), Cancel::default());
     for norm in [Norm::Affine, Norm::Plain, Norm::None] {
@@ -381,7 +374,7 @@ async fn an_edited_reading_is_traced_and_compared() {
 /// What does not exist is named, and the session goes on.
 async fn edits_that_do_not_exist() {
     let [gpt2, _, ctrl] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &gpt2).await;
     let (ids, options) = (gpt2.ids(), Options::default());
     let plain = read(&session, &ids, &options, &[]).await.expect("a reading");
@@ -480,8 +473,8 @@ async fn edits_that_do_not_exist() {
 /// Two blocks of positions, weights in f16, a vocabulary in shards, every kind of rows and a borrowed block: what is copied from
 /// other readings has the bits of what a new session computes.
 async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
-    let (golden, session) = (Golden::gpt2_halves(), support::session().await);
-    support::load(&session, &golden, Precision::F16, 800).await;
+    let (golden, session) = (Golden::gpt2_halves(), crate::support::session().await);
+    crate::support::load(&session, &golden, Precision::F16, 800).await;
     let ids = golden.ids();
     assert!(ids.len() > 64, "two blocks of positions");
     let mut shifted = ids.clone();
@@ -523,8 +516,8 @@ async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
             drop(cut);
         }
         for (k, reused) in kept.iter().enumerate() {
-            let fresh = support::session().await;
-            support::load(&fresh, &golden, Precision::F16, 800).await;
+            let fresh = crate::support::session().await;
+            crate::support::load(&fresh, &golden, Precision::F16, 800).await;
             let other = read(&fresh, &shifted, options, &[]).await.expect("a reading");
             let of_this = &edits(&other)[k];
             let alone = read(&fresh, &ids, options, of_this).await.expect("a reading");
@@ -541,7 +534,7 @@ async fn long_texts_in_every_kind_of_rows_have_the_bits_of_a_new_session() {
 /// A reading from which another one starts may be freed as soon as that one reports its first positions.
 async fn a_reading_that_is_freed_while_it_is_copied() {
     let [golden, ..] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     let (ids, options, never) = (golden.ids(), Options::default(), Cancel::default());
     let whole = read(&session, &ids, &options, &[]).await.expect("a reading");
@@ -565,7 +558,7 @@ async fn a_reading_that_is_freed_while_it_is_copied() {
 #[cfg(not(target_arch = "wasm32"))]
 async fn factors_on_a_channel_multiply() {
     let [golden, ..] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     for of in ["unembed", "embed", "ln_f", "h.1.ln_1"] {
         for norm in [Norm::Affine, Norm::Plain, Norm::None] {
@@ -588,7 +581,7 @@ async fn factors_on_a_channel_multiply() {
 /// Each reading is patched twice from the one before.
 async fn descriptions_do_not_grow_without_bound() {
     let [golden, ..] = Golden::edits();
-    let session = support::session().await;
+    let session = crate::support::session().await;
     load(&session, &golden).await;
     let (ids, options) = (&golden.ids()[..4], Options::default());
     let mut last = read(&session, ids, &options, &[]).await.expect("a reading");
