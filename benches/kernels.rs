@@ -157,7 +157,7 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
     .await;
 
     let table = Shard {
-        matrix: Matrix::outputs(device, "bench", c, v, precision),
+        matrix: Matrix::outputs(device, "bench", c, v, precision).into(),
         first_id: 0,
         first_column: 0,
         bias: None,
@@ -219,8 +219,15 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
 
     measure(device, "layer_norm", (8 * rows * c) as f64, 4 * rows * c * 4, |rec| {
         let (x, y) = (Rows::new(&x, 0, c), Rows::new(&y, 0, c));
-        let op =
-            LayerNorm { x, others: &[], affine: None, epsilon: 1e-5, n_embd: c, n_rows: rows, y };
+        let op = LayerNorm {
+            x,
+            others: &[],
+            affine: None,
+            epsilon: Some(1e-5),
+            n_embd: c,
+            n_rows: rows,
+            y,
+        };
         kernels.layer_norm(rec, &op).expect("layer_norm");
     })
     .await;

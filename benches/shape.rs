@@ -230,7 +230,15 @@ async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
     let scratch = Scratch::new(device, config, t);
     let mut rec = device.record("the final logits", &cancel);
     let edits = Edits::default();
-    let pass = Pass { model, scratch: &scratch, edits: &edits, start: 0, n: t, n_runs: 1 };
+    let pass = Pass {
+        model,
+        scratch: &scratch,
+        edits: &edits,
+        start: 0,
+        n: t,
+        n_runs: 1,
+        is_alone: false,
+    };
     forward(&mut rec, &pass, &stream, 0).await.expect("a forward pass");
     let ln_f = model.ln_f().expect("ln_f");
     let unembed = model.unembed().expect("an unembedding");
@@ -241,7 +249,7 @@ async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
         x: Rows::new(stream.taps.last().expect("a tap"), 0, width),
         others: &[],
         affine: Some((&ln_f.gain, &ln_f.bias)),
-        epsilon: config.layer_norm_epsilon,
+        epsilon: Some(config.layer_norm_epsilon),
         n_embd: width,
         n_rows: t,
         y: Rows::new(&normed, 0, width),

@@ -57,7 +57,7 @@ impl Twin {
         let gain = self.tensor(&format!("{name}.weight"))?;
         let bias = self.tensor(&format!("{name}.bias"))?;
         let Config { n_embd, layer_norm_epsilon, .. } = self.config;
-        Ok(narrow(layer_norm(x, n_embd, Some((&gain, &bias)), layer_norm_epsilon)))
+        Ok(narrow(layer_norm(x, n_embd, Some((&gain, &bias)), Some(layer_norm_epsilon))))
     }
 
     fn linear(

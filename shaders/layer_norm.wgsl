@@ -1,4 +1,4 @@
-// y = (x - mean) / sqrt(var + epsilon), optionally times gain plus bias. Mean and variance are those of the row.
+// y = (x - mean) / sqrt(var + epsilon), or x itself, optionally times gain plus bias. Mean and variance are those of the row.
 // Work: one invocation per row, four channels per step; no barrier: for adapters in software. layer_norm_shared.wgsl
 // computes the same bits.
 @compute @workgroup_size(32)

@@ -35,6 +35,9 @@ pub enum Error {
         /// What it is.
         got: String,
     },
+    /// A file that is no lens, or one that Loupe does not read.
+    #[error("This lens cannot be used: {0}.")]
+    Lens(String),
     /// A model, or an option of one, that Loupe does not read.
     #[error("This model is not supported: {0}.")]
     UnsupportedModel(String),
@@ -189,7 +192,7 @@ impl Error {
             Error::GpuRefused(_) => "gpu-refused",
             Error::OutOfMemory(_) => "out-of-memory",
             Error::BadConfig { .. } => "bad-config",
-            Error::UnsupportedModel(_) => "unsupported-model",
+            Error::UnsupportedModel(_) | Error::Lens(_) => "unsupported-model",
             Error::BadHeader(_) => "bad-header",
             Error::MissingTensor(_) | Error::TooShort { .. } | Error::Absent(_) => "missing-tensor",
             Error::BadShape { .. } => "bad-shape",

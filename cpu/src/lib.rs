@@ -25,7 +25,7 @@ pub use lens::{Fold, References, count_above, fold, probabilities};
 pub use matmul::{Activation, Finish, Places, matmul, matmul_element};
 pub use members::{MEMBER_SLOTS, MembersChunk, members, members_before};
 pub use merge::merge;
-pub use rows::{Affine, add_scaled, blend, layer_norm, multiply, subtract};
+pub use rows::{Affine, add_scaled, blend, cross, layer_norm, multiply, subtract};
 pub use top_k::{Best, NO_BEST, merge_lists, top_k};
 pub use weights::{Layout, Stored};
 

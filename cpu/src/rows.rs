@@ -17,7 +17,7 @@ fn total(v: f32x4) -> f32 {
 /// Gain and bias. Shapes: \[C4 / 4\].
 pub type Affine<'a> = (&'a [[f32; 4]], &'a [[f32; 4]]);
 
-/// (x − mean) / √(var + ε), optionally times gain plus bias, for one row; see shaders/shared/layer_norm.wgsl.
+/// (x − mean) / √(var + ε), or x itself without ε, optionally times gain plus bias, for one row; see shaders/shared/layer_norm.wgsl.
 ///
 /// Shapes: \[C4 / 4\], of which the first `n_embd` floats are channels.
 #[inline(never)]
@@ -25,7 +25,7 @@ pub fn layer_norm(
     x: &[[f32; 4]],
     affine: Option<Affine<'_>>,
     n_embd: usize,
-    epsilon: f32,
+    epsilon: Option<f32>,
     y: &mut [[f32; 4]],
 ) {
     let n = n_embd as f32;
@@ -36,16 +36,20 @@ pub fn layer_norm(
         ))
     };
     let large = x.iter().fold(f32x4::ZERO, |most, &v| most.max(f32x4::from(v).abs())).to_array();
-    let unit = if large.iter().any(|&v| v > LARGE) { SHRINK } else { 1.0 };
+    let is_large = epsilon.is_some() && large.iter().any(|&v| v > LARGE);
+    let unit = if is_large { SHRINK } else { 1.0 };
     let scaled = |v: [f32; 4]| f32x4::from(v) * f32x4::splat(unit);
-    let mean = total(x.iter().fold(f32x4::ZERO, |sum, &v| sum + scaled(v))) / n;
+    let sum = || total(x.iter().fold(f32x4::ZERO, |sum, &v| sum + scaled(v)));
+    let mean = if epsilon.is_some() { sum() / n } else { 0.0 };
     let mut squares = f32x4::ZERO;
     for (c, &v) in x.iter().enumerate() {
         let centred = (scaled(v) - f32x4::splat(mean)) * mask(c);
         squares += centred * centred;
     }
     // In a scaled row epsilon is negligible; the lower bound avoids 0 / 0.
-    let scale = 1.0 / (total(squares) / n + (epsilon * unit * unit).max(1e-36)).sqrt();
+    let scale = epsilon.map_or(1.0, |epsilon| {
+        1.0 / (total(squares) / n + (epsilon * unit * unit).max(1e-36)).sqrt()
+    });
     for (c, (&v, out)) in x.iter().zip(y).enumerate() {
         let mut value = (scaled(v) - f32x4::splat(mean)) * f32x4::splat(scale);
         if let Some((gain, bias)) = affine {
@@ -89,5 +93,36 @@ pub fn multiply(factors: &[[f32; 4]], y: &mut [[f32; 4]]) {
 pub fn add_scaled(scale: f32, a: &[[f32; 4]], b: &[[f32; 4]], y: &mut [[f32; 4]]) {
     for ((&a, &b), y) in a.iter().zip(b).zip(y) {
         *y = (f32x4::splat(scale) * f32x4::from(a) + f32x4::from(b)).to_array();
+    }
+}
+
+/// y\[i, j\] = Σ (a\[t, i\] − p\[i\])·(b\[t, j\] − q\[j\]) over rows, for some groups of four channels i; or that added to y. An operand is its
+/// rows, what is subtracted from each, and its groups of four.
+#[inline(never)]
+pub fn cross(
+    (a, p, a4): (&[[f32; 4]], &[[f32; 4]], usize),
+    (b, q, b4): (&[[f32; 4]], &[[f32; 4]], usize),
+    groups: Range<usize>,
+    adds: bool,
+    y: &mut [[f32; 4]],
+) {
+    for i in groups {
+        let Some(y) = y.get_mut(4 * i * b4..4 * (i + 1) * b4) else { return };
+        let mut sums = vec![f32x4::ZERO; 4 * b4];
+        let from = p.get(i).copied().unwrap_or_default();
+        for (a, b) in a.chunks_exact(a4).zip(b.chunks_exact(b4)) {
+            let row = a.get(i).copied().unwrap_or_default();
+            let u: [f32; 4] = std::array::from_fn(|k| row[k] - from[k]);
+            for (sums, u) in sums.chunks_exact_mut(b4).zip(u) {
+                let u = f32x4::splat(u);
+                for ((sum, &b), &q) in sums.iter_mut().zip(b).zip(q) {
+                    *sum += u * (f32x4::from(b) - f32x4::from(q));
+                }
+            }
+        }
+        for (y, sum) in y.iter_mut().zip(sums) {
+            let before = if adds { f32x4::from(*y) } else { f32x4::ZERO };
+            *y = (sum + before).to_array();
+        }
     }
 }

@@ -17,6 +17,7 @@ struct Params {
   x_row: u32,
   y_row: u32,
   affine: u32,   // 1: gain and bias
+  centred: u32,  // 1: by mean and variance; 0: the row as it is
   epsilon: f32,
 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -67,7 +68,8 @@ fn total(v: vec4<f32>) -> f32 {
 
 // What a row is multiplied with first.
 fn unit_of(largest: vec4<f32>) -> f32 {
-  return select(1.0, SHRINK, max(max(largest.x, largest.y), max(largest.z, largest.w)) > LARGE);
+  let is_large = max(max(largest.x, largest.y), max(largest.z, largest.w)) > LARGE;
+  return select(1.0, SHRINK, is_large && params.centred == 1u);
 }
 
 fn part_of_sum(row: Row, lane: u32, unit: f32) -> vec4<f32> {
@@ -79,7 +81,7 @@ fn part_of_sum(row: Row, lane: u32, unit: f32) -> vec4<f32> {
 }
 
 fn mean_of(sum: vec4<f32>) -> f32 {
-  return total(sum) / f32(params.n_embd);
+  return select(0.0, total(sum) / f32(params.n_embd), params.centred == 1u);
 }
 
 fn part_of_squares(row: Row, lane: u32, unit: f32, mean: f32) -> vec4<f32> {
@@ -93,7 +95,8 @@ fn part_of_squares(row: Row, lane: u32, unit: f32, mean: f32) -> vec4<f32> {
 
 // In a scaled row epsilon is negligible; the lower bound avoids 0 / 0.
 fn scale_of(squares: vec4<f32>, unit: f32) -> f32 {
-  return 1.0 / sqrt(total(squares) / f32(params.n_embd) + max(params.epsilon * unit * unit, 1e-36));
+  let deviation = sqrt(total(squares) / f32(params.n_embd) + max(params.epsilon * unit * unit, 1e-36));
+  return select(1.0, 1.0 / deviation, params.centred == 1u);
 }
 
 fn write(row: Row, from_y: u32, c: u32, unit: f32, mean: f32, scale: f32) {

@@ -31,6 +31,7 @@ pub(crate) struct Params {
     x_row: u32,
     y_row: u32,
     affine: u32,
+    centred: u32,
     epsilon: f32,
 }
 
@@ -42,8 +43,8 @@ pub struct LayerNorm<'a> {
     pub others: &'a [&'a Tensor],
     /// Gain and bias; `None` for neither. Shapes: \[C4\] each.
     pub affine: Option<(&'a Tensor, &'a Tensor)>,
-    /// Added to the variance.
-    pub epsilon: f32,
+    /// Added to the variance; `None` to take the rows as they are, without mean and variance.
+    pub epsilon: Option<f32>,
     /// C.
     pub n_embd: usize,
     /// Rows to normalise of each tensor.
@@ -53,7 +54,7 @@ pub struct LayerNorm<'a> {
 }
 
 impl Kernels {
-    /// Normalises each row by its own mean and variance.
+    /// Normalises each row by its own mean and variance, or takes it as it is; then gain and bias.
     ///
     /// Errors: `bad-shape`.
     pub fn layer_norm(&self, rec: &mut Recorder<'_>, op: &LayerNorm<'_>) -> Result<()> {
@@ -82,7 +83,8 @@ impl Kernels {
             x_row: dim(op.x.first),
             y_row: dim(op.y.first),
             affine: op.affine.is_some().into(),
-            epsilon: op.epsilon,
+            centred: op.epsilon.is_some().into(),
+            epsilon: op.epsilon.unwrap_or_default(),
         };
         let [a, b, c, d, e] = inputs;
         let tensors = [a, b, c, d, e, gain, bias, op.y.tensor];
@@ -100,9 +102,10 @@ fn on_cpu(work: &mut Work<'_>) {
     let (n_embd, width) = (p.n_embd as usize, pad4(p.n_embd as usize) / 4);
     let affine = (p.affine == 1).then(|| (reads.get(MAX_INPUTS), reads.get(MAX_INPUTS + 1)));
     let n_rows = p.n_rows.max(1) as usize;
+    let epsilon = (p.centred == 1).then_some(p.epsilon);
     for row in slab {
         let x = span(reads.get(row / n_rows), p.x_row as usize + row % n_rows, 1, width);
         let y = span_mut(writes.get(0), p.y_row as usize + row, 1, width);
-        loupe_cpu::layer_norm(x, affine, n_embd, p.epsilon, y);
+        loupe_cpu::layer_norm(x, affine, n_embd, epsilon, y);
     }
 }

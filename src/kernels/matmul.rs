@@ -184,7 +184,11 @@ impl Kernels {
         ];
         let invocations = [columns4.len(), op.n_rows.div_ceil(TILE_ROWS), 1];
         let flops = 2.0 * (op.n_rows * weight.n_in) as f64 * (4 * columns4.len()) as f64;
-        rec.dispatch(&self.choice.matmul(op.n_rows), params, &tensors, invocations, flops);
+        let kernel = match &self.matmul_f32 {
+            Some(kernel) if weight.precision == Precision::F32 => kernel.clone(),
+            _ => self.choice.matmul(op.n_rows),
+        };
+        rec.dispatch(&kernel, params, &tensors, invocations, flops);
         Ok(())
     }
 }

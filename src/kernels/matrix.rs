@@ -1,5 +1,7 @@
 //! A weight matrix on the device, and the packing that brings it there row by row.
 
+use std::rc::Rc;
+
 use loupe_numbers as numbers;
 
 use crate::device::{Device, Tensor};
@@ -163,7 +165,7 @@ impl Matrix {
 /// Whole rows of `wte`: one matrix with as many outputs as it has tokens.
 pub struct Shard {
     /// The rows as output columns.
-    pub matrix: Matrix,
+    pub matrix: Rc<Matrix>,
     /// Token id of its first row.
     pub first_id: usize,
     /// Where its logits start in a row of all shards' logits; a multiple of four.

@@ -3,6 +3,7 @@
 
 mod attention;
 mod blend;
+mod cross;
 mod divergence;
 mod embed;
 mod forms;
@@ -27,6 +28,7 @@ use forms::Choice;
 
 pub use attention::Attention;
 pub use blend::Blend;
+pub use cross::Cross;
 pub use divergence::Divergence;
 pub use embed::Embed;
 pub use forms::{Forms, Tile, Unit};
@@ -51,7 +53,7 @@ pub const CHUNK: usize = 4096;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 26] = [
+pub static SOURCES: [&Source; 27] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -78,6 +80,7 @@ pub static SOURCES: [&Source; 26] = [
     &lens_merge::SOURCE,
     &divergence::SOURCE,
     &members::SOURCE,
+    &cross::SOURCE,
 ];
 
 /// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs, and after a semicolon
@@ -147,6 +150,8 @@ impl<'a> Rows<'a> {
 pub struct Kernels {
     embed: Kernel,
     choice: Choice,
+    /// Products with matrices in f32 beside a model in f16: the maps of lenses.
+    matmul_f32: Option<Kernel>,
     subtract: Kernel,
     blend: Kernel,
     gather_dot: Kernel,
@@ -155,6 +160,7 @@ pub struct Kernels {
     lens_merge: Kernel,
     divergence: Kernel,
     members: Kernel,
+    cross: Kernel,
     /// Bound in place of an optional input that is not given.
     no_input: Tensor,
     /// Bound in place of an optional output that is not given.
@@ -187,6 +193,7 @@ impl Kernels {
         device.scoped(|| Kernels {
             embed: by_precision(&embed::F32, &embed::F16),
             choice: Choice::new(device, precision),
+            matmul_f32: (precision == Precision::F16).then(|| Kernel::new(device, &matmul::F32)),
             subtract: Kernel::new(device, &subtract::SOURCE),
             blend: Kernel::new(device, &blend::SOURCE),
             gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
@@ -195,6 +202,7 @@ impl Kernels {
             lens_merge: Kernel::new(device, &lens_merge::SOURCE),
             divergence: Kernel::new(device, &divergence::SOURCE),
             members: Kernel::new(device, &members::SOURCE),
+            cross: Kernel::new(device, &cross::SOURCE),
             no_input: device.tensor("no input", 16),
             no_output: device.tensor("no output", 16),
             no_other: device.tensor("no other output", 16),

@@ -30,6 +30,8 @@ pub struct Comparison {
     pub kl_reverse: Vec<f32>,
     /// The Jensen–Shannon divergence, at most ln 2.
     pub js: Vec<f32>,
+    /// The largest logit of a and of b; [`NO_TOKEN`] where a logit is not finite.
+    pub top: [Vec<u32>; 2],
     /// For each list of targets, their scores in a and in b.
     pub targets: Vec<[Scores; 2]>,
 }
@@ -169,7 +171,8 @@ impl Comparison {
         let room = || Vec::with_capacity(n_cells);
         let scores = || Scores { logit: room(), logprob: room(), rank: room() };
         let targets = (0..n_targets).map(|_| [scores(), scores()]).collect();
-        Comparison { kl: room(), kl_reverse: room(), js: room(), targets }
+        let top = [(); 2].map(|()| Vec::with_capacity(n_cells));
+        Comparison { kl: room(), kl_reverse: room(), js: room(), top, targets }
     }
 
     /// Adds `n` pairs of rows.
@@ -197,6 +200,9 @@ impl Comparison {
             self.kl.push(total(0));
             self.kl_reverse.push(total(1));
             self.js.push(total(2));
+            for (top, side) in self.top.iter_mut().zip(&sides) {
+                top.push(if side.is_finite() { side.best } else { NO_TOKEN });
+            }
             for (target, both) in self.targets.iter_mut().enumerate() {
                 let is_there = ids[pair * j + target] != NO_TOKEN;
                 for (side, scores) in both.iter_mut().enumerate() {

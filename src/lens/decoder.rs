@@ -40,6 +40,11 @@ impl<'a> Decoder<'a> {
         Ok(Decoder { model, norm, affine, factors, unembed: model.unembed()? })
     }
 
+    /// Without a norm, over other rows than those of the unembedding.
+    pub fn over(model: &'a Model, unembed: &'a [Shard]) -> Decoder<'a> {
+        Decoder { model, norm: Norm::None, affine: None, factors: Vec::new(), unembed }
+    }
+
     /// The model.
     pub fn model(&self) -> &'a Model {
         self.model
@@ -69,17 +74,18 @@ impl<'a> Decoder<'a> {
         to: Rows<'_>,
         n: usize,
     ) -> Result<()> {
-        self.normalise_each(rec, &[from], to, n)
+        self.normalise_each(rec, &[from], to, n, true)
     }
 
     /// The same of `n` rows of each of at most [`MAX_INPUTS`](crate::kernels::MAX_INPUTS) tensors, one after the other; the first row has the same index
-    /// in all of them.
+    /// in all of them. Of what predicts the normalised stream (not `is_stream`), mean and variance stay.
     pub(super) fn normalise_each(
         &self,
         rec: &mut Recorder<'_>,
         from: &[Rows<'_>],
         to: Rows<'_>,
         n: usize,
+        is_stream: bool,
     ) -> Result<()> {
         let Some((&x, others)) = from.split_first() else { return Ok(()) };
         if self.norm == Norm::None {
@@ -99,7 +105,7 @@ impl<'a> Decoder<'a> {
                 x,
                 others: &others.iter().map(|rows| rows.tensor).collect::<Vec<_>>(),
                 affine: self.affine(),
-                epsilon: config.layer_norm_epsilon,
+                epsilon: is_stream.then_some(config.layer_norm_epsilon),
                 n_embd: config.n_embd,
                 n_rows: n,
                 y: to,

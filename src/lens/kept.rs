@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernels::Rows;
 use crate::model::Stream;
 
-use super::{Decoder, Row, row_of_stream};
+use super::{Decoder, Map, Maps, Row, row_of_stream};
 
 /// The residual stream of a reading, with what is needed to decode it again.
 #[derive(Clone, Copy)]
@@ -18,10 +18,28 @@ pub struct Kept<'a> {
     pub rows: &'a [Row],
     /// Outputs of the borrowed halves, by row; empty if there are none.
     pub ends: &'a [Tensor],
+    /// Maps of the rows.
+    pub lens: Option<&'a Maps>,
 }
 
 impl Kept<'_> {
-    /// Normalises `n` neighbouring positions of a row into `to`; `step` is scratch memory for a difference of two taps.
+    /// A row of the stream for the same positions, through its map. The rows are those of `to`.
+    ///
+    /// Errors: `bad-shape`.
+    pub fn mapped<'t>(
+        &self,
+        rec: &mut Recorder<'_>,
+        map: &Map,
+        tap: usize,
+        to: &'t Tensor,
+    ) -> Result<Rows<'t>> {
+        let model = self.decoder.model;
+        let x = row_of_stream(rec, model, self.stream, self.rows[tap].source, 0, 0, to)?;
+        map.apply(rec, model, x, self.stream.n_tokens, to)
+    }
+
+    /// Normalises `n` neighbouring positions of a row into `to`; `step` is scratch memory for a difference of two taps, or for
+    /// what a map makes of the row.
     pub(super) fn normalise(
         &self,
         rec: &mut Recorder<'_>,
@@ -31,12 +49,18 @@ impl Kept<'_> {
         step: &Tensor,
         to: Rows<'_>,
     ) -> Result<()> {
-        let Kept { decoder, stream, rows, ends } = *self;
+        let Kept { decoder, stream, rows, ends, lens } = *self;
         let model = decoder.model;
         let x = match ends.get(tap) {
             Some(end) => Rows::new(end, position, model.config.n_embd),
             None => row_of_stream(rec, model, stream, rows[tap].source, position, n, step)?,
         };
-        decoder.normalise(rec, x, to, n)
+        match lens.and_then(|lens| lens.map(&rows[tap].name)) {
+            Some(map) => {
+                let mapped = map.apply(rec, model, x, n, step)?;
+                decoder.normalise_each(rec, &[mapped], to, n, map.gives_stream)
+            }
+            None => decoder.normalise(rec, x, to, n),
+        }
     }
 }

@@ -7,7 +7,9 @@ mod comparison;
 mod decoder;
 mod extension;
 mod fold;
+mod intake;
 mod kept;
+mod maps;
 mod moments;
 mod options;
 mod ranked;
@@ -31,7 +33,9 @@ use crate::reading::Reading;
 pub use comparison::{Comparison, Pairs, Scores, check_lists, compare};
 pub use decoder::Decoder;
 pub use extension::Extension;
+pub use intake::{Intake, Kind, LensFile, METADATA as LENS_METADATA};
 pub use kept::Kept;
+pub use maps::{Map, Maps};
 pub use moments::Moments;
 pub use options::{MAX_TRACK, Norm, Options};
 pub use ranked::{Ranked, RankedRow};
@@ -101,14 +105,24 @@ impl Lens<'_> {
         let shared = (own < n)
             .then(|| rec.device().tensor("shared rows", (n_taps * (n - own)) as u64 * row_bytes));
 
-        let pass = Pass { model, scratch: self.scratch, edits: self.edits, start, n, n_runs: 1 };
+        let pass = Pass {
+            model,
+            scratch: self.scratch,
+            edits: self.edits,
+            start,
+            n,
+            n_runs: 1,
+            is_alone: false,
+        };
         // Taps, and what borrowed halves end with, stay as they are; a difference is in a scratch tensor, which the next
         // one overwrites.
         let is_tap = |row: &Row| matches!(row.source, RowSource::Tap(_));
         let stay = self.extension.is_some() || self.rows.iter().all(is_tap);
-        let at_once = if stay { MAX_INPUTS } else { 1 };
+        let maps = options.lens.as_deref();
+        let at_once = if stay && maps.is_none() { MAX_INPUTS } else { 1 };
         for first_place in (0..n_taps).step_by(at_once) {
             let mut inputs = Vec::with_capacity(at_once);
+            let mut is_stream = true;
             for place in first_place..n_taps.min(first_place + at_once) {
                 let tap = tap_at(place, n_taps);
                 let (source, step) = (self.rows[tap].source, &workspace.step);
@@ -116,6 +130,10 @@ impl Lens<'_> {
                 if let Some(extension) = self.extension {
                     x = extension.run(rec, &pass, tap, x)?;
                     rec.yield_now().await?;
+                }
+                if let Some(map) = maps.and_then(|maps| maps.map(&self.rows[tap].name)) {
+                    x = map.apply(rec, model, x, n, step)?;
+                    is_stream = map.gives_stream;
                 }
                 if let Some(shared) = &shared {
                     let n = n - own;
@@ -130,7 +148,8 @@ impl Lens<'_> {
                 }
                 inputs.push(x);
             }
-            decoder.normalise_each(rec, &inputs, workspace.rows(first_place * own), own)?;
+            let to = workspace.rows(first_place * own);
+            decoder.normalise_each(rec, &inputs, to, own, is_stream)?;
         }
 
         let ids = targets(ids, start, n, &options.track);

@@ -1,9 +1,12 @@
 //! The options of a reading.
 
+use std::rc::Rc;
+
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::kernels::MAX_K;
 
+use super::maps::Maps;
 use super::rows::{Depth, borrowed};
 
 /// Largest number of tokens that one reading or trace follows.
@@ -60,6 +63,8 @@ pub struct Options {
     pub top_k: usize,
     /// Tokens to follow at every cell.
     pub track: Vec<u32>,
+    /// Maps of rows of the stream before the norm; `None` for the logit lens.
+    pub lens: Option<Rc<Maps>>,
 }
 
 impl Default for Options {
@@ -70,6 +75,7 @@ impl Default for Options {
             decoder: Vec::new(),
             top_k: 10,
             track: Vec::new(),
+            lens: None,
         }
     }
 }
@@ -86,6 +92,13 @@ impl Options {
             return Err(Error::option("decoder", expected, format!("{:?}", self.decoder)));
         }
         borrowed(&self.decoder, config)?;
+        if let Some(lens) = &self.lens {
+            lens.check(config)?;
+            if self.depth == Depth::Contributions || !self.decoder.is_empty() {
+                let expected = "the logit lens with contributions or a decoder";
+                return Err(Error::option("lens", expected, "another lens"));
+            }
+        }
         check_track("track", &self.track, config)
     }
 }

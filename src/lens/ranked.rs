@@ -24,6 +24,8 @@ pub struct RankedRow {
     pub target_logit: f32,
     /// Its log-probability. Units: nats.
     pub target_logprob: f64,
+    /// Its rank; 1 is best, 0 if a logit is not finite.
+    pub target_rank: f32,
 }
 
 impl<'a> Ranked<'a> {
@@ -54,7 +56,9 @@ impl<'a> Ranked<'a> {
                 false => (f32::NAN, NO_TOKEN, f32::NAN),
             };
             let target_logprob = sums.logprob(target_logit.into());
-            RankedRow { logit, argmax, target_logit, target_logprob }
+            let above = slots.last().copied().unwrap_or_default();
+            let target_rank = if sums.is_finite() { above + 1.0 } else { 0.0 };
+            RankedRow { logit, argmax, target_logit, target_logprob, target_rank }
         };
         Ok(merged.chunks(N_SLOTS + 1).zip(&logits).map(row).collect())
     }

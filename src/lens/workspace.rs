@@ -42,7 +42,7 @@ struct Sizes {
 
 /// The tensors; ARCHITECTURE.md has the table of these buffers.
 pub struct Workspace {
-    /// What one half of a block adds. Shapes: \[n, C4\].
+    /// What one half of a block adds, or what a map makes of a row. Shapes: \[n, C4\].
     pub step: Tensor,
     /// Normalised rows, tap-major. Shapes: \[N·n, C4\].
     pub rows: Tensor,
@@ -88,6 +88,7 @@ impl Workspace {
     ) -> Workspace {
         let n_rows = n_taps * n_positions;
         let few = FEW_ROWS.max(2 * n_taps);
+        let has_step = options.depth == Depth::Contributions || options.lens.is_some();
         let n_kept = n_rows.min(few).min(kept_rows(decoder)).max(2 * n_positions);
         let sizes = Sizes {
             n_taps,
@@ -96,7 +97,7 @@ impl Workspace {
             top_k: options.top_k,
             n_kept,
             n_computed: n_rows.saturating_sub(2 * n_positions),
-            n_step: if options.depth == Depth::Contributions { n_positions } else { 0 },
+            n_step: if has_step { n_positions } else { 0 },
         };
         Workspace::sized(device, decoder, sizes)
     }

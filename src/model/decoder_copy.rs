@@ -104,6 +104,7 @@ impl DecoderCopy {
             let shards = shards.iter().map(|&(rows, has_bias)| {
                 let matrix = Matrix::outputs(device, "unembedding", n_embd, rows, precision);
                 let bias = has_bias.then(|| device.tensor("bias", 4 * pad4(rows) as u64));
+                let matrix = Rc::new(matrix);
                 let shard = Shard { matrix, first_id, first_column, bias };
                 (first_id, first_column) = (first_id + rows, first_column + pad4(rows));
                 shard

@@ -54,6 +54,8 @@ pub struct Pass<'a> {
     pub n: usize,
     /// Runs of a sweep that begin at the same position; 1 for a text.
     pub n_runs: usize,
+    /// Whether each position attends to itself only: what the model makes of a token without the others.
+    pub is_alone: bool,
 }
 
 impl Pass<'_> {
@@ -128,7 +130,7 @@ impl Pass<'_> {
                 n_head: self.model.config.n_head,
                 head_dim: self.model.config.head_dim(),
                 scale: block.attn_scale,
-                window: block.window,
+                window: if self.is_alone { Some(1) } else { block.window },
                 y: mixed,
             },
         )?;
@@ -197,7 +199,7 @@ impl Pass<'_> {
                 x,
                 others: &[],
                 affine: Some((&norm.gain, &norm.bias)),
-                epsilon: config.layer_norm_epsilon,
+                epsilon: Some(config.layer_norm_epsilon),
                 n_embd: config.n_embd,
                 n_rows: self.n,
                 y,

@@ -264,7 +264,7 @@ impl<'a> Plan<'a> {
         while first_id < rows {
             let n = most.min(rows - first_id);
             let shard = |plan: &mut Self| Shard {
-                matrix: Matrix::outputs(plan.device, name, width, n, plan.precision),
+                matrix: Rc::new(Matrix::outputs(plan.device, name, width, n, plan.precision)),
                 first_id,
                 first_column,
                 bias: bias.map(|name| plan.device.tensor(name, 4 * pad4(n) as u64)),

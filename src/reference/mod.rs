@@ -5,6 +5,7 @@
 
 mod attention;
 mod blend;
+mod cross;
 mod divergence;
 mod embed;
 mod gather_dot;
@@ -19,6 +20,7 @@ mod top_k;
 
 pub use attention::attention;
 pub use blend::blend;
+pub use cross::cross;
 pub use divergence::divergence;
 pub use embed::embed;
 pub use gather_dot::gather_dot;

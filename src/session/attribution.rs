@@ -639,7 +639,7 @@ fn one_position<'a>(
     (model, scratch, position): (&'a Model, &'a Scratch, usize),
     edits: &'a Edits,
 ) -> Pass<'a> {
-    Pass { model, scratch, edits, start: position, n: 1, n_runs: 1 }
+    Pass { model, scratch, edits, start: position, n: 1, n_runs: 1, is_alone: false }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "results are stored in f32")]

@@ -75,6 +75,7 @@ impl<'a> Captures<'a> {
                 start,
                 n,
                 n_runs: 1,
+                is_alone: false,
             };
             let [x, mid, post] =
                 [reading.stream.resid_pre(i), &mid, &post].map(|tensor| pass.positions_of(tensor));

@@ -84,7 +84,7 @@ impl Session {
         };
         let n = n.min(tensors.workspace.n_positions);
         let (model, scratch) = (&loaded.model, &tensors.scratch);
-        let pass = Pass { model, scratch, edits: &edits, start: 0, n, n_runs: 1 };
+        let pass = Pass { model, scratch, edits: &edits, start: 0, n, n_runs: 1, is_alone: false };
         forward(&mut rec, &pass, &tensors.stream, 0).await?;
         let block = lens.begin_block(&mut rec, 0).await?;
         block.finish(&loaded.model, &mut reading).await?;

@@ -72,8 +72,15 @@ impl Session {
         let made = device.allocate("this memory", allocate).await?;
         let (stream, mid, memory, [keys, values], scratch) = made;
         let edits = &lensed.resolved.edits;
-        let pass =
-            |start: usize, n: usize| Pass { model, scratch: &scratch, edits, start, n, n_runs: 1 };
+        let pass = |start: usize, n: usize| Pass {
+            model,
+            scratch: &scratch,
+            edits,
+            start,
+            n,
+            n_runs: 1,
+            is_alone: false,
+        };
         let blocks = || (0..t).step_by(BLOCK).map(|start| pass(start, BLOCK.min(t - start)));
         let whole = model.whole()?;
         let mut rec = device.record("this memory", cancel);

@@ -1,12 +1,17 @@
 //! Open, load, read: owns the device, the loaded model and the order in which calls run.
 
+mod alone;
 mod attribution;
 mod capture;
 mod check;
+mod corpus;
 mod description;
 mod edits;
+mod fit;
+mod lens;
 mod lock;
 mod memory;
+mod probe;
 mod read;
 mod surgery;
 mod sweep;
@@ -20,8 +25,8 @@ use crate::checkpoint::{PartialCopy, Position, Store};
 use crate::config::Config;
 use crate::device::{Cancel, Device, Verdict};
 use crate::error::{Error, Result};
-use crate::kernels::{Kernels, Precision};
-use crate::lens::{self, Comparison, Folded, Helpers, Line, Pairs, SetScores, Share};
+use crate::kernels::{Kernels, Precision, Shard};
+use crate::lens::{Comparison, Folded, Helpers, Line, Pairs, SetScores, Share};
 use crate::model::{
     CopyOutcome, DEFAULT_SHARD_BYTES, DecoderCopy, Loader, Model, Piece, Reclaim, Requirements,
     RestoreWatch,
@@ -31,11 +36,16 @@ use crate::tokenizer::{Token, Tokenizer, TokenizerFiles};
 
 use lock::FairLock;
 
+pub use alone::Alone;
 pub use attribution::{Attribution, Promoted};
 pub use check::{Checked, TOLERANCE};
+pub use corpus::{Corpus, CorpusOptions, CorpusRow};
 pub use edits::{Edit, How, Place, Source};
+pub use fit::{FitRequest, Target};
+pub use lens::{Card, HeldOut, OpenLens};
 pub use lock::Guard;
 pub use memory::MemoryRequest;
+pub use probe::Recovered;
 pub use read::Lensed;
 pub use sweep::{Sweep, SweepRequest, Swept};
 pub use tune::Tuning;
@@ -89,6 +99,8 @@ pub struct Loaded {
     pub memo: Memo,
     /// The mean row of the unembedding and the mean bias of the logits, once computed.
     mean_token: OnceCell<(Vec<f64>, f64)>,
+    /// The embedding with biases by which the largest logit is the nearest row, once computed.
+    nearest: OnceCell<Vec<Shard>>,
 }
 
 /// What to load, apart from the bytes of the weights.
@@ -201,6 +213,8 @@ pub struct Session {
     last: RefCell<Option<Rc<Lensed>>>,
     /// All readings that somebody may keep, in order.
     readings: RefCell<Vec<Weak<Lensed>>>,
+    /// Lenses that somebody keeps.
+    lenses: RefCell<Vec<Weak<OpenLens>>>,
     /// Other engines that have the decoder of the model in use.
     helpers: RefCell<Helpers>,
     /// A decoder that is being received.
@@ -237,6 +251,7 @@ impl Session {
             kernels: RefCell::default(),
             last: RefCell::default(),
             readings: RefCell::default(),
+            lenses: RefCell::default(),
             helpers: RefCell::default(),
             receiving: RefCell::default(),
             device_lock: FairLock::default(),
@@ -400,6 +415,7 @@ impl Session {
             vocabulary,
             memo: Memo::default(),
             mean_token: OnceCell::new(),
+            nearest: OnceCell::new(),
         });
         self.put(loaded.clone());
         Ok((loaded, copy))
@@ -448,6 +464,7 @@ impl Session {
             vocabulary,
             memo: Memo::default(),
             mean_token: OnceCell::new(),
+            nearest: OnceCell::new(),
         }));
         Ok(true)
     }
@@ -459,10 +476,10 @@ impl Session {
 
     /// Reads a share of another engine's reading.
     ///
-    /// Errors: those of [`lens::fold_share`], and `not-found`.
+    /// Errors: those of [`crate::lens::fold_share`], and `not-found`.
     pub async fn fold(&self, share: &Share, cancel: &Cancel) -> Result<Folded> {
         self.device.check()?;
-        lens::fold_share(&self.device, &self.loaded()?.model, share, cancel).await
+        crate::lens::fold_share(&self.device, &self.loaded()?.model, share, cancel).await
     }
 
     /// Any tokens along a line of cells of an earlier reading, from its residual stream.
@@ -478,7 +495,7 @@ impl Session {
         self.device.check()?;
         let loaded = in_use(&lensed.loaded)?;
         let decoder = lensed.decoder(&loaded.model)?;
-        lens::trace(&self.device, &lensed.kept(&decoder), ids, line, cancel).await
+        crate::lens::trace(&self.device, &lensed.kept(&decoder), ids, line, cancel).await
     }
 
     /// The summed probability of sets of tokens at every cell of an earlier reading, and the rank of the best member, from
@@ -496,7 +513,8 @@ impl Session {
         let loaded = in_use(&lensed.loaded)?;
         let decoder = lensed.decoder(&loaded.model)?;
         let from = lensed.kept(&decoder);
-        let mut found = lens::sum_sets(&self.device, &from, sets, cancel, on_progress).await?;
+        let mut found =
+            crate::lens::sum_sets(&self.device, &from, sets, cancel, on_progress).await?;
         let n_tokens = lensed.reading.n_tokens();
         for cell in &lensed.reading.not_finite {
             let at = cell.tap * n_tokens + cell.position;
@@ -540,7 +558,7 @@ impl Session {
         }
         check_results(a.rows.len(), pairs.columns.len(), 3 + 6 * pairs.targets.len())?;
         let (of_a, of_b) = (a.decoder(&loaded.model)?, b.decoder(&loaded.model)?);
-        lens::compare(&self.device, [a.kept(&of_a), b.kept(&of_b)], pairs, cancel).await
+        crate::lens::compare(&self.device, [a.kept(&of_a), b.kept(&of_b)], pairs, cancel).await
     }
 }
 

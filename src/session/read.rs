@@ -60,7 +60,8 @@ impl Lensed {
     /// What is kept of it, under the decoder that it was read with.
     pub(super) fn kept<'a>(&'a self, decoder: &'a Decoder<'a>) -> Kept<'a> {
         let ends = self.extension.as_ref().map_or(&[][..], Extension::ends);
-        Kept { decoder, stream: &self.stream, rows: &self.rows, ends }
+        let lens = self.options.lens.as_deref();
+        Kept { decoder, stream: &self.stream, rows: &self.rows, ends, lens }
     }
 
     /// Every position that both readings have, as pairs.
@@ -178,7 +179,8 @@ impl Session {
         }
 
         // Helpers have the model's own decoder.
-        let helpers = match edits.weights.change_decoder() {
+        let is_stream = options.lens.as_ref().is_none_or(|lens| lens.gives_stream());
+        let helpers = match edits.weights.change_decoder() || !is_stream {
             true => Helpers::default(),
             false => self.helpers.borrow().clone(),
         };
@@ -203,8 +205,15 @@ impl Session {
                 let start = done.computed;
                 done.computed = (start + n_forward).min(ids.len());
                 let n = done.computed - start;
-                let pass =
-                    Pass { model: &loaded.model, scratch: &scratch, edits, start, n, n_runs: 1 };
+                let pass = Pass {
+                    model: &loaded.model,
+                    scratch: &scratch,
+                    edits,
+                    start,
+                    n,
+                    n_runs: 1,
+                    is_alone: false,
+                };
                 forward(&mut rec, &pass, &stream, done.first_block).await?;
             }
             let block = lens.begin_block(&mut rec, done.read).await?;
@@ -395,7 +404,11 @@ pub(super) fn empty_reading(
     let config: &Config = &loaded.model.config;
     let tokens = ids.iter().map(|&id| loaded.vocabulary.token(id)).collect::<Result<_>>()?;
     let names = rows.iter().map(|row| row.name.clone()).collect();
-    let is_model = options.norm == Norm::Affine && lens::completes(config, rows, halves);
+    let is_mapped =
+        |row: &Row| options.lens.as_ref().is_some_and(|lens| lens.map(&row.name).is_some());
+    let is_model = options.norm == Norm::Affine
+        && lens::completes(config, rows, halves)
+        && !rows.last().is_some_and(is_mapped);
     check_results(rows.len(), ids.len(), numbers(options))?;
     Ok(Reading::empty(tokens, names, options.top_k, &options.track, is_model))
 }

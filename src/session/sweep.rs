@@ -482,6 +482,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
                 start: position,
                 n: n_runs * n_each,
                 n_runs,
+                is_alone: false,
             };
             let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
             if active > 0 {

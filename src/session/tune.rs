@@ -249,7 +249,7 @@ impl<'a> Trial<'a> {
     fn products(&self, rec: &mut Recorder<'_>, n_rows: usize) -> Result<()> {
         let weights = self.model.whole()?;
         let mlp = weights.blocks.first().map(|block| &*block.mlp_in.weight);
-        let unembed = weights.unembed.first().map(|shard| &shard.matrix);
+        let unembed = weights.unembed.first().map(|shard| &*shard.matrix);
         for weight in mlp.into_iter().chain(unembed) {
             let columns4 = 0..(pad4(weight.n_out) / 4).min(COLUMNS / 4);
             let x = Rows::new(&self.x, 0, self.model.config.n_embd);
@@ -281,7 +281,7 @@ impl<'a> Trial<'a> {
             x: Rows::new(&self.x, 0, n_embd),
             others: &[],
             affine: None,
-            epsilon: config.layer_norm_epsilon,
+            epsilon: Some(config.layer_norm_epsilon),
             n_embd,
             n_rows,
             y: Rows::new(&self.y, n_rows, n_embd),

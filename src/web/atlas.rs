@@ -64,9 +64,9 @@ pub(super) fn watched<'a>(
 }
 
 /// The queue of a call that holds the device.
-struct Held<'a> {
-    session: &'a Session,
-    guard: Cell<Option<Guard>>,
+pub(super) struct Held<'a> {
+    pub(super) session: &'a Session,
+    pub(super) guard: Cell<Option<Guard>>,
 }
 
 impl CallQueue for Held<'_> {

@@ -9,6 +9,7 @@ mod atlas;
 mod edits;
 mod hand_back;
 mod keep;
+mod lens;
 mod load;
 mod options;
 mod reading;
@@ -35,6 +36,7 @@ use options::{CancelOptions, CompareOptions, Input, OpenOptions, ReadOptions};
 use results::{js_error, object, set};
 
 pub use atlas::Atlas;
+pub use lens::{CorpusReader, Lens};
 pub use reading::Reading;
 
 /// The written types of everything exported; what wasm-bindgen would guess is skipped.
@@ -325,10 +327,14 @@ impl Loupe {
             };
             let _aside = options.is_aside.then(|| session.aside());
             let ReadOptions { lens, edits, cancel, .. } = &options;
-            match session.read_edited(&ids, lens, edits, cancel, on_block).await {
-                Ok(lensed) => Ok(Reading::whole(Rc::downgrade(&session), lensed).into()),
-                Err(e) => Err(block_error.map_or(Failure::Error(e), Failure::Thrown)),
-            }
+            let read = session.read_edited(&ids, lens, edits, cancel, on_block).await;
+            let lensed =
+                read.map_err(|e| block_error.map_or(Failure::Error(e), Failure::Thrown))?;
+            let alone = match options.has_alone {
+                true => Some(session.alone(&lensed, None, cancel).await?),
+                false => None,
+            };
+            Ok(Reading::whole(Rc::downgrade(&session), lensed, alone).into())
         })
     }
 
@@ -365,6 +371,24 @@ impl Loupe {
             let swept = session.sweep(&request, &watch.cancel, |done| watch.report(done)).await?;
             Ok(sweep::result(&swept))
         })
+    }
+
+    /// Opens a lens from a file.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn lens(&self, options: JsValue) -> Promise {
+        lens::open(&self.session, &options)
+    }
+
+    /// Fits a lens or a probe, once earlier calls are over.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn fit(&self, options: JsValue) -> Promise {
+        lens::fit(&self.session, &options)
+    }
+
+    /// A reader of a corpus; guard.js makes an iterator of it.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn read_corpus(&self, options: JsValue) -> std::result::Result<CorpusReader, JsValue> {
+        lens::corpus(&self.session, &options).map_err(|e| js_error(&e))
     }
 
     /// The direction of the stream from one token to another, once earlier calls are over.

@@ -250,6 +250,8 @@ impl Input {
 pub(super) struct ReadOptions {
     pub(super) lens: lens::Options,
     pub(super) edits: Vec<Edit>,
+    /// Whether the rows are compared with what the model says of each token alone.
+    pub(super) has_alone: bool,
     /// Whether the next reading starts from the one before this.
     pub(super) is_aside: bool,
     pub(super) cancel: Cancel,
@@ -267,6 +269,8 @@ impl ReadOptions {
             "top_k",
             "track",
             "edits",
+            "lens",
+            "references",
             "aside",
             "signal",
             "onBlock",
@@ -285,7 +289,14 @@ impl ReadOptions {
         lens.decoder = decoder.unwrap_or_default();
         lens.top_k = index_or("top_k", &get("top_k"), lens.top_k)?;
         lens.track = optional(&get("track"), |v| ids("track", v))?.unwrap_or_default();
+        lens.lens = optional(&get("lens"), |v| super::lens::for_reading(v, session))?;
+        let references = optional(&get("references"), |v| strings("references", v))?;
+        let references = references.unwrap_or_default();
+        if let Some(other) = references.iter().find(|name| *name != "alone") {
+            return Err(bad("references", "\"alone\", or none", &other.into()));
+        }
         Ok(ReadOptions {
+            has_alone: !references.is_empty(),
             lens,
             edits: optional(&get("edits"), |v| edits::parse(v, session))?.unwrap_or_default(),
             is_aside: get("aside").is_truthy(),

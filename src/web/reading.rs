@@ -10,7 +10,7 @@ use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::Line;
 use crate::reading::{self, Statistic, Track};
-use crate::session::{self, Lensed, MemoryRequest, Session, Vocabulary};
+use crate::session::{self, Alone, Lensed, MemoryRequest, Session, Vocabulary};
 use crate::tokenizer::Token;
 
 use super::atlas::watched;
@@ -20,7 +20,7 @@ use super::results::{self, js_error, object, set};
 
 /// A complete reading has its residual stream, one passed to `onBlock` does not. Neither keeps the model.
 enum Source {
-    Whole(Weak<Session>, Rc<Lensed>),
+    Whole(Weak<Session>, Rc<Lensed>, Option<Alone>),
     Block(Rc<Vocabulary>, Box<reading::Reading>),
 }
 
@@ -31,8 +31,12 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub(super) fn whole(session: Weak<Session>, lensed: Rc<Lensed>) -> Reading {
-        Reading { source: Source::Whole(session, lensed) }
+    pub(super) fn whole(
+        session: Weak<Session>,
+        lensed: Rc<Lensed>,
+        alone: Option<Alone>,
+    ) -> Reading {
+        Reading { source: Source::Whole(session, lensed, alone) }
     }
 
     pub(super) fn block(vocabulary: Rc<Vocabulary>, reading: reading::Reading) -> Reading {
@@ -41,7 +45,7 @@ impl Reading {
 
     fn plain(&self) -> &reading::Reading {
         match &self.source {
-            Source::Whole(_, lensed) => &lensed.reading,
+            Source::Whole(_, lensed, _) => &lensed.reading,
             Source::Block(_, reading) => reading,
         }
     }
@@ -51,14 +55,14 @@ impl Reading {
     /// Errors: `bad-option` for one that was passed to `onBlock`.
     pub(super) fn lensed(&self, name: &str) -> Result<Rc<Lensed>> {
         match &self.source {
-            Source::Whole(_, lensed) => Ok(lensed.clone()),
+            Source::Whole(_, lensed, _) => Ok(lensed.clone()),
             Source::Block(..) => Err(not_whole(name)),
         }
     }
 
     fn token(&self, id: u32) -> Result<Token> {
         match &self.source {
-            Source::Whole(_, lensed) => lensed.vocabulary.token(id),
+            Source::Whole(_, lensed, _) => lensed.vocabulary.token(id),
             Source::Block(vocabulary, _) => vocabulary.token(id),
         }
     }
@@ -88,7 +92,7 @@ impl Reading {
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn key(&self) -> u32 {
         match &self.source {
-            Source::Whole(_, lensed) => lensed.key,
+            Source::Whole(_, lensed, _) => lensed.key,
             Source::Block(..) => 0,
         }
     }
@@ -97,7 +101,7 @@ impl Reading {
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn edits(&self) -> JsValue {
         let list = match &self.source {
-            Source::Whole(_, lensed) => lensed.edits(),
+            Source::Whole(_, lensed, _) => lensed.edits(),
             Source::Block(..) => &[],
         };
         js_sys::JSON::parse(&format!("[{}]", list.join(","))).unwrap_or_default()
@@ -118,6 +122,13 @@ impl Reading {
     /// One statistic, tap-major. Errors: `bad-option`.
     #[wasm_bindgen(skip_typescript)]
     pub fn stat(&self, name: &str) -> std::result::Result<Float32Array, JsValue> {
+        if let Source::Whole(_, _, Some(alone)) = &self.source {
+            match name {
+                "kl_alone" => return Ok(Float32Array::from(&alone.kl[..])),
+                "kl_alone_reverse" => return Ok(Float32Array::from(&alone.kl_reverse[..])),
+                _ => (),
+            }
+        }
         let statistic = Statistic::from_name(name).ok_or_else(|| {
             let names: Vec<_> = Statistic::ALL.iter().map(|s| s.name()).collect();
             let expected = format!("one of {}", names.join(", "));
@@ -168,7 +179,7 @@ impl Reading {
     #[wasm_bindgen(skip_typescript)]
     pub fn trace(&self, ids: JsValue, options: JsValue) -> Promise {
         let whole = match &self.source {
-            Source::Whole(session, lensed) => {
+            Source::Whole(session, lensed, _) => {
                 session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
             }
             Source::Block(..) => Err(not_whole("trace")),
@@ -187,7 +198,7 @@ impl Reading {
     #[wasm_bindgen(skip_typescript)]
     pub fn sets(&self, sets: JsValue, options: JsValue) -> Promise {
         let whole = match &self.source {
-            Source::Whole(session, lensed) => {
+            Source::Whole(session, lensed, _) => {
                 session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
             }
             Source::Block(..) => Err(not_whole("sets")),
@@ -212,7 +223,7 @@ impl Reading {
     #[wasm_bindgen(skip_typescript)]
     pub fn memory(&self, options: JsValue) -> Promise {
         let whole = match &self.source {
-            Source::Whole(session, lensed) => {
+            Source::Whole(session, lensed, _) => {
                 session::in_use(session).map(|session| (session.lock(), session, lensed.clone()))
             }
             Source::Block(..) => Err(not_whole("memory")),
@@ -256,6 +267,38 @@ impl Reading {
     #[wasm_bindgen(skip_typescript)]
     pub fn promoted(&self, options: JsValue) -> Promise {
         self.ask(Question::Promoted, &options, &["component", "tap", "position", "k"])
+    }
+
+    /// Which tokens a probe reconstructs from the rows.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn recover(&self, probe: JsValue, options: JsValue) -> Promise {
+        let asked = self.asked(&options, &[]).and_then(|asked| {
+            let probe = super::lens::lens("probe", &probe, &asked.session)?;
+            Ok((asked.session.lock(), asked, probe))
+        });
+        promise(async move {
+            let (lock, Asked { session, lensed, cancel, .. }, probe) = asked?;
+            let _guard = lock.await;
+            cancel.check()?;
+            Ok(super::lens::recovered(&session.recover(&lensed, &probe, &cancel).await?))
+        })
+    }
+
+    /// How far the rows are from what the model says of each token alone, or of another one in its place.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn alone(&self, options: JsValue) -> Promise {
+        let asked = self.asked(&options, &["control"]).and_then(|asked| {
+            let control = js_sys::Reflect::get(&options, &"control".into()).unwrap_or_default();
+            let control = options::optional(&control, |value| options::ids("control", value))?;
+            Ok((asked.session.lock(), asked, control))
+        });
+        promise(async move {
+            let (lock, Asked { session, lensed, cancel, .. }, control) = asked?;
+            let _guard = lock.await;
+            cancel.check()?;
+            let found = session.alone(&lensed, control.as_deref(), &cancel).await?;
+            Ok(super::lens::alone(&found))
+        })
     }
 
     /// The residual stream at a cell.
@@ -330,7 +373,9 @@ impl Reading {
     }
 
     fn asked(&self, options: &JsValue, names: &[&str]) -> Result<Asked> {
-        let Source::Whole(session, lensed) = &self.source else { return Err(not_whole("reading")) };
+        let Source::Whole(session, lensed, _) = &self.source else {
+            return Err(not_whole("reading"));
+        };
         let session = session::in_use(session)?;
         let get = options::options(options, &[names, &["signal"]].concat())?;
         let has = |name: &str| names.contains(&name);

@@ -164,7 +164,7 @@ async fn layer_norm_has_the_same_bits_in_both_forms() {
                 x: Rows::new(&x, 0, c),
                 others: &[],
                 affine: Some((&gain, &bias)),
-                epsilon: 1e-5,
+                epsilon: Some(1e-5),
                 n_embd: c,
                 n_rows,
                 y: Rows::new(&y, 1, c),

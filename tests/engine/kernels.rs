@@ -2,6 +2,8 @@
 //! Those of the lens are in tests/lens_kernels.rs.
 
 use crate::support::{Lab, Noise, assert_close, assert_rows_close, stored};
+use std::rc::Rc;
+
 use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
@@ -24,7 +26,7 @@ const BOTH: [Precision; 2] = [Precision::F16, Precision::F32];
 fn shards(lab: &Lab, table: &[f32], c: usize, rows: usize, precision: Precision) -> Vec<Shard> {
     let mut first_column = 0;
     let cut = |(i, piece): (usize, &[f32])| {
-        let matrix = lab.matrix(piece, c, precision, true);
+        let matrix = Rc::new(lab.matrix(piece, c, precision, true));
         let shard = Shard { first_id: i * rows, first_column, matrix, bias: None };
         first_column += pad4(shard.matrix.n_out);
         shard
@@ -83,15 +85,15 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
         x: Rows::new(&x_tensor, 0, c),
         others: &[],
         affine: tensors.as_ref().map(|(gain, bias)| (gain, bias)),
-        epsilon: 1e-5,
+        epsilon: Some(1e-5),
         n_embd: c,
         n_rows,
         y: Rows::new(&y, 0, c),
     };
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
     let got = lab.read_done(&mut rec, &y, n_rows, c).await;
-    let exact = reference::layer_norm::<f64>(x, c, affine, 1e-5);
-    let plain = reference::layer_norm::<f32>(x, c, affine, 1e-5);
+    let exact = reference::layer_norm::<f64>(x, c, affine, Some(1e-5));
+    let plain = reference::layer_norm::<f32>(x, c, affine, Some(1e-5));
     let what = format!("layer_norm rows={n_rows} C={c} affine={}", affine.is_some());
     assert_rows_close(&what, &got, &exact, &plain, c);
 }
@@ -131,7 +133,7 @@ async fn layer_norm_of_several_tensors() {
             x: Rows::new(&inputs[0], first, c),
             others: &others,
             affine: Some((&gain, &bias)),
-            epsilon: 1e-5,
+            epsilon: Some(1e-5),
             n_embd: c,
             n_rows,
             y: Rows::new(&together, 1, c),
@@ -170,7 +172,7 @@ async fn layer_norm_of_any_finite_row() {
     for (c, scale) in [(768, 9e14f32), (768, 6.6e17), (768, 9e17), (8195, 9e14), (8195, 2e17)] {
         let x: Vec<f32> = Noise::new(6).values(2 * c).iter().map(|v| v.signum() * scale).collect();
         let y = normalised(&lab, &x, c).await;
-        let exact = reference::layer_norm::<f64>(&x, c, None, 1e-5);
+        let exact = reference::layer_norm::<f64>(&x, c, None, Some(1e-5));
         for (got, exact) in y.iter().zip(exact) {
             // A plain sum of 8,195 squares rounds to about 1e-5.
             assert!((f64::from(*got) - exact).abs() < 1e-4, "{c} × {scale}: {got} {exact}");
@@ -179,7 +181,7 @@ async fn layer_norm_of_any_finite_row() {
     for scale in [1e14f32, 1e15, 1.1e15, 1e18, 1e20, 1e30, 1e38] {
         let x: Vec<f32> = Noise::new(6).values(3 * c).iter().map(|v| v * scale).collect();
         let y = normalised(&lab, &x, c).await;
-        let exact = reference::layer_norm::<f64>(&x, c, None, 1e-5);
+        let exact = reference::layer_norm::<f64>(&x, c, None, Some(1e-5));
         for (got, exact) in y.iter().zip(exact) {
             assert!((f64::from(*got) - exact).abs() < 1e-5, "{scale}: {got} {exact}");
         }
@@ -197,8 +199,15 @@ async fn normalised(lab: &Lab, x: &[f32], c: usize) -> Vec<f32> {
     let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let x_tensor = lab.rows(x, c);
     let (x, y_rows) = (Rows::new(&x_tensor, 0, c), Rows::new(&y, 0, c));
-    let op =
-        LayerNorm { x, others: &[], affine: None, epsilon: 1e-5, n_embd: c, n_rows, y: y_rows };
+    let op = LayerNorm {
+        x,
+        others: &[],
+        affine: None,
+        epsilon: Some(1e-5),
+        n_embd: c,
+        n_rows,
+        y: y_rows,
+    };
     let mut rec = lab.device.record("a test", &lab.cancel);
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
     rec.finish().await.expect("the device");
@@ -233,7 +242,7 @@ async fn shapes_are_checked() {
         x: rows(8),
         others: &[],
         affine: None,
-        epsilon: 1e-5,
+        epsilon: Some(1e-5),
         n_embd: 8,
         n_rows: 2,
         y: out_rows(4),

@@ -15,6 +15,7 @@ mod forms;
 mod golden;
 mod kernels;
 mod lens_kernels;
+mod lenses;
 mod questions;
 mod sweeps;
 

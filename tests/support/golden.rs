@@ -15,6 +15,13 @@ pub struct Golden {
     info: Value,
 }
 
+/// The files of lenses for a model.
+pub struct LensFiles {
+    pub tuned: &'static [u8],
+    pub config: &'static str,
+    pub jacobian: &'static [u8],
+}
+
 macro_rules! golden {
     ($name:literal) => {
         Golden::new(
@@ -161,6 +168,53 @@ impl Golden {
             summed!("neo", Golden::neo()),
             summed!("ctrl", Golden::ctrl()),
         ]
+    }
+
+    /// The cases of tests/golden/lenses.py, each with the files of its tuned and its Jacobian lens.
+    pub fn lenses() -> [(Golden, LensFiles); 3] {
+        macro_rules! with_lenses {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected = include_bytes!(concat!("../golden/lenses/", $name, ".safetensors"));
+                let files = LensFiles {
+                    tuned: include_bytes!(concat!("../golden/lenses/", $name, "_tuned.pt")),
+                    config: include_str!(concat!("../golden/lenses/", $name, "_tuned.json")),
+                    jacobian: include_bytes!(concat!("../golden/lenses/", $name, "_jacobian.pt")),
+                };
+                (Golden::new(name, config, weights, tokenizer, expected), files)
+            }};
+        }
+        [
+            with_lenses!("gpt2_halves", Golden::gpt2_halves()),
+            with_lenses!("neo", Golden::neo()),
+            with_lenses!("ctrl", Golden::ctrl()),
+        ]
+    }
+
+    /// The fits of tests/golden/lenses.py.
+    pub fn fits() -> [Golden; 2] {
+        macro_rules! fitted {
+            ($name:literal, $case:expr) => {{
+                let Golden { name, config, weights, tokenizer, .. } = $case;
+                let expected =
+                    include_bytes!(concat!("../golden/lenses/fit_", $name, ".safetensors"));
+                Golden::new(name, config, weights, tokenizer, expected)
+            }};
+        }
+        let [tales, ..] = Golden::tales();
+        [fitted!("gpt2_halves", Golden::gpt2_halves()), fitted!("tales", tales)]
+    }
+
+    /// The corpus of tests/golden/corpus.py.
+    pub fn corpus() -> Golden {
+        let [Golden { name, config, weights, tokenizer, .. }, ..] = Golden::tales();
+        let expected = include_bytes!("../golden/corpus/tales.safetensors");
+        Golden::new(name, config, weights, tokenizer, expected)
+    }
+
+    /// The texts of a fit or a corpus.
+    pub fn texts(&self) -> Vec<Vec<u32>> {
+        serde_json::from_value(self.info["texts"].clone()).expect("texts")
     }
 
     /// The cases of tests/golden/memory.py.

@@ -152,7 +152,7 @@ async fn large_but_finite_activations_are_read_correctly() {
     let (gain, bias) = (tensor("ln_f.weight"), tensor("ln_f.bias"));
     let id = ids[0] as usize;
     let x: Vec<f32> = wte[id * c..][..c].iter().zip(&wpe).map(|(a, b)| a + b).collect();
-    let row = reference::layer_norm::<f64>(&x, c, Some((&gain, &bias)), epsilon);
+    let row = reference::layer_norm::<f64>(&x, c, Some((&gain, &bias)), Some(epsilon));
     let dot = |w: &[f32]| w.iter().zip(&row).map(|(&w, x)| f64::from(w) * x).sum::<f64>();
     let logits: Vec<f64> = wte.chunks(c).map(dot).collect();
     let most = logits.iter().copied().fold(f64::MIN, f64::max);

@@ -120,6 +120,12 @@ impl Machine {
         if let Some(inner) = self.entry(root, "state_dict").filter(|_| tensors.is_empty()) {
             tensors = self.named_tensors(inner)?;
         }
+        // A Jacobian lens, or the checkpoint of a fit of one: matrices by block.
+        for name in ["J", "jacobian_sum"] {
+            if let Some(inner) = self.entry(root, name).filter(|_| tensors.is_empty()) {
+                tensors = self.numbered_tensors(name, inner)?;
+            }
+        }
         if tensors.is_empty() {
             let none = "expected a dictionary of tensors (a state_dict), found none in the file";
             return Err(Error::UnsupportedModel(none.into()));
@@ -128,17 +134,37 @@ impl Machine {
     }
 
     fn named_tensors(&self, dict: usize) -> Result<Vec<(String, View)>> {
+        self.tensors_by(dict, |key| match key {
+            V::Text(name) => Some(name.clone()),
+            _ => None,
+        })
+    }
+
+    /// Those of a dictionary whose keys are numbers, as `name.number`.
+    fn numbered_tensors(&self, name: &str, dict: usize) -> Result<Vec<(String, View)>> {
+        self.tensors_by(dict, |key| match key {
+            V::Int(i) if *i >= 0 => Some(format!("{name}.{i}")),
+            _ => None,
+        })
+    }
+
+    fn tensors_by(
+        &self,
+        dict: usize,
+        name_of: impl Fn(&Value) -> Option<String>,
+    ) -> Result<Vec<(String, View)>> {
         let (mut names, mut named) = (HashSet::new(), Vec::new());
         let V::Dict(entries) = self.value(dict) else { return Ok(named) };
         for &(key, value) in entries {
-            let (V::Text(name), V::Tensor(index)) = (self.value(key), self.value(value)) else {
+            let (Some(name), V::Tensor(index)) = (name_of(self.value(key)), self.value(value))
+            else {
                 continue;
             };
             if names.len() >= MAX_TENSORS {
                 return Err(too_many());
             }
             if !names.insert(name.clone()) {
-                return Err(bad(&format!("tensor {} is listed twice", shown(name))));
+                return Err(bad(&format!("tensor {} is listed twice", shown(&name))));
             }
             named.extend(self.tensors.get(*index).map(|view| (name.clone(), view.clone())));
         }

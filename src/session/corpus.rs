@@ -1,0 +1,339 @@
+//! Readings of many texts, window by window, summed up by row: memory does not grow with the texts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::device::Cancel;
+use crate::error::{Error, Result};
+use crate::lens::{Depth, Options};
+use crate::reading::{Reading, Statistic};
+
+use super::Session;
+use super::edits::Edit;
+
+/// How a corpus is read.
+#[derive(Debug, Clone)]
+pub struct CorpusOptions {
+    /// Tokens of a window.
+    pub window: usize,
+    /// Tokens from one window to the next.
+    pub stride: usize,
+    /// How each window is read; no tokens are listed or followed.
+    pub options: Options,
+    /// A class of each token of the vocabulary, by which the sums are kept apart as well; empty for none.
+    pub classes: Vec<u8>,
+}
+
+/// Sums of one row over the scored positions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Sums {
+    n: f64,
+    loss: f64,
+    kl: f64,
+    entropy: f64,
+    agreement: f64,
+    settled: f64,
+    /// By window: Σ s², Σ s·n, Σ n² of the losses.
+    squares: [f64; 3],
+    windows: f64,
+}
+
+/// One row over the positions scored so far.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CorpusRow {
+    /// The row.
+    pub tap: String,
+    /// Scored positions.
+    pub n: f64,
+    /// Mean −ln p(true next token). Units: nats.
+    pub loss: f64,
+    /// Its 95 % interval, with windows as clusters; NaN with one window. Units: nats.
+    pub low: f64,
+    /// The other end.
+    pub high: f64,
+    /// Mean KL(final ‖ row). Units: nats.
+    pub kl: f64,
+    /// Mean entropy. Units: nats.
+    pub entropy: f64,
+    /// Share of positions with the final top-1 on top.
+    pub agreement: f64,
+    /// Share of positions that have it from this row on.
+    pub settled: f64,
+}
+
+/// A text that is being read.
+struct Text {
+    ids: Vec<u32>,
+    /// First token of the next window.
+    start: usize,
+    /// Positions before this one are scored.
+    scored: usize,
+}
+
+/// The sums over a corpus, and the text that is being read.
+pub struct Corpus {
+    how: CorpusOptions,
+    taps: Vec<String>,
+    /// Of all tokens, then of each class. Shapes: \[1 + classes\]\[N\].
+    sums: Vec<Vec<Sums>>,
+    text: Option<Text>,
+    n_texts: u64,
+    n_windows: u64,
+    n_skipped: u64,
+    last: Option<Place>,
+}
+
+/// Where the last window is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    /// Index of its text.
+    pub text: u64,
+    /// Its first token.
+    pub start: usize,
+    /// Its tokens.
+    pub n: usize,
+    /// Mean −ln p(true next token) of the last row, over what was scored in it; NaN for nothing. Units: nats.
+    pub loss: f64,
+}
+
+/// What is kept to go on another day.
+#[derive(Serialize, Deserialize)]
+struct State {
+    window: usize,
+    stride: usize,
+    taps: Vec<String>,
+    sums: Vec<Vec<Sums>>,
+    n_texts: u64,
+    n_windows: u64,
+    n_skipped: u64,
+    start: usize,
+    scored: usize,
+}
+
+impl Corpus {
+    /// Nothing read yet.
+    ///
+    /// Errors: `bad-option`.
+    pub fn new(mut how: CorpusOptions, n_ctx: usize, vocab_size: usize) -> Result<Corpus> {
+        if !(2..=n_ctx).contains(&how.window) {
+            return Err(Error::option("window", format!("2 to {n_ctx} tokens"), how.window));
+        }
+        if !(1..=how.window).contains(&how.stride) {
+            let expected = format!("1 to {}, the window", how.window);
+            return Err(Error::option("stride", expected, how.stride));
+        }
+        if !how.classes.is_empty() && how.classes.len() != vocab_size {
+            let expected = format!("{vocab_size}, one for each token");
+            return Err(Error::option("classes", expected, how.classes.len()));
+        }
+        if how.options.depth == Depth::Contributions {
+            return Err(Error::option("contributions", "false in a corpus", true));
+        }
+        how.options.top_k = 1;
+        how.options.track.clear();
+        let n_classes = how.classes.iter().max().map_or(0, |&most| usize::from(most) + 1);
+        Ok(Corpus {
+            sums: vec![Vec::new(); 1 + n_classes],
+            how,
+            taps: Vec::new(),
+            text: None,
+            n_texts: 0,
+            n_windows: 0,
+            n_skipped: 0,
+            last: None,
+        })
+    }
+
+    /// Begins the next text.
+    pub fn begin(&mut self, ids: Vec<u32>) {
+        self.n_texts += u64::from(self.text.is_some());
+        self.text = Some(Text { ids, start: 0, scored: 0 });
+    }
+
+    /// Takes up what [`Corpus::state`] returned; the text in which it was begins next, and those before it are left out.
+    ///
+    /// Errors: `bad-option` for the state of another corpus.
+    pub fn resume(&mut self, state: &str, next: Vec<u32>) -> Result<()> {
+        let wrong =
+            |what: &str| Error::option("state", "what a corpus of these options saved", what);
+        let state: State = serde_json::from_str(state).map_err(|_| wrong("something else"))?;
+        let CorpusOptions { window, stride, .. } = self.how;
+        if (state.window, state.stride, state.sums.len()) != (window, stride, self.sums.len()) {
+            return Err(wrong("another window, stride or number of classes"));
+        }
+        let State { taps, sums, n_texts, n_windows, n_skipped, start, scored, .. } = state;
+        (self.taps, self.sums, self.n_texts) = (taps, sums, n_texts);
+        (self.n_windows, self.n_skipped) = (n_windows, n_skipped);
+        self.text = Some(Text { ids: next, start, scored });
+        Ok(())
+    }
+
+    /// Index of the text in which a state was saved.
+    ///
+    /// Errors: `bad-option`.
+    pub fn text_of(state: &str) -> Result<u64> {
+        let state: State = serde_json::from_str(state)
+            .map_err(|_| Error::option("state", "what a corpus saved", "something else"))?;
+        Ok(state.n_texts)
+    }
+
+    /// What is needed to go on another day, as JSON.
+    pub fn state(&self) -> String {
+        let (start, scored) = self.text.as_ref().map_or((0, 0), |text| (text.start, text.scored));
+        let state = State {
+            window: self.how.window,
+            stride: self.how.stride,
+            taps: self.taps.clone(),
+            sums: self.sums.clone(),
+            n_texts: self.n_texts,
+            n_windows: self.n_windows,
+            n_skipped: self.n_skipped,
+            start,
+            scored,
+        };
+        // Numbers and names can always be written.
+        serde_json::to_string(&state).unwrap_or_default()
+    }
+
+    /// The next window of the text: its tokens, and where its positions begin and are scored from; none at the end.
+    fn next_window(&mut self) -> Option<(Vec<u32>, usize, usize)> {
+        let CorpusOptions { window, stride, .. } = self.how;
+        let text = self.text.as_mut()?;
+        // One token predicts nothing that is known.
+        if text.start + 1 >= text.ids.len() || text.scored + 1 >= text.ids.len() {
+            return None;
+        }
+        let end = (text.start + window).min(text.ids.len());
+        let (start, scored) = (text.start, text.scored.max(text.start));
+        text.start += stride;
+        text.scored = end - 1;
+        Some((text.ids[start..end].to_vec(), start, scored))
+    }
+
+    /// The rows so far: of all tokens, then of each class.
+    pub fn rows(&self) -> Vec<Vec<CorpusRow>> {
+        let rows = |sums: &Vec<Sums>| {
+            let named = self.taps.iter().zip(sums);
+            named.map(|(tap, sums)| sums.row(tap.clone())).collect()
+        };
+        self.sums.iter().map(rows).collect()
+    }
+
+    /// Windows read.
+    pub fn n_windows(&self) -> u64 {
+        self.n_windows
+    }
+
+    /// Positions that were not scored because a logit is not finite there.
+    pub fn n_skipped(&self) -> u64 {
+        self.n_skipped
+    }
+
+    /// The last window.
+    pub fn last(&self) -> Option<Place> {
+        self.last
+    }
+
+    /// Adds the positions of a window from `from` on whose next token is in it.
+    fn add(&mut self, reading: &Reading, from: usize) -> f64 {
+        let (n_rows, t) = (reading.taps.len(), reading.n_tokens());
+        self.taps.clone_from(&reading.taps);
+        for sums in &mut self.sums {
+            sums.resize(n_rows, Sums::default());
+        }
+        let stat =
+            |statistic, row: usize, at: usize| f64::from(reading.stat(statistic)[row * t + at]);
+        // By class and row: n and the sum of the losses of this window.
+        let mut window = vec![vec![[0.0; 2]; n_rows]; self.sums.len()];
+        for at in from..t.saturating_sub(1) {
+            if reading.not_finite.iter().any(|cell| cell.position == at) {
+                self.n_skipped += 1;
+                continue;
+            }
+            let next = reading.tokens[at + 1].id as usize;
+            let class = self.how.classes.get(next).map(|&class| 1 + usize::from(class));
+            let mut settled = 1.0;
+            for row in (0..n_rows).rev() {
+                let agreement = f64::from(u8::from(stat(Statistic::RankFinal, row, at) == 1.0));
+                settled *= agreement;
+                let loss = -stat(Statistic::LogprobNext, row, at);
+                for group in [Some(0), class].into_iter().flatten() {
+                    let sums = &mut self.sums[group][row];
+                    sums.n += 1.0;
+                    sums.loss += loss;
+                    sums.kl += stat(Statistic::KlFinal, row, at);
+                    sums.entropy += stat(Statistic::Entropy, row, at);
+                    sums.agreement += agreement;
+                    sums.settled += settled;
+                    let [n, sum] = &mut window[group][row];
+                    *n += 1.0;
+                    *sum += loss;
+                }
+            }
+        }
+        for (sums, window) in self.sums.iter_mut().zip(&window) {
+            for (sums, &[n, s]) in sums.iter_mut().zip(window) {
+                let [ss, sn, nn] = &mut sums.squares;
+                (*ss, *sn, *nn) = (*ss + s * s, *sn + s * n, *nn + n * n);
+                sums.windows += f64::from(u8::from(n > 0.0));
+            }
+        }
+        let last = window[0].last().copied().unwrap_or_default();
+        last[1] / last[0]
+    }
+}
+
+impl Sums {
+    fn row(&self, tap: String) -> CorpusRow {
+        let Sums { n, loss, kl, entropy, agreement, settled, squares: [ss, sn, nn], windows } =
+            *self;
+        let mean = loss / n;
+        // Of a ratio of sums over clusters.
+        let spread = (ss - 2.0 * mean * sn + mean * mean * nn).max(0.0);
+        let error = (windows / (windows - 1.0) * spread).sqrt() / n;
+        let half = if windows > 1.0 { 1.96 * error } else { f64::NAN };
+        CorpusRow {
+            tap,
+            n,
+            loss: mean,
+            low: mean - half,
+            high: mean + half,
+            kl: kl / n,
+            entropy: entropy / n,
+            agreement: agreement / n,
+            settled: settled / n,
+        }
+    }
+}
+
+impl Session {
+    /// Reads the next window of the corpus' text; false at its end. Hold the guard of [`Session::lock`].
+    ///
+    /// Errors: those of [`Session::read_edited`].
+    pub async fn read_window(
+        &self,
+        corpus: &mut Corpus,
+        edits: &[Edit],
+        cancel: &Cancel,
+    ) -> Result<bool> {
+        let before = corpus.text.as_ref().map(|text| (text.start, text.scored));
+        let Some((ids, start, scored)) = corpus.next_window() else { return Ok(false) };
+        let aside = self.aside();
+        let options = corpus.how.options.clone();
+        let read = self.read_edited(&ids, &options, edits, cancel, |_, _, _| Ok(())).await;
+        drop(aside);
+        let lensed = match read {
+            Ok(lensed) => lensed,
+            Err(error) => {
+                // It was not read, so that it can be tried again.
+                if let (Some(text), Some(before)) = (&mut corpus.text, before) {
+                    (text.start, text.scored) = before;
+                }
+                return Err(error);
+            }
+        };
+        let loss = corpus.add(&lensed.reading, scored - start);
+        corpus.n_windows += 1;
+        corpus.last = Some(Place { text: corpus.n_texts, start, n: ids.len(), loss });
+        Ok(true)
+    }
+}

@@ -1,0 +1,647 @@
+//! Fits a map for each row in closed form: ridge regression of the normalised final stream, or of the input's embedding, on
+//! the row, from texts.
+//!
+//! The sums of products are computed on the device, a few hundred tokens at a time, and added up in f64; the equations are
+//! solved in f64 on the CPU. A few rows at a time, so that memory does not grow with the depth of the model.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+use nalgebra::{Cholesky, DMatrix, DVector};
+
+use crate::atlas::CallQueue;
+use crate::config::single;
+use crate::device::{Cancel, Device, Recorder, Tensor};
+use crate::error::{Error, Result};
+use crate::kernels::{Cross, Embed, Rows, pad4};
+use crate::lens::{Decoder, Kept, Maps, Norm, Pairs, Row, RowSource, compare};
+use crate::model::{Model, Stream};
+
+use super::lens::{Card, HeldOut, OpenLens};
+use super::{Loaded, Session};
+
+/// What the rows are to predict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The final stream, normalised without gain: a lens.
+    Final,
+    /// The embedding of the token at the position: a probe.
+    Input,
+}
+
+impl Target {
+    /// The name in options.
+    pub fn name(self) -> &'static str {
+        match self {
+            Target::Final => "final",
+            Target::Input => "input",
+        }
+    }
+
+    /// The target of that name.
+    ///
+    /// Errors: `bad-option`.
+    pub fn from_name(name: &str) -> Result<Target> {
+        match name {
+            "final" => Ok(Target::Final),
+            "input" => Ok(Target::Input),
+            other => Err(Error::option("target", "\"final\" or \"input\"", format!("\"{other}\""))),
+        }
+    }
+}
+
+/// What to fit.
+#[derive(Debug, Clone)]
+pub struct FitRequest {
+    /// The texts. Position 0 of each is left out: its activations are far larger than all others.
+    pub texts: Vec<Vec<u32>>,
+    /// What the rows are to predict.
+    pub target: Target,
+    /// Ridges, relative to the mean variance of a row's channels; of several, the best on held-out tokens is taken for each
+    /// row.
+    pub ridges: Vec<f64>,
+    /// The share of the tokens, at the end, on which the fit is judged.
+    pub held_out: f64,
+}
+
+/// Positions that are summed on the device before f64 takes over.
+const TOKENS: usize = 512;
+/// Positions in one sum of f32.
+const RUN: usize = 64;
+/// Sums of products that are on the device at a time. Units: bytes.
+const GROUP_BYTES: usize = 48 << 20;
+/// Most ridges.
+const MAX_RIDGES: usize = 8;
+
+/// A text, or a part of one that fits the model.
+struct Window<'a> {
+    ids: &'a [u32],
+    /// Positions that are fitted on: 1 to this.
+    n_train: usize,
+}
+
+impl Window<'_> {
+    /// Positions that are held out.
+    fn held_out(&self) -> Range<usize> {
+        1 + self.n_train..self.ids.len()
+    }
+}
+
+/// Sums of one row on the device, since the last time that they were read back.
+struct OnDevice {
+    /// Subtracted from each position, near the mean. Shapes: \[C4\].
+    shift: Tensor,
+    /// Shapes: \[C4, C4\].
+    xx: Tensor,
+    /// Shapes: \[C4, C4\].
+    xy: Tensor,
+    /// Shapes: \[4, C4\].
+    x: Tensor,
+}
+
+/// The same in f64, over all texts.
+struct Sums {
+    shift: Vec<f64>,
+    xx: DMatrix<f64>,
+    xy: DMatrix<f64>,
+    x: DVector<f64>,
+}
+
+/// A map that was fitted: the weight, by row of inputs, and the bias.
+type Fitted = (Vec<f32>, Vec<f32>);
+
+/// A fit under way.
+struct Fit<'a> {
+    session: &'a Session,
+    model: &'a Model,
+    request: &'a FitRequest,
+    windows: Vec<Window<'a>>,
+    cancel: &'a Cancel,
+    /// Rows of ones and of zeros. Shapes: \[n_ctx, 4\], \[n_ctx, C4\].
+    ones: Tensor,
+    zeros: Tensor,
+    c: usize,
+    n_train: usize,
+}
+
+impl Session {
+    /// Fits a map for every row but the last, or for every row if the input is to be reconstructed. `queue` lets other calls
+    /// run between texts; a model that is replaced meanwhile ends the fit.
+    ///
+    /// Errors: `bad-option`, `bad-token`, `missing-tensor`, `not-found`, `out-of-memory`, `aborted`, `gpu-refused`,
+    /// `device-lost`.
+    /// Source: Belrose et al. 2023 for the lens; Yom Din et al. 2023 for the closed form.
+    pub async fn fit(
+        &self,
+        request: &FitRequest,
+        queue: &dyn CallQueue,
+        cancel: &Cancel,
+        on_progress: &dyn Fn(f64),
+    ) -> Result<OpenLens> {
+        self.device.check()?;
+        let loaded = self.loaded()?;
+        let model = &loaded.model;
+        let config = &model.config;
+        model.whole()?;
+        for ids in &request.texts {
+            ids.iter().try_for_each(|&id| loaded.vocabulary.check(id))?;
+        }
+        let is_ridge = |ridge: &f64| ridge.is_finite() && *ridge > 0.0;
+        if !(1..=MAX_RIDGES).contains(&request.ridges.len()) || !request.ridges.iter().all(is_ridge)
+        {
+            let expected = format!("1 to {MAX_RIDGES} numbers above 0");
+            return Err(Error::option("ridge", expected, format!("{:?}", request.ridges)));
+        }
+        if !(0.0..1.0).contains(&request.held_out) {
+            let expected = "a share from 0 to below 1";
+            return Err(Error::option("held_out", expected, request.held_out));
+        }
+        let (windows, n_train, n_held) = windows(request, config.n_ctx)?;
+        let (c, device) = (config.n_embd, &self.device);
+        let longest = windows.iter().map(|window| window.ids.len()).max().unwrap_or(1);
+        let allocate = || {
+            let ones = device.upload("ones", &vec![1.0f32; 4 * longest]);
+            Ok((ones, device.tensor("zeros", (4 * longest * pad4(c)) as u64)))
+        };
+        let (ones, zeros) = device.allocate("this fit", allocate).await?;
+        let fit = Fit { session: self, model, request, windows, cancel, ones, zeros, c, n_train };
+
+        let n_taps = match request.target {
+            Target::Final => config.n_layer,
+            Target::Input => config.n_layer + 1,
+        };
+        let taps: Vec<usize> = (0..n_taps).collect();
+        let group = (GROUP_BYTES / (8 * pad4(c) * pad4(c))).clamp(1, 16);
+        let mut maps = Vec::new();
+        let (mut ridge, mut held_out) = (BTreeMap::new(), BTreeMap::new());
+        for taps in taps.chunks(group) {
+            let share = |done: f64| {
+                let before = taps.first().copied().unwrap_or_default();
+                on_progress((before as f64 + done * taps.len() as f64) / n_taps as f64);
+            };
+            let turn = Turn { queue, loaded: &loaded, share: &share };
+            let fitted = fit.group(taps, n_held > 0, &turn).await?;
+            for (&tap, (best, judged, (weight, bias))) in taps.iter().zip(fitted) {
+                let name = name_of(tap);
+                ridge.insert(name.clone(), best);
+                if n_held > 0 {
+                    held_out.insert(name.clone(), judged);
+                }
+                maps.push((name, weight, bias));
+            }
+        }
+        let names = maps.iter().map(|(name, ..)| name.clone()).collect();
+        let maps = Maps::fitted(device, c, config.n_layer, false, maps).await?;
+        let card = Card {
+            kind: "fitted".into(),
+            target: Some(request.target.name().into()),
+            normalised: true,
+            n_embd: c,
+            n_layer: Some(config.n_layer),
+            taps: names,
+            n_tokens: Some(n_train as u64),
+            n_held_out: Some(n_held as u64),
+            ridge,
+            held_out,
+            ..Card::default()
+        };
+        Ok(OpenLens { maps: Rc::new(maps), card })
+    }
+}
+
+/// What a fit does between texts.
+struct Turn<'a> {
+    queue: &'a dyn CallQueue,
+    loaded: &'a Rc<Loaded>,
+    share: &'a dyn Fn(f64),
+}
+
+impl Turn<'_> {
+    /// Reports progress and lets other calls run.
+    ///
+    /// Errors: `aborted`, `not-found`, `device-lost`.
+    async fn next(&self, fit: &Fit<'_>, done: f64) -> Result<()> {
+        (self.share)(done.min(1.0));
+        let device = &fit.session.device;
+        let idle = async {
+            // A lost device is reported by the check below.
+            let _ = device.idle().await;
+        };
+        self.queue.pause(Box::pin(idle)).await;
+        device.check()?;
+        fit.cancel.check()?;
+        match fit.session.loaded() {
+            Ok(now) if Rc::ptr_eq(&now, self.loaded) => Ok(()),
+            _ => Err(Error::NotFound("the model was replaced while the lens was fitted".into())),
+        }
+    }
+}
+
+/// The name of a row of the stream by its place.
+fn name_of(tap: usize) -> String {
+    match tap.checked_sub(1) {
+        None => "input".into(),
+        Some(block) => format!("h.{block}"),
+    }
+}
+
+/// The texts in parts that fit the model, and how many positions are fitted on and held out.
+///
+/// Errors: `bad-option`.
+fn windows(request: &FitRequest, n_ctx: usize) -> Result<(Vec<Window<'_>>, usize, usize)> {
+    let parts = || request.texts.iter().flat_map(|text| text.chunks(n_ctx));
+    let parts: Vec<&[u32]> = parts().filter(|ids| ids.len() > 1).collect();
+    let n: usize = parts.iter().map(|ids| ids.len() - 1).sum();
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of n")]
+    let n_held = (request.held_out * n as f64).round() as usize;
+    let n_train = n - n_held.min(n);
+    if n_train < 2 {
+        let got = format!("{n} behind the first of each text, {n_held} of them held out");
+        return Err(Error::option("texts", "at least two tokens to fit on", got));
+    }
+    let mut left = n_train;
+    let window = |ids: &'_ [u32]| {
+        let here = left.min(ids.len() - 1);
+        left -= here;
+        here
+    };
+    let trained: Vec<usize> = parts.iter().copied().map(window).collect();
+    let windows = parts.into_iter().zip(trained);
+    Ok((windows.map(|(ids, n_train)| Window { ids, n_train }).collect(), n_train, n_held))
+}
+
+impl Fit<'_> {
+    fn rows<'t>(&self, tensor: &'t Tensor, first: usize) -> Rows<'t> {
+        Rows::new(tensor, first, self.c)
+    }
+
+    fn device(&self) -> &Device {
+        &self.session.device
+    }
+
+    /// What the rows of a text are to predict. Shapes: \[T, C4\].
+    async fn target(&self, ids: &[u32], stream: &Stream) -> Result<Tensor> {
+        let (device, model) = (self.device(), self.model);
+        let make = || Ok(device.tensor("target", (4 * ids.len() * pad4(self.c)) as u64));
+        let y = device.allocate("this fit", make).await?;
+        let mut rec = device.record("this fit", self.cancel);
+        match self.request.target {
+            Target::Final => {
+                let last = stream.resid_post(model.config.n_layer - 1);
+                let decoder = Decoder::new(model, Norm::Plain)?;
+                decoder.normalise(&mut rec, self.rows(last, 0), self.rows(&y, 0), ids.len())?;
+            }
+            Target::Input => {
+                let op = Embed {
+                    ids: &stream.ids,
+                    wte: model.wte()?,
+                    wpe: &self.zeros,
+                    scale: 1.0,
+                    factors: None,
+                    first_position: 0,
+                    n_rows: ids.len(),
+                    y: self.rows(&y, 0),
+                };
+                model.kernels.embed(&mut rec, &op)?;
+            }
+        }
+        rec.finish().await?;
+        Ok(y)
+    }
+
+    /// The mean of rows 1 to `n` of tensors, by which they are shifted. Shapes: \[C4\] each.
+    async fn means(&self, tensors: &[&Tensor], n: usize) -> Result<Vec<Vec<f32>>> {
+        let (device, kernels) = (self.device(), &self.model.kernels);
+        let bytes = 16 * pad4(self.c) as u64;
+        let make = || Ok(tensors.iter().map(|_| device.tensor("sums", bytes)).collect::<Vec<_>>());
+        let sums = device.allocate("this fit", make).await?;
+        let mut rec = device.record("this fit", self.cancel);
+        for (tensor, y) in tensors.iter().zip(&sums) {
+            let op = Cross {
+                a: Rows::new(&self.ones, 0, 4),
+                p: &self.zeros,
+                b: self.rows(tensor, 1),
+                q: &self.zeros,
+                n_rows: n,
+                adds: false,
+                y,
+            };
+            kernels.cross(&mut rec, &op)?;
+        }
+        let ranges: Vec<_> = sums.iter().map(|sums| (sums, bytes / 4)).collect();
+        let read = rec.read(&ranges).await?;
+        Ok(read.into_iter().map(|sum| sum.iter().map(|v| v / n as f32).collect()).collect())
+    }
+
+    /// Fits the maps of some rows: for each the ridge that was taken, how good it is, and the map.
+    async fn group(
+        &self,
+        taps: &[usize],
+        is_judged: bool,
+        turn: &Turn<'_>,
+    ) -> Result<Vec<(f64, HeldOut, Fitted)>> {
+        let (sums, target) = self.sums(taps, turn).await?;
+        let mut candidates: Vec<Vec<Fitted>> = Vec::new();
+        for (i, sums) in sums.into_iter().enumerate() {
+            candidates.push(self.solve(sums, &target).await?);
+            turn.next(self, 0.5 + 0.25 * (i + 1) as f64 / taps.len() as f64).await?;
+        }
+        if !is_judged {
+            let ridge = self.request.ridges.first().copied().unwrap_or_default();
+            let first = |mut all: Vec<Fitted>| (ridge, HeldOut::default(), all.swap_remove(0));
+            return Ok(candidates.into_iter().map(first).collect());
+        }
+        let mut judged: Vec<Vec<HeldOut>> = vec![Vec::new(); taps.len()];
+        for ridge in 0..self.request.ridges.len() {
+            let maps = |(&tap, all): (&usize, &Vec<Fitted>)| {
+                let (weight, bias) = all[ridge].clone();
+                (name_of(tap), weight, bias)
+            };
+            let maps = taps.iter().zip(&candidates).map(maps).collect();
+            let n_layer = self.model.config.n_layer;
+            let maps = Maps::fitted(self.device(), self.c, n_layer, false, maps).await?;
+            for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps).await?) {
+                all.push(one);
+            }
+            let done = (ridge + 1) as f64 / self.request.ridges.len() as f64;
+            turn.next(self, 0.75 + 0.25 * done).await?;
+        }
+        let best = |(mut all, judged): (Vec<Fitted>, Vec<HeldOut>)| {
+            // Smaller is better; NaN loses.
+            let loss = |of: &HeldOut| of.kl.or(of.r2.map(|r2| -r2)).filter(|v| !v.is_nan());
+            let by_loss = |&a: &usize, &b: &usize| {
+                let [a, b] = [a, b].map(|i| loss(&judged[i]).unwrap_or(f64::INFINITY));
+                a.total_cmp(&b)
+            };
+            let best = (0..judged.len()).min_by(by_loss).unwrap_or_default();
+            (self.request.ridges[best], judged[best], all.swap_remove(best))
+        };
+        Ok(candidates.into_iter().zip(judged).map(best).collect())
+    }
+
+    /// The sums over all texts: those of the rows, and the shift and the sum of what they are to predict.
+    async fn sums(
+        &self,
+        taps: &[usize],
+        turn: &Turn<'_>,
+    ) -> Result<(Vec<Sums>, (Vec<f64>, DVector<f64>))> {
+        let (c, c4, device) = (self.c, pad4(self.c), self.device());
+        let mut on_device: Vec<OnDevice> = Vec::new();
+        let mut of_target: Option<(Tensor, Tensor)> = None;
+        let mut sums: Vec<Sums> = Vec::new();
+        let mut target = (Vec::new(), DVector::zeros(c));
+        let mut n_summed = 0;
+        let used: Vec<_> = self.windows.iter().filter(|window| window.n_train > 0).collect();
+        for (place, window) in used.iter().enumerate() {
+            let stream = self.session.stream_of(self.model, window.ids, false, self.cancel).await?;
+            let y = self.target(window.ids, &stream).await?;
+            if on_device.is_empty() {
+                let mut tensors: Vec<&Tensor> = taps.iter().map(|&tap| &stream.taps[tap]).collect();
+                tensors.push(&y);
+                let mut means = self.means(&tensors, window.n_train).await?;
+                let of_y = means.pop().unwrap_or_default();
+                let wide = |mean: &[f32]| mean.iter().take(c).map(|&v| f64::from(v)).collect();
+                target.0 = wide(&of_y);
+                let allocate = || {
+                    let tensor = |rows: usize| device.tensor("sums", (4 * rows * c4) as u64);
+                    let one = |mean: &Vec<f32>| OnDevice {
+                        shift: device.upload("shift", mean),
+                        xx: tensor(c4),
+                        xy: tensor(c4),
+                        x: tensor(4),
+                    };
+                    let rows = means.iter().map(one).collect::<Vec<_>>();
+                    Ok((rows, (device.upload("shift", &of_y), tensor(4))))
+                };
+                let (rows, of_y) = device.allocate("this fit", allocate).await?;
+                (on_device, of_target) = (rows, Some(of_y));
+                let empty = |mean: &Vec<f32>| Sums {
+                    shift: wide(mean),
+                    xx: DMatrix::zeros(c, c),
+                    xy: DMatrix::zeros(c, c),
+                    x: DVector::zeros(c),
+                };
+                sums = means.iter().map(empty).collect();
+            }
+            let Some((y_shift, y_sum)) = &of_target else { continue };
+            let mut rec = device.record("this fit", self.cancel);
+            for first in (1..=window.n_train).step_by(RUN) {
+                let n_rows = RUN.min(1 + window.n_train - first);
+                let adds = n_summed > 0;
+                let ones = Rows::new(&self.ones, 0, 4);
+                let y_rows = self.rows(&y, first);
+                for (&tap, of) in taps.iter().zip(&on_device) {
+                    let x = self.rows(&stream.taps[tap], first);
+                    let cross = |a, p, b, q, y| Cross { a, p, b, q, n_rows, adds, y };
+                    for op in [
+                        cross(x, &of.shift, x, &of.shift, &of.xx),
+                        cross(x, &of.shift, y_rows, y_shift, &of.xy),
+                        cross(ones, &self.zeros, x, &of.shift, &of.x),
+                    ] {
+                        self.model.kernels.cross(&mut rec, &op)?;
+                    }
+                }
+                let (p, q) = (&self.zeros, y_shift);
+                let op = Cross { a: ones, p, b: y_rows, q, n_rows, adds, y: y_sum };
+                self.model.kernels.cross(&mut rec, &op)?;
+                rec.yield_now().await?;
+                n_summed += n_rows;
+                let is_last = place + 1 == used.len() && first + n_rows > window.n_train;
+                if n_summed >= TOKENS || is_last {
+                    rec = self.drain(rec, &on_device, y_sum, &mut sums, &mut target.1).await?;
+                    n_summed = 0;
+                }
+            }
+            rec.finish().await?;
+            turn.next(self, 0.5 * (place + 1) as f64 / used.len() as f64).await?;
+        }
+        Ok((sums, target))
+    }
+
+    /// Adds what is summed on the device to the sums in f64.
+    async fn drain<'r>(
+        &'r self,
+        mut rec: Recorder<'r>,
+        on_device: &[OnDevice],
+        y_sum: &Tensor,
+        sums: &mut [Sums],
+        target: &mut DVector<f64>,
+    ) -> Result<Recorder<'r>> {
+        let (c, c4) = (self.c, pad4(self.c));
+        let add = |to: &mut DMatrix<f64>, read: &[f32]| {
+            for (i, row) in read.chunks(c4).take(c).enumerate() {
+                row.iter().take(c).enumerate().for_each(|(j, &v)| to[(i, j)] += f64::from(v));
+            }
+        };
+        let add_row = |to: &mut DVector<f64>, read: &[f32]| {
+            to.iter_mut().zip(read).for_each(|(to, &v)| *to += f64::from(v));
+        };
+        let (matrix, row) = ((4 * c4 * c4) as u64, 4 * c4 as u64);
+        for (of, sums) in on_device.iter().zip(sums) {
+            let read = rec.read(&[(&of.xx, matrix), (&of.xy, matrix), (&of.x, row)]).await?;
+            if let [xx, xy, x] = &read[..] {
+                add(&mut sums.xx, xx);
+                add(&mut sums.xy, xy);
+                add_row(&mut sums.x, x);
+            }
+        }
+        let read = rec.read(&[(y_sum, row)]).await?;
+        read.iter().for_each(|read| add_row(target, read));
+        Ok(rec)
+    }
+
+    /// The map of a row for each ridge.
+    ///
+    /// Errors: `bad-option` for sums that no ridge makes solvable, as of a row that is everywhere the same.
+    async fn solve(
+        &self,
+        sums: Sums,
+        (y_shift, y): &(Vec<f64>, DVector<f64>),
+    ) -> Result<Vec<Fitted>> {
+        let (c, n) = (self.c, self.n_train as f64);
+        let Sums { shift, mut xx, mut xy, x } = sums;
+        // Centred at the means.
+        xx.ger(-1.0 / n, &x, &x, 1.0);
+        xy.ger(-1.0 / n, &x, y, 1.0);
+        let scale = xx.trace() / c as f64;
+        let mut fitted = Vec::new();
+        for &ridge in &self.request.ridges {
+            let mut regular = xx.clone();
+            (0..c).for_each(|i| regular[(i, i)] += ridge * scale);
+            let solved = Cholesky::new(regular).ok_or_else(|| {
+                Error::option("ridge", "one that makes the equations solvable: a larger one", ridge)
+            })?;
+            let weight = solved.solve(&xy);
+            let mean_x = DVector::from_iterator(c, shift.iter().zip(&x).map(|(p, x)| p + x / n));
+            let mean_y = DVector::from_iterator(c, y_shift.iter().zip(y).map(|(q, y)| q + y / n));
+            let bias = mean_y - weight.tr_mul(&mean_x);
+            let rows = (0..c).flat_map(|i| (0..c).map(move |j| (i, j)));
+            let weight = rows.map(|at| single(weight[at])).collect();
+            fitted.push((weight, bias.iter().map(|&v| single(v)).collect()));
+            self.device().hand_back().await;
+            self.cancel.check()?;
+        }
+        Ok(fitted)
+    }
+
+    /// How good the maps are on the positions that are held out, by row.
+    async fn judge(&self, taps: &[usize], maps: &Maps) -> Result<Vec<HeldOut>> {
+        let row = |&tap: &usize| Row { name: name_of(tap), source: RowSource::Tap(tap) };
+        let rows: Vec<Row> = taps.iter().map(row).collect();
+        let mut totals = vec![[0.0; 3]; taps.len()];
+        let mut n = 0;
+        let mut target = Spread::default();
+        for window in self.windows.iter().filter(|window| !window.held_out().is_empty()) {
+            let stream = self.session.stream_of(self.model, window.ids, false, self.cancel).await?;
+            n += window.held_out().len();
+            match self.request.target {
+                Target::Final => {
+                    self.divergences(window, &stream, &rows, maps, &mut totals).await?
+                }
+                Target::Input => {
+                    let of = (&stream, &rows[..]);
+                    self.reconstructions(window, of, maps, &mut totals, &mut target).await?;
+                }
+            }
+        }
+        let judged = |[a, b, _]: [f64; 3]| match self.request.target {
+            Target::Final => HeldOut {
+                kl: Some(a / n as f64),
+                agreement: Some(b / n as f64),
+                ..HeldOut::default()
+            },
+            Target::Input => HeldOut {
+                r2: Some(1.0 - a / target.about_mean()),
+                recovered: Some(b / n as f64),
+                ..HeldOut::default()
+            },
+        };
+        Ok(totals.into_iter().map(judged).collect())
+    }
+
+    /// Adds KL(final ‖ row) and whether both have the same top-1.
+    async fn divergences(
+        &self,
+        window: &Window<'_>,
+        stream: &Stream,
+        rows: &[Row],
+        maps: &Maps,
+        totals: &mut [[f64; 3]],
+    ) -> Result<()> {
+        let decoder = Decoder::new(self.model, Norm::Affine)?;
+        let last = RowSource::Tap(stream.taps.len() - 1);
+        let finals: Vec<Row> = rows.iter().map(|row| Row { source: last, ..row.clone() }).collect();
+        let kept = |rows, lens| Kept { decoder: &decoder, stream, rows, ends: &[], lens };
+        let columns = window.held_out().map(|i| (i, i)).collect();
+        let pairs = Pairs { columns, targets: Vec::new() };
+        let both = [kept(&finals[..], None), kept(rows, Some(maps))];
+        let found = compare(self.device(), both, &pairs, self.cancel).await?;
+        let n = window.held_out().len();
+        let cells = found.kl.iter().zip(found.top[0].iter().zip(&found.top[1]));
+        for (cell, (&kl, (a, b))) in cells.enumerate() {
+            let total = &mut totals[cell / n];
+            total[0] += f64::from(kl);
+            total[1] += f64::from(u8::from(a == b));
+        }
+        Ok(())
+    }
+
+    /// Adds the squared error of the reconstruction, and whether its nearest embedding is that of the token.
+    async fn reconstructions(
+        &self,
+        window: &Window<'_>,
+        (stream, rows): (&Stream, &[Row]),
+        maps: &Maps,
+        totals: &mut [[f64; 3]],
+        target: &mut Spread,
+    ) -> Result<()> {
+        let y = self.target(window.ids, stream).await?;
+        let bytes = |t: usize| (4 * t * pad4(self.c)) as u64;
+        let t = window.ids.len();
+        let mut rec = self.device().record("this fit", self.cancel);
+        let read = rec.read(&[(&y, bytes(t))]).await?;
+        let y = read.into_iter().next().unwrap_or_default();
+        let held = window.held_out();
+        target.add(&y, held.clone(), self.c);
+        for (row, total) in rows.iter().zip(totals) {
+            let of = (stream, row);
+            let found = self.session.reconstruct(self.model, of, maps, window.ids, self.cancel);
+            let Some(found) = found.await? else { continue };
+            let c4 = pad4(self.c);
+            for at in held.clone() {
+                let pair = found.rows[at * c4..].iter().zip(&y[at * c4..]).take(self.c);
+                total[0] += pair.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
+                total[1] += f64::from(u8::from(found.ids[at] == window.ids[at]));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sums of what is to be predicted on the positions that are held out.
+#[derive(Default)]
+struct Spread {
+    n: usize,
+    squares: f64,
+    sum: Vec<f64>,
+}
+
+impl Spread {
+    fn add(&mut self, y: &[f32], positions: Range<usize>, c: usize) {
+        self.sum.resize(c, 0.0);
+        for row in y.chunks(pad4(c)).skip(positions.start).take(positions.len()) {
+            self.n += 1;
+            for (sum, &v) in self.sum.iter_mut().zip(row) {
+                *sum += f64::from(v);
+                self.squares += f64::from(v).powi(2);
+            }
+        }
+    }
+
+    /// Σ ‖y − ȳ‖².
+    fn about_mean(&self) -> f64 {
+        let of_mean: f64 = self.sum.iter().map(|sum| sum * sum).sum();
+        self.squares - of_mean / (self.n as f64).max(1.0)
+    }
+}

@@ -1,0 +1,486 @@
+//! Compares other lenses than the logit lens with the packages that made them, fits with numpy's least squares, what tokens say
+//! alone and the means over a corpus with transformers, all in float64 (tests/golden/lenses.py, corpus.py).
+
+use std::rc::Rc;
+
+use loupe::device::{Backend, Cancel};
+use loupe::error::Error;
+use loupe::kernels::Precision;
+use loupe::lens::{Depth, Intake, Kind, Line, Norm, Options, Pairs};
+use loupe::reading::{NO_TOKEN, Statistic};
+use loupe::session::{
+    Corpus, CorpusOptions, CorpusRow, FitRequest, Lensed, OpenLens, Session, Target,
+};
+use serde_json::Value;
+
+use crate::support::golden::{Golden, compare_ranks, compare_values};
+use crate::support::say;
+
+device_tests! {
+    lenses_from_files_agree_with_their_packages lenses_of_other_models_are_refused
+    fits_agree_with_least_squares an_exported_lens_opens_again
+    tokens_alone_agree_with_transformers a_corpus_agrees_with_transformers
+    maps_that_change_nothing_keep_the_numbers
+}
+
+/// A session with the model of a case.
+async fn session(golden: &Golden, precision: Precision) -> Session {
+    let session = crate::support::session().await;
+    crate::support::load(&session, golden, precision, 1 << 27).await;
+    session
+}
+
+async fn open(
+    session: &Session,
+    file: &[u8],
+    kind: Option<Kind>,
+    config: Option<&str>,
+) -> Result<OpenLens, Error> {
+    let mut intake = Intake::new(kind, None, config)?;
+    for piece in file.chunks(1001) {
+        session.push_lens(&mut intake, piece).await?;
+    }
+    session.finish_lens(intake)
+}
+
+async fn read(session: &Session, ids: &[u32], options: &Options) -> Rc<Lensed> {
+    session.read(ids, options, &Cancel::default(), |_, _, _| Ok(())).await.expect("a reading")
+}
+
+/// Options with a lens.
+fn under(lens: &OpenLens, norm: Norm) -> Options {
+    Options { norm, lens: Some(lens.maps.clone()), ..Options::default() }
+}
+
+async fn lenses_from_files_agree_with_their_packages() {
+    for (golden, files) in Golden::lenses() {
+        let session = session(&golden, Precision::F32).await;
+        let ids = golden.ids();
+        let tuned = open(&session, files.tuned, Some(Kind::Tuned), Some(files.config)).await;
+        let jacobian = open(&session, files.jacobian, None, None).await;
+        for (name, lens) in [("tuned", tuned), ("jacobian", jacobian)] {
+            let lens = lens.expect("a lens of this model");
+            assert_eq!(lens.card.kind, name);
+            let n_layer = session.loaded().expect("a model").model.config.n_layer;
+            let (first, n) =
+                if name == "tuned" { ("input", n_layer) } else { ("h.0", n_layer - 1) };
+            assert_eq!((lens.card.taps[0].as_str(), lens.card.taps.len()), (first, n));
+            let under_norm = async |norm| read(&session, &ids, &under(&lens, norm)).await;
+            let lensed = under_norm(Norm::Affine).await;
+            for (key, statistic) in [
+                ("entropy", Statistic::Entropy),
+                ("kl_final", Statistic::KlFinal),
+                ("kl_input", Statistic::KlInput),
+                ("logprob_next", Statistic::LogprobNext),
+            ] {
+                let key = format!("{name}/{key}");
+                let exact = golden.values(&key);
+                let worst = compare_values(&key, lensed.reading.stat(statistic), &exact, 1e-4);
+                say(&format!("{} {key}: {worst:.2e}", golden.name));
+            }
+            let bounds = ["low", "high"].map(|b| golden.values(&format!("{name}/{b}/rank_final")));
+            compare_ranks("rank_final", lensed.reading.stat(Statistic::RankFinal), &bounds);
+            assert!(lensed.reading.final_is_model, "the last row has no map");
+            // Later questions see the same maps.
+            let last = ids.len() - 1;
+            let top = lensed.reading.top_ids[0];
+            let line = Line::Position(last);
+            let traced = session.trace(&lensed, &[top], line, &Cancel::default()).await;
+            let n = lensed.reading.taps.len();
+            for (tap, &rank) in traced.expect("a trace")[0].rank.iter().enumerate().take(n) {
+                let k = lensed.reading.top_k;
+                let ids = &lensed.reading.top_ids[(tap * ids.len() + last) * k..][..k];
+                let listed = ids.iter().position(|&id| id == top).map(|at| 1.0 + at as f32);
+                assert!(listed.is_none_or(|listed| listed == rank), "{name} {tap}: {rank}");
+            }
+            for (norm, at) in [(Norm::Plain, "plain"), (Norm::None, "none")] {
+                let lensed = under_norm(norm).await;
+                let key = format!("{name}/{at}/entropy");
+                let entropy = lensed.reading.stat(Statistic::Entropy);
+                compare_values(&key, entropy, &golden.values(&key), 1e-4);
+            }
+        }
+    }
+}
+
+async fn lenses_of_other_models_are_refused() {
+    let [(golden, files), (other, _), _] = Golden::lenses();
+    let on = session(&golden, Precision::F32).await;
+    macro_rules! bad {
+        ($name:literal) => {
+            include_bytes!(concat!("../golden/lenses/bad_", $name, ".pt")).as_slice()
+        };
+    }
+    for (file, code, why) in [
+        (bad!("sum"), "unsupported-model", "checkpoint of a fit"),
+        (bad!("width"), "bad-option", "d_model"),
+        (bad!("layers"), "bad-option", "h.0 to h.2"),
+        (bad!("unembed"), "unsupported-model", "old version"),
+        (bad!("missing"), "unsupported-model", "no bias"),
+        (bad!("nan"), "corrupt", "NaN"),
+        (golden.weights, "unsupported-model", "tuned lens"),
+        (&files.tuned[..files.tuned.len() / 2], "truncated", ""),
+    ] {
+        let error = open(&on, file, None, None).await.err().expect("an error");
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains(why), "{error}: expected {why}");
+    }
+    // The kind that was asked for, and what config.json says of it.
+    let wrong = open(&on, files.tuned, Some(Kind::Jacobian), None).await.err();
+    assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
+    for (from, to) in [("linear_tuned_lens", "mlp"), ("\"d_model\": ", "\"d_model\": 1")] {
+        let config = files.config.replace(from, to);
+        assert_ne!(config, files.config, "{from}");
+        let wrong = open(&on, files.tuned, None, Some(&config)).await.err();
+        assert_eq!(wrong.map(|e| e.code()), Some("bad-config"), "{from}");
+    }
+    // Opened without a model, it is refused at the first reading.
+    let lens = open(&crate::support::session().await, files.tuned, None, None).await;
+    let lens = lens.expect("a lens of some model");
+    let [.., (ctrl, _)] = Golden::lenses();
+    let on_ctrl = session(&ctrl, Precision::F32).await;
+    let read = on_ctrl
+        .read(&[1, 2], &under(&lens, Norm::Affine), &Cancel::default(), |_, _, _| Ok(()))
+        .await;
+    assert_eq!(read.err().map(|e| e.code()), Some("bad-option"));
+    drop(other);
+    // With contributions or borrowed halves there is no stream to map.
+    let options = under(&open(&on, files.tuned, None, None).await.expect("a lens"), Norm::Affine);
+    for options in [
+        Options { depth: Depth::Contributions, ..options.clone() },
+        Options { decoder: vec!["h.2".into()], ..options },
+    ] {
+        let read = on.read(&[1, 2], &options, &Cancel::default(), |_, _, _| Ok(())).await;
+        assert_eq!(read.err().map(|e| e.code()), Some("bad-option"));
+    }
+}
+
+async fn maps_that_change_nothing_keep_the_numbers() {
+    let [(golden, files), ..] = Golden::lenses();
+    let session = session(&golden, Precision::F16).await;
+    let lens = open(&session, files.tuned, None, None).await.expect("a lens");
+    let ids = golden.ids();
+    let plain = read(&session, &ids, &Options::default()).await;
+    let tuned = read(&session, &ids, &under(&lens, Norm::Affine)).await;
+    let again = read(&session, &ids, &Options::default()).await;
+    // A lens is an option like others: nothing of it stays in what is copied from an earlier reading.
+    let bits = |of: &Lensed| {
+        let all = Statistic::ALL.into_iter().flat_map(|s| of.reading.stat(s).to_vec());
+        all.map(f32::to_bits).collect::<Vec<_>>()
+    };
+    assert_eq!(bits(&plain), bits(&again));
+    let (n, t) = (plain.reading.taps.len(), ids.len());
+    let last = (n - 1) * t..n * t;
+    let entropy = |of: &Lensed| of.reading.stat(Statistic::Entropy).to_vec();
+    assert_eq!(entropy(&plain)[last.clone()], entropy(&tuned)[last.clone()]);
+    assert_ne!(entropy(&plain)[..t], entropy(&tuned)[..t]);
+    // The difference of two lenses over the same text is a comparison of two readings.
+    let columns = plain.shared_positions(&tuned);
+    let pairs = Pairs { columns, targets: Vec::new() };
+    let found = session.compare(&plain, &tuned, &pairs, &Cancel::default()).await;
+    let found = found.expect("a comparison");
+    assert!(found.kl[last].iter().all(|&kl| kl == 0.0));
+    assert!(found.kl[..t].iter().all(|&kl| kl > 0.0));
+    for (cell, &top) in found.top[1].iter().enumerate() {
+        assert_eq!(top, tuned.reading.top_ids[cell * tuned.reading.top_k]);
+    }
+}
+
+fn fit_request(golden: &Golden, target: Target, ridges: &[f64]) -> FitRequest {
+    FitRequest { texts: golden.texts(), target, ridges: ridges.to_vec(), held_out: 0.2 }
+}
+
+async fn fit(session: &Session, request: &FitRequest) -> OpenLens {
+    session.fit(request, &(), &Cancel::default(), &|_| ()).await.expect("a fit")
+}
+
+fn distance(got: &[f32], exact: &[f32]) -> f64 {
+    assert_eq!(got.len(), exact.len());
+    let square = |v: f64| v * v;
+    let sum: f64 = got.iter().zip(exact).map(|(g, e)| square(f64::from(g - e))).sum();
+    let size: f64 = exact.iter().map(|&e| square(e.into())).sum();
+    (sum / size).sqrt()
+}
+
+async fn fits_agree_with_least_squares() {
+    for golden in Golden::fits() {
+        let session = session(&golden, Precision::F32).await;
+        let device = session.device();
+        for target in [Target::Final, Target::Input] {
+            // A browser that answers slowly repeats one of them only.
+            let ridges: &[f64] =
+                if cfg!(target_arch = "wasm32") { &[1e-3] } else { &[1e-4, 1e-3, 1e-2] };
+            for &ridge in ridges {
+                let lens = fit(&session, &fit_request(&golden, target, &[ridge])).await;
+                let name = target.name();
+                let mut worst: f64 = 0.0;
+                for tap in &lens.card.taps {
+                    let key = if ridge == 1e-4 { "0.0001".into() } else { ridge.to_string() };
+                    let exact = &golden.info(name)[tap][&key];
+                    let got = serde_json::to_value(lens.card.held_out[tap]).expect("JSON");
+                    for (what, exact) in exact.as_object().expect("scores") {
+                        let off = (number(&got[what]) - number(exact)).abs();
+                        assert!(off <= 1e-3, "{} {name} {tap} {what}: {got}, {exact}", golden.name);
+                    }
+                    let at = format!("fit/{name}/{tap}/{key}");
+                    if !golden.has(&format!("{at}/weight")) {
+                        continue;
+                    }
+                    let (weight, bias) =
+                        lens.map(device, tap).await.expect("a map").expect("a map");
+                    for (got, part) in [(weight, "weight"), (bias, "bias")] {
+                        let key = format!("{at}/{part}");
+                        let off = distance(&got, &golden.values(&key));
+                        // The same equations from f32 activations, solved in f64 by numpy, are off by as much.
+                        let bound = f64::max(1e-6, 10.0 * relative(&golden, &key));
+                        assert!(off <= bound, "{} {key}: {off:e}, bound {bound:e}", golden.name);
+                        worst = worst.max(off);
+                    }
+                }
+                say(&format!("{} {name} {ridge}: maps off by {worst:.1e}", golden.name));
+            }
+        }
+        // Of several ridges the best on held-out tokens is taken, row by row.
+        let lens = fit(&session, &fit_request(&golden, Target::Final, &[1e-4, 1e-3, 1e-2])).await;
+        for (tap, held_out) in &lens.card.held_out {
+            let by_ridge = golden.info("final")[tap].as_object().expect("ridges");
+            let best =
+                by_ridge.values().map(|one| number(&one["kl"])).fold(f64::INFINITY, f64::min);
+            let kl = held_out.kl.expect("a divergence");
+            assert!((kl - best).abs() <= 1e-3, "{tap}: {kl}, {best}");
+        }
+        recover(&golden, &session).await;
+        // A fit reads as what it was judged by: the last row has no map, and the others come near it.
+        let ids = &golden.texts()[0];
+        let fitted = read(&session, ids, &under(&lens, Norm::Affine)).await;
+        let plain = read(&session, ids, &Options::default()).await;
+        let mean = |of: &Lensed| {
+            let kl = of.reading.stat(Statistic::KlFinal)[1..ids.len()].iter();
+            kl.map(|&kl| f64::from(kl)).sum::<f64>()
+        };
+        assert!(mean(&fitted) < mean(&plain), "{} < {}", mean(&fitted), mean(&plain));
+    }
+}
+
+/// The error of numpy's solution from float32 activations, relative to the array.
+fn relative(golden: &Golden, key: &str) -> f64 {
+    let values = golden.values(key);
+    let size = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    golden.off_of(key) * (values.len() as f64).sqrt() / size
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().expect("a number")
+}
+
+/// Which tokens a probe reconstructs of the first text.
+async fn recover(golden: &Golden, session: &Session) {
+    let probe = fit(session, &fit_request(golden, Target::Input, &[1e-3])).await;
+    let ids = &golden.texts()[0];
+    let read = read(session, ids, &Options::default()).await;
+    let found = session.recover(&read, &probe, &Cancel::default()).await.expect("tokens");
+    let n_cells = read.reading.taps.len() * ids.len();
+    assert_eq!((found.ids.len(), found.rank.len()), (n_cells, n_cells));
+    for (cell, (&id, &rank)) in found.ids.iter().zip(&found.rank).enumerate() {
+        assert_eq!(id == ids[cell % ids.len()], rank == 1.0, "{cell}");
+    }
+    if golden.has("recover/ids") {
+        let bounds = ["low", "high"].map(|b| golden.values(&format!("recover/{b}/rank")));
+        compare_ranks("recover/rank", &found.rank, &bounds);
+        let (exact, margin) = (golden.values("recover/ids"), golden.values("recover/margin"));
+        for (cell, &id) in found.ids.iter().enumerate() {
+            assert!(margin[cell] < 1e-3 || id as f32 == exact[cell], "{cell}: {id}");
+        }
+    }
+    // A lens is no probe, and a row without a map holds nothing.
+    let lens = fit(session, &fit_request(golden, Target::Final, &[1e-3])).await;
+    let wrong = session.recover(&read, &lens, &Cancel::default()).await.err();
+    assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
+    let options = Options { depth: Depth::Halves, ..Options::default() };
+    let halves = session.read(ids, &options, &Cancel::default(), |_, _, _| Ok(())).await;
+    let halves = halves.expect("a reading");
+    let found = session.recover(&halves, &probe, &Cancel::default()).await.expect("tokens");
+    let t = ids.len();
+    assert!(found.ids[t..2 * t].iter().all(|&id| id == NO_TOKEN), "h.0.attn has no map");
+}
+
+async fn an_exported_lens_opens_again() {
+    let [golden, _] = Golden::fits();
+    let session = session(&golden, Precision::F32).await;
+    let device = session.device();
+    let [(of_file, files), ..] = Golden::lenses();
+    assert_eq!(of_file.name, golden.name);
+    for lens in [
+        fit(&session, &fit_request(&golden, Target::Final, &[1e-3])).await,
+        fit(&session, &fit_request(&golden, Target::Input, &[1e-3])).await,
+        open(&session, files.tuned, None, Some(files.config)).await.expect("a lens"),
+        open(&session, files.jacobian, None, None).await.expect("a lens"),
+    ] {
+        let bytes = lens.export(device).await.expect("a file");
+        let again = open(&session, &bytes, Some(Kind::Affine), None).await.expect("the same lens");
+        assert_eq!(again.card.taps, lens.card.taps);
+        assert_eq!(again.card.kind, lens.card.kind);
+        let scores = |lens: &OpenLens| -> Vec<f32> {
+            let all = lens.card.held_out.values();
+            all.flat_map(|one| [one.kl, one.agreement, one.r2, one.recovered])
+                .map(|score| score.map_or(-1.0, |score| score as f32))
+                .collect()
+        };
+        assert_eq!(scores(&again), scores(&lens));
+        assert_eq!(again.is_probe(), lens.is_probe());
+        assert_eq!(again.maps.gives_stream(), lens.maps.gives_stream());
+        assert_eq!(again.card.bytes, Some(bytes.len() as u64));
+        for tap in &lens.card.taps {
+            let maps = [&lens, &again].map(|lens| lens.map(device, tap));
+            let [a, b] = maps;
+            assert_eq!(a.await.expect("a map"), b.await.expect("a map"), "{tap}");
+        }
+        assert_eq!(lens.map(device, "h.9").await.expect("no map"), None);
+        // The crate reads it as well.
+        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+        assert_eq!(file.len(), 2 * lens.card.taps.len());
+    }
+    let cancel = Cancel::new(|| true);
+    let request = fit_request(&golden, Target::Final, &[1e-3]);
+    let cancelled = session.fit(&request, &(), &cancel, &|_| ()).await.err();
+    assert_eq!(cancelled.map(|e| e.code()), Some("aborted"));
+    let wrong = async |request: FitRequest| {
+        let fit = session.fit(&request, &(), &Cancel::default(), &|_| ()).await;
+        fit.err().map(|e| e.code())
+    };
+    let bad = Some("bad-option");
+    assert_eq!(wrong(FitRequest { texts: vec![vec![1], vec![2]], ..request.clone() }).await, bad);
+    assert_eq!(wrong(FitRequest { ridges: vec![], ..request.clone() }).await, bad);
+    assert_eq!(wrong(FitRequest { ridges: vec![-1.0], ..request.clone() }).await, bad);
+    assert_eq!(wrong(FitRequest { held_out: 1.0, ..request.clone() }).await, bad);
+    let too_large = FitRequest { texts: vec![vec![1, 1 << 20]], ..request };
+    assert_eq!(wrong(too_large).await, Some("bad-token"));
+}
+
+async fn tokens_alone_agree_with_transformers() {
+    for (golden, _) in Golden::lenses() {
+        let session = session(&golden, Precision::F32).await;
+        let ids = golden.ids();
+        let read = read(&session, &ids, &Options::default()).await;
+        let alone = session.alone(&read, None, &Cancel::default()).await.expect("a reference");
+        compare_values("alone/kl", &alone.kl, &golden.values("alone/kl"), 1e-4);
+        compare_values(
+            "alone/kl_reverse",
+            &alone.kl_reverse,
+            &golden.values("alone/kl_reverse"),
+            1e-4,
+        );
+        let top: Vec<f32> = alone.top.iter().map(|&id| id as f32).collect();
+        assert_eq!(top, golden.values("alone/top"), "{}", golden.name);
+        // Another token's guess, and what cannot be.
+        let control: Vec<u32> = ids.iter().rev().copied().collect();
+        let other = session.alone(&read, Some(&control), &Cancel::default()).await;
+        assert_ne!(other.expect("a control").kl, alone.kl);
+        let wrong = session.alone(&read, Some(&ids[1..]), &Cancel::default()).await.err();
+        assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
+    }
+}
+
+async fn a_corpus_agrees_with_transformers() {
+    let golden = Golden::corpus();
+    let session = session(&golden, Precision::F32).await;
+    let config = session.loaded().expect("a model").model.config.clone();
+    let settings: Vec<(usize, usize)> =
+        serde_json::from_value(golden.info("settings").clone()).expect("settings");
+    // Where it takes long, one of the settings is enough.
+    let is_slow = cfg!(target_arch = "wasm32") || session.device().backend() == Backend::WebGpu;
+    let n_settings = if is_slow { 1 } else { settings.len() };
+    for (window, stride) in settings.into_iter().rev().take(n_settings) {
+        // Two classes, which together are all tokens.
+        let classes = (0..config.vocab_size).map(|id| u8::from(id % 3 == 0)).collect();
+        let how = CorpusOptions { window, stride, options: Options::default(), classes };
+        let mut corpus =
+            Corpus::new(how.clone(), config.n_ctx, config.vocab_size).expect("a corpus");
+        let mut state = String::new();
+        let texts = golden.texts();
+        for (i, text) in texts.iter().enumerate() {
+            corpus.begin(text.clone());
+            let mut n = 0;
+            while session.read_window(&mut corpus, &[], &Cancel::default()).await.expect("a window")
+            {
+                n += 1;
+                if (i, n) == (2, 3) {
+                    state = corpus.state();
+                }
+            }
+        }
+        let key = format!("{window}_{stride}");
+        let counts = &golden.info("counts")[&key];
+        assert_eq!(corpus.n_windows() as f64, number(&counts["clusters"]), "{key}");
+        let groups = corpus.rows();
+        let rows = &groups[0];
+        let column = |of: fn(&CorpusRow) -> f64| -> Vec<f32> {
+            rows.iter().map(|row| of(row) as f32).collect()
+        };
+        assert!(rows.iter().all(|row| row.n == number(&counts["n"])));
+        for (name, got, tolerance) in [
+            ("loss", column(|row| row.loss), 1e-4),
+            ("low", column(|row| row.low), 1e-4),
+            ("high", column(|row| row.high), 1e-4),
+            ("kl", column(|row| row.kl), 1e-4),
+            ("entropy", column(|row| row.entropy), 1e-4),
+            // One position in 4,918 may have another top-1.
+            ("agreement", column(|row| row.agreement), 1e-3),
+            ("settled", column(|row| row.settled), 1e-3),
+        ] {
+            let name = format!("{key}/{name}");
+            let worst = compare_values(&name, &got, &golden.values(&name), tolerance);
+            say(&format!("{name}: {worst:.1e}"));
+        }
+        for (all, parts) in rows.iter().zip(groups[1].iter().zip(&groups[2])) {
+            assert_eq!(all.n, parts.0.n + parts.1.n);
+            let sum = parts.0.n * parts.0.loss + parts.1.n * parts.1.loss;
+            assert!((sum / all.n - all.loss).abs() < 1e-12);
+        }
+        // The state of an interrupted corpus leads to the same sums.
+        assert_eq!(Corpus::text_of(&state), Ok(2));
+        let again = Corpus::new(how.clone(), config.n_ctx, config.vocab_size);
+        let mut again = again.expect("a corpus");
+        again.resume(&state, texts[2].clone()).expect("a state");
+        let mut next = texts[3..].iter();
+        loop {
+            while session.read_window(&mut again, &[], &Cancel::default()).await.expect("a window")
+            {
+            }
+            let Some(text) = next.next() else { break };
+            again.begin(text.clone());
+        }
+        let is_same = |a: &[CorpusRow], b: &[CorpusRow]| {
+            for (a, b) in a.iter().zip(b) {
+                assert_eq!(a.n, b.n);
+                for (a, b) in [(a.loss, b.loss), (a.kl, b.kl), (a.high, b.high)] {
+                    assert!((a - b).abs() <= 1e-12 * a.abs(), "{a} {b}");
+                }
+                assert!((a.settled - b.settled).abs() <= 1e-12, "{a:?} {b:?}");
+            }
+        };
+        is_same(rows, &again.rows()[0]);
+        // The texts in another order have the same sums; the two short ones suffice.
+        let mut orders = [texts[2..].to_vec(), texts[2..].iter().rev().cloned().collect()].map(
+            |texts: Vec<Vec<u32>>| {
+                let corpus = Corpus::new(how.clone(), config.n_ctx, config.vocab_size);
+                (texts, corpus.expect("a corpus"))
+            },
+        );
+        for (texts, corpus) in &mut orders {
+            for text in texts {
+                corpus.begin(text.clone());
+                while session.read_window(corpus, &[], &Cancel::default()).await.expect("a window")
+                {
+                }
+            }
+        }
+        let [(_, a), (_, b)] = &orders;
+        is_same(&a.rows()[0], &b.rows()[0]);
+    }
+    let how = CorpusOptions { window: 1, stride: 1, options: Options::default(), classes: vec![] };
+    assert!(Corpus::new(how.clone(), 8, 10).is_err());
+    assert!(Corpus::new(CorpusOptions { window: 8, stride: 9, ..how.clone() }, 8, 10).is_err());
+    let classes = vec![0; 9];
+    assert!(Corpus::new(CorpusOptions { window: 8, stride: 8, classes, ..how }, 8, 10).is_err());
+}
