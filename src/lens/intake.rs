@@ -212,11 +212,14 @@ impl Plan {
             let n_maps = maps.len();
             match maps.iter_mut().find(|(known, ..)| *known == depth) {
                 Some((.., has_bias)) => *has_bias |= is_bias,
-                None if n_maps < MAX_MAPS => maps.push((depth, tap, is_bias)),
+                None if n_maps < MAX_MAPS => {
+                    // In the order of depth.
+                    let at = maps.partition_point(|&(known, ..)| known < depth);
+                    maps.insert(at, (depth, tap, is_bias));
+                }
                 None => return Err(Error::BadHeader(format!("more than {MAX_MAPS} maps"))),
             }
         }
-        maps.sort();
         let place = |(depth, _, is_bias): (usize, String, bool)| {
             let map = maps.iter().position(|(known, ..)| *known == depth)?;
             Some(Place { map, is_bias })

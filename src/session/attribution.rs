@@ -682,6 +682,10 @@ impl Lensed {
         if !self.reading.not_finite.iter().all(is_finite) {
             return Err(Error::option("position", "a cell whose logits are finite", position));
         }
+        if self.options.lens.is_some() {
+            let expected = "a reading under the logit lens";
+            return Err(Error::option("lens", expected, "another lens"));
+        }
         if !self.options.decoder.is_empty() {
             let expected = "a reading whose decoder borrows nothing";
             return Err(Error::option("decoder", expected, format!("{:?}", self.options.decoder)));

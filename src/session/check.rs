@@ -3,8 +3,8 @@
 use crate::device::{Audit, Backend, Cancel, Finding, Recorder};
 use crate::error::Result;
 use crate::kernels::{
-    Attention, Blend, Divergence, Forms, GatherDot, Gram, LANES, MEMBER_SLOTS, Matmul, Members,
-    Rows, Subtract, pad4,
+    Attention, Blend, Cross, Divergence, Forms, GatherDot, Gram, LANES, MEMBER_SLOTS, Matmul,
+    Members, Rows, Subtract, pad4,
 };
 use crate::lens::{Decoder, Depth, Lens, Norm, Options};
 use crate::model::{Edits, Model, Pass, forward};
@@ -96,7 +96,8 @@ impl Session {
         let allocate = || {
             let step = self.device.tensor("a check", (4 * n * pad4(width)) as u64);
             let sums = self.device.tensor("a check", (4 * n * LANES * 3) as u64);
-            let counts = self.device.upload("a check", &vec![1.0f32; pad4(embedding.n_out)]);
+            let n_counts = pad4(embedding.n_out).max(pad4(width));
+            let counts = self.device.upload("a check", &vec![1.0f32; n_counts]);
             let matrix = self.device.tensor("a check", 4 * (pad4(width) as u64).pow(2));
             let of_set = self.device.tensor("a check", (4 * n * LANES * MEMBER_SLOTS) as u64);
             // Every third token.
@@ -144,6 +145,8 @@ impl Session {
         }
         let groups = 0..GRAM_GROUPS.min(pad4(embedding.n_out) / 4);
         kernels.gram(&mut rec, &Gram { weight: embedding, counts: &counts, groups, y: &matrix })?;
+        let cross = Cross { a, p: &counts, b, q: &counts, n_rows: n, adds: true, y: &matrix };
+        kernels.cross(&mut rec, &cross)?;
         let (x, period, n_targets) = (Rows::new(&workspace.rows, 0, width), n, 1);
         let targets = &targets;
         let gather = GatherDot { x, unembed, targets, n_targets, period, n_rows: n, y: &logits };

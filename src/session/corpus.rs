@@ -1,7 +1,5 @@
 //! Readings of many texts, window by window, summed up by row: memory does not grow with the texts.
 
-use serde::{Deserialize, Serialize};
-
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::{Depth, Options};
@@ -24,7 +22,7 @@ pub struct CorpusOptions {
 }
 
 /// Sums of one row over the scored positions.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Sums {
     n: f64,
     loss: f64,
@@ -95,20 +93,6 @@ pub struct Place {
     pub loss: f64,
 }
 
-/// What is kept to go on another day.
-#[derive(Serialize, Deserialize)]
-struct State {
-    window: usize,
-    stride: usize,
-    taps: Vec<String>,
-    sums: Vec<Vec<Sums>>,
-    n_texts: u64,
-    n_windows: u64,
-    n_skipped: u64,
-    start: usize,
-    scored: usize,
-}
-
 impl Corpus {
     /// Nothing read yet.
     ///
@@ -149,21 +133,31 @@ impl Corpus {
         self.text = Some(Text { ids, start: 0, scored: 0 });
     }
 
-    /// Takes up what [`Corpus::state`] returned; the text in which it was begins next, and those before it are left out.
+    /// Takes up what [`Corpus::state`] returned; `next` is the text in which that was, and those before it are left out.
     ///
     /// Errors: `bad-option` for the state of another corpus.
     pub fn resume(&mut self, state: &str, next: Vec<u32>) -> Result<()> {
-        let wrong =
-            |what: &str| Error::option("state", "what a corpus of these options saved", what);
-        let state: State = serde_json::from_str(state).map_err(|_| wrong("something else"))?;
-        let CorpusOptions { window, stride, .. } = self.how;
-        if (state.window, state.stride, state.sums.len()) != (window, stride, self.sums.len()) {
-            return Err(wrong("another window, stride or number of classes"));
+        let wrong = || {
+            let expected = "what a corpus with these options saved";
+            Error::option("state", expected, "something else")
+        };
+        let (numbers, taps) = parse_state(state).ok_or_else(wrong)?;
+        let (head, sums) = numbers.split_at_checked(HEAD).ok_or_else(wrong)?;
+        let whole = |i: usize| whole(head.get(i).copied().unwrap_or(f64::NAN)).ok_or_else(wrong);
+        let n_rows = taps.len();
+        let is_same = (whole(0)?, whole(1)?) == (self.how.window, self.how.stride);
+        if !is_same || sums.len() != self.sums.len() * n_rows * SUMS {
+            return Err(wrong());
         }
-        let State { taps, sums, n_texts, n_windows, n_skipped, start, scored, .. } = state;
-        (self.taps, self.sums, self.n_texts) = (taps, sums, n_texts);
-        (self.n_windows, self.n_skipped) = (n_windows, n_skipped);
-        self.text = Some(Text { ids: next, start, scored });
+        let rows = sums.chunks_exact(SUMS).map(Sums::of);
+        let rows: Vec<Sums> = rows.collect();
+        for (group, rows) in self.sums.iter_mut().zip(rows.chunks(n_rows.max(1))) {
+            *group = rows.to_vec();
+        }
+        self.taps = taps;
+        (self.n_texts, self.n_windows, self.n_skipped) =
+            (whole(2)? as u64, whole(3)? as u64, whole(4)? as u64);
+        self.text = Some(Text { ids: next, start: whole(5)?, scored: whole(6)? });
         Ok(())
     }
 
@@ -171,27 +165,23 @@ impl Corpus {
     ///
     /// Errors: `bad-option`.
     pub fn text_of(state: &str) -> Result<u64> {
-        let state: State = serde_json::from_str(state)
-            .map_err(|_| Error::option("state", "what a corpus saved", "something else"))?;
-        Ok(state.n_texts)
+        let of = parse_state(state).and_then(|(numbers, _)| whole(*numbers.get(2)?));
+        let of =
+            of.ok_or_else(|| Error::option("state", "what a corpus saved", "something else"))?;
+        Ok(of as u64)
     }
 
-    /// What is needed to go on another day, as JSON.
+    /// What is needed to go on another day: the bits of numbers, so that none is rounded, then the names of the rows.
     pub fn state(&self) -> String {
         let (start, scored) = self.text.as_ref().map_or((0, 0), |text| (text.start, text.scored));
-        let state = State {
-            window: self.how.window,
-            stride: self.how.stride,
-            taps: self.taps.clone(),
-            sums: self.sums.clone(),
-            n_texts: self.n_texts,
-            n_windows: self.n_windows,
-            n_skipped: self.n_skipped,
-            start,
-            scored,
-        };
-        // Numbers and names can always be written.
-        serde_json::to_string(&state).unwrap_or_default()
+        let CorpusOptions { window, stride, .. } = self.how;
+        let head = [window, stride].map(|n| n as f64).into_iter();
+        let counts = [self.n_texts, self.n_windows, self.n_skipped].map(|n| n as f64);
+        let place = [start, scored].map(|n| n as f64);
+        let sums = self.sums.iter().flatten().flat_map(Sums::numbers);
+        let numbers = head.chain(counts).chain(place).chain(sums);
+        let numbers: Vec<String> = numbers.map(|n| format!("{:x}", n.to_bits())).collect();
+        format!("{} | {}", numbers.join(" "), self.taps.join(" "))
     }
 
     /// The next window of the text: its tokens, and where its positions begin and are scored from; none at the end.
@@ -282,7 +272,38 @@ impl Corpus {
     }
 }
 
+/// Numbers of a state before the sums, and of each row's sums.
+const HEAD: usize = 7;
+const SUMS: usize = 10;
+
+/// A number of a state that counts something.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared afterwards")]
+fn whole(n: f64) -> Option<usize> {
+    let whole = n as usize;
+    (whole as f64 == n).then_some(whole)
+}
+
+/// The numbers of a state, and the names of the rows.
+fn parse_state(state: &str) -> Option<(Vec<f64>, Vec<String>)> {
+    let (numbers, taps) = state.split_once(" | ")?;
+    let number = |bits: &str| u64::from_str_radix(bits, 16).ok().map(f64::from_bits);
+    let numbers = numbers.split(' ').map(number).collect::<Option<Vec<_>>>()?;
+    Some((numbers, taps.split_whitespace().map(str::to_string).collect()))
+}
+
 impl Sums {
+    fn numbers(&self) -> [f64; SUMS] {
+        let Sums { n, loss, kl, entropy, agreement, settled, squares: [a, b, c], windows } = *self;
+        [n, loss, kl, entropy, agreement, settled, a, b, c, windows]
+    }
+
+    fn of(numbers: &[f64]) -> Sums {
+        let mut all = [0.0; SUMS];
+        all.iter_mut().zip(numbers).for_each(|(to, &from)| *to = from);
+        let [n, loss, kl, entropy, agreement, settled, a, b, c, windows] = all;
+        Sums { n, loss, kl, entropy, agreement, settled, squares: [a, b, c], windows }
+    }
+
     fn row(&self, tap: String) -> CorpusRow {
         let Sums { n, loss, kl, entropy, agreement, settled, squares: [ss, sn, nn], windows } =
             *self;

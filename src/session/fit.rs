@@ -4,11 +4,11 @@
 //! The sums of products are computed on the device, a few hundred tokens at a time, and added up in f64; the equations are
 //! solved in f64 on the CPU. A few rows at a time, so that memory does not grow with the depth of the model.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
 use nalgebra::{Cholesky, DMatrix, DVector};
+use serde_json::Map as Object;
 
 use crate::atlas::CallQueue;
 use crate::config::single;
@@ -174,7 +174,7 @@ impl Session {
         let taps: Vec<usize> = (0..n_taps).collect();
         let group = (GROUP_BYTES / (8 * pad4(c) * pad4(c))).clamp(1, 16);
         let mut maps = Vec::new();
-        let (mut ridge, mut held_out) = (BTreeMap::new(), BTreeMap::new());
+        let (mut ridge, mut held_out) = (Object::new(), Object::new());
         for taps in taps.chunks(group) {
             let share = |done: f64| {
                 let before = taps.first().copied().unwrap_or_default();
@@ -184,9 +184,9 @@ impl Session {
             let fitted = fit.group(taps, n_held > 0, &turn).await?;
             for (&tap, (best, judged, (weight, bias))) in taps.iter().zip(fitted) {
                 let name = name_of(tap);
-                ridge.insert(name.clone(), best);
-                if n_held > 0 {
-                    held_out.insert(name.clone(), judged);
+                ridge.insert(name.clone(), best.into());
+                if let Some(judged) = judged {
+                    held_out.insert(name.clone(), judged.value());
                 }
                 maps.push((name, weight, bias));
             }
@@ -340,7 +340,7 @@ impl Fit<'_> {
         taps: &[usize],
         is_judged: bool,
         turn: &Turn<'_>,
-    ) -> Result<Vec<(f64, HeldOut, Fitted)>> {
+    ) -> Result<Vec<(f64, Option<HeldOut>, Fitted)>> {
         let (sums, target) = self.sums(taps, turn).await?;
         let mut candidates: Vec<Vec<Fitted>> = Vec::new();
         for (i, sums) in sums.into_iter().enumerate() {
@@ -349,7 +349,7 @@ impl Fit<'_> {
         }
         if !is_judged {
             let ridge = self.request.ridges.first().copied().unwrap_or_default();
-            let first = |mut all: Vec<Fitted>| (ridge, HeldOut::default(), all.swap_remove(0));
+            let first = |mut all: Vec<Fitted>| (ridge, None, all.swap_remove(0));
             return Ok(candidates.into_iter().map(first).collect());
         }
         let mut judged: Vec<Vec<HeldOut>> = vec![Vec::new(); taps.len()];
@@ -368,14 +368,14 @@ impl Fit<'_> {
             turn.next(self, 0.75 + 0.25 * done).await?;
         }
         let best = |(mut all, judged): (Vec<Fitted>, Vec<HeldOut>)| {
-            // Smaller is better; NaN loses.
-            let loss = |of: &HeldOut| of.kl.or(of.r2.map(|r2| -r2)).filter(|v| !v.is_nan());
+            // NaN loses.
+            let loss = |i: usize| Some(judged[i].loss()).filter(|v| !v.is_nan());
             let by_loss = |&a: &usize, &b: &usize| {
-                let [a, b] = [a, b].map(|i| loss(&judged[i]).unwrap_or(f64::INFINITY));
+                let [a, b] = [a, b].map(|i| loss(i).unwrap_or(f64::INFINITY));
                 a.total_cmp(&b)
             };
             let best = (0..judged.len()).min_by(by_loss).unwrap_or_default();
-            (self.request.ridges[best], judged[best], all.swap_remove(best))
+            (self.request.ridges[best], Some(judged[best]), all.swap_remove(best))
         };
         Ok(candidates.into_iter().zip(judged).map(best).collect())
     }
@@ -529,7 +529,7 @@ impl Fit<'_> {
     async fn judge(&self, taps: &[usize], maps: &Maps) -> Result<Vec<HeldOut>> {
         let row = |&tap: &usize| Row { name: name_of(tap), source: RowSource::Tap(tap) };
         let rows: Vec<Row> = taps.iter().map(row).collect();
-        let mut totals = vec![[0.0; 3]; taps.len()];
+        let mut totals = vec![[0.0; 2]; taps.len()];
         let mut n = 0;
         let mut target = Spread::default();
         for window in self.windows.iter().filter(|window| !window.held_out().is_empty()) {
@@ -545,17 +545,11 @@ impl Fit<'_> {
                 }
             }
         }
-        let judged = |[a, b, _]: [f64; 3]| match self.request.target {
-            Target::Final => HeldOut {
-                kl: Some(a / n as f64),
-                agreement: Some(b / n as f64),
-                ..HeldOut::default()
-            },
-            Target::Input => HeldOut {
-                r2: Some(1.0 - a / target.about_mean()),
-                recovered: Some(b / n as f64),
-                ..HeldOut::default()
-            },
+        let judged = |[a, b]: [f64; 2]| match self.request.target {
+            Target::Final => HeldOut::Final { kl: a / n as f64, agreement: b / n as f64 },
+            Target::Input => {
+                HeldOut::Input { r2: 1.0 - a / target.about_mean(), recovered: b / n as f64 }
+            }
         };
         Ok(totals.into_iter().map(judged).collect())
     }
@@ -567,7 +561,7 @@ impl Fit<'_> {
         stream: &Stream,
         rows: &[Row],
         maps: &Maps,
-        totals: &mut [[f64; 3]],
+        totals: &mut [[f64; 2]],
     ) -> Result<()> {
         let decoder = Decoder::new(self.model, Norm::Affine)?;
         let last = RowSource::Tap(stream.taps.len() - 1);
@@ -593,7 +587,7 @@ impl Fit<'_> {
         window: &Window<'_>,
         (stream, rows): (&Stream, &[Row]),
         maps: &Maps,
-        totals: &mut [[f64; 3]],
+        totals: &mut [[f64; 2]],
         target: &mut Spread,
     ) -> Result<()> {
         let y = self.target(window.ids, stream).await?;

@@ -1,9 +1,9 @@
 //! Lenses other than the logit lens: opened from files or fitted here, with what is known of them, and exported.
 
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::{Map as Object, Value};
 
 use crate::checkpoint::{Element, Header, TensorInfo};
 use crate::device::Device;
@@ -22,8 +22,7 @@ pub struct OpenLens {
 }
 
 /// What is known of a lens. An exported lens has it in its metadata.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Card {
     /// `tuned`, `jacobian`, `affine`, or `fitted` for what was fitted here.
     pub kind: String,
@@ -50,27 +49,63 @@ pub struct Card {
     /// Tokens that were held out.
     pub n_held_out: Option<u64>,
     /// By row: the ridge, relative to the mean variance of the row's channels.
-    pub ridge: BTreeMap<String, f64>,
-    /// By row: how good it is on the tokens that were held out.
-    pub held_out: BTreeMap<String, HeldOut>,
+    pub ridge: Object<String, Value>,
+    /// By row: how good it is on the tokens that were held out, as [`HeldOut::value`] writes it.
+    pub held_out: Object<String, Value>,
 }
 
 /// How good a fit is on tokens that were held out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HeldOut {
-    /// Mean KL(final ‖ row). Units: nats.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kl: Option<f64>,
-    /// Share of positions at which row and final have the same top-1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreement: Option<f64>,
-    /// 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖².
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub r2: Option<f64>,
-    /// Share of positions whose token's embedding is the nearest to the reconstruction.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recovered: Option<f64>,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum HeldOut {
+    /// Of a lens: mean KL(final ‖ row) in nats, and the share of positions at which both have the same top-1.
+    Final { kl: f64, agreement: f64 },
+    /// Of a probe: 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖², and the share of positions whose token has the embedding nearest to ŷ.
+    Input { r2: f64, recovered: f64 },
+}
+
+impl HeldOut {
+    /// What is to be small.
+    pub(super) fn loss(&self) -> f64 {
+        match *self {
+            HeldOut::Final { kl, .. } => kl,
+            HeldOut::Input { r2, .. } => -r2,
+        }
+    }
+
+    /// `{ kl, agreement }` or `{ r2, recovered }`.
+    pub(super) fn value(&self) -> Value {
+        let names = match *self {
+            HeldOut::Final { kl, agreement } => [("kl", kl), ("agreement", agreement)],
+            HeldOut::Input { r2, recovered } => [("r2", r2), ("recovered", recovered)],
+        };
+        let mut object = Object::new();
+        for (name, value) in names {
+            object.insert(name.into(), value.into());
+        }
+        object.into()
+    }
+}
+
+impl Card {
+    /// What an exported lens says of itself. It is for people to read, so what has another form is left out.
+    fn of(value: &Value) -> Card {
+        let text = |name: &str| value.get(name)?.as_str().map(str::to_string);
+        let number = |name: &str| value.get(name)?.as_u64();
+        let object = |name: &str| value.get(name)?.as_object().cloned();
+        Card {
+            kind: text("kind").unwrap_or_default(),
+            target: text("target"),
+            normalised: value.get("normalised").and_then(Value::as_bool).unwrap_or(false),
+            source: text("source"),
+            licence: text("licence"),
+            n_layer: number("n_layer").and_then(|n| usize::try_from(n).ok()),
+            n_tokens: number("n_tokens"),
+            n_held_out: number("n_held_out"),
+            ridge: object("ridge").unwrap_or_default(),
+            held_out: object("held_out").unwrap_or_default(),
+            ..Card::default()
+        }
+    }
 }
 
 impl OpenLens {
@@ -179,7 +214,7 @@ impl Session {
     pub fn finish_lens(&self, intake: Intake) -> Result<OpenLens> {
         let file = intake.finish()?;
         let described = file.described.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let card: Card = described.unwrap_or_default();
+        let card = described.as_ref().map(Card::of).unwrap_or_default();
         let maps = Rc::new(file.maps);
         let kind = if card.kind.is_empty() { file.kind.name().into() } else { card.kind.clone() };
         let card = Card {

@@ -42,7 +42,7 @@ pub use check::{Checked, TOLERANCE};
 pub use corpus::{Corpus, CorpusOptions, CorpusRow};
 pub use edits::{Edit, How, Place, Source};
 pub use fit::{FitRequest, Target};
-pub use lens::{Card, HeldOut, OpenLens};
+pub use lens::{Card, OpenLens};
 pub use lock::Guard;
 pub use memory::MemoryRequest;
 pub use probe::Recovered;

@@ -79,6 +79,9 @@ impl Drop for Aside<'_> {
     }
 }
 
+/// Called with each block of positions whose columns are filled in, and the reading so far.
+type OnBlock<'a> = dyn FnMut(usize, usize, &Reading) -> Result<()> + 'a;
+
 /// The tensors of one reading.
 pub(super) struct Tensors {
     pub(super) stream: Stream,
@@ -145,6 +148,18 @@ impl Session {
         edits: &[Edit],
         cancel: &Cancel,
         mut on_block: impl FnMut(usize, usize, &Reading) -> Result<()>,
+    ) -> Result<Rc<Lensed>> {
+        self.read_blocks(ids, options, edits, cancel, &mut on_block).await
+    }
+
+    /// The same, compiled once for all callbacks.
+    async fn read_blocks(
+        &self,
+        ids: &[u32],
+        options: &Options,
+        edits: &[Edit],
+        cancel: &Cancel,
+        on_block: &mut OnBlock<'_>,
     ) -> Result<Rc<Lensed>> {
         cancel.check()?;
         self.device.check()?;
@@ -221,11 +236,11 @@ impl Session {
             // A GPU computes the next block while the one before is read back; where a block takes long, it is shown first.
             let ready = if overlaps { before.replace(block) } else { Some(block) };
             if let Some(block) = ready {
-                finish(block, &loaded.model, &mut reading, cancel, &mut on_block).await?;
+                finish(block, &loaded.model, &mut reading, cancel, on_block).await?;
             }
         }
         if let Some(block) = before {
-            finish(block, &loaded.model, &mut reading, cancel, &mut on_block).await?;
+            finish(block, &loaded.model, &mut reading, cancel, on_block).await?;
         }
 
         let (options, ids) = (options.clone(), ids.to_vec());
@@ -419,7 +434,7 @@ async fn finish(
     model: &Model,
     reading: &mut Reading,
     cancel: &Cancel,
-    on_block: &mut impl FnMut(usize, usize, &Reading) -> Result<()>,
+    on_block: &mut OnBlock<'_>,
 ) -> Result<()> {
     let positions = block.positions();
     block.finish(model, reading).await?;

@@ -98,7 +98,25 @@ function comparing(owner, name) {
   };
 }
 
-[Loupe, Reading, Atlas].forEach(checked);
+/**
+ * Reads texts window by window and yields the sums so far after each window. The texts may come from an array or a
+ * generator, also an asynchronous one, so that not all of them are in memory at once.
+ */
+Loupe.prototype.corpus = async function* (texts, { signal, ...options } = {}) {
+  const reader = this.read_corpus(options);
+  let before = reader.n_texts;
+  try {
+    for await (const text of texts) {
+      if (before-- > 0) continue;
+      reader.begin(text);
+      while (await reader.next_window(signal)) yield { ...reader.part(), state: reader.state };
+    }
+  } finally {
+    reader.free();
+  }
+};
+
+[Loupe, Reading, Atlas, Lens, CorpusReader].forEach(checked);
 comparing(Loupe.prototype, "compare");
 settling(Loupe, ["open"]);
 settling(Loupe.prototype, [
@@ -109,6 +127,8 @@ settling(Loupe.prototype, [
   "compare",
   "sweep",
   "direction",
+  "lens",
+  "fit",
   "send_decoder",
   "receive_decoder",
   "fold",
@@ -123,7 +143,11 @@ settling(Reading.prototype, [
   "promoted",
   "stream",
   "memory",
+  "recover",
+  "alone",
 ]);
+settling(Lens.prototype, ["map", "export"]);
+settling(CorpusReader.prototype, ["next_window"]);
 settling(Atlas.prototype, [
   "channels",
   "gains",

@@ -345,6 +345,14 @@ impl CorpusReader {
         Ok(out.into())
     }
 
+    /// How many texts are left out, because the state that it goes on from has all of them.
+    #[wasm_bindgen(getter, skip_typescript)]
+    pub fn n_texts(&self) -> f64 {
+        let state = self.resume.borrow();
+        let n = state.as_deref().map_or(Ok(0), Corpus::text_of);
+        n.unwrap_or_default() as f64
+    }
+
     /// What is needed to go on another day.
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn state(&self) -> String {
@@ -407,10 +415,12 @@ pub(super) fn corpus(session: &Rc<Session>, value: &JsValue) -> Result<CorpusRea
         classes: classes.unwrap_or_default(),
     };
     let edits = options::optional(&get("edits"), |v| super::edits::parse(v, session))?;
+    let state = options::string("state", &get("state"))?;
+    state.as_deref().map_or(Ok(0), Corpus::text_of)?;
     Ok(CorpusReader {
         session: session.clone(),
         corpus: Rc::new(RefCell::new(Some(Corpus::new(how, config.n_ctx, config.vocab_size)?))),
         edits: Rc::new(edits.unwrap_or_default()),
-        resume: RefCell::new(options::string("state", &get("state"))?),
+        resume: RefCell::new(state),
     })
 }

@@ -316,6 +316,13 @@ export interface ReadOptions {
    * cells above an edit, and before its first position, keep their bits, but for what compares them with the final row.
    */
   edits?: Edit[];
+  /** Maps rows of the stream before the norm; without it, or null, the logit lens. With contributions or a decoder it is `bad-option`. */
+  lens?: Lens | null;
+  /**
+   * With `"alone"`, every row is also compared with what the model says of each token alone, at its own position; the reading has the
+   * statistics `kl_alone` and `kl_alone_reverse` then. Every row is decoded a second time for that.
+   */
+  references?: "alone"[];
   /** Whether the next reading starts from the one before this, and not from this one; false by default. */
   aside?: boolean;
   signal?: AbortSignal;
@@ -340,7 +347,9 @@ export type Statistic =
   | "kl_final"
   | "kl_final_reverse"
   | "kl_input"
-  | "kl_input_reverse";
+  | "kl_input_reverse"
+  | "kl_alone"
+  | "kl_alone_reverse";
 
 export interface Track {
   id: number;
@@ -369,7 +378,7 @@ export class Reading {
   readonly top_k: number;
   /** Whether the last row is the model's own output under this norm. */
   readonly final_is_model: boolean;
-  /** `bad-option` for an unknown name. [N·T] */
+  /** `bad-option` for an unknown name, and for `kl_alone` and `kl_alone_reverse` where `references` did not ask for them. [N·T] */
   stat(name: Statistic): Float32Array;
   /** [N·T·K], best first; 4294967295 in cells that are not finite. */
   readonly top_ids: Uint32Array;
@@ -452,9 +461,146 @@ export class Reading {
     tokens?: number[] | Uint32Array;
     signal?: AbortSignal;
   }): Promise<Float32Array>;
+  /**
+   * Which token each row still holds: the row of wte that is nearest to what the probe (a fit on `input`) reconstructs, and the rank of the
+   * true token by that distance. A row without a map has 4294967295 and a rank of 0. [N·T]
+   */
+  recover(probe: Lens, options?: { signal?: AbortSignal }): Promise<{ ids: Uint32Array; rank: Float32Array }>;
+  /**
+   * How far the rows are from what the model says of each token alone at its position: KL(alone ‖ row) and KL(row ‖ alone) in nats [N·T],
+   * and the token on top of each guess [T]. `control` has other tokens to be read alone, one for each position. A reading with a borrowed
+   * decoder is `bad-option`.
+   */
+  alone(options?: {
+    control?: number[] | Uint32Array;
+    signal?: AbortSignal;
+  }): Promise<{ kl: Float32Array; kl_reverse: Float32Array; ids: Uint32Array }>;
   /** The residual stream at a cell, or of all positions; `tap` is the name of a row of it. [n_embd], or [T·n_embd] */
   stream(options: { tap: string; position?: number; signal?: AbortSignal }): Promise<Float32Array>;
   free(): void;
+}
+
+/** How good a map is on the tokens that were held out. */
+export interface HeldOut {
+  /** Of a lens: mean KL(final ‖ row), nats. */
+  kl?: number;
+  /** Of a lens: the share of positions at which row and final have the same top-1. */
+  agreement?: number;
+  /** Of a probe: 1 − Σ‖y − ŷ‖² / Σ‖y − ȳ‖². */
+  r2?: number;
+  /** Of a probe: the share of positions whose token has the embedding nearest to the reconstruction. */
+  recovered?: number;
+}
+
+/** What is known of a lens. */
+export interface LensCard {
+  kind: "tuned" | "jacobian" | "affine" | "fitted";
+  /** What a fit predicts; with `input` it is a probe. */
+  target: "final" | "input" | null;
+  /** Whether the maps predict the normalised final stream, so that ln_f adds gain and bias only. */
+  normalised: boolean;
+  source: string | null;
+  licence: string | null;
+  /** Of the file that it was opened from. */
+  sha256: string | null;
+  bytes: number | null;
+  n_embd: number;
+  n_layer: number | null;
+  /** Rows that have a map, by depth; all others are read by the logit lens. */
+  taps: string[];
+  /** Tokens that it was fitted on. */
+  n_tokens: number | null;
+  n_held_out: number | null;
+  /** By row: the ridge, relative to the mean variance of the row's channels. */
+  ridge: Record<string, number>;
+  /** By row. */
+  held_out: Record<string, HeldOut>;
+}
+
+/** An affine map for rows of the stream, before the norm; or a probe, which reconstructs the input. */
+export class Lens {
+  private constructor();
+  readonly card: LensCard;
+  /** Tells it from every other one. */
+  readonly key: number;
+  /** y = x · W + b for a row vector x; null for a row that is read by the logit lens. */
+  map(tap: string): Promise<{ weight: Float32Array; bias: Float32Array } | null>;
+  /** A safetensors file with `lens.<row>.weight` [C, C] and `lens.<row>.bias` [C] and the card, which opens again as this lens. */
+  export(): Promise<Uint8Array>;
+  free(): void;
+}
+
+export interface LensOptions {
+  /** What the file has to be; by default what it is. */
+  kind?: "tuned" | "jacobian" | "affine";
+  /** A .pt or .safetensors file; the content tells the format. Nothing in it is run. */
+  file: Blob | Uint8Array | ReadableStream<Uint8Array> | WeightsSource;
+  /** Text of the config.json beside a tuned lens, which must agree with the file and the model. */
+  config?: string | null;
+  /** SHA-256 that the whole file must have. */
+  sha256?: string | null;
+  /** For the card: where it is from, and its licence. */
+  source?: string | null;
+  licence?: string | null;
+  signal?: AbortSignal;
+}
+
+export interface FitOptions extends Watch {
+  /** Texts or arrays of ids. Position 0 of each is left out; what is longer than n_ctx is cut into parts. */
+  texts: (string | number[] | Uint32Array)[];
+  /** What each row is to predict: the final stream, normalised without gain (a lens, the default), or the embedding of its token (a probe). */
+  target?: "final" | "input";
+  /** Relative to the mean variance of a row's channels; of several, the best on held-out tokens for each row. [1e-4, 1e-3, 1e-2] by default. */
+  ridge?: number | number[];
+  /** The share of the tokens, at the end, that are held out; 0.1 by default. With 0, the first ridge is used. */
+  held_out?: number;
+}
+
+export interface CorpusOptions {
+  /** Tokens of a window; n_ctx by default. */
+  window?: number;
+  /** Tokens from one window to the next; the window by default. */
+  stride?: number;
+  norm?: "affine" | "plain" | "none";
+  subblocks?: boolean;
+  lens?: Lens | null;
+  edits?: Edit[];
+  /** A class of each token of the vocabulary: the sums are kept apart by that of the next token as well. [V] */
+  classes?: Uint8Array;
+  /** The `state` of an earlier part with the same options: what it has of the same texts is not read again. */
+  state?: string | null;
+  signal?: AbortSignal;
+}
+
+/** One row over the positions scored so far. Nats. */
+export interface CorpusRow {
+  tap: string;
+  /** Positions: each whose next token is in the window, once. */
+  n: number;
+  /** Mean −ln p of the true next token, and its 95 % interval with windows as clusters. */
+  loss: number;
+  low: number;
+  high: number;
+  /** Mean KL(final ‖ row). */
+  kl: number;
+  entropy: number;
+  /** Share of positions at which the row has the final top-1 on top. */
+  agreement: number;
+  /** Share of positions that have it from this row on. */
+  settled: number;
+}
+
+export interface CorpusPart {
+  rows: CorpusRow[];
+  /** The same by class of the next token. */
+  classes: CorpusRow[][];
+  windows: number;
+  /** Positions that were left out, because a logit is not finite there. */
+  not_finite: number;
+  /** The window read last: its text, its first token in it, its tokens, and the mean loss of its last row. */
+  last: { text: number; start: number; n: number; loss: number };
+  /** For `CorpusOptions.state`. */
+  state: string;
 }
 
 /** A set of tokens at every cell; NaN, and a rank of 0, where a logit is not finite. [N·T] each. */
@@ -698,5 +844,23 @@ export class Loupe {
    * vocabulary: the difference of their unembeddings times the gain of ln_f, centred. A vector to add in an edit. [n_embd]
    */
   direction(tokens: number[] | Uint32Array, options?: { signal?: AbortSignal }): Promise<Float32Array>;
+  /**
+   * Opens a lens of the kinds that are published: tuned (layer i maps the input of block i), Jacobian (layer l maps the output of block
+   * l), or what `export` wrote. One that is no lens, or of another model than that in use, is refused; without a model, at the first reading.
+   */
+  lens(options: LensOptions): Promise<Lens>;
+  /**
+   * Fits an affine map for each row by ridge regression, in closed form, from texts: a lens, or with `target: "input"` a probe. Other calls
+   * run between its texts; a load meanwhile is `not-found`.
+   */
+  fit(options: FitOptions): Promise<Lens>;
+  /**
+   * Reads many texts window by window and yields the sums so far after each window; memory does not grow with the texts. A text that is
+   * long is best passed in parts. Other calls run between the windows; breaking off the loop ends it.
+   */
+  corpus(
+    texts: Iterable<string | number[] | Uint32Array> | AsyncIterable<string | number[] | Uint32Array>,
+    options?: CorpusOptions,
+  ): AsyncGenerator<CorpusPart, void, undefined>;
   free(): void;
 }

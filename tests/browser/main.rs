@@ -8,6 +8,7 @@
 mod support;
 
 mod api;
+mod lenses;
 mod loading;
 
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_dedicated_worker);

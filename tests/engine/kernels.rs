@@ -7,12 +7,13 @@ use std::rc::Rc;
 use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
-    Attention, Blend, Embed, Forms, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul, Precision,
-    Rows, Shard, Subtract, Tile, Unit, pad4,
+    Attention, Blend, Cross, Embed, Forms, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul,
+    Precision, Rows, Shard, Subtract, Tile, Unit, pad4,
 };
 use loupe::reference;
 
 device_tests! {
+    cross
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
     layer_norm_of_several_tensors
     matmul_f32 matmul_f16 matmul_columns matmul_parts attention attention_of_several_runs subtract blend gram
@@ -76,6 +77,19 @@ async fn embed() {
 }
 
 async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], &[f32])>) {
+    for epsilon in [Some(1e-5), None] {
+        run_layer_norm_by(lab, x, c, affine, epsilon).await;
+    }
+}
+
+/// Without epsilon, rows stay as they are before gain and bias.
+async fn run_layer_norm_by(
+    lab: &Lab,
+    x: &[f32],
+    c: usize,
+    affine: Option<(&[f32], &[f32])>,
+    epsilon: Option<f32>,
+) {
     let n_rows = x.len() / c;
     let y = lab.device.tensor("y", (4 * n_rows * pad4(c)) as u64);
     let tensors = affine.map(|(gain, bias)| (lab.rows(gain, c), lab.rows(bias, c)));
@@ -85,17 +99,51 @@ async fn run_layer_norm(lab: &Lab, x: &[f32], c: usize, affine: Option<(&[f32], 
         x: Rows::new(&x_tensor, 0, c),
         others: &[],
         affine: tensors.as_ref().map(|(gain, bias)| (gain, bias)),
-        epsilon: Some(1e-5),
+        epsilon,
         n_embd: c,
         n_rows,
         y: Rows::new(&y, 0, c),
     };
     lab.kernels.layer_norm(&mut rec, &op).expect("layer_norm");
     let got = lab.read_done(&mut rec, &y, n_rows, c).await;
-    let exact = reference::layer_norm::<f64>(x, c, affine, Some(1e-5));
-    let plain = reference::layer_norm::<f32>(x, c, affine, Some(1e-5));
-    let what = format!("layer_norm rows={n_rows} C={c} affine={}", affine.is_some());
+    let exact = reference::layer_norm::<f64>(x, c, affine, epsilon);
+    let plain = reference::layer_norm::<f32>(x, c, affine, epsilon);
+    let what = format!("layer_norm rows={n_rows} C={c} {epsilon:?} affine={}", affine.is_some());
     assert_rows_close(&what, &got, &exact, &plain, c);
+}
+
+/// Sums of products of odd widths, of some rows in the middle, added to what is there or not.
+async fn cross() {
+    let lab = Lab::open(Precision::F32).await;
+    for (n_rows, ca, cb, first) in
+        [(1, 1, 1, 0), (3, 4, 5, 2), (64, 7, 33, 1), (65, 35, 3, 0), (130, 68, 37, 3), (0, 5, 5, 0)]
+    {
+        let mut noise = Noise::new((n_rows * ca + cb) as u64);
+        let n_all = first + n_rows + 2;
+        let (a, b) = (noise.values(n_all * ca), noise.values(n_all * cb));
+        let (p, q) = (noise.values(ca), noise.values(cb));
+        let [a_rows, p_row] = [&a, &p].map(|values| lab.rows(values, ca));
+        let [b_rows, q_row] = [&b, &q].map(|values| lab.rows(values, cb));
+        let y = lab.device.tensor("y", (4 * pad4(ca) * pad4(cb)) as u64);
+        let part = |values: &[f32], c: usize| values[first * c..(first + n_rows) * c].to_vec();
+        let (a, b) = (part(&a, ca), part(&b, cb));
+        let exact = reference::cross::<f64>(&a, &p, &b, &q);
+        let plain = reference::cross::<f32>(&a, &p, &b, &q);
+        for (adds, times) in [(false, 1.0), (true, 2.0), (false, 1.0)] {
+            let mut rec = lab.device.record("a test", &lab.cancel);
+            let (a, b) = (Rows::new(&a_rows, first, ca), Rows::new(&b_rows, first, cb));
+            let op = Cross { a, p: &p_row, b, q: &q_row, n_rows, adds, y: &y };
+            lab.kernels.cross(&mut rec, &op).expect("cross");
+            let got = lab.read_done(&mut rec, &y, pad4(ca), cb).await;
+            let (got, padding) = got.split_at(ca * cb);
+            assert!(padding.iter().all(|&v| v == 0.0));
+            let times = |values: &[f64]| values.iter().map(|v| times * v).collect::<Vec<f64>>();
+            let wide: Vec<f64> = plain.iter().map(|&v| f64::from(v)).collect();
+            let plain: Vec<f32> = times(&wide).iter().map(|&v| v as f32).collect();
+            let what = format!("cross {n_rows} × {ca} × {cb}");
+            assert_rows_close(&what, got, &times(&exact), &plain, ca * cb);
+        }
+    }
 }
 
 async fn layer_norm() {

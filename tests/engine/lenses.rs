@@ -207,9 +207,9 @@ async fn fits_agree_with_least_squares() {
         let session = session(&golden, Precision::F32).await;
         let device = session.device();
         for target in [Target::Final, Target::Input] {
-            // A browser that answers slowly repeats one of them only.
-            let ridges: &[f64] =
-                if cfg!(target_arch = "wasm32") { &[1e-3] } else { &[1e-4, 1e-3, 1e-2] };
+            // All of them where that does not take minutes.
+            let is_fast = cfg!(not(target_arch = "wasm32")) && device.backend() == Backend::Cpu;
+            let ridges: &[f64] = if is_fast { &[1e-4, 1e-3, 1e-2] } else { &[1e-3] };
             for &ridge in ridges {
                 let lens = fit(&session, &fit_request(&golden, target, &[ridge])).await;
                 let name = target.name();
@@ -217,7 +217,7 @@ async fn fits_agree_with_least_squares() {
                 for tap in &lens.card.taps {
                     let key = if ridge == 1e-4 { "0.0001".into() } else { ridge.to_string() };
                     let exact = &golden.info(name)[tap][&key];
-                    let got = serde_json::to_value(lens.card.held_out[tap]).expect("JSON");
+                    let got = &lens.card.held_out[tap];
                     for (what, exact) in exact.as_object().expect("scores") {
                         let off = (number(&got[what]) - number(exact)).abs();
                         assert!(off <= 1e-3, "{} {name} {tap} {what}: {got}, {exact}", golden.name);
@@ -246,7 +246,7 @@ async fn fits_agree_with_least_squares() {
             let by_ridge = golden.info("final")[tap].as_object().expect("ridges");
             let best =
                 by_ridge.values().map(|one| number(&one["kl"])).fold(f64::INFINITY, f64::min);
-            let kl = held_out.kl.expect("a divergence");
+            let kl = number(&held_out["kl"]);
             assert!((kl - best).abs() <= 1e-3, "{tap}: {kl}, {best}");
         }
         recover(&golden, &session).await;
@@ -321,10 +321,8 @@ async fn an_exported_lens_opens_again() {
         assert_eq!(again.card.taps, lens.card.taps);
         assert_eq!(again.card.kind, lens.card.kind);
         let scores = |lens: &OpenLens| -> Vec<f32> {
-            let all = lens.card.held_out.values();
-            all.flat_map(|one| [one.kl, one.agreement, one.r2, one.recovered])
-                .map(|score| score.map_or(-1.0, |score| score as f32))
-                .collect()
+            let all = lens.card.held_out.values().filter_map(Value::as_object);
+            all.flat_map(|one| one.values().map(|score| number(score) as f32)).collect()
         };
         assert_eq!(scores(&again), scores(&lens));
         assert_eq!(again.is_probe(), lens.is_probe());
@@ -387,29 +385,33 @@ async fn a_corpus_agrees_with_transformers() {
     let config = session.loaded().expect("a model").model.config.clone();
     let settings: Vec<(usize, usize)> =
         serde_json::from_value(golden.info("settings").clone()).expect("settings");
-    // Where it takes long, one of the settings is enough.
-    let is_slow = cfg!(target_arch = "wasm32") || session.device().backend() == Backend::WebGpu;
-    let n_settings = if is_slow { 1 } else { settings.len() };
-    for (window, stride) in settings.into_iter().rev().take(n_settings) {
+    let mut cases: Vec<_> = settings.into_iter().map(|setting| ("short_", setting)).collect();
+    // All 5,000 tokens where that does not take minutes.
+    if cfg!(not(target_arch = "wasm32")) && session.device().backend() == Backend::Cpu {
+        cases.push(("", (96, 96)));
+    }
+    for (which, (window, stride)) in cases {
         // Two classes, which together are all tokens.
         let classes = (0..config.vocab_size).map(|id| u8::from(id % 3 == 0)).collect();
         let how = CorpusOptions { window, stride, options: Options::default(), classes };
         let mut corpus =
             Corpus::new(how.clone(), config.n_ctx, config.vocab_size).expect("a corpus");
         let mut state = String::new();
-        let texts = golden.texts();
+        let mut texts = golden.texts();
+        texts.drain(..if which.is_empty() { 0 } else { 2 });
+        let middle = texts.len() - 2;
         for (i, text) in texts.iter().enumerate() {
             corpus.begin(text.clone());
             let mut n = 0;
             while session.read_window(&mut corpus, &[], &Cancel::default()).await.expect("a window")
             {
                 n += 1;
-                if (i, n) == (2, 3) {
+                if (i, n) == (middle, 3) {
                     state = corpus.state();
                 }
             }
         }
-        let key = format!("{window}_{stride}");
+        let key = format!("{which}{window}_{stride}");
         let counts = &golden.info("counts")[&key];
         assert_eq!(corpus.n_windows() as f64, number(&counts["clusters"]), "{key}");
         let groups = corpus.rows();
@@ -438,11 +440,11 @@ async fn a_corpus_agrees_with_transformers() {
             assert!((sum / all.n - all.loss).abs() < 1e-12);
         }
         // The state of an interrupted corpus leads to the same sums.
-        assert_eq!(Corpus::text_of(&state), Ok(2));
+        assert_eq!(Corpus::text_of(&state), Ok(middle as u64));
         let again = Corpus::new(how.clone(), config.n_ctx, config.vocab_size);
         let mut again = again.expect("a corpus");
-        again.resume(&state, texts[2].clone()).expect("a state");
-        let mut next = texts[3..].iter();
+        again.resume(&state, texts[middle].clone()).expect("a state");
+        let mut next = texts[middle + 1..].iter();
         loop {
             while session.read_window(&mut again, &[], &Cancel::default()).await.expect("a window")
             {
@@ -460,23 +462,18 @@ async fn a_corpus_agrees_with_transformers() {
             }
         };
         is_same(rows, &again.rows()[0]);
-        // The texts in another order have the same sums; the two short ones suffice.
-        let mut orders = [texts[2..].to_vec(), texts[2..].iter().rev().cloned().collect()].map(
-            |texts: Vec<Vec<u32>>| {
-                let corpus = Corpus::new(how.clone(), config.n_ctx, config.vocab_size);
-                (texts, corpus.expect("a corpus"))
-            },
-        );
-        for (texts, corpus) in &mut orders {
-            for text in texts {
-                corpus.begin(text.clone());
-                while session.read_window(corpus, &[], &Cancel::default()).await.expect("a window")
-                {
-                }
+        // So do the texts in another order.
+        if which.is_empty() {
+            continue;
+        }
+        let mut other = Corpus::new(how, config.n_ctx, config.vocab_size).expect("a corpus");
+        for text in texts.iter().rev() {
+            other.begin(text.clone());
+            while session.read_window(&mut other, &[], &Cancel::default()).await.expect("a window")
+            {
             }
         }
-        let [(_, a), (_, b)] = &orders;
-        is_same(&a.rows()[0], &b.rows()[0]);
+        is_same(rows, &other.rows()[0]);
     }
     let how = CorpusOptions { window: 1, stride: 1, options: Options::default(), classes: vec![] };
     assert!(Corpus::new(how.clone(), 8, 10).is_err());

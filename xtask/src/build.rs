@@ -7,7 +7,7 @@ use crate::run::{Outcome, output, root, run};
 use crate::tools;
 
 /// Largest accepted size of the engine's wasm after Brotli; tokenizers is most of it. Units: bytes.
-const WASM_LIMIT: u64 = 845_000;
+const WASM_LIMIT: u64 = 870_000;
 /// Where the engine's JavaScript gets the exports of its wasm.
 const EXPORTS: &str = "wasm = instance.exports;";
 
