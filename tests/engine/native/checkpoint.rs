@@ -84,7 +84,9 @@ proptest! {
     /// Random bytes never cause a panic and are never accepted as a whole file.
     #[test]
     fn noise_is_rejected(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
-        prop_assert!(matches!(code(&bytes), "bad-header" | "truncated"));
+        // Noise may begin like a pickle, of which an operation is not known then.
+        let codes = ["bad-header", "truncated", "unsupported-model"];
+        prop_assert!(codes.contains(&code(&bytes)));
     }
 
     /// A valid file with one changed byte in its header is read or rejected, without a panic.
