@@ -134,7 +134,15 @@ const engine = () => session.engine();
 const tour = createTour();
 
 // Before the lens, which is measured once its tab is shown.
-const tabs = createTabs({ store, engine, restart: () => openings.again() });
+const tabs = createTabs({
+  store,
+  engine,
+  restart: () => openings.again(),
+  setText: (text) => {
+    store.open(null);
+    lens.setText(text);
+  },
+});
 const lens = createLens({ store, engine, session });
 const openings = createModelController({ session: () => session, view: createOpeningView(), changed: saveModel });
 const models = createModelDialog({
@@ -280,5 +288,6 @@ installHook({
   engine,
   atlas: tabs.atlas,
   causes: tabs.causes,
+  evidence: tabs.evidence,
   put: (other) => lens.show({ ...other, model: store.model.peek() }),
 });

@@ -6,3 +6,8 @@ declare class TextDecoder {
 /** Opaque here: a pure module may pass them on, and no more. */
 declare type File = object;
 declare type AbortSignal = object;
+
+/** Only passed on. */
+interface Blob {
+  readonly size: number;
+}

@@ -11,10 +11,11 @@ import { loadModel } from "./sources/load.ts";
 import { listKept, removeKept } from "./sources/model-store.ts";
 import type { Atlas, Loupe } from "../src/web/types.d.ts";
 import type { Live } from "./engine/causes.ts";
+import type { Lenses } from "./engine/evidence.ts";
 import type { AtlasAnswer, EngineApi, Settings, Step } from "./engine/protocol.ts";
 import { nameOfAdapter } from "./lib/model.ts";
 import type { Facts, InUse, ModelInUse } from "./lib/model.ts";
-import type { Part, Track } from "./reading/reading.ts";
+import type { Asked, Part, Track } from "./reading/reading.ts";
 
 /** The engine's module, which is not part of the bundle. */
 type EngineModule = { default: () => Promise<unknown>; Loupe: typeof Loupe };
@@ -37,6 +38,8 @@ let has_tokenizer = true;
 /** The engine's newest readings, by what they are of: tokens are traced in them, and they are compared. */
 const live: Live = new Map();
 let n_readings = 0;
+/** Lenses and probes that are open; they belong to the model in use. */
+const lenses: Lenses = new Map();
 
 /** The job that checks the device. */
 let checking: number | null = null;
@@ -184,6 +187,19 @@ function forgetReading(which: string) {
   live.delete(which);
 }
 
+function forgetLenses() {
+  lenses.forEach((lens) => lens.free());
+  lenses.clear();
+}
+
+/** What was asked for as the engine takes it. Errors: `not-found` for a lens that is no longer open. */
+function engineOptions({ lens, ...asked }: Asked) {
+  if (!lens) return asked;
+  const found = lenses.get(lens);
+  if (!found) throw new LoupeError("not-found", `The lens “${lens}” is no longer open.`);
+  return { ...asked, lens: found };
+}
+
 const forgetReadings = () => [...live.keys()].forEach(forgetReading);
 
 /** A reading that is still there. */
@@ -249,6 +265,7 @@ const api: EngineApi = {
           const { in_use: now, refusal } = await loadModel(engine(), source, how);
           in_use = now;
           forgetReadings();
+          forgetLenses();
           void shareReadings(await engine());
           return { ...(current() as ModelInUse), refusal };
         } catch (error) {
@@ -322,7 +339,7 @@ const api: EngineApi = {
         signal.addEventListener("abort", () => helpers?.drop());
         const { ids, n_text, n_read } = readable(started(), text, part);
         const reading = await started().read(ids, {
-          ...asked,
+          ...engineOptions(asked),
           track,
           top_k: TOP_K,
           signal,
@@ -399,8 +416,31 @@ const api: EngineApi = {
       job,
       async (signal) => {
         const { askCauses } = await import("./engine/causes.ts");
-        const page = { loupe: started(), live, liveReading, serial: () => n_readings++, forget: forgetReading };
+        const page = {
+          loupe: started(),
+          live,
+          liveReading,
+          engineOptions,
+          serial: () => n_readings++,
+          forget: forgetReading,
+        };
         return askCauses(method, question, { ...page, signal, onProgress });
+      },
+      onProgress,
+    );
+    questions.set(job, asked);
+    const outcome = await asked;
+    questions.delete(job);
+    return outcome.ok ? Comlink.transfer(outcome, answerBuffers(outcome.value)) : outcome;
+  },
+
+  async evidence(job, method, question, onProgress) {
+    const asked = cancellable(
+      job,
+      async (signal) => {
+        const { askEvidence } = await import("./engine/evidence.ts");
+        const page = { loupe: started(), lenses, hub: settings.hub, liveReading };
+        return askEvidence(method, question, { ...page, signal, onProgress });
       },
       onProgress,
     );

@@ -2,8 +2,9 @@
 import { LoupeError } from "./errors.ts";
 import { plainReading } from "./reading-transfer.ts";
 import { TOP_K } from "../reading/reading.ts";
-import type { Edit, Loupe, RankedTokens, Reading } from "../../src/web/types.d.ts";
+import type { Edit, Loupe, RankedTokens, Reading, ReadOptions } from "../../src/web/types.d.ts";
 import type { PageEdit, TextName } from "../reading/edits.ts";
+import type { Asked } from "../reading/reading.ts";
 import type { Causes, CausesMethod, Progress } from "./protocol.ts";
 
 /** The engine's newest readings, by what they are of: `first` and `second` text, `edited` and `against`. */
@@ -14,6 +15,8 @@ interface Page {
   live: Live;
   /** Errors: `aborted`, if it is no longer there. */
   liveReading: (serial: number) => Reading;
+  /** What was asked for as the engine takes it. */
+  engineOptions: (asked: Asked) => ReadOptions;
   /** a number for another reading */
   serial: () => number;
   forget: (which: string) => void;
@@ -92,7 +95,14 @@ const METHODS: { [M in CausesMethod]: (question: Causes[M][0], page: Page) => Pr
     const resolved: Edit[] = [];
     for (const edit of edits) resolved.push(await engineEdit(edit, of, base, page));
     const ids = Uint32Array.from(base.tokens, ({ id }) => id);
-    const reading = await loupe.read(ids, { ...asked, track, top_k: TOP_K, signal, aside: true, edits: resolved });
+    const reading = await loupe.read(ids, {
+      ...page.engineOptions(asked),
+      track,
+      top_k: TOP_K,
+      signal,
+      aside: true,
+      edits: resolved,
+    });
     const serial = page.serial();
     page.forget(role);
     live.set(role, { serial, reading });

@@ -13,6 +13,9 @@ import type {
   AtlasOptions,
   Causes,
   CausesMethod,
+  Evidence,
+  EvidenceMethod,
+  EvidenceProgress,
   Checked,
   EngineApi,
   Hub,
@@ -203,6 +206,16 @@ export function startEngine(
       { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: (progress: Progress) => void },
     ): Promise<Causes[M][1]> => {
       const ask = remote.causes as unknown as EngineApi["causes"];
+      return cancellable(signal, (job) => ask(job, method, question, Comlink.proxy(onProgress)));
+    },
+
+    /** A question of the tab of evidence. */
+    evidence: <M extends EvidenceMethod>(
+      method: M,
+      question: Evidence[M][0],
+      { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: (progress: EvidenceProgress) => void },
+    ): Promise<Evidence[M][1]> => {
+      const ask = remote.evidence as unknown as EngineApi["evidence"];
       return cancellable(signal, (job) => ask(job, method, question, Comlink.proxy(onProgress)));
     },
 

@@ -3,7 +3,9 @@ import type {
   Atlas,
   Attribution,
   Check,
+  CorpusPart,
   LayerNormGains,
+  LensCard,
   Plan,
   SetScores,
   Sweep,
@@ -16,7 +18,7 @@ import type { PageEdit } from "../reading/edits.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
 
-export type { Check, LayerNormGains, Plan, Watch };
+export type { Check, CorpusPart, LayerNormGains, LensCard, Plan, Watch };
 
 /** What came of a comparison with a stored reading. */
 export interface StoredCheck {
@@ -182,6 +184,71 @@ export interface Causes {
 export type CausesMethod = keyof Causes;
 export type TokenValue = { id: number; shown: string; value: number };
 
+/** A lens that is open, or a probe. */
+export type LensEntry = { name: string; card: LensCard };
+
+/** Texts that a person gave, and files that are read where they are. */
+type Texts = { texts: string[]; files: Blob[] };
+
+/** What a long question reports: its share, which is NaN where nobody knows it, and what a corpus has so far. */
+export type EvidenceProgress = Progress & { part?: CorpusPart };
+
+/** Questions of the tab of evidence, and what answers them. A lens is named; "" or null is the logit lens. */
+export interface Evidence {
+  open: [{ name: string; file: Blob; config: string | null; kind: "tuned" | "jacobian" | "affine" | null }, LensEntry];
+  /** From the hub. `path`: the address without that of the hub. */
+  download: [
+    { name: string; path: string; sha256: string | null; licence: string; kind: "tuned" | "jacobian" },
+    LensEntry,
+  ];
+  fit: [Texts & { name: string; target: "final" | "input"; held_out: number }, LensEntry];
+  close: [{ name: string }, null];
+  /** A safetensors file. */
+  export: [{ name: string }, Uint8Array];
+  /** The text of a reading under two lenses. [N·T] each */
+  difference: [
+    { serial: number; a: string; b: string; norm: Asked["norm"] },
+    {
+      taps: string[];
+      tokens: Token[];
+      kl: Float32Array;
+      kl_reverse: Float32Array;
+      js: Float32Array;
+      agrees: Uint8Array;
+    },
+  ];
+  /**
+   * What of the input a text's rows keep: the rank of the true token by the probe's distance (null without a probe), the
+   * distance from what each token says alone, the same of other tokens, and the stream by row. [N·T], [T·C]
+   */
+  kept: [
+    { serial: number; probe: string | null; seed: number },
+    {
+      taps: string[];
+      recovered: Float32Array | null;
+      alone: Float32Array;
+      control: Float32Array;
+      streams: Float32Array[];
+    },
+  ];
+  /** Sums over windows; `onProgress` has them as they grow. `limit`: windows after which it stops. */
+  corpus: [
+    Texts & {
+      window: number;
+      stride: number;
+      lens: string;
+      edits: object[];
+      classes: Uint8Array | undefined;
+      state: string | null;
+      limit: number | null;
+    },
+    CorpusPart | null,
+  ];
+  /** The tokens of a window. */
+  window: [Texts & { text: number; start: number; n: number }, Token[]];
+}
+export type EvidenceMethod = keyof Evidence;
+
 type Answer<T> = Promise<Outcome<T>>;
 
 /** The calls of the worker. `job` is the page's number for a call, for `cancel`. */
@@ -246,6 +313,13 @@ export interface EngineApi {
     question: Causes[M][0],
     onProgress: (progress: Progress) => void,
   ): Answer<Causes[M][1]>;
+  /** A question of the tab of evidence. */
+  evidence<M extends EvidenceMethod>(
+    job: number,
+    method: M,
+    question: Evidence[M][0],
+    onProgress: (progress: EvidenceProgress) => void,
+  ): Answer<Evidence[M][1]>;
   vocabulary(job: number): Answer<Tokens>;
   tokens(ids: number[]): Answer<Token[]>;
   /** The tokens of a text. */

@@ -60,7 +60,7 @@ export function createExports(page: ExportPage, say: (words: string) => void) {
         ]
       : [];
     const words = [
-      `${nameOf()}${revisionOf()} · norm: ${CHOICES.norm[asked.norm]}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
+      `${nameOf()}${revisionOf()} · norm: ${CHOICES.norm[asked.norm]}${asked.decoder.length > 0 ? ` · decoder ${asked.decoder.join(", ")}` : ""}${asked.lens ? ` · lens: ${asked.lens}` : ""}${final_is_model ? "" : " · final is not the model’s own output"}`,
       `“${textStart(textOf(shown.reading.tokens))}”`,
       ...second,
       end - start < n_tokens

@@ -1,5 +1,5 @@
 /** "The same in Python": a script for Hugging Face transformers that prints the numbers of the present picture. Pure. */
-import type { PlainReading } from "../reading/reading.ts";
+import type { Asked, PlainReading } from "../reading/reading.ts";
 import type { Comparison } from "../reading/comparison.ts";
 
 /** What each view is, given `logits`, `logp` of a row, those of final and input (F, I), and the ids. */
@@ -137,6 +137,23 @@ def values(ids, all_logits):
     : ""
 }`;
 
+/** Reads the maps of a lens. */
+const mapsCode = (name: string) => `# The lens ${JSON.stringify(name)}: its file is exported in the tab Evidence.
+import json
+from safetensors import safe_open
+
+with safe_open("lens.safetensors", "pt") as file:
+    maps = {key: file.get_tensor(key).double() for key in file.keys()}
+    is_normalised = json.loads(file.metadata()["loupe.lens"])["normalised"]
+`;
+
+/** What a map makes of a row; one that predicts the normalised stream is not normalised again. */
+const mappedCode = (norm: Asked["norm"]) => `        if f"lens.{name}.weight" in maps:
+            x = x @ maps[f"lens.{name}.weight"] + maps[f"lens.{name}.bias"]
+            if is_normalised:
+                return model.lm_head(${norm === "affine" ? "x * norm.weight + norm.bias" : "x"})
+`;
+
 /**
  * @param view its name
  * @param group the tracked token
@@ -162,7 +179,7 @@ torch.set_default_dtype(torch.float64)
 core = model.transformer
 blocks, norm = core.h, ${norm}
 names = ${JSON.stringify(taps)}
-first = lambda out: out[0] if isinstance(out, tuple) else out
+${asked.lens ? mapsCode(asked.lens) : ""}first = lambda out: out[0] if isinstance(out, tuple) else out
 
 @torch.no_grad()
 def read(ids):
@@ -189,10 +206,10 @@ def read(ids):
     stream["input"] = start[0]
     source = {**stream, **added}
 
-    def lens(x):
-${asked.decoder.map((part) => stepOf(part, family)).join("")}        x = ${NORMS[asked.norm]}
+    def lens(x${asked.lens ? ", name" : ""}):
+${asked.lens ? mappedCode(asked.norm) : ""}${asked.decoder.map((part) => stepOf(part, family)).join("")}        x = ${NORMS[asked.norm]}
         return model.lm_head(x)
-    return [lens(source[name]) for name in names]
+    return [lens(source[name]${asked.lens ? ", name" : ""}) for name in names]
 ${valuesCode(view, group)}
 ${comparison ? twoTexts(comparison, view) : oneText(reading)}`;
 }

@@ -4,7 +4,7 @@ import { createExportMenu } from "../export/export-menu.ts";
 import { onSystemTheme } from "../graphics/theme.ts";
 import { duration, integer } from "../lib/format.ts";
 import { viewBeside, viewNamed } from "../reading/views.ts";
-import { button, byId, element, replaceKeyed } from "../ui/dom.ts";
+import { button, byId, element, optionsOf, replaceKeyed } from "../ui/dom.ts";
 import { createFigure } from "./figure/figure.ts";
 import { createCellPanel } from "./panels/cell.ts";
 import { createControlCodes } from "./panels/control-codes.ts";
@@ -121,6 +121,17 @@ export function createLens({
     () => store.theme.value,
     (theme) => controls.setTheme(theme),
   );
+  follows(
+    () => ({ lenses: store.lenses.value, now: store.lens.value }),
+    ({ lenses, now }) => {
+      const select = byId<HTMLSelectElement>("lens-in-use");
+      const names = lenses.filter(({ card }) => card.target !== "input").map(({ name }) => name);
+      select.replaceChildren(...optionsOf(["", ...names].map((name) => [name, name || "logit lens"])));
+      select.value = now;
+      select.hidden = names.length === 0;
+    },
+  );
+  byId("lens-in-use").addEventListener("change", () => store.useLens(byId<HTMLSelectElement>("lens-in-use").value));
   effect(() => second.draw());
   follows(
     () => store.second.value !== null,

@@ -52,6 +52,8 @@ export type Asked = {
   subblocks: boolean;
   contributions: boolean;
   decoder: string[];
+  /** the name of a lens other than the logit lens */
+  lens?: string;
 };
 /** What of a text is read: the first or the last tokens, if not all fit, and what is put before them. */
 export type Part = { kept: "first" | "last"; with_end_token: boolean };

@@ -6,24 +6,35 @@ import type { Store } from "../state/store.ts";
 import type { Engine } from "../engine/client.ts";
 import type { Atlas } from "../atlas/atlas.ts";
 import type { Causes } from "../causes/causes.ts";
+import type { Evidence } from "../evidence/evidence.ts";
 
 export function createTabs({
   store,
   engine,
   restart,
+  setText,
 }: {
   store: Store;
   engine: () => Engine;
   /** starts the engine again */
   restart: () => void;
+  /** reads another text in the lens */
+  setText: (text: string) => void;
 }) {
   const { selection } = store;
-  const links = { lens: byId("tab-lens"), causes: byId("tab-causes"), atlas: byId("tab-atlas") };
-  const homes = { causes: byId("causes"), atlas: byId("atlas") };
+  const links = {
+    lens: byId("tab-lens"),
+    causes: byId("tab-causes"),
+    evidence: byId("tab-evidence"),
+    atlas: byId("tab-atlas"),
+  };
+  const homes = { causes: byId("causes"), evidence: byId("evidence"), atlas: byId("atlas") };
   let atlas: Atlas | null = null;
   let coming: Promise<Atlas> | null = null;
   let causes: Causes | null = null;
   let coming_causes: Promise<Causes> | null = null;
+  let evidence: Evidence | null = null;
+  let coming_evidence: Promise<Evidence> | null = null;
   /** The name of the atlas' view or of the edits; empty for the lens. */
   const title = signal("");
   let last_view = store.atlas.peek();
@@ -45,7 +56,7 @@ export function createTabs({
         edits: {
           get: () => store.edits.peek(),
           set: store.setEdits,
-          show: () => open(null, true),
+          show: () => open(null, "causes"),
           reading: () => store.reading.peek(),
           follow: (listener) =>
             effect(() => {
@@ -72,9 +83,16 @@ export function createTabs({
     return coming_causes;
   }
 
+  function theEvidence() {
+    coming_evidence ??= import("../evidence/evidence.ts").then(
+      ({ createEvidence }) => (evidence = createEvidence(homes.evidence, { store, engine, restart, setText })),
+    );
+    return coming_evidence;
+  }
+
   /** Shows the tab that the store has. */
-  async function show(view: string | null, is_causes: boolean) {
-    const now = view !== null ? "atlas" : is_causes ? "causes" : "lens";
+  async function show(view: string | null, is_causes: boolean, is_evidence: boolean) {
+    const now = view !== null ? "atlas" : is_causes ? "causes" : is_evidence ? "evidence" : "lens";
     document.documentElement.dataset.tab = now;
     for (const [name, home] of Object.entries(homes)) home.hidden = name !== now;
     for (const [name, tab] of Object.entries(links)) {
@@ -85,29 +103,32 @@ export function createTabs({
     if (now === "lens") return void (title.value = "");
     last_view = view ?? last_view;
     try {
-      const made = await (now === "atlas" ? theAtlas() : theCauses());
+      const made = await (now === "atlas" ? theAtlas() : now === "causes" ? theCauses() : theEvidence());
       const opened = store.atlas.peek();
       if ("open" in made && opened !== null) title.value = `${made.open(opened)} · Atlas`;
       else if (store.causes.peek()) title.value = "Causes";
+      else if (store.evidence.peek()) title.value = "Evidence";
     } catch (error) {
       if (now === "atlas") coming = null;
-      else coming_causes = null;
+      else if (now === "causes") coming_causes = null;
+      else coming_evidence = null;
       homes[now].replaceChildren(
         element("p", "card atlas-absent", `This tab could not be loaded: ${(error as Error).message}`),
       );
     }
   }
 
-  /** @param view null: the lens, or the edits */
-  function open(view: string | null, is_causes = false) {
-    if (view === store.atlas.peek() && is_causes === store.causes.peek()) return;
-    store.open(view, is_causes);
+  /** @param view null: the lens, or another tab */
+  function open(view: string | null, tab: "causes" | "evidence" | null = null) {
+    const now = store.causes.peek() ? "causes" : store.evidence.peek() ? "evidence" : null;
+    if (view === store.atlas.peek() && tab === now) return;
+    store.open(view, tab);
     scrollTo({ top: 0 });
   }
 
   effect(() => {
-    const [view, is_causes] = [store.atlas.value, store.causes.value];
-    untracked(() => void show(view, is_causes));
+    const [view, is_causes, is_evidence] = [store.atlas.value, store.causes.value, store.evidence.value];
+    untracked(() => void show(view, is_causes, is_evidence));
   });
   effect(() => {
     const now = store.model.value;
@@ -117,11 +138,12 @@ export function createTabs({
     const badge = byId("edited");
     badge.hidden = store.edits.value === "";
   });
-  byId("edited").addEventListener("click", () => open(null, true));
+  byId("edited").addEventListener("click", () => open(null, "causes"));
   byId("picked-clear").addEventListener("click", () => selection.setTokens([]));
   const places = {
     lens: () => open(null),
-    causes: () => open(null, true),
+    causes: () => open(null, "causes"),
+    evidence: () => open(null, "evidence"),
     atlas: () => store.atlas.peek() === null && open(last_view ?? "channels"),
   };
   for (const [name, go] of Object.entries(places))
@@ -137,5 +159,6 @@ export function createTabs({
     redraw: () => atlas?.redraw(),
     atlas: () => atlas,
     causes: () => causes,
+    evidence: () => evidence,
   };
 }

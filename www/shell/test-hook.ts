@@ -4,6 +4,7 @@
  */
 import type { Atlas } from "../atlas/atlas.ts";
 import type { Causes } from "../causes/causes.ts";
+import type { Evidence } from "../evidence/evidence.ts";
 import type { Engine } from "../engine/client.ts";
 import type { createFigure } from "../lens/figure/figure.ts";
 import type { PlainReading } from "../reading/reading.ts";
@@ -16,6 +17,7 @@ export function installHook({
   put,
   atlas,
   causes,
+  evidence,
 }: {
   figure: ReturnType<typeof createFigure>;
   store: Store;
@@ -23,6 +25,7 @@ export function installHook({
   put: (reading: PlainReading) => void;
   atlas: () => Atlas | null;
   causes: () => Causes | null;
+  evidence: () => Evidence | null;
 }) {
   (window as Window & { loupePage?: object }).loupePage = {
     /** The plain Reading that is shown, or null. */
@@ -47,6 +50,8 @@ export function installHook({
     atlas,
     /** The tab of causes, likewise: the edited run, its pictures, attribution and sweeps. */
     causes,
+    /** The tab of evidence, likewise. */
+    evidence,
     /** The engine behind the page: `load`, `read`, `encode`, `close`. */
     get engine() {
       return engine();

@@ -35,6 +35,8 @@ export interface PageState {
   atlas: string | null;
   /** whether the tab of edits is open */
   causes: boolean;
+  /** whether the tab of evidence is open */
+  evidence: boolean;
   /** what is edited in a run of one of the texts (reading/edits), as JSON; empty for nothing */
   edits: string;
   /** of its views */
@@ -108,6 +110,7 @@ export async function parseHash(hash: string): Promise<PageState> {
     theme: THEMES.includes(theme) ? theme : "auto",
     atlas: /^[a-z]{1,20}$/.exec(fields.get("atlas") ?? "")?.[0] ?? null,
     causes: fields.get("tab") === "causes",
+    evidence: fields.get("tab") === "evidence",
     edits: (await textOf("edits", "packed3")) ?? "",
     atlas_options: Object.fromEntries(
       [...fields].filter(([key, value]) => ATLAS_OPTION.test(key) && value.length <= MAX_OPTION_CHARS),
@@ -147,6 +150,7 @@ export async function formatHash({
   theme,
   atlas,
   causes,
+  evidence,
   edits,
   atlas_options,
   channel,
@@ -169,6 +173,7 @@ export async function formatHash({
   if (theme !== "auto") fields.set("theme", theme);
   if (atlas !== null) fields.set("atlas", atlas);
   if (causes) fields.set("tab", "causes");
+  else if (evidence) fields.set("tab", "evidence");
   if (edits !== "") await putText("edits", "packed3", edits);
   for (const [option, value] of Object.entries(atlas_options))
     if (value.length <= MAX_OPTION_CHARS) fields.set(option, value);

@@ -10,6 +10,7 @@ import { readOptions, spanOf } from "./options.ts";
 import { createSelection } from "./selection.ts";
 import type { ModelInUse } from "../lib/model.ts";
 import type { ThemeChoice } from "../lib/themes.ts";
+import type { LensEntry } from "../engine/protocol.ts";
 import type { Comparison } from "../reading/comparison.ts";
 import type { Asked, Cell, Part, PlainReading } from "../reading/reading.ts";
 import type { View } from "../reading/views.ts";
@@ -66,10 +67,17 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
   /** The cell that the pointer or a key last chose. */
   const pointed = signal<PointedCell | null>(null);
 
+  /** Lenses other than the logit lens, and probes, which the engine has open; and the one in use, by its name. */
+  const lenses = signal<LensEntry[]>([]);
+  const lens = signal("");
+
   const n_layer = computed(() => Number(model.value?.model.n_layer ?? 1));
   const how_text = computed(() => {
     const { kept, with_end_token } = switches.value;
-    return JSON.stringify({ asked: readOptions(switches.value, n_layer.value), part: { kept, with_end_token } });
+    const asked: Asked = readOptions(switches.value, n_layer.value);
+    // It maps the stream, which contributions and borrowed blocks are not.
+    if (lens.value !== "" && !asked.contributions && asked.decoder.length === 0) asked.lens = lens.value;
+    return JSON.stringify({ asked, part: { kept, with_end_token } });
   });
   /** The token that a tracked view shows: the chosen one, or what the final row puts first at the end. */
   const group = computed(() => groups.value[tracked.value] ?? topGroup(reading.value));
@@ -103,6 +111,11 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     change({ pins: [...hidden, ...shown].slice(-MAX_PINS) }, is_step);
   };
 
+  /** They belong to a model, and are gone with the engine that had them. */
+  const forgetLenses = () => {
+    lenses.value = [];
+    lens.value = "";
+  };
   const change = (part: Partial<Chosen>, is_step = false) =>
     batch(() => {
       page.value = possible({ ...page.value, ...part });
@@ -126,9 +139,12 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     theme: part("theme"),
     atlas: part("atlas"),
     causes: part("causes"),
+    evidence: part("evidence"),
     edits: part("edits"),
     /** Whether the lens is in sight. */
-    is_lens: computed(() => page.value.atlas === null && !page.value.causes),
+    is_lens: computed(() => page.value.atlas === null && !page.value.causes && !page.value.evidence),
+    lenses,
+    lens,
     n_layer,
     n_ctx: computed(() => Number(model.value?.model.n_ctx ?? 0)),
     group,
@@ -179,9 +195,22 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     setSwitches: (to: Switches) => change({ switches: to }),
     setTheme: (theme: ThemeChoice) => change({ theme }),
     setSecond: (text: string | null) => change({ second: text }),
-    /** A view of the atlas, or the edits; neither: the lens. */
-    open: (atlas: string | null, causes = false) =>
-      (atlas !== page.value.atlas || causes !== page.value.causes) && change({ atlas, causes }, true),
+    /** A view of the atlas, or another tab; neither: the lens. */
+    open: (atlas: string | null, tab: "causes" | "evidence" | null = null) => {
+      const to = { atlas, causes: tab === "causes", evidence: tab === "evidence" };
+      const is_there = Object.entries(to).every(([key, value]) => page.value[key as keyof typeof to] === value);
+      if (!is_there) change(to, true);
+    },
+
+    /** A lens was opened, or fitted. */
+    addLens: (entry: LensEntry) => void (lenses.value = [...lenses.value, entry]),
+    /** A lens was closed; the logit lens takes its place. */
+    dropLens: (name: string) =>
+      batch(() => {
+        lenses.value = lenses.value.filter((each) => each.name !== name);
+        if (lens.value === name) lens.value = "";
+      }),
+    useLens: (name: string) => void (lens.value = name),
     /** What is edited, as a step that the Back button takes back. */
     setEdits: (edits: string) => edits !== page.value.edits && change({ edits }, true),
 
@@ -222,6 +251,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     replaceModel: (now: ModelInUse, link: PageState | null) =>
       batch(() => {
         model.value = now;
+        forgetLenses();
         reading.value = comparison.value = null;
         if (isAfterStep()) steps.value++;
         pointed.value = null;
@@ -242,6 +272,7 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     setModel: (now: ModelInUse) =>
       batch(() => {
         model.value = now;
+        forgetLenses();
         selection.setTokens(known(selection.tokens));
       }),
 

@@ -57,8 +57,21 @@ const ARROWS: Record<string, string[]> = {
     "atlas/views",
   ],
   cards: ["lib", "engine", "graphics", "ui", "export"],
+  evidence: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "cards", "lens/figure"],
   causes: ["lib", "engine", "reading", "state", "graphics", "ui", "export", "cards", "lens/figure"],
-  shell: ["lib", "engine", "state", "reading", "graphics", "ui", "lens/figure", "lens/panels", "atlas", "causes"],
+  shell: [
+    "lib",
+    "engine",
+    "state",
+    "reading",
+    "graphics",
+    "ui",
+    "lens/figure",
+    "lens/panels",
+    "atlas",
+    "causes",
+    "evidence",
+  ],
 };
 
 /** Of the sources, which run in the worker, the page knows only what an address is and which models there are; these import no other source but each other. */
@@ -67,10 +80,11 @@ const OF_THE_PAGE = new Set(["sources/hub-address", "sources/catalogue", "source
 /** Packages that only one place may name. */
 const OWNERS: Record<string, RegExp> = {
   comlink: /^(engine\/client|engine\/helpers|helper|worker)$/,
-  "@observablehq/plot": /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*)$/,
+  "@observablehq/plot":
+    /^(graphics\/plot|lens\/panels\/charts|atlas\/selection-panel|atlas\/charts\/.*|evidence\/curves)$/,
   "workbox-window": /^shell\/offline$/,
   "workbox-precaching": /^service-worker$/,
-  "@preact/signals-core": /^(main|lens\/lens|causes\/causes|state\/|shell\/)/,
+  "@preact/signals-core": /^(main|lens\/lens|causes\/causes|evidence\/evidence|state\/|shell\/)/,
 };
 
 /** Files that start a program: the page, the benchmark, the workers and the service worker. */

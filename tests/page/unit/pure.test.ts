@@ -234,6 +234,7 @@ test("an address brings back everything, also long texts and odd characters", as
     theme: "dark" as const,
     atlas: "pairs",
     causes: false,
+    evidence: false,
     edits: '{"of":"b","edits":[{"at":"h.3","positions":[4],"from":{"text":"a"}}]}',
     atlas_options: { "pairs.x": "138", "pairs.y": "378" },
     channel: 36,

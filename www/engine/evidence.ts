@@ -1,0 +1,196 @@
+/** Worker side of the tab of evidence: lenses, fits, probes, corpora. Loaded with the first question. */
+import { LoupeError } from "./errors.ts";
+import { plainToken } from "./reading-transfer.ts";
+import { documentsOf } from "../reading/documents.ts";
+import type { CorpusPart, Edit, Lens, Loupe, Reading } from "../../src/web/types.d.ts";
+import type { Evidence, EvidenceMethod, EvidenceProgress, Hub, LensEntry } from "./protocol.ts";
+
+/** Lenses that are open, by name. */
+export type Lenses = Map<string, Lens>;
+
+interface Page {
+  loupe: Loupe;
+  lenses: Lenses;
+  hub: Hub;
+  liveReading: (serial: number) => Reading;
+  signal: AbortSignal;
+  onProgress: (progress: EvidenceProgress) => void;
+}
+
+/** How many bytes of files are read for one fit. */
+const MAX_FIT_BYTES = 8 << 20;
+
+const entryOf = (name: string, { card }: Lens): LensEntry => ({ name, card });
+
+/** A name that no other lens has. */
+function freeName(wanted: string, lenses: Lenses) {
+  let name = wanted;
+  for (let n = 2; lenses.has(name); n++) name = `${wanted} (${n})`;
+  return name;
+}
+
+function lensNamed(name: string | null, { lenses }: Page) {
+  if (name === null || name === "") return null;
+  const found = lenses.get(name);
+  if (!found) throw new LoupeError("not-found", `The lens “${name}” is no longer open.`);
+  return found;
+}
+
+/** Documents of texts and files, one after the other; no file is in memory as a whole. */
+async function* documents(texts: string[], files: Blob[]): AsyncGenerator<string> {
+  for (const text of texts) yield* documentsOf(text);
+  for (const file of files) {
+    let rest = "";
+    const reader = file.stream().pipeThrough(new TextDecoderStream()).getReader();
+    for (;;) {
+      const { done, value = "" } = await reader.read();
+      rest += value;
+      if (!done && rest.length < 1 << 18) continue;
+      const parts = documentsOf(rest);
+      // The last one may go on in what comes.
+      rest = done ? "" : (parts.pop() ?? "");
+      yield* parts;
+      if (done) break;
+    }
+  }
+}
+
+/** The reading of a text that the page shows, made again without disturbing the one from which the next one starts. */
+const again = (serial: number, page: Page, options: Parameters<Loupe["read"]>[1] = {}) =>
+  page.loupe.read(
+    Uint32Array.from(page.liveReading(serial).tokens, ({ id }) => id),
+    { aside: true, signal: page.signal, ...options },
+  );
+
+const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) => Promise<Evidence[M][1]> } = {
+  async open({ name, file, config, kind }, page) {
+    const { loupe, lenses, signal } = page;
+    const lens = await loupe.lens({ file, config, kind: kind ?? undefined, source: `the file ${name}`, signal });
+    const free = freeName(name, lenses);
+    lenses.set(free, lens);
+    return entryOf(free, lens);
+  },
+
+  async download({ name, path, sha256, licence, kind }, page) {
+    const { loupe, lenses, hub, signal, onProgress } = page;
+    const url = `${hub.base}/${path}`;
+    const response = await fetch(url, { signal }).catch((error: unknown) => {
+      if (signal.aborted) throw error;
+      throw new LoupeError("network", `${url} cannot be reached: ${(error as Error).message}.`);
+    });
+    if (!response.ok || !response.body)
+      throw new LoupeError("network", `${url} answered with ${response.status} ${response.statusText}.`);
+    const total = Number(response.headers.get("content-length"));
+    let received = 0;
+    const counted = response.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform(piece, to) {
+          received += piece.byteLength;
+          if (total > 0) onProgress({ done: Math.min(1, received / total) });
+          to.enqueue(piece);
+        },
+      }),
+    );
+    const lens = await loupe.lens({ file: counted, kind, sha256, source: url, licence, signal });
+    const free = freeName(name, lenses);
+    lenses.set(free, lens);
+    return entryOf(free, lens);
+  },
+
+  async fit({ name, texts, files, target, held_out }, page) {
+    const { loupe, lenses, signal, onProgress } = page;
+    const all: string[] = [];
+    let chars = 0;
+    for await (const document of documents(texts, files)) {
+      all.push(document);
+      chars += document.length;
+      if (chars > MAX_FIT_BYTES)
+        throw new LoupeError("bad-option", "texts: expected at most 8 MB for a fit, got more. Use a part of them.");
+    }
+    const lens = await loupe.fit({ texts: all, target, held_out, signal, onProgress });
+    const free = freeName(name, lenses);
+    lenses.set(free, lens);
+    return entryOf(free, lens);
+  },
+
+  close({ name }, { lenses }) {
+    lenses.get(name)?.free();
+    lenses.delete(name);
+    return Promise.resolve(null);
+  },
+
+  export: async ({ name }, page) => (await lensNamed(name, page)?.export()) ?? new Uint8Array(),
+
+  async difference({ serial, a, b, norm }, page) {
+    const { loupe, signal } = page;
+    const readings: Reading[] = [];
+    try {
+      for (const name of [a, b])
+        readings.push(await again(serial, page, { lens: lensNamed(name, page), norm, top_k: 1 }));
+      const [first, second] = readings;
+      const { kl, kl_reverse, js } = await loupe.compare(first, second, { signal });
+      const agrees = Uint8Array.from(first.top_ids, (id, cell) => Number(id === second.top_ids[cell]));
+      return { taps: [...first.taps], tokens: first.tokens.map(plainToken), kl, kl_reverse, js, agrees };
+    } finally {
+      readings.forEach((reading) => reading.free());
+    }
+  },
+
+  async kept({ serial, probe, seed }, page) {
+    const { signal } = page;
+    const reading = await again(serial, page, { top_k: 1 });
+    try {
+      const n = reading.n_tokens;
+      const lens = lensNamed(probe, page);
+      const found = lens ? await reading.recover(lens, { signal }) : null;
+      const own = await reading.alone({ signal });
+      // The same tokens at other positions, so that the control has the same frequencies.
+      const ids = Array.from(reading.tokens, ({ id }) => id);
+      const shift = 1 + (seed % Math.max(1, n - 1));
+      const control = await reading.alone({ control: ids.map((_, i) => ids[(i + shift) % n]), signal });
+      const streams: Float32Array[] = [];
+      for (const tap of reading.taps) streams.push(await reading.stream({ tap, signal }));
+      return {
+        taps: [...reading.taps],
+        recovered: found?.rank ?? null,
+        alone: own.kl,
+        control: control.kl,
+        streams,
+      };
+    } finally {
+      reading.free();
+    }
+  },
+
+  async corpus({ texts, files, window, stride, lens, edits, classes, state, limit }, page) {
+    const { loupe, signal, onProgress } = page;
+    const options = { window, stride, lens: lensNamed(lens, page), edits: edits as Edit[], classes, state, signal };
+    let last: CorpusPart | null = null;
+    let shown_at = -Infinity;
+    for await (const part of loupe.corpus(documents(texts, files), options)) {
+      last = part;
+      // A person sees it grow four times a second.
+      if (performance.now() - shown_at > 250) {
+        shown_at = performance.now();
+        onProgress({ done: NaN, part });
+      }
+      if (limit !== null && part.windows >= limit) break;
+    }
+    return last;
+  },
+
+  async window({ texts, files, text, start, n }, page) {
+    let at = 0;
+    for await (const document of documents(texts, files)) {
+      if (at++ < text) continue;
+      const ids = page.loupe.encode(document);
+      return Array.from(ids.subarray(start, start + n), (id) => plainToken(page.loupe.token(id)));
+    }
+    return [];
+  },
+};
+
+export function askEvidence<M extends EvidenceMethod>(method: M, question: Evidence[M][0], page: Page) {
+  const ask = METHODS[method] as (question: Evidence[M][0], page: Page) => Promise<Evidence[M][1]>;
+  return ask(question, page);
+}

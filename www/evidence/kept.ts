@@ -1,0 +1,296 @@
+/** Is the input kept? The post's best-known claim, tested on the model in use: claim, picture, control, number. */
+import { decimal, integer, percent } from "../lib/format.ts";
+import { crossing, meansByRow, spearman, stepsOf, visitorsOf } from "../reading/depth.ts";
+import { tokenById } from "../reading/reading.ts";
+import { button, element, optionsOf } from "../ui/dom.ts";
+import { choiceOf } from "../ui/fields.ts";
+import { depthCurves } from "./curves.ts";
+import type { Evidence, LensEntry } from "../engine/protocol.ts";
+import type { PlainReading } from "../reading/reading.ts";
+import type { Store } from "../state/store.ts";
+import type { Curve } from "./curves.ts";
+import type { Stage } from "./types.ts";
+
+type Done = { reading: PlainReading; probe: LensEntry | null; answer: Evidence["kept"][1] };
+
+/** The same shift of the control every time. */
+const SEED = 4;
+const C = ["var(--series-0)", "var(--series-1)", "var(--series-2)", "var(--series-3)"];
+
+export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids: number[]) => Promise<number[]> }) {
+  const { ask, card } = stage;
+  let done: Done | null = null;
+  let lengths: number[] = [];
+
+  const figure = card({
+    name: "is-the-input-kept",
+    title: "Is the input kept?",
+    words:
+      "The post: after the first block, the input is thrown away, and the model goes straight to guesses at the output. That is what the logit lens sees. What is there to be seen by other means?",
+    csv: () => table(),
+    again: () => void run(),
+  });
+  const probe_choice = choiceOf("probe", [], () => {});
+  figure.tools.append(
+    probe_choice.element,
+    button("chip main", "Test it on this text", () => void run()),
+  );
+  const hint = element("p", "muted");
+  const chapters = element("div", "evidence-chapters");
+  figure.body.append(hint, chapters);
+
+  async function run() {
+    const reading = store.reading.peek();
+    if (!reading) return figure.say("There is no text yet.");
+    if (reading.n_tokens < 4) return figure.say("This needs a text of four tokens or more.");
+    if (reading.asked.contributions || reading.asked.subblocks || reading.asked.lens)
+      return figure.say("This speaks of blocks under the logit lens: choose blocks as rows, and the logit lens.");
+    const probe = store.lenses.peek().find(({ name }) => name === probe_choice.select.value) ?? null;
+    const answer = await figure.run(async (watch) => {
+      const found = await ask("kept", { serial: reading.serial, probe: probe?.name ?? null, seed: SEED }, watch);
+      lengths = await norms(reading.tokens.map(({ id }) => id));
+      return found;
+    });
+    if (!answer) return;
+    done = { reading, probe, answer };
+    draw();
+  }
+
+  const means = (values: ArrayLike<number>) => meansByRow(values, done!.answer.taps.length, done!.reading.n_tokens);
+  const widthOf = () => Math.max(280, Math.min(720, chapters.clientWidth || 640));
+
+  /** One chapter: what is claimed, the picture, the number for this model. */
+  function chapter(title: string, claim: string, picture: Node | null, finding: string) {
+    const found = element("p", "finding-words", finding);
+    const made = element("section", "evidence-chapter", element("h3", "", title), element("p", "muted", claim));
+    if (picture) made.append(picture);
+    made.append(found);
+    return made;
+  }
+
+  function draw() {
+    hint.textContent = done?.probe
+      ? ""
+      : "To reconstruct the input, fit a probe first: above, under “Fit one here”, with “the token itself” as what it predicts.";
+    if (!done) return chapters.replaceChildren();
+    const { reading, probe, answer } = done;
+    const { taps, recovered } = answer;
+    const width = widthOf();
+    const last = taps.length - 1;
+    const parts: HTMLElement[] = [];
+
+    const kl_input = means(reading.stats.kl_input);
+    const kl_final = means(reading.stats.kl_final);
+    const seen_input = means(reading.stats.rank_input.map((rank) => Number(rank === 1)));
+    const at = crossing(
+      kl_input.map(({ mean }) => mean),
+      kl_final.map(({ mean }) => mean),
+    );
+
+    if (recovered && probe) {
+      const kept = means(recovered.map((rank) => Number(rank === 1)));
+      const r2 = taps.map((tap) => ({ mean: probe.card.held_out[tap]?.r2 ?? NaN }));
+      const curves: Curve[] = [
+        { name: "token recovered from the row, by the probe", css: C[0], values: kept },
+        { name: "R² of the probe on held-out tokens", css: C[1], values: r2 },
+        { name: "token on top under the logit lens", css: C[2], values: seen_input, is_ghost: true },
+      ];
+      const recoveredIn = (row: number) => percent(kept[row].mean);
+      const held = probe.card.held_out[taps[last]]?.recovered;
+      parts.push(
+        chapter(
+          "The token can be read off every row",
+          "A linear map of each row, fitted on other texts, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top.",
+          depthCurves(curves, { label: "share of positions", width, domain: [0, 1] }),
+          `Here the probe recovers ${recoveredIn(1)} of the tokens after the first block and ${recoveredIn(last)} in the last row${held === undefined ? "" : ` (${percent(held)} of ${integer(probe.card.n_held_out ?? 0)} held-out tokens)`}; the logit lens has the token on top at ${percent(seen_input[1].mean)} and ${percent(seen_input[last].mean)}. What can be decoded is not what is used: to see that, ablate it.`,
+        ),
+      );
+    }
+
+    parts.push(
+      chapter(
+        "From the input to the output",
+        "How far each row is from the input's distribution and from the final one. Where the curves cross, a row is nearer to the output than to the input.",
+        depthCurves(
+          [
+            { name: "KL(input ‖ row)", css: C[0], values: kl_input },
+            { name: "KL(final ‖ row)", css: C[2], values: kl_final },
+          ],
+          { label: "nats", width, marked: at },
+        ),
+        at === null
+          ? "In this text the two curves do not cross."
+          : `In this text they cross at ${percent(at)} of the depth, between ${taps[Math.floor(at * last)]} and ${taps[Math.min(last, Math.floor(at * last) + 1)]}.`,
+      ),
+    );
+
+    const alone = means(answer.alone);
+    const control = means(answer.control);
+    const gain = alone.map(({ mean }, row) => control[row].mean - mean);
+    const nearest = gain.indexOf(Math.max(...gain));
+    parts.push(
+      chapter(
+        "What the token says by itself",
+        "Perhaps early rows are guesses from the token alone. The model is run on each token alone, at its own position; the control has the same tokens at other positions. A token alone is not what the model was trained on.",
+        depthCurves(
+          [
+            { name: "KL(alone ‖ row)", css: C[0], values: alone },
+            { name: "KL(another token alone ‖ row), the control", css: C[1], values: control, is_ghost: true },
+            { name: "KL(final ‖ row)", css: C[2], values: kl_final },
+          ],
+          { label: "nats", width },
+        ),
+        `At ${taps[1]} a row is ${decimal(alone[1].mean, 2)} nats from what its own token says alone, ${decimal(control[1].mean, 2)} from what another token says, ${decimal(kl_final[1].mean, 2)} from the final row. The token's own guess is nearer than the control by most at ${taps[nearest]}: ${decimal(gain[nearest], 2)} nats.`,
+      ),
+    );
+
+    const surprise = reading.tokens.map((_, t) =>
+      t === 0 ? NaN : -reading.stats.logprob_next[last * reading.n_tokens + t - 1],
+    );
+    const seen = new Set<number>();
+    const repeated = reading.tokens.map(({ id }) => {
+      const is_repeat = seen.has(id);
+      seen.add(id);
+      return Number(is_repeat);
+    });
+    const covariates: [string, number[]][] = [
+      ["surprise: −log p of the token", surprise],
+      ["rarity: its id", reading.tokens.map(({ id }) => id)],
+      ["length of its embedding", lengths],
+      ["seen before in this text", repeated],
+    ];
+    const by_covariate = covariates.map(([name, values], i) => ({
+      name,
+      css: C[i],
+      values: taps.map((_, row) => ({
+        mean: spearman(
+          values,
+          reading.stats.rank_input.slice(row * reading.n_tokens, (row + 1) * reading.n_tokens).map(Math.log),
+        ),
+      })),
+    }));
+    const strongest = by_covariate
+      .map(({ name, values }) => ({ name, value: values[last].mean }))
+      .filter(({ value }) => Number.isFinite(value))
+      .toSorted((a, b) => Math.abs(b.value) - Math.abs(a.value))[0];
+    parts.push(
+      chapter(
+        "For which tokens it stays",
+        "The post: rare tokens are kept longer, “or (in some sense) surprising ones”. Spearman's correlation of each with the rank of the input in the row: below 0, more of it means a better rank.",
+        depthCurves(by_covariate, { label: "correlation with the rank of the input", width, domain: [-1, 1] }),
+        strongest
+          ? `In the last row of this text the strongest is ${strongest.name}: ${decimal(strongest.value, 2)}, over ${integer(reading.n_tokens)} tokens.`
+          : "In this text none of them varies.",
+      ),
+    );
+
+    const { step, with_before, with_final } = stepsOf(answer.streams, reading.n_tokens);
+    parts.push(
+      chapter(
+        "Is it one basis?",
+        "The stream itself: how long each step is, relative to the row before, and the cosines with the row before and with the last row.",
+        depthCurves(
+          [
+            { name: "length of the step", css: C[0], values: step.map(({ mean }) => ({ mean: Math.min(mean, 2) })) },
+            { name: "cosine with the row before", css: C[1], values: with_before },
+            { name: "cosine with the last row", css: C[2], values: with_final },
+          ],
+          { label: "ratio, cosine", width },
+        ),
+        `The first block moves the stream by ${decimal(step[1].mean, 2)} of its length, the last by ${decimal(step[last].mean, 2)}; the row after the first block has a cosine of ${decimal(with_final[1].mean, 2)} with the last one. Lengths beyond 2 are drawn at 2.`,
+      ),
+    );
+
+    const visitors = visitorsOf(reading);
+    const list = element(
+      "ul",
+      "visitor-list",
+      ...visitors.map(({ id, positions, row, best, example }) =>
+        element(
+          "li",
+          "",
+          element("span", "token", tokenById(reading, id).shown),
+          ` at ${integer(positions)} of ${integer(reading.n_tokens)} positions, best rank ${best} in ${row} at position ${example} `,
+          button("chip small", "Follow in the lens", () => {
+            store.follow([id]);
+            store.open(null);
+          }),
+        ),
+      ),
+    );
+    const often = visitors[0];
+    parts.push(
+      chapter(
+        "Visitors",
+        "Tokens that are among the five likeliest in some row in the middle and not among the twenty likeliest at the end: one that comes at many positions is perhaps a direction with another use.",
+        list,
+        often
+          ? `The most frequent one here is ${tokenById(reading, often.id).shown}, at ${percent(often.share)} of the positions.`
+          : "There is none in this text.",
+      ),
+    );
+    chapters.replaceChildren(...parts);
+  }
+
+  function table() {
+    const head = ["row", "measure", "mean", "low", "high", "positions"];
+    if (!done) return { head, lines: [] };
+    const { reading, answer, probe } = done;
+    const steps = stepsOf(answer.streams, reading.n_tokens);
+    const columns: [string, ReturnType<typeof means>][] = [
+      ["kl_input", means(reading.stats.kl_input)],
+      ["kl_final", means(reading.stats.kl_final)],
+      ["kl_alone", means(answer.alone)],
+      ["kl_alone_control", means(answer.control)],
+      ["input_on_top", means(reading.stats.rank_input.map((rank) => Number(rank === 1)))],
+      ...(answer.recovered
+        ? [
+            ["recovered", means(answer.recovered.map((rank) => Number(rank === 1)))] as [
+              string,
+              ReturnType<typeof means>,
+            ],
+          ]
+        : []),
+      ["step", steps.step],
+      ["cosine_with_before", steps.with_before],
+      ["cosine_with_final", steps.with_final],
+    ];
+    const lines = columns.flatMap(([name, rows]) =>
+      rows.map(({ mean, low, high, n }, row) => [answer.taps[row], name, mean, low, high, n] as (string | number)[]),
+    );
+    const of_probe = Object.entries(probe?.card.held_out ?? {}).flatMap(([tap, { r2, recovered }]) => [
+      [tap, "held_out_r2", r2 ?? NaN, NaN, NaN, probe?.card.n_held_out ?? 0] as (string | number)[],
+      [tap, "held_out_recovered", recovered ?? NaN, NaN, NaN, probe?.card.n_held_out ?? 0] as (string | number)[],
+    ]);
+    return { head, lines: [...lines, ...of_probe] };
+  }
+
+  /** The probes that are open. */
+  function offer() {
+    const probes = store.lenses.peek().filter(({ card }) => card.target === "input");
+    const before = probe_choice.select.value;
+    probe_choice.select.replaceChildren(
+      ...optionsOf([
+        ...probes.map(({ name }) => [name, name] as const),
+        ...(probes.length === 0 ? ([["", "none yet"]] as const) : []),
+      ]),
+    );
+    if (probes.some(({ name }) => name === before)) probe_choice.select.value = before;
+    else if (probes.length > 0) probe_choice.select.value = probes[probes.length - 1].name;
+  }
+
+  draw();
+  return {
+    element: figure.element,
+    offer,
+    redraw: draw,
+    run,
+    done: () => done,
+    /** Another text, or another model. */
+    forget() {
+      figure.reset();
+      done = null;
+      draw();
+    },
+  };
+}
