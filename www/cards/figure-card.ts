@@ -178,7 +178,8 @@ export function createCard({
       card.setAttribute("aria-busy", "true");
       const waiting = setTimeout(() => isCurrent() && (busy.hidden = false), BUSY_DELAY_MS);
       const onProgress = ({ done }: { done: number }) => {
-        if (!isCurrent()) return;
+        // Of what nobody knows the length of there is no share.
+        if (!isCurrent() || !Number.isFinite(done)) return;
         bar.value = done;
         share.textContent = `${Math.floor(done * 100)} %`;
       };

@@ -57,7 +57,11 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
   }
 
   const means = (values: ArrayLike<number>) => meansByRow(values, done!.answer.taps.length, done!.reading.n_tokens);
-  const widthOf = () => Math.max(280, Math.min(720, chapters.clientWidth || 640));
+  /** Of one chapter: two stand side by side where there is room. */
+  const widthOf = () => {
+    const all = chapters.clientWidth || 640;
+    return Math.max(280, Math.min(660, all >= 1080 ? (all - 28) / 2 : all));
+  };
 
   /** One chapter: what is claimed, the picture, the number for this model. */
   function chapter(title: string, claim: string, picture: Node | null, finding: string) {

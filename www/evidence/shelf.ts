@@ -54,8 +54,8 @@ export function createShelf({ ask, card }: Stage, store: Store) {
       lines: store.lenses
         .peek()
         .flatMap(({ name, card }) =>
-          Object.entries(card.held_out).flatMap(([tap, scores]) =>
-            Object.entries(scores).map(([measure, value]) => [name, tap, measure, value as number]),
+          card.taps.flatMap((tap) =>
+            Object.entries(card.held_out[tap] ?? {}).map(([measure, value]) => [name, tap, measure, value as number]),
           ),
         ),
     }),
@@ -158,7 +158,7 @@ export function createShelf({ ask, card }: Stage, store: Store) {
 
   /** Held-out scores by row, and the same of the logit lens where a reading has them. */
   function scores({ card }: LensEntry) {
-    const rows = Object.entries(card.held_out);
+    const rows = card.taps.filter((tap) => tap in card.held_out).map((tap) => [tap, card.held_out[tap]] as const);
     if (rows.length === 0) return element("p", "muted", "The file says nothing about how good it is.");
     const is_lens = card.target !== "input";
     const text = (value: number | undefined, print: (value: number) => string) =>
