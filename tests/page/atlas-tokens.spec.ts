@@ -2,7 +2,21 @@
 import { readFileSync } from "node:fs";
 import { expectAccessible } from "./axe.ts";
 import { expect, inBlankPage, test } from "./site.ts";
-import { C, V, channel, dot, firstDirection, mean, norms, parseCsv, pearson, ranks, row, wte } from "./tales.ts";
+import {
+  C,
+  V,
+  channel,
+  dot,
+  firstDirection,
+  mean,
+  norms,
+  parseCsv,
+  pearson,
+  ranks,
+  row,
+  tensor,
+  wte,
+} from "./tales.ts";
 import type { Page } from "@playwright/test";
 
 const CHANNEL = 138;
@@ -10,6 +24,8 @@ const first = firstDirection();
 const longest = Array.from(norms, (_, id) => id).sort((a, b) => norms[b] - norms[a] || a - b);
 /** A number as the page writes it. */
 const number = (text: string) => Number(text.replace("−", "-").replaceAll(",", ""));
+/** Numbers between −1 and 1, with three places. */
+const cosinesIn = (text: string) => Array.from(text.matchAll(/−?\d\.\d{3}/g), ([found]) => number(found));
 const card = (page: Page, title: string) =>
   page.locator(".atlas-card").filter({ has: page.getByRole("heading", { name: title, exact: true }) });
 
@@ -223,6 +239,66 @@ test("singular directions: values, shares, cosines and the question of length", 
   await expect(page).toHaveURL(/spectrum\.ends=20/);
 });
 
+test("singular directions: loadings, overlap with the positions, the space vector", async ({ page, site }) => {
+  await open(page, site, "atlas=spectrum");
+  const { direction, projections } = first;
+  const by_size = Array.from(direction, (_, c) => c).sort((a, b) => Math.abs(direction[b]) - Math.abs(direction[a]));
+  const said = (value: number) => value.toFixed(3).replace("-", "−");
+  const loadings = card(page, "Loadings of direction 0");
+  await expect(loadings).toContainText(`Channel ${CHANNEL}, the selected one, has ${said(direction[CHANNEL])}`);
+  await expect(loadings.locator("svg.chart-svg text").last()).toHaveText(String(CHANNEL));
+  for (const [c, line] of (await csv(page, "Loadings of direction 0")).entries())
+    expect(Math.abs(Number(line.direction_0) - direction[c])).toBeLessThan(1e-4);
+  await page.getByLabel("Selected channel", { exact: true }).locator("input").fill(String(by_size[0]));
+  await page.keyboard.press("Enter");
+  await expect(loadings).toContainText(
+    `Channel ${by_size[0]}, the selected one, has ${said(direction[by_size[0]])}: the largest in size`,
+  );
+  await page.getByLabel("x", { exact: true }).selectOption("1");
+  await settled(page);
+  await expect(card(page, "Loadings of direction 1")).toBeVisible();
+
+  const title = "Direction 0, positions and spaces";
+  const of = card(page, title);
+  const n_heavy = Number(/in the (\d+) of 192 channels/.exec(await of.locator(".card-words").innerText())?.[1]);
+  const wpe = tensor("wpe.weight");
+  const std = Array.from({ length: C }, (_, c) => {
+    const values = Array.from({ length: wpe.shape[0] }, (_, t) => wpe.values[t * C + c]);
+    const average = values.reduce((a, b) => a + b) / values.length;
+    return Math.sqrt(values.reduce((sum, value) => sum + (value - average) ** 2, 0) / values.length);
+  });
+  const heavy = std
+    .map((_, c) => c)
+    .sort((a, b) => std[b] - std[a])
+    .slice(0, n_heavy);
+  const shares = Array.from({ length: V }, (_, id) =>
+    heavy.reduce((sum, c) => sum + wte[id * C + c] ** 2 / norms[id] ** 2, 0),
+  );
+  const lines = await csv(page, title);
+  expect(lines).toHaveLength(V);
+  for (const id of [0, 300, 4095]) {
+    expect(Math.abs(Number(lines[id].share_position_heavy) - shares[id])).toBeLessThan(1e-4);
+    expect(Math.abs(Number(lines[id].projection_0) - projections[id])).toBeLessThan(1e-3);
+  }
+  const correlations = cosinesIn(await of.locator(".overlap-correlation").innerText());
+  expect(Math.abs(correlations[0] - pearson(shares, projections))).toBeLessThan(2e-3);
+  expect(Math.abs(correlations[1] - pearson(ranks(shares), ranks(projections)))).toBeLessThan(2e-3);
+
+  const is_spaced = lines.map(({ token }) => token.startsWith("␣"));
+  const average = (spaced: boolean, c: number) => {
+    const values = Array.from(channel(c)).filter((_, id) => is_spaced[id] === spaced);
+    return values.reduce((a, b) => a + b) / values.length;
+  };
+  const space = Float64Array.from({ length: C }, (_, c) => average(true, c) - average(false, c));
+  const words = await of.locator(".space-vector").innerText();
+  expect(words).toContain(`${is_spaced.filter(Boolean).length.toLocaleString("en")} tokens that begin with a space`);
+  const cosines = cosinesIn(words);
+  const cosine = (a: Float64Array, b: Float64Array) => dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+  expect(Math.abs(cosines[0] - cosine(space, mean))).toBeLessThan(2e-3);
+  expect(Math.abs(cosines[1] - cosine(space, direction))).toBeLessThan(2e-3);
+  await expectAccessible(page, "singular directions");
+});
+
 test("singular directions can be cancelled and computed after all", async ({ page, site }) => {
   await open(page, site, "atlas=outliers");
   // At once: on so small a model the work would be over before a hand is there.
@@ -334,6 +410,55 @@ test("frequency candidates, with counts from a text that was dropped", async ({ 
   await expect(page.locator(".counts-result")).toBeEmpty();
 });
 
+test("counts from a file that has them: two columns, JSON, what is wrong with one, read as a text", async ({
+  page,
+  site,
+}) => {
+  await open(page, site, "atlas=candidates");
+  const of = card(page, "Counts from a text");
+  const give = async (name: string, text: string) => {
+    await of.locator('input[type="file"]').setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(text) });
+    await settled(page);
+  };
+  const read = async () =>
+    new Map((await csv(page, "Counts from a text")).map((line) => [Number(line.token_id), Number(line.count)]));
+  const counts = new Map([
+    [5, 7],
+    [300, 2],
+    [4095, 0.5],
+  ]);
+  const pairs = [...counts].map(([id, count]) => `${id}\t${count}\n`).join("");
+
+  await give("pairs.tsv", `id\tcount\n${pairs}`);
+  await expect(of.locator(".counts-result")).toContainText("pairs.tsv: counts with the sum 9.50, 3 distinct");
+  await expect(of.locator(".counts-result")).toContainText("Read as two columns, token id and count.");
+  expect(await read()).toEqual(counts);
+  await expect(page.locator(".correlations thead th").last()).toHaveText("log count");
+  // What was exported can be read again.
+  const again = String(await exported(page, "Counts from a text", "csv"));
+  await give("again.csv", again);
+  await expect(of.locator(".counts-result")).toContainText("again.csv");
+  expect(await read()).toEqual(counts);
+  await give("object.json", JSON.stringify(Object.fromEntries(counts)));
+  await expect(of.locator(".counts-result")).toContainText("Read as a JSON object, token id and count.");
+  expect(await read()).toEqual(counts);
+
+  await give("wrong.tsv", `${pairs}4096\t1\n`);
+  await expect(of.locator(".card-trouble")).toHaveText(
+    "wrong.tsv: Line 4: expected a token id below 4,096 and its count, found “4096\t1”. It looks like counts; to count the tokens in it, choose to read it as a text.",
+  );
+  await expect(of.locator(".counts-result"), "what was there stays").toContainText("object.json");
+  await give("short.txt", "1\n2\n3\n");
+  await expect(of.locator(".card-trouble")).toContainText(
+    "Expected 4,096 numbers, one for each token of the vocabulary, found 3.",
+  );
+  await of.getByLabel("Read as").selectOption("text");
+  await give("short.txt", "1\n2\n3\n");
+  await expect(of.locator(".card-trouble")).toBeHidden();
+  await expect(of.locator(".counts-result")).toContainText(/short\.txt: \d tokens/);
+  await expectAccessible(page, "counts from a file");
+});
+
 test("zero-layer model: who returns another token, one token's logits, cancel", async ({ page, site }) => {
   test.setTimeout(240_000);
   await open(page, site, "atlas=zero");
@@ -369,6 +494,8 @@ test("zero-layer model: who returns another token, one token's logits, cancel", 
     expect(Math.abs(Number(line.norm_returned) - norms[said])).toBeLessThan(1e-3);
     expect(Math.abs(Number(line.dot_self) - norms[id] ** 2)).toBeLessThan(1e-2);
     expect(Math.abs(Number(line.dot_returned) - logit)).toBeLessThan(1e-2);
+    expect(Math.abs(Number(line.cosine) - logit / (norms[id] * norms[said]))).toBeLessThan(1e-3);
+    expect(Math.abs(Number(line.norm_ratio) - norms[said] / norms[id])).toBeLessThan(1e-3);
   }
   const groups = await of.locator(".zero-groups").innerText();
   for (const name of ["space removed", "bytes", "other"])

@@ -3,10 +3,14 @@
  * space between two words: GPT-2's tokenizer begins anew there, so that the pieces give the tokens of the whole.
  */
 import { LoupeError } from "../engine/errors.ts";
+import { countsOf, looksLikeCounts } from "./stats/count-files.ts";
+import type { Texts } from "./stats/count-files.ts";
 
 const PIECE_CHARS = 1 << 16;
 /** How far back one looks for a good place, before the piece is cut as it falls. */
 const LOOK_BACK = 1 << 12;
+/** So much of a file tells what it holds. */
+const HEAD_BYTES = 1 << 14;
 
 const isSpace = (letter: string | undefined) => letter === undefined || /\s/.test(letter);
 
@@ -48,8 +52,28 @@ export async function* piecesOf(
   if (rest) yield { text: rest, is_clean: true, done: 1 };
 }
 
-/** `n_cut`: cuts that may have changed a token */
-export type Counted = { name: string; counts: Uint32Array; n_tokens: number; n_distinct: number; n_cut: number };
+/** `n_cut`: cuts that may have changed a token; `form`: that of a file which had the counts already */
+export type Counted = {
+  name: string;
+  counts: Uint32Array | Float64Array;
+  n_tokens: number;
+  n_distinct: number;
+  n_cut: number;
+  form?: string;
+};
+
+const nDistinct = (counts: Uint32Array | Float64Array) => Array.from(counts).filter((count) => count > 0).length;
+
+/** Whether a file holds counts, as far as its beginning tells. */
+export const holdsCounts = async (file: Blob, texts: Texts) =>
+  looksLikeCounts(await file.slice(0, HEAD_BYTES).text(), file.size > HEAD_BYTES, texts);
+
+/** The counts that a file has already; they need not be whole numbers. */
+export async function readCounts(file: Blob, name: string, texts: Texts): Promise<Counted> {
+  const found = countsOf(await file.text(), texts);
+  const { counts } = found;
+  return { ...found, name, n_tokens: counts.reduce((a, b) => a + b, 0), n_distinct: nDistinct(counts), n_cut: 0 };
+}
 
 export async function countTokens(
   text: Blob,
@@ -78,5 +102,5 @@ export async function countTokens(
     n_cut += Number(!piece.is_clean);
     onProgress(piece.done);
   }
-  return { name, counts, n_tokens, n_distinct: counts.reduce((n, count) => n + Number(count > 0), 0), n_cut };
+  return { name, counts, n_tokens, n_distinct: nDistinct(counts), n_cut };
 }

@@ -181,3 +181,56 @@ export function cosinesChart({ values, marked, width }: { values: Float32Array; 
     "Cosine of each direction with the mean embedding",
   );
 }
+
+/** What each channel has in a direction: a line from zero each, the selected one with its number. */
+export function loadingsChart({
+  values,
+  marked,
+  label,
+  width,
+}: {
+  values: Float32Array;
+  marked: number;
+  label: string;
+  width: number;
+}) {
+  const lines = Array.from(values, (y, x) => ({ x, y, title: `channel ${x}: ${y.toFixed(4)}` }));
+  const chosen = lines.filter(({ x }) => x === marked);
+  return chart(
+    {
+      width,
+      height: 220,
+      marginLeft: 46,
+      marginBottom: 36,
+      marginTop: 24,
+      x: { domain: [0, Math.max(1, values.length - 1)], inset: 6 },
+      y: { nice: true },
+      marks: [
+        gridY({ ticks: 5 }),
+        axisY({ label: "loading", labelArrow: "none", tickSize: 0, ticks: 5 }),
+        axisX({
+          label: "channel",
+          labelAnchor: "center",
+          labelArrow: "none",
+          tickSize: 3,
+          ticks: Math.max(3, Math.floor(width / 90)),
+        }),
+        ruleX(lines, { x: "x", y1: 0, y2: "y", stroke: "var(--series-0)", title: "title" }),
+        ruleY([0], { stroke: "var(--line)" }),
+        ruleX(chosen, { x: "x", y1: 0, y2: "y", stroke: "var(--accent)", strokeWidth: 2 }),
+        dot(chosen, { x: "x", y: "y", r: 4, fill: "var(--accent)", title: "title" }),
+        text(chosen, {
+          x: "x",
+          y: "y",
+          text: ({ x }: { x: number }) => String(x),
+          dy: (chosen[0]?.y ?? 0) < 0 ? 11 : -11,
+          fill: "var(--accent)",
+          stroke: "var(--surface)",
+          strokeWidth: 3,
+          fontWeight: 600,
+        }),
+      ],
+    },
+    label,
+  );
+}

@@ -38,7 +38,8 @@ export function rangesOf(numbers: number[]) {
     .join(", ");
 }
 
-const largest = (values: Float32Array) =>
+/** The place of the value that is largest in size. */
+export const largest = (values: Float32Array) =>
   values.reduce((best, value, i) => (Math.abs(value) > Math.abs(values[best]) ? i : best), 0);
 
 /**

@@ -6,6 +6,7 @@ import { themeNow } from "../../graphics/css-colours.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
 import { createLatest } from "../../lib/latest.ts";
 import { createCounts } from "./counts.ts";
+import type { Counted } from "../token-counts.ts";
 import type { Shown, Stage, View } from "../types.ts";
 
 export const view: View = { name: "candidates", title: "Frequency correlates", needs: ["wte"], create };
@@ -70,9 +71,9 @@ function create(stage: Stage): Shown {
   const scatter = stage.cloud(at, { selects: "tokens", label: "Two of the candidates against each other" });
 
   const isLog = () => options.get("log") !== "0";
-  const logs: WeakMap<Uint32Array, Float64Array> = new WeakMap();
+  const logs: WeakMap<Counted["counts"], Float64Array> = new WeakMap();
   /** The fifth candidate: always the same array for the same counts, so that it is asked for once. */
-  function fifth(of: Uint32Array) {
+  function fifth(of: Counted["counts"]) {
     if (!isLog()) return of;
     const known = logs.get(of) ?? Float64Array.from(of, (count) => Math.log10(1 + count));
     logs.set(of, known);
@@ -117,7 +118,7 @@ function create(stage: Stage): Shown {
     const m = names.length;
     const n = shown.length;
     card.setWords(
-      `Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${!counts.now() ? " Counts from a text make a fifth candidate." : isLog() ? " The log count is log₁₀(1 + count), which ranks as the count does." : ""}`,
+      `Over all ${integer(n)} tokens. ${way === "both" ? "Pearson’s r stands above the diagonal, Spearman’s ρ below it" : way === "pearson" ? "Pearson’s r" : "Spearman’s ρ"}; the channel is the selected one.${!counts.now() ? " Counts from a file make a fifth candidate." : isLog() ? " The log count is log₁₀(1 + count), which ranks as the count does." : ""}`,
     );
     const head = element("tr", "", element("th", "", ""), ...names.map((name) => scoped("col", name)));
     const rows = names.map((name, i) =>

@@ -1,7 +1,9 @@
-/** How often each token stands in a text of the visitor's own: a file, dropped or chosen, or what is pasted. It stays on this page. */
+/** How often each token stands in a text of the visitor's own, or counts from a file: dropped, chosen or pasted. It stays on this page. */
 import { button, element } from "../../ui/dom.ts";
-import { bytes, integer, percent } from "../../lib/format.ts";
-import { countTokens } from "../token-counts.ts";
+import { bytes, integer, percent, significant } from "../../lib/format.ts";
+import { countTokens, holdsCounts, readCounts } from "../token-counts.ts";
+import { choiceOf } from "../../ui/fields.ts";
+import { codeOf } from "../../engine/errors.ts";
 import { descending } from "../stats/orders.ts";
 import { markPicked, tokenButton } from "../token-table.ts";
 import type { Stage } from "../types.ts";
@@ -18,12 +20,23 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
   const card = make({
     name: "counts",
     title: "Counts from a text",
-    words: "How often each token stands in a text of your own: a fifth candidate. The text stays on this page.",
+    words:
+      "How often each token stands in a text of your own, or counts that you have: a fifth candidate. They stay on this page.",
     is_picture: false,
     csv,
   });
+  const as = choiceOf(
+    "Read as",
+    [
+      ["", "a text or counts, by its look"],
+      ["text", "a text"],
+      ["counts", "counts"],
+    ],
+    () => {},
+  );
+  card.tools.append(as.element);
   const input = element("input", "");
-  Object.assign(input, { type: "file", accept: ".txt,.md,.csv,.json,.jsonl,text/*", hidden: true });
+  Object.assign(input, { type: "file", accept: ".txt,.md,.csv,.tsv,.json,.jsonl,text/*", hidden: true });
   input.addEventListener("change", () => {
     const [file] = input.files ?? [];
     input.value = "";
@@ -41,6 +54,11 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
       "Drop a text file anywhere in this view, or ",
       button("chip small", "choose one", () => input.click()),
     ),
+    element(
+      "p",
+      "muted",
+      "Counts: two columns (token id, or token text and a tab; count), one number a line for the whole vocabulary, or JSON (an array, or an object by token).",
+    ),
     pasted,
     button(
       "chip",
@@ -54,6 +72,10 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
   let counted: Counted | null = null;
   let shown: string[] = [];
 
+  /** Whether JSON is taken for counts: else it is part of a model. */
+  const isJson = () => as.select.value === "counts";
+  const isModel = (name: string) => IS_MODEL.test(name) && !(isJson() && /\.json$/i.test(name));
+
   /**
    * Counts what is dropped on an element. A text is no model: the page's own drop, which opens models, must not see
    * it.
@@ -65,7 +87,7 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
       // Names are told only at the drop: until then by type, which weights have none of.
       const is_text =
         items.length > 0 &&
-        items.every(({ kind, type }) => kind === "file" && type !== "" && type !== "application/json");
+        items.every(({ kind, type }) => kind === "file" && type !== "" && (type !== "application/json" || isJson()));
       mark(is_text);
       if (!is_text) return;
       event.preventDefault();
@@ -79,7 +101,7 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
       mark(false);
       const files = [...(event.dataTransfer?.files ?? [])];
       const is_folder = [...(event.dataTransfer?.items ?? [])].some((item) => item.webkitGetAsEntry()?.isDirectory);
-      if (files.length === 0 || is_folder || files.some(({ name }) => IS_MODEL.test(name))) return;
+      if (files.length === 0 || is_folder || files.some(({ name }) => isModel(name))) return;
       event.preventDefault();
       event.stopPropagation();
       document.documentElement.toggleAttribute("data-drop", false);
@@ -91,22 +113,34 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
     if (text.size > MAX_BYTES)
       return card.say(`${name} has ${bytes(text.size)}: at most ${bytes(MAX_BYTES)} are counted here.`);
     const { facts } = ask;
-    await card.run(
+    const problem = await card.run(
       async ({ signal, onProgress }) => {
-        ({ shown } = await ask.vocabulary());
-        const found = await countTokens(text, name, {
-          n_vocabulary: shown.length,
-          encode: ask.ids,
-          signal,
-          onProgress: (done) => onProgress({ done }),
-        });
-        if (facts !== ask.facts) return;
-        counted = found;
-        draw();
-        onCounts();
+        const words = await ask.vocabulary();
+        ({ shown } = words);
+        const wanted = as.select.value;
+        const has_counts = wanted === "counts" || (wanted === "" && (await holdsCounts(text, words)));
+        try {
+          const found = has_counts
+            ? await readCounts(text, name, words)
+            : await countTokens(text, name, {
+                n_vocabulary: shown.length,
+                encode: ask.ids,
+                signal,
+                onProgress: (done) => onProgress({ done }),
+              });
+          if (facts !== ask.facts || signal.aborted) return "";
+          counted = found;
+          draw();
+          onCounts();
+          return "";
+        } catch (error) {
+          if (codeOf(error) !== "bad-counts") throw error;
+          return `${name}: ${(error as Error).message}${wanted === "" ? " It looks like counts; to count the tokens in it, choose to read it as a text." : ""}`;
+        }
       },
       () => void count(text, name),
     );
+    if (problem) card.say(problem);
   }
 
   function forget() {
@@ -119,20 +153,20 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
     holds(counted && `the token counts of ${counted.name}`);
     zone.hidden = counted !== null;
     if (!counted) return result.replaceChildren();
-    const { name, n_tokens, n_distinct, n_cut, counts } = counted;
+    const { name, n_tokens, n_distinct, n_cut, counts, form } = counted;
     const most = Array.from(descending(counts).subarray(0, N_MOST)).filter((id) => counts[id] > 0);
     const list = element(
       "ol",
       "most",
       ...most.map((id) =>
-        element("li", "", tokenButton(id, shown[id], selection), element("span", "muted", ` ${integer(counts[id])}`)),
+        element("li", "", tokenButton(id, shown[id], selection), element("span", "muted", ` ${plain(counts[id])}`)),
       ),
     );
     result.replaceChildren(
       element(
         "p",
         "",
-        `${name}: ${integer(n_tokens)} tokens, ${integer(n_distinct)} distinct (${percent(n_distinct / counts.length)} of the vocabulary). `,
+        `${name}: ${form ? `counts with the sum ${plain(n_tokens)}` : `${integer(n_tokens)} tokens`}, ${integer(n_distinct)} distinct (${percent(n_distinct / counts.length)} of the vocabulary). `,
         button("chip small", "Remove", () => {
           forget();
           onCounts();
@@ -141,11 +175,13 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
       element(
         "p",
         "muted",
-        n_cut === 0
-          ? "Cut only between words, where the tokenizer begins anew: the counts are those of the whole text."
-          : `At ${integer(n_cut)} places there was no gap between words to cut at: a few tokens there may differ from those of the whole text.`,
+        form
+          ? `Read as ${form}. A token that is not there counts 0.`
+          : n_cut === 0
+            ? "Cut only between words, where the tokenizer begins anew: the counts are those of the whole text."
+            : `At ${integer(n_cut)} places there was no gap between words to cut at: a few tokens there may differ from those of the whole text.`,
       ),
-      element("p", "muted", "Another text, dropped anywhere in this view, replaces it. The most frequent:"),
+      element("p", "muted", "Another file, dropped anywhere in this view, replaces it. The most frequent:"),
       list,
     );
     markPicked(result, selection);
@@ -165,3 +201,5 @@ export function createCounts({ ask, selection, holds, card: make }: Stage, onCou
   selection.subscribe(() => markPicked(result, selection));
   return { element: card.element, accept, now: () => counted };
 }
+
+const plain = (count: number) => (Number.isInteger(count) ? integer(count) : significant(count));

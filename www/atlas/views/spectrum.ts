@@ -1,18 +1,20 @@
 /** View 6: the singular value decomposition of wte, the tokens along its directions, and what length has to do with it. */
 import { element, onWidth, optionsOf } from "../../ui/dom.ts";
-import { decimal, integer, percent, significant } from "../../lib/format.ts";
+import { decimal, integer, ordinal, percent, significant } from "../../lib/format.ts";
 import { N_DIRECTIONS } from "../queries.ts";
 import { checkbox, choiceOf } from "../../ui/fields.ts";
 import { createLatest } from "../../lib/latest.ts";
-import { cosinesChart, singularChart } from "../charts/token-charts.ts";
+import { cosinesChart, loadingsChart, singularChart } from "../charts/token-charts.ts";
+import { largest } from "../stats/gain-summary.ts";
 import { createLengths } from "./lengths.ts";
+import { createOverlap, hasText, spaceColours } from "./overlap.ts";
 import type { Shown, Stage, View } from "../types.ts";
 import type { Spectrum, Vocabulary } from "../queries.ts";
 
 export const view: View = { name: "spectrum", title: "Singular directions", needs: ["wte"], create };
 
 function create(stage: Stage): Shown {
-  const { ask, options } = stage;
+  const { ask, options, selection } = stage;
   const latest = createLatest();
   const clouds = stage.card({
     name: "directions",
@@ -23,9 +25,19 @@ function create(stage: Stage): Shown {
   });
   const values = stage.card({ name: "singular-values", title: "Singular values", csv: valuesCsv });
   const cosines = stage.card({ name: "cosines-with-mean", title: "Cosine with the mean embedding", csv: cosinesCsv });
+  const loadings = stage.card({ name: "loadings", title: "Loadings of direction 0", csv: loadingsCsv });
   const lengths = createLengths(stage);
+  const overlap = createOverlap(stage);
   const pair = element("div", "atlas-pair", values.element, cosines.element);
-  const whole = element("div", "atlas-view is-waiting", clouds.element, pair, lengths.element);
+  const whole = element(
+    "div",
+    "atlas-view is-waiting",
+    clouds.element,
+    pair,
+    loadings.element,
+    overlap.element,
+    lengths.element,
+  );
 
   let spectrum: Spectrum | null = null;
   let norms = new Float32Array(0) as Float32Array;
@@ -53,9 +65,10 @@ function create(stage: Stage): Shown {
   const at = element("div", "");
   clouds.body.append(at);
   const scatter = stage.cloud(at, { selects: "tokens", label: "Tokens along two singular directions of wte" });
-  const [values_box, cosines_box] = [element("div", "chart"), element("div", "chart")];
+  const [values_box, cosines_box, loadings_box] = ["chart", "chart", "chart"].map((name) => element("div", name));
   values.body.append(values_box);
   cosines.body.append(cosines_box);
+  loadings.body.append(loadings_box);
   onWidth(values_box, () => spectrum && drawCharts(spectrum));
 
   /** A direction by its option, if there are so many. */
@@ -86,7 +99,9 @@ function create(stage: Stage): Shown {
       whole.classList.remove("is-waiting");
       drawCloud(words);
       drawCharts(found);
-      lengths.show({ projections: along(0), norms, vocabulary: words });
+      const first = { projections: along(0), vocabulary: words };
+      lengths.show({ ...first, norms });
+      void overlap.show({ ...first, direction: loadingsOf(found, 0) });
     });
   }
 
@@ -100,10 +115,10 @@ function create(stage: Stage): Shown {
     y_choice.select.value = String(direction("y", 1));
   }
 
-  function drawCloud({ shown, ends, startsWithSpace }: Vocabulary) {
+  function drawCloud(words: Vocabulary) {
     const [x, y] = [direction("x", 0), direction("y", 1)];
-    // Without a tokenizer no token has a text.
-    const has_text = (ends.at(-1) ?? 0) > 0;
+    const { shown } = words;
+    const has_text = hasText(words);
     const by = options.get("colour") ?? (has_text ? "space" : "norm");
     colour.select.value = by;
     colour.select.options[0].disabled = !has_text;
@@ -112,13 +127,7 @@ function create(stage: Stage): Shown {
         ? { label: "norm", values: norms }
         : by === "id"
           ? { label: "token id", values: Uint32Array.from(norms, (_, id) => id) }
-          : {
-              classes: [
-                { name: "starts with a space", css: "var(--series-0)" },
-                { name: "does not", css: "var(--series-4)" },
-              ],
-              of: Uint8Array.from(norms, (_, id) => Number(!startsWithSpace(id))),
-            };
+          : spaceColours(words);
     scatter.show({
       x: along(x),
       y: along(y),
@@ -156,6 +165,35 @@ function create(stage: Stage): Shown {
     cosines_box.replaceChildren(
       cosinesChart({ values: cosine_with_mean, marked, width: Math.max(260, cosines_box.clientWidth) }),
     );
+    drawLoadings();
+  }
+
+  const loadingsOf = ({ directions }: Spectrum, d: number) => {
+    const n = directions.length / n_shown;
+    return directions.subarray(d * n, (d + 1) * n);
+  };
+
+  /** What each channel has in the direction on the x axis, with the selected channel marked. */
+  function drawLoadings() {
+    if (!spectrum) return;
+    const [d, { channel }] = [direction("x", 0), selection];
+    const of = loadingsOf(spectrum, d);
+    const most = largest(of);
+    const place = of.filter((value) => Math.abs(value) > Math.abs(of[channel])).length + 1;
+    const title = `Loadings of direction ${d}`;
+    const others = place === 1 ? "" : ` The largest is that of channel ${most}, ${decimal(of[most], 3)}.`;
+    loadings.setTitle(title);
+    loadings.setWords(
+      `What each of the ${of.length} channels has in it, as a vector of length 1. Channel ${channel}, the selected one, has ${decimal(of[channel], 3)}: the ${place === 1 ? "" : `${ordinal(place)} `}largest in size.${others}`,
+    );
+    loadings_box.replaceChildren(
+      loadingsChart({
+        values: of,
+        marked: channel,
+        label: title,
+        width: Math.max(260, loadings_box.clientWidth),
+      }),
+    );
   }
 
   function tokensCsv() {
@@ -181,5 +219,20 @@ function create(stage: Stage): Shown {
     };
   }
 
-  return { element: whole, show };
+  function loadingsCsv() {
+    const d = direction("x", 0);
+    return {
+      head: ["channel", `direction_${d}`],
+      lines: spectrum ? Array.from(loadingsOf(spectrum, d), (value, c) => [c, value]) : [],
+    };
+  }
+
+  let before = selection.channel;
+  selection.subscribe(() => {
+    if (selection.channel === before) return;
+    before = selection.channel;
+    if (whole.isConnected) drawLoadings();
+  });
+
+  return { element: whole, show, hide: overlap.stop };
 }

@@ -20,7 +20,16 @@ const QUICK_MS = 10_000;
 /** Rows that are asked for at once, for the products of the tokens in the list. */
 const PAIRS = 1024;
 
-export type Line = Stray & { norm: number; norm_returned: number; dot: number; dot_returned: number };
+export type Line = Stray & {
+  norm: number;
+  norm_returned: number;
+  dot: number;
+  dot_returned: number;
+  /** of the token's embedding u and that of what it returns, v */
+  cosine: number;
+  /** |v|/|u| */
+  ratio: number;
+};
 
 export const view: View = { name: "zero", title: "Zero-layer model", needs: ["wte"], create };
 
@@ -198,13 +207,18 @@ function create(stage: Stage): Shown {
         const products = await productsOf(strays, share(0.98, 1));
         if (!isCurrent()) return;
         ({ shown } = vocabulary);
-        lines = strays.map((stray, i) => ({
-          ...stray,
-          norm: norms[stray.id],
-          norm_returned: norms[stray.returned],
-          dot: norms[stray.id] ** 2,
-          dot_returned: products[i],
-        }));
+        lines = strays.map((stray, i) => {
+          const [norm, norm_returned] = [norms[stray.id], norms[stray.returned]];
+          return {
+            ...stray,
+            norm,
+            norm_returned,
+            dot: norm ** 2,
+            dot_returned: products[i],
+            cosine: products[i] / (norm * norm_returned),
+            ratio: norm_returned / norm,
+          };
+        });
         describe(found.argmax, step);
         fill();
         result.hidden = false;
@@ -273,6 +287,8 @@ function create(stage: Stage): Shown {
       number("norm of returned", "length of the embedding of what it returns", ({ norm_returned }) => norm_returned),
       number("dot with itself", "dot product of the embedding with itself", ({ dot }) => dot),
       number("dot with returned", "dot product of the two embeddings", ({ dot_returned }) => dot_returned),
+      number("cos(u, v)", "cosine of the token’s embedding u and that of what it returns, v", ({ cosine }) => cosine),
+      number("|v|/|u|", "length of the embedding of what it returns over the token’s own", ({ ratio }) => ratio),
       ...(is_logit
         ? [
             number("own logit", "the token’s own logit under these options", ({ self_logit }) => self_logit),
@@ -314,6 +330,8 @@ function create(stage: Stage): Shown {
       "norm_returned",
       "dot_self",
       "dot_returned",
+      "cosine",
+      "norm_ratio",
       "own_logit",
       "largest_logit",
     ];
@@ -329,6 +347,8 @@ function create(stage: Stage): Shown {
         line.norm_returned,
         line.dot,
         line.dot_returned,
+        line.cosine,
+        line.ratio,
         line.self_logit,
         line.logit,
       ]),
