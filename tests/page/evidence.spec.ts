@@ -87,7 +87,7 @@ test("a lens is fitted, used, exported, opened again from its file, and closed",
   await difference.getByLabel("lens", { exact: true }).selectOption("fitted here");
   await difference.getByLabel("against").selectOption("again.safetensors");
   await difference.getByRole("button", { name: "Compare" }).click();
-  await expect(difference).toContainText("100 % of the cells have the same top-1");
+  await expect(difference).toContainText("100.0 % of the cells have the same top-1");
   const kl = await page.evaluate(() => [...(window as any).loupePage.evidence().difference.done().answer.kl]);
   expect(kl.every((value) => value === 0)).toBe(true);
   await difference.getByLabel("lens", { exact: true }).selectOption("");
