@@ -212,6 +212,7 @@ function losses() {
     ...(session.isOpening() && now ? ["the model that is being opened"] : []),
     ...(n_tokens > MAX_PICKED ? [`the selection of ${n_tokens} tokens`] : []),
     ...(tabs.atlas()?.held() ?? []),
+    ...(tabs.evidence()?.held() ?? []),
   ];
 }
 

@@ -92,6 +92,9 @@ struct Open {
     /// By tensor of the header; `None` for one that is not part of the lens.
     places: Vec<Option<Place>>,
     described: Option<String>,
+    /// Names of the tensors that are still to come.
+    missing: Vec<(usize, String)>,
+    n_layer: Option<usize>,
     /// The tensor that comes in, and its numbers so far.
     coming: Option<(usize, Vec<u8>)>,
 }
@@ -141,7 +144,11 @@ impl Intake {
                     if let Some(model) = model {
                         maps::check(plan.n_embd, plan.n_layer, plan.taps(), model)?;
                     }
-                    *open = Some(device.allocate("this lens", || Ok(plan.open(device))).await?);
+                    plan.check_size()?;
+                    let names = header.tensors.iter().map(|tensor| tensor.name.clone());
+                    let names: Vec<String> = names.collect();
+                    let make = || Ok(plan.open(device, names));
+                    *open = Some(device.allocate("this lens", make).await?);
                 }
                 Some(Event::Data { index, tensor, bytes }) => {
                     let open = open.as_mut().ok_or_else(|| {
@@ -157,22 +164,17 @@ impl Intake {
     ///
     /// Errors: `truncated`, `corrupt`.
     pub fn finish(self) -> Result<LensFile> {
-        let Intake { reader, digest, bytes, open, config, .. } = self;
+        let Intake { reader, digest, bytes, open, .. } = self;
         reader.finish()?;
-        let Some(Open { kind, n_embd, maps, described, .. }) = open else {
+        let Some(Open { kind, n_embd, maps, described, missing, n_layer, .. }) = open else {
             return Err(Error::NoEnd("its header"));
         };
-        let n_layer = n_layer_of(kind, &maps, config.as_ref());
+        if let Some((_, name)) = missing.into_iter().next() {
+            return Err(Error::MissingTensor(name));
+        }
         let maps = Maps::new(n_embd, n_layer, maps);
         Ok(LensFile { kind, maps, sha256: digest.hex(), bytes, described })
     }
-}
-
-/// Number of blocks of the model, where file or config say it: a tuned lens has a map for each.
-fn n_layer_of(kind: Kind, maps: &[Map], config: Option<&serde_json::Value>) -> Option<usize> {
-    let named = config.and_then(|c| c.get("num_hidden_layers")).and_then(|n| n.as_u64());
-    let named = named.and_then(|n| usize::try_from(n).ok());
-    named.or((kind == Kind::Tuned).then_some(maps.len()))
 }
 
 /// What a header says, checked, before anything is allocated.
@@ -282,13 +284,25 @@ impl Plan {
                 return Err(Error::Lens(format!("expected {expected}, got {} maps", maps.len())));
             }
         }
-        let n_layer = n_layer.or((kind == Kind::Tuned).then_some(maps.len()));
+        let own = described.as_deref().and_then(blocks_of);
+        let n_layer = n_layer.or(own).or((kind == Kind::Tuned).then_some(maps.len()));
         let n_embd = usize::try_from(n_embd).unwrap_or(usize::MAX);
         Ok(Plan { kind, n_embd, n_layer, maps, places, described, gives_stream })
     }
 
-    fn open(self, device: &Device) -> Open {
-        let Plan { kind, n_embd, maps, places, described, gives_stream, .. } = self;
+    /// Errors: `unsupported-model` for more numbers than any published lens has.
+    fn check_size(&self) -> Result<()> {
+        let bytes = 4 * self.maps.len() as u64 * (self.n_embd as u64).pow(2);
+        match bytes <= MAX_BYTES {
+            true => Ok(()),
+            false => Err(Error::Lens(format!(
+                "its maps would take {bytes} bytes, at most {MAX_BYTES} are read"
+            ))),
+        }
+    }
+
+    fn open(self, device: &Device, names: Vec<String>) -> Open {
+        let Plan { kind, n_embd, n_layer, maps, places, described, gives_stream } = self;
         let order = if kind == Kind::Affine { Order::Inputs } else { Order::Outputs };
         let map = |(tap, has_bias): (String, bool)| Map {
             weight: Matrix::new(device, "lens", n_embd, [n_embd, 1], Precision::F32, order),
@@ -297,17 +311,28 @@ impl Plan {
             gives_stream,
         };
         let maps = maps.into_iter().map(map).collect();
-        Open { kind, n_embd, maps, places, described, coming: None }
+        let is_part =
+            |(index, _): &(usize, String)| places.get(*index).is_some_and(Option::is_some);
+        let missing = names.into_iter().enumerate().filter(is_part).collect();
+        Open { kind, n_embd, maps, places, described, missing, n_layer, coming: None }
     }
 }
 
 /// Widest lens that is read.
-const MAX_WIDTH: u64 = 16_384;
+const MAX_WIDTH: u64 = 8192;
+/// Largest maps of a lens together. GPT-2 XL's take 492 MB. Units: bytes.
+const MAX_BYTES: u64 = 2 << 30;
 
 /// Whether a lens describes itself as a prediction of the normalised stream.
 fn predicts_normalised(described: &str) -> bool {
     let value: Option<serde_json::Value> = serde_json::from_str(described).ok();
     value.and_then(|v| v.get("normalised")?.as_bool()).unwrap_or(false)
+}
+
+/// The number of blocks that a lens says of itself.
+fn blocks_of(described: &str) -> Option<usize> {
+    let value: serde_json::Value = serde_json::from_str(described).ok()?;
+    usize::try_from(value.get("n_layer")?.as_u64()?).ok()
 }
 
 /// The row that is the input of block i.
@@ -354,7 +379,10 @@ fn kind_of(header: &Header) -> Result<Kind> {
 ///
 /// Errors: `unsupported-model`.
 fn part_of(kind: Kind, name: &str) -> Result<Option<(usize, String, bool)>> {
-    let number = |text: &str| text.parse::<usize>().ok().filter(|&n| n < MAX_MAPS);
+    // As it is written: 01 would be another row.
+    let is_plain = |text: &str| text == "0" || !text.starts_with(['0', '+']);
+    let number =
+        |text: &str| text.parse::<usize>().ok().filter(|&n| n < MAX_MAPS && is_plain(text));
     let unknown = || Err(Error::Lens(format!("the tensor {name} is no part of a lens")));
     let split = |name: &str| {
         let (front, is_bias) = match name.strip_suffix(".weight") {
@@ -409,6 +437,7 @@ impl Open {
             return Ok(());
         }
         let bytes = self.coming.take().map(|(_, bytes)| bytes).unwrap_or_default();
+        self.missing.retain(|(waiting, _)| *waiting != index);
         let Ok(element) = tensor.element else { return Ok(()) };
         let mut values = Vec::new();
         element.decode(&bytes, &mut values);

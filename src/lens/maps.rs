@@ -10,7 +10,8 @@ use crate::kernels::{Matmul, Matrix, Rows};
 use crate::model::Model;
 
 /// Of the next lens.
-static NEXT_KEY: AtomicU32 = AtomicU32::new(1);
+/// Readings have other keys, so that one is not taken for a lens.
+static NEXT_KEY: AtomicU32 = AtomicU32::new(1 << 31);
 
 /// The map of one row: y = x W + b.
 pub struct Map {
@@ -64,6 +65,11 @@ impl Maps {
     /// The map of a row.
     pub fn map(&self, tap: &str) -> Option<&Map> {
         self.maps.iter().find(|map| map.tap == tap)
+    }
+
+    /// The maps, to make another lens of.
+    pub fn into_maps(self) -> Vec<Map> {
+        self.maps
     }
 
     /// All maps, by depth.

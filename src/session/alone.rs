@@ -2,7 +2,7 @@
 
 use crate::device::Cancel;
 use crate::error::{Error, Result};
-use crate::lens::{BLOCK, Kept, Pairs, RowSource, compare};
+use crate::lens::{BLOCK, Depth, Kept, Pairs, RowSource, compare};
 use crate::model::{Edits, Model, Pass, Scratch, Stream, forward};
 
 use super::{Lensed, Session, in_use};
@@ -18,14 +18,14 @@ pub struct Alone {
 }
 
 impl Session {
-    /// The stream of a text, from the first block on and without edits.
+    /// The stream of a text, from the first block on and without edits; or of each token `alone`, with these edits of weights.
     ///
     /// Errors: `missing-tensor`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
     pub(super) async fn stream_of(
         &self,
         model: &Model,
         ids: &[u32],
-        is_alone: bool,
+        alone: Option<&Edits>,
         cancel: &Cancel,
     ) -> Result<Stream> {
         let config = &model.config;
@@ -34,12 +34,17 @@ impl Session {
             let stream = Stream::new(&self.device, config, ids, false);
             Ok((stream, Scratch::new(&self.device, config, at_once)))
         };
-        let (stream, scratch) = self.device.allocate("this text", allocate).await?;
-        let edits = Edits::default();
+        let mut made = self.device.allocate("this text", allocate).await;
+        if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
+            made = self.device.allocate("this text", allocate).await;
+        }
+        let (stream, scratch) = made?;
+        let (none, is_alone) = (Edits::default(), alone.is_some());
+        let edits = alone.unwrap_or(&none);
         let mut rec = self.device.record("this text", cancel);
         for start in (0..ids.len()).step_by(at_once) {
             let n = at_once.min(ids.len() - start);
-            let (scratch, edits) = (&scratch, &edits);
+            let scratch = &scratch;
             let pass = Pass { model, scratch, edits, start, n, n_runs: 1, is_alone };
             forward(&mut rec, &pass, &stream, 0).await?;
         }
@@ -66,13 +71,18 @@ impl Session {
             let expected = "none with the reference alone";
             return Err(Error::option("decoder", expected, "borrowed halves of blocks"));
         }
+        if lensed.options.depth == Depth::Contributions {
+            let expected = "none with the reference alone";
+            return Err(Error::option("contributions", expected, "contributions"));
+        }
         let ids = control.unwrap_or(&lensed.ids);
         if ids.len() != lensed.ids.len() {
             let expected = format!("{} tokens", lensed.ids.len());
             return Err(Error::option("control", expected, ids.len()));
         }
         ids.iter().try_for_each(|&id| loaded.vocabulary.check(id))?;
-        let stream = self.stream_of(&loaded.model, ids, true, cancel).await?;
+        let edits = lensed.resolved.edits.of_weights();
+        let stream = self.stream_of(&loaded.model, ids, Some(&edits), cancel).await?;
         let (n_rows, t) = (lensed.rows.len(), ids.len());
         // The final row of the guess beside every row of the reading.
         let mut rows = lensed.rows.clone();

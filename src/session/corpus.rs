@@ -1,12 +1,14 @@
 //! Readings of many texts, window by window, summed up by row: memory does not grow with the texts.
 
+use std::rc::{Rc, Weak};
+
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::{Depth, Options};
 use crate::reading::{Reading, Statistic};
 
-use super::Session;
 use super::edits::Edit;
+use super::{Loaded, Session};
 
 /// How a corpus is read.
 #[derive(Debug, Clone)]
@@ -78,6 +80,8 @@ pub struct Corpus {
     n_windows: u64,
     n_skipped: u64,
     last: Option<Place>,
+    /// The model that it is read with, once a window was.
+    loaded: Weak<Loaded>,
 }
 
 /// Where the last window is.
@@ -124,6 +128,7 @@ impl Corpus {
             n_windows: 0,
             n_skipped: 0,
             last: None,
+            loaded: Weak::new(),
         })
     }
 
@@ -154,10 +159,14 @@ impl Corpus {
         for (group, rows) in self.sums.iter_mut().zip(rows.chunks(n_rows.max(1))) {
             *group = rows.to_vec();
         }
+        let (start, scored) = (whole(5)?, whole(6)?);
+        if start.max(scored) > next.len() + self.how.window {
+            return Err(wrong());
+        }
         self.taps = taps;
         (self.n_texts, self.n_windows, self.n_skipped) =
             (whole(2)? as u64, whole(3)? as u64, whole(4)? as u64);
-        self.text = Some(Text { ids: next, start: whole(5)?, scored: whole(6)? });
+        self.text = Some(Text { ids: next, start, scored });
         Ok(())
     }
 
@@ -336,6 +345,12 @@ impl Session {
         edits: &[Edit],
         cancel: &Cancel,
     ) -> Result<bool> {
+        let loaded = self.loaded()?;
+        if corpus.loaded.upgrade().is_some_and(|before| !Rc::ptr_eq(&before, &loaded))
+            || corpus.n_windows > 0 && corpus.loaded.strong_count() == 0 && corpus.last.is_some()
+        {
+            return Err(Error::NotFound("the model was replaced while the corpus was read".into()));
+        }
         let before = corpus.text.as_ref().map(|text| (text.start, text.scored));
         let Some((ids, start, scored)) = corpus.next_window() else { return Ok(false) };
         let aside = self.aside();
@@ -352,6 +367,12 @@ impl Session {
                 return Err(error);
             }
         };
+        if !corpus.taps.is_empty() && corpus.taps != lensed.reading.taps {
+            let expected =
+                format!("that of a corpus with the rows {}", lensed.reading.taps.join(", "));
+            return Err(Error::option("state", expected, "one with other rows"));
+        }
+        corpus.loaded = Rc::downgrade(&loaded);
         let loss = corpus.add(&lensed.reading, scored - start);
         corpus.n_windows += 1;
         corpus.last = Some(Place { text: corpus.n_texts, start, n: ids.len(), loss });

@@ -15,7 +15,7 @@ use crate::config::single;
 use crate::device::{Cancel, Device, Recorder, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::{Cross, Embed, Rows, pad4};
-use crate::lens::{Decoder, Kept, Maps, Norm, Pairs, Row, RowSource, compare};
+use crate::lens::{Decoder, Kept, Map, Maps, Norm, Pairs, Row, RowSource, compare};
 use crate::model::{Model, Stream};
 
 use super::lens::{Card, HeldOut, OpenLens};
@@ -114,6 +114,7 @@ type Fitted = (Vec<f32>, Vec<f32>);
 /// A fit under way.
 struct Fit<'a> {
     session: &'a Session,
+    loaded: &'a Loaded,
     model: &'a Model,
     request: &'a FitRequest,
     windows: Vec<Window<'a>>,
@@ -165,7 +166,18 @@ impl Session {
             Ok((ones, device.tensor("zeros", (4 * longest * pad4(c)) as u64)))
         };
         let (ones, zeros) = device.allocate("this fit", allocate).await?;
-        let fit = Fit { session: self, model, request, windows, cancel, ones, zeros, c, n_train };
+        let fit = Fit {
+            session: self,
+            loaded: &loaded,
+            model,
+            request,
+            windows,
+            cancel,
+            ones,
+            zeros,
+            c,
+            n_train,
+        };
 
         let n_taps = match request.target {
             Target::Final => config.n_layer,
@@ -182,17 +194,19 @@ impl Session {
             };
             let turn = Turn { queue, loaded: &loaded, share: &share };
             let fitted = fit.group(taps, n_held > 0, &turn).await?;
+            let mut fresh = Vec::new();
             for (&tap, (best, judged, (weight, bias))) in taps.iter().zip(fitted) {
                 let name = name_of(tap);
                 ridge.insert(name.clone(), best.into());
                 if let Some(judged) = judged {
                     held_out.insert(name.clone(), judged.value());
                 }
-                maps.push((name, weight, bias));
+                fresh.push((name, weight, bias));
             }
+            maps.extend(Maps::fitted(device, c, config.n_layer, false, fresh).await?.into_maps());
         }
-        let names = maps.iter().map(|(name, ..)| name.clone()).collect();
-        let maps = Maps::fitted(device, c, config.n_layer, false, maps).await?;
+        let names = maps.iter().map(|map: &Map| map.tap.clone()).collect();
+        let maps = Maps::new(c, Some(config.n_layer), maps);
         let card = Card {
             kind: "fitted".into(),
             target: Some(request.target.name().into()),
@@ -223,6 +237,13 @@ impl Turn<'_> {
     /// Errors: `aborted`, `not-found`, `device-lost`.
     async fn next(&self, fit: &Fit<'_>, done: f64) -> Result<()> {
         (self.share)(done.min(1.0));
+        self.let_others(fit).await
+    }
+
+    /// Lets other calls run.
+    ///
+    /// Errors: those of [`Turn::next`].
+    async fn let_others(&self, fit: &Fit<'_>) -> Result<()> {
         let device = &fit.session.device;
         let idle = async {
             // A lost device is reported by the check below.
@@ -361,7 +382,7 @@ impl Fit<'_> {
             let maps = taps.iter().zip(&candidates).map(maps).collect();
             let n_layer = self.model.config.n_layer;
             let maps = Maps::fitted(self.device(), self.c, n_layer, false, maps).await?;
-            for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps).await?) {
+            for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps, turn).await?) {
                 all.push(one);
             }
             let done = (ridge + 1) as f64 / self.request.ridges.len() as f64;
@@ -394,7 +415,7 @@ impl Fit<'_> {
         let mut n_summed = 0;
         let used: Vec<_> = self.windows.iter().filter(|window| window.n_train > 0).collect();
         for (place, window) in used.iter().enumerate() {
-            let stream = self.session.stream_of(self.model, window.ids, false, self.cancel).await?;
+            let stream = self.session.stream_of(self.model, window.ids, None, self.cancel).await?;
             let y = self.target(window.ids, &stream).await?;
             if on_device.is_empty() {
                 let mut tensors: Vec<&Tensor> = taps.iter().map(|&tap| &stream.taps[tap]).collect();
@@ -526,14 +547,14 @@ impl Fit<'_> {
     }
 
     /// How good the maps are on the positions that are held out, by row.
-    async fn judge(&self, taps: &[usize], maps: &Maps) -> Result<Vec<HeldOut>> {
+    async fn judge(&self, taps: &[usize], maps: &Maps, turn: &Turn<'_>) -> Result<Vec<HeldOut>> {
         let row = |&tap: &usize| Row { name: name_of(tap), source: RowSource::Tap(tap) };
         let rows: Vec<Row> = taps.iter().map(row).collect();
         let mut totals = vec![[0.0; 2]; taps.len()];
         let mut n = 0;
         let mut target = Spread::default();
         for window in self.windows.iter().filter(|window| !window.held_out().is_empty()) {
-            let stream = self.session.stream_of(self.model, window.ids, false, self.cancel).await?;
+            let stream = self.session.stream_of(self.model, window.ids, None, self.cancel).await?;
             n += window.held_out().len();
             match self.request.target {
                 Target::Final => {
@@ -544,6 +565,7 @@ impl Fit<'_> {
                     self.reconstructions(window, of, maps, &mut totals, &mut target).await?;
                 }
             }
+            turn.let_others(self).await?;
         }
         let judged = |[a, b]: [f64; 2]| match self.request.target {
             Target::Final => HeldOut::Final { kl: a / n as f64, agreement: b / n as f64 },
@@ -600,7 +622,7 @@ impl Fit<'_> {
         target.add(&y, held.clone(), self.c);
         for (row, total) in rows.iter().zip(totals) {
             let of = (stream, row);
-            let found = self.session.reconstruct(self.model, of, maps, window.ids, self.cancel);
+            let found = self.session.reconstruct(self.loaded, of, maps, window.ids, self.cancel);
             let Some(found) = found.await? else { continue };
             let c4 = pad4(self.c);
             for at in held.clone() {

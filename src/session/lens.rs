@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::kernels::{Order, pad4};
 use crate::lens::{Intake, LENS_METADATA, Map, Maps};
 
-use super::Session;
+use super::{Session, fit::Target};
 
 /// Maps with what is known of them.
 pub struct OpenLens {
@@ -80,29 +80,42 @@ impl HeldOut {
         };
         let mut object = Object::new();
         for (name, value) in names {
-            object.insert(name.into(), value.into());
+            // JSON has no number for what is not finite.
+            if value.is_finite() {
+                object.insert(name.into(), value.into());
+            }
         }
         object.into()
     }
 }
+
+/// What a card may say of its origin.
+const KINDS: [&str; 4] = ["tuned", "jacobian", "affine", "fitted"];
 
 impl Card {
     /// What an exported lens says of itself. It is for people to read, so what has another form is left out.
     fn of(value: &Value) -> Card {
         let text = |name: &str| value.get(name)?.as_str().map(str::to_string);
         let number = |name: &str| value.get(name)?.as_u64();
-        let object = |name: &str| value.get(name)?.as_object().cloned();
+        let object = |name: &str, is_good: &dyn Fn(&Value) -> bool| {
+            let mut object = value.get(name)?.as_object().cloned()?;
+            object.retain(|_, value| is_good(value));
+            Some(object)
+        };
+        let are_scores = |value: &Value| {
+            value.as_object().is_some_and(|scores| scores.values().all(Value::is_number))
+        };
         Card {
-            kind: text("kind").unwrap_or_default(),
-            target: text("target"),
+            kind: text("kind").filter(|kind| KINDS.contains(&kind.as_str())).unwrap_or_default(),
+            target: text("target").filter(|target| Target::from_name(target).is_ok()),
             normalised: value.get("normalised").and_then(Value::as_bool).unwrap_or(false),
             source: text("source"),
             licence: text("licence"),
             n_layer: number("n_layer").and_then(|n| usize::try_from(n).ok()),
             n_tokens: number("n_tokens"),
             n_held_out: number("n_held_out"),
-            ridge: object("ridge").unwrap_or_default(),
-            held_out: object("held_out").unwrap_or_default(),
+            ridge: object("ridge", &Value::is_number).unwrap_or_default(),
+            held_out: object("held_out", &are_scores).unwrap_or_default(),
             ..Card::default()
         }
     }
@@ -145,7 +158,11 @@ impl OpenLens {
         header.metadata.insert(LENS_METADATA.into(), card);
         let mut json = header.json()?;
         json.resize(json.len().next_multiple_of(8), b' ');
-        let mut out = (json.len() as u64).to_le_bytes().to_vec();
+        let mut out = Vec::new();
+        let all = json.len() + usize::try_from(at).unwrap_or(usize::MAX - json.len() - 8) + 8;
+        let no_room = |_| Error::OutOfMemory("this lens as a file".into());
+        out.try_reserve_exact(all).map_err(no_room)?;
+        out.extend_from_slice(&(json.len() as u64).to_le_bytes());
         out.extend_from_slice(&json);
         for map in self.maps.maps() {
             let (weight, bias) = values_of(device, map).await?;

@@ -226,6 +226,9 @@ pub struct Session {
     is_aside: Cell<bool>,
 }
 
+/// How often a load waits for calls that still hold the model that it released.
+const RELEASES: usize = 16;
+
 /// Releases memory for a load.
 struct ForLoad<'a> {
     session: &'a Session,
@@ -234,9 +237,21 @@ struct ForLoad<'a> {
 
 impl Reclaim for ForLoad<'_> {
     async fn reclaim(&self) -> Result<bool> {
-        let _guard = self.session.lock().await;
+        let guard = self.session.lock().await;
         let had_text = self.session.last.take().is_some();
-        let had_model = self.release && self.session.loaded.take().is_some();
+        let taken = if self.release { self.session.loaded.take() } else { None };
+        let model = taken.as_ref().map(Rc::downgrade).unwrap_or_default();
+        let had_model = taken.is_some();
+        drop((taken, guard));
+        // A fit, or a question to the atlas, that waits for the lock ends once it sees that the model is gone.
+        for _ in 0..RELEASES {
+            if model.strong_count() == 0 {
+                break;
+            }
+            drop(self.session.lock().await);
+            self.session.device.idle().await?;
+        }
+        let _guard = self.session.lock().await;
         self.session.device.idle().await?;
         Ok(had_text || had_model)
     }

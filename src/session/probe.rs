@@ -6,7 +6,7 @@ use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::kernels::{Rows, Shard, pad4};
 use crate::lens::{BLOCK, Decoder, Kept, Maps, Norm, Ranked, Row};
-use crate::model::{Model, Stream};
+use crate::model::Stream;
 use crate::reading::NO_TOKEN;
 
 use super::lens::OpenLens;
@@ -59,7 +59,7 @@ impl Session {
         self.nearest(&loaded, cancel).await?;
         for row in &lensed.rows {
             let of = (&lensed.stream, row);
-            match self.reconstruct(&loaded.model, of, &probe.maps, &lensed.ids, cancel).await? {
+            match self.reconstruct(&loaded, of, &probe.maps, &lensed.ids, cancel).await? {
                 Some(one) => {
                     found.ids.extend(one.ids);
                     found.rank.extend(one.rank);
@@ -76,15 +76,15 @@ impl Session {
     /// One row of a text through its map, and the tokens nearest to it; none for a row without a map.
     pub(super) async fn reconstruct(
         &self,
-        model: &Model,
+        loaded: &Loaded,
         (stream, row): (&Stream, &Row),
         maps: &Maps,
         ids: &[u32],
         cancel: &Cancel,
     ) -> Result<Option<Reconstructed>> {
         let Some(map) = maps.map(&row.name) else { return Ok(None) };
-        let loaded = self.loaded()?;
-        let nearest = self.nearest(&loaded, cancel).await?;
+        let model = &loaded.model;
+        let nearest = self.nearest(loaded, cancel).await?;
         let (device, c4, t) = (&self.device, pad4(model.config.n_embd), ids.len());
         let decoder = Decoder::over(model, nearest);
         let plain = Decoder::new(model, Norm::None)?;

@@ -102,7 +102,13 @@ function comparing(owner, name) {
  * Reads texts window by window and yields the sums so far after each window. The texts may come from an array or a
  * generator, also an asynchronous one, so that not all of them are in memory at once.
  */
-Loupe.prototype.corpus = async function* (texts, { signal, ...options } = {}) {
+Loupe.prototype.corpus = async function* (texts, given) {
+  const { signal, ...options } = given ?? {};
+  if (typeof texts === "string" || (!texts?.[Symbol.iterator] && !texts?.[Symbol.asyncIterator]))
+    throw Object.assign(new Error(`texts: expected an iterable of texts, got ${typeof texts}.`), {
+      name: "LoupeError",
+      code: "bad-option",
+    });
   const reader = this.read_corpus(options);
   let before = reader.n_texts;
   try {

@@ -20,6 +20,7 @@ device_tests! {
     lenses_from_files_agree_with_their_packages lenses_of_other_models_are_refused
     fits_agree_with_least_squares an_exported_lens_opens_again
     tokens_alone_agree_with_transformers a_corpus_agrees_with_transformers
+    a_corpus_belongs_to_its_model_and_options
     maps_that_change_nothing_keep_the_numbers
 }
 
@@ -334,6 +335,29 @@ async fn an_exported_lens_opens_again() {
             assert_eq!(a.await.expect("a map"), b.await.expect("a map"), "{tap}");
         }
         assert_eq!(lens.map(device, "h.9").await.expect("no map"), None);
+        // One of a model with more blocks says so.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let n_layer = session.loaded().expect("a model").model.config.n_layer;
+        let (from, to) =
+            (format!("\\\"n_layer\\\":{n_layer}"), format!("\\\"n_layer\\\":{}", n_layer + 1));
+        if text.contains(&from) {
+            let at =
+                bytes.windows(from.len()).position(|w| w == from.as_bytes()).expect("a number");
+            let mut deeper = bytes.clone();
+            deeper[at..at + from.len()].copy_from_slice(to.as_bytes());
+            let wrong = open(&session, &deeper, None, None).await.err();
+            assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
+        } else {
+            assert_eq!(lens.card.kind, "jacobian", "only that does not say it");
+        }
+        // A row that is written in another way is no row.
+        let mut odd = bytes.clone();
+        let at = bytes.windows(10).position(|w| w == b"lens.h.1.w");
+        if let Some(at) = at {
+            odd[at..at + 10].copy_from_slice(b"lens.h.+.w");
+            let wrong = open(&session, &odd, None, None).await.err();
+            assert_eq!(wrong.map(|e| e.code()), Some("unsupported-model"));
+        }
         // The crate reads it as well.
         let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
         assert_eq!(file.len(), 2 * lens.card.taps.len());
@@ -377,6 +401,64 @@ async fn tokens_alone_agree_with_transformers() {
         let wrong = session.alone(&read, Some(&ids[1..]), &Cancel::default()).await.err();
         assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
     }
+}
+
+async fn a_corpus_belongs_to_its_model_and_options() {
+    let [(golden, _), (other, _), _] = Golden::lenses();
+    let session = session(&golden, Precision::F32).await;
+    let config = session.loaded().expect("a model").model.config.clone();
+    let ids: Vec<u32> = golden.ids().into_iter().cycle().take(60).collect();
+    let how = |depth| {
+        let options = Options { depth, ..Options::default() };
+        CorpusOptions { window: 8, stride: 8, options, classes: vec![] }
+    };
+    let corpus =
+        |depth| Corpus::new(how(depth), config.n_ctx, config.vocab_size).expect("a corpus");
+    let next = async |corpus: &mut Corpus| {
+        let read = session.read_window(corpus, &[], &Cancel::default()).await;
+        read.map_err(|e| e.code())
+    };
+    let mut first = corpus(Depth::Blocks);
+    first.begin(ids.clone());
+    assert_eq!(next(&mut first).await, Ok(true));
+    assert_eq!(next(&mut first).await, Ok(true));
+    let state = first.state();
+
+    // What was saved of other rows, of another window, or by nobody.
+    let mut halves = corpus(Depth::Halves);
+    halves.resume(&state, ids.clone()).expect("the rows are not known yet");
+    assert_eq!(next(&mut halves).await, Err("bad-option"));
+    let mut wide = how(Depth::Blocks);
+    wide.window = 9;
+    let mut wide = Corpus::new(wide, config.n_ctx, config.vocab_size).expect("a corpus");
+    let (numbers, rows) = state.split_once(" | ").expect("numbers and rows");
+    let with = |at: usize, number: f64| {
+        let mut all: Vec<String> = numbers.split(' ').map(str::to_string).collect();
+        all[at] = format!("{:x}", number.to_bits());
+        format!("{} | {rows}", all.join(" "))
+    };
+    assert!(wide.resume(&state, ids.clone()).is_err());
+    let mut again = corpus(Depth::Blocks);
+    for bad in [
+        String::new(),
+        "1 2 3".into(),
+        format!("{numbers} |"),
+        format!("{numbers} 0 | {rows}"),
+        with(5, 4_294_967_295.0),
+        with(6, 1e15),
+        with(3, f64::NAN),
+        with(2, -1.0),
+    ] {
+        let error = again.resume(&bad, ids.clone()).map_err(|e| e.code());
+        assert_eq!(error, Err("bad-option"), "{bad}");
+    }
+    again.resume(&state, ids.clone()).expect("its own");
+    assert_eq!(next(&mut again).await, Ok(true));
+
+    // Another model in the middle.
+    crate::support::load(&session, &other, Precision::F32, 1 << 27).await;
+    assert_eq!(next(&mut again).await, Err("not-found"));
+    assert_eq!(next(&mut first).await, Err("not-found"));
 }
 
 async fn a_corpus_agrees_with_transformers() {

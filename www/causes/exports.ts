@@ -130,8 +130,13 @@ export function createExports(page: {
     draw() {
       const ran = page.ran();
       const is_borrowed = (ran?.base.asked.decoder.length ?? 0) > 0;
-      python.disabled = ran === null || is_borrowed;
-      python.title = is_borrowed ? "Not with borrowed blocks in the decoder" : "";
+      const is_mapped = ran?.base.asked.lens !== undefined;
+      python.disabled = ran === null || is_borrowed || is_mapped;
+      python.title = is_borrowed
+        ? "Not with borrowed blocks in the decoder"
+        : is_mapped
+          ? "Only under the logit lens"
+          : "";
     },
     json,
     /** The values of the edited run. */

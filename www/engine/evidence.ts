@@ -1,9 +1,10 @@
 /** Worker side of the tab of evidence: lenses, fits, probes, corpora. Loaded with the first question. */
 import { LoupeError } from "./errors.ts";
 import { plainToken } from "./reading-transfer.ts";
-import { documentsOf } from "../reading/documents.ts";
+import { stepsOf } from "../reading/depth.ts";
+import { END_OF_TEXT, documentCutter, documentsOf } from "../reading/documents.ts";
 import type { CorpusPart, Edit, Lens, Loupe, Reading } from "../../src/web/types.d.ts";
-import type { Evidence, EvidenceMethod, EvidenceProgress, Hub, LensEntry } from "./protocol.ts";
+import type { Evidence, EvidenceMethod, EvidenceProgress, Extremes, Hub, LensEntry } from "./protocol.ts";
 
 /** Lenses that are open, by name. */
 export type Lenses = Map<string, Lens>;
@@ -17,10 +18,13 @@ interface Page {
   onProgress: (progress: EvidenceProgress) => void;
 }
 
+/** Windows that are listed as the hardest, and as the easiest. */
+const N_EXTREMES = 3;
 /** How many bytes of files are read for one fit. */
 const MAX_FIT_BYTES = 8 << 20;
 
-const entryOf = (name: string, { card }: Lens): LensEntry => ({ name, card });
+/** The digest tells a file from others; a fit is not made again. */
+const entryOf = (name: string, { card }: Lens): LensEntry => ({ name, card, id: card.sha256 ?? crypto.randomUUID() });
 
 /** A name that no other lens has. */
 function freeName(wanted: string, lenses: Lenses) {
@@ -36,24 +40,58 @@ function lensNamed(name: string | null, { lenses }: Page) {
   return found;
 }
 
-/** Documents of texts and files, one after the other; no file is in memory as a whole. */
-async function* documents(texts: string[], files: Blob[]): AsyncGenerator<string> {
-  for (const text of texts) yield* documentsOf(text);
-  for (const file of files) {
-    let rest = "";
-    const reader = file.stream().pipeThrough(new TextDecoderStream()).getReader();
+/** The text of a file, piece by piece. */
+async function* textOf(file: Blob): AsyncGenerator<string> {
+  const reader = file.stream().pipeThrough(new TextDecoderStream()).getReader();
+  try {
     for (;;) {
-      const { done, value = "" } = await reader.read();
-      rest += value;
-      if (!done && rest.length < 1 << 18) continue;
-      const parts = documentsOf(rest);
-      // The last one may go on in what comes.
-      rest = done ? "" : (parts.pop() ?? "");
-      yield* parts;
-      if (done) break;
+      const { done, value } = await reader.read();
+      if (done) return;
+      yield value;
     }
+  } finally {
+    void reader.cancel().catch(() => {});
   }
 }
+
+/** Whether a file has tokens between its documents. */
+async function hasEndTokens(file: Blob) {
+  let tail = "";
+  for await (const piece of textOf(file)) {
+    tail += piece;
+    if (tail.includes(END_OF_TEXT)) return true;
+    tail = tail.slice(-END_OF_TEXT.length);
+  }
+  return false;
+}
+
+/** Documents of texts and files, one after the other; no file is in memory as a whole. */
+async function* documents(texts: string[], files: Blob[], onBytes: (bytes: number) => void = () => {}) {
+  let taken = 0;
+  const count = (piece: string) => onBytes((taken += new Blob([piece]).size));
+  for (const text of texts)
+    for (const document of documentsOf(text)) {
+      yield document;
+      count(document);
+    }
+  for (const file of files) {
+    const cutter = documentCutter(await hasEndTokens(file));
+    for await (const piece of textOf(file)) {
+      for (const document of cutter.push(piece)) {
+        yield document;
+        count(document);
+      }
+    }
+    yield* cutter.end();
+  }
+}
+
+/** The first few of some windows and one more, in that order. */
+const among = (
+  windows: CorpusPart["last"][],
+  one: CorpusPart["last"],
+  order: (a: CorpusPart["last"], b: CorpusPart["last"]) => number,
+) => (Number.isFinite(one.loss) ? [...windows, one].toSorted(order).slice(0, N_EXTREMES) : windows);
 
 /** The reading of a text that the page shows, made again without disturbing the one from which the next one starts. */
 const again = (serial: number, page: Page, options: Parameters<Loupe["read"]>[1] = {}) =>
@@ -155,28 +193,40 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
         recovered: found?.rank ?? null,
         alone: own.kl,
         control: control.kl,
-        streams,
+        control_ids: Uint32Array.from(ids, (_, i) => ids[(i + shift) % n]),
+        steps: stepsOf(streams, n),
       };
     } finally {
       reading.free();
     }
   },
 
-  async corpus({ texts, files, window, stride, lens, edits, classes, state, limit }, page) {
+  async corpus({ texts, files, window, stride, lens, edits, classes, state, limit, before }, page) {
     const { loupe, signal, onProgress } = page;
     const options = { window, stride, lens: lensNamed(lens, page), edits: edits as Edit[], classes, state, signal };
     let last: CorpusPart | null = null;
+    let extremes: Extremes = before;
+    let bytes = 0;
     let shown_at = -Infinity;
-    for await (const part of loupe.corpus(documents(texts, files), options)) {
+    for await (const part of loupe.corpus(
+      documents(texts, files, (taken) => void (bytes = taken)),
+      options,
+    )) {
       last = part;
+      // A short one says little of itself.
+      if (2 * part.last.n >= window)
+        extremes = {
+        hardest: among(extremes.hardest, part.last, (a, b) => b.loss - a.loss),
+        easiest: among(extremes.easiest, part.last, (a, b) => a.loss - b.loss),
+      };
       // A person sees it grow four times a second.
       if (performance.now() - shown_at > 250) {
         shown_at = performance.now();
-        onProgress({ done: NaN, part });
+        onProgress({ done: NaN, part, extremes, bytes });
       }
       if (limit !== null && part.windows >= limit) break;
     }
-    return last;
+    return { part: last, extremes };
   },
 
   async window({ texts, files, text, start, n }, page) {

@@ -14,6 +14,7 @@ import type {
 } from "../../src/web/types.d.ts";
 import type { Address, DeviceChoice, ModelInUse, Precision, Source } from "../lib/model.ts";
 import type { Divergences } from "../reading/comparison.ts";
+import type { Steps } from "../reading/depth.ts";
 import type { PageEdit } from "../reading/edits.ts";
 import type { Asked, Part, PlainReading, Token, Track } from "../reading/reading.ts";
 import type { Outcome } from "./errors.ts";
@@ -185,13 +186,16 @@ export type CausesMethod = keyof Causes;
 export type TokenValue = { id: number; shown: string; value: number };
 
 /** A lens that is open, or a probe. */
-export type LensEntry = { name: string; card: LensCard };
+export type LensEntry = { name: string; card: LensCard; /** tells it from others, also of the same name */ id: string };
 
 /** Texts that a person gave, and files that are read where they are. */
 type Texts = { texts: string[]; files: Blob[] };
 
+/** Windows of a corpus, by the loss of its last row: the hardest first, and the easiest first. */
+export type Extremes = { hardest: CorpusPart["last"][]; easiest: CorpusPart["last"][] };
+
 /** What a long question reports: its share, which is NaN where nobody knows it, and what a corpus has so far. */
-export type EvidenceProgress = Progress & { part?: CorpusPart };
+export type EvidenceProgress = Progress & { part?: CorpusPart; extremes?: Extremes; /** of the texts, taken so far */ bytes?: number };
 
 /** Questions of the tab of evidence, and what answers them. A lens is named; "" or null is the logit lens. */
 export interface Evidence {
@@ -219,7 +223,7 @@ export interface Evidence {
   ];
   /**
    * What of the input a text's rows keep: the rank of the true token by the probe's distance (null without a probe), the
-   * distance from what each token says alone, the same of other tokens, and the stream by row. [N·T], [T·C]
+   * distance from what each token says alone, the same of other tokens, and how the stream changes from row to row. [N·T]
    */
   kept: [
     { serial: number; probe: string | null; seed: number },
@@ -228,7 +232,9 @@ export interface Evidence {
       recovered: Float32Array | null;
       alone: Float32Array;
       control: Float32Array;
-      streams: Float32Array[];
+      /** the tokens of the control */
+      control_ids: Uint32Array;
+      steps: Steps;
     },
   ];
   /** Sums over windows; `onProgress` has them as they grow. `limit`: windows after which it stops. */
@@ -241,8 +247,10 @@ export interface Evidence {
       classes: Uint8Array | undefined;
       state: string | null;
       limit: number | null;
+      /** of the windows before */
+      before: Extremes;
     },
-    CorpusPart | null,
+    { part: CorpusPart | null; extremes: Extremes },
   ];
   /** The tokens of a window. */
   window: [Texts & { text: number; start: number; n: number }, Token[]];

@@ -9,7 +9,7 @@ import { button, element, optionsOf } from "../ui/dom.ts";
 import { checkbox, choiceOf, fieldOf } from "../ui/fields.ts";
 import { depthCurves } from "./curves.ts";
 import { createTexts } from "./texts.ts";
-import type { CorpusPart } from "../engine/protocol.ts";
+import type { CorpusPart, Extremes } from "../engine/protocol.ts";
 import type { Vocabulary } from "../reading/token-classes.ts";
 import type { Store } from "../state/store.ts";
 import type { Curve } from "./curves.ts";
@@ -18,6 +18,7 @@ import type { Given, Stage } from "./types.ts";
 /** What was run, and what came of it. */
 type Done = {
   part: CorpusPart;
+  extremes: Extremes;
   window: number;
   stride: number;
   lens: string;
@@ -154,9 +155,9 @@ export function createCorpus(
         found.forEach(({ ids }, i) => ids.forEach((id) => (of_token[id] = i)));
         const question = { ...given, ...how, edits, classes: of_token };
         const names = found.map(({ name }) => name);
-        const take = (part: CorpusPart | null) => {
+        const take = ({ part, extremes }: { part: CorpusPart | null; extremes: Extremes }) => {
           if (!part) return;
-          done = { part, ...how, edits, classes: names, model: model(), given };
+          done = { part, extremes, ...how, edits, classes: names, model: model(), given };
           localStorage.setItem(STORED, JSON.stringify({ key, state: part.state }));
           draw();
         };
@@ -173,9 +174,9 @@ export function createCorpus(
           { ...question, state: state ?? done?.part.state ?? null, limit: null },
           {
             ...watch,
-            onProgress: ({ part }) => {
+            onProgress: ({ part = null, extremes }) => {
               watch.onProgress({ done: state === null ? Math.min(0.99, (performance.now() - took) / total) : NaN });
-              take(part ?? null);
+              if (extremes) take({ part, extremes });
             },
           },
         );
@@ -269,17 +270,29 @@ export function createCorpus(
         ),
       ),
     );
-    const { text, start, n } = part.last;
     exits.replaceChildren(
       button("chip small", "JSON", () =>
         save(fileName((done as Done).model, "corpus", "json"), json(), "application/json"),
       ),
-      button("chip small", `Open the last window in the lens (document ${integer(text + 1)})`, async () => {
-        const tokens = await figure.run((watch) => ask("window", { ...given, text, start, n }, watch));
-        if (tokens) page.setText(textOf(tokens));
-      }),
+      ...windowsOf("Hardest windows", done.extremes.hardest, given),
+      ...windowsOf("Easiest windows", done.extremes.easiest, given),
     );
   }
+
+  /** A click opens one in the lens. */
+  const windowsOf = (label: string, windows: CorpusPart["last"][], given: Given) => [
+    element("span", "muted", label),
+    ...windows.map(({ text, start, n, loss }) =>
+      button(
+        "chip small",
+        `document ${integer(text + 1)}, tokens ${integer(start)} to ${integer(start + n - 1)}: ${decimal(loss, 2)} nats`,
+        async () => {
+          const tokens = await figure.run((watch) => ask("window", { ...given, text, start, n }, watch));
+          if (tokens) page.setText(textOf(tokens));
+        },
+      ),
+    ),
+  ];
 
   function json() {
     const { part, window, stride, lens, edits, classes, model } = done as Done;

@@ -4,10 +4,11 @@ import { decimal, percent } from "../lib/format.ts";
 import { button, element, optionsOf } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
 import type { Evidence } from "../engine/protocol.ts";
+import type { PlainReading } from "../reading/reading.ts";
 import type { Store } from "../state/store.ts";
 import type { Stage } from "./types.ts";
 
-type Done = { a: string; b: string; answer: Evidence["difference"][1] };
+type Done = { reading: PlainReading; a: string; b: string; answer: Evidence["difference"][1] };
 
 const shown = (name: string) => name || "logit lens";
 
@@ -68,7 +69,8 @@ export function createDifference({ ask, card, theme }: Stage, store: Store) {
       ask("difference", { serial: reading.serial, a, b, norm: reading.asked.norm }, watch),
     );
     if (!answer) return;
-    done = { a, b, answer };
+    if (reading !== store.reading.peek()) return;
+    done = { reading, a, b, answer };
     draw();
   }
 

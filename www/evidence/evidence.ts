@@ -58,20 +58,40 @@ export function createEvidence(
     void [store.theme.value, system.value];
     untracked(redraw);
   });
-  let model = store.model.peek();
+  /** An engine that was started again has the same model in another object. */
+  const identity = () => {
+    const now = store.model.peek();
+    return now && JSON.stringify([now.in_use, now.model]);
+  };
+  let model = identity();
   effect(() => {
-    const [reading, now] = [store.reading.value, store.model.value];
+    const reading = store.reading.value;
+    void store.model.value;
     untracked(() => {
+      const now = identity();
       if (now !== model) {
         model = now;
         shelf.forget();
         corpus.forget(true);
       }
       // What was said of another text is not of this one.
-      if (difference.done() && reading) difference.forget();
-      if (kept.done()?.reading !== reading) kept.forget();
+      if (difference.done() && difference.done()?.reading !== reading) difference.forget();
+      if (kept.done() && kept.done()?.reading !== reading) kept.forget();
     });
   });
 
-  return { shelf, difference, kept, corpus };
+  return {
+    shelf,
+    difference,
+    kept,
+    corpus,
+    /** What a reload would lose. */
+    held: () => [
+      ...store.lenses
+        .peek()
+        .filter(({ card }) => card.sha256 === null)
+        .map(({ name }) => `the lens “${name}”, which was fitted here`),
+      ...(corpus.done() ? ["the result over the corpus"] : []),
+    ],
+  };
 }

@@ -43,15 +43,18 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
     const reading = store.reading.peek();
     if (!reading) return figure.say("There is no text yet.");
     if (reading.n_tokens < 4) return figure.say("This needs a text of four tokens or more.");
-    if (reading.asked.contributions || reading.asked.subblocks || reading.asked.lens)
-      return figure.say("This speaks of blocks under the logit lens: choose blocks as rows, and the logit lens.");
+    const { norm, subblocks, contributions, decoder, lens } = reading.asked;
+    if (norm !== "affine" || subblocks || contributions || decoder.length > 0 || lens)
+      return figure.say(
+        "This speaks of blocks under the logit lens: choose blocks as rows, ln_f as norm, no borrowed block, and the logit lens.",
+      );
     const probe = store.lenses.peek().find(({ name }) => name === probe_choice.select.value) ?? null;
     const answer = await figure.run(async (watch) => {
       const found = await ask("kept", { serial: reading.serial, probe: probe?.name ?? null, seed: SEED }, watch);
       lengths = await norms(reading.tokens.map(({ id }) => id));
       return found;
     });
-    if (!answer) return;
+    if (!answer || reading !== store.reading.peek()) return;
     done = { reading, probe, answer };
     draw();
   }

@@ -85,7 +85,7 @@ export function createShelf({ ask, card }: Stage, store: Store) {
     element(
       "p",
       "muted",
-      "Ridge regression of the normalised final row on each row, in closed form; the ridge is chosen by the last tenth of the tokens, on which each row is judged. Position 0 of every text is left out: its activations are far larger than all others. Ten thousand tokens are a good start for GPT-2 124M; with fewer, the fit is worse than it could be.",
+      "Ridge regression of the normalised final row, or of the token’s embedding, on each row, in closed form; the ridge is chosen by the last tenth of the tokens, on which each row is judged. Position 0 of every text is left out: its activations are far larger than all others. Ten thousand tokens are a good start for GPT-2 124M; with fewer, the fit is worse than it could be.",
     ),
     texts.element,
     element("div", "field-row", target.element, fit),
@@ -103,7 +103,15 @@ export function createShelf({ ask, card }: Stage, store: Store) {
     if (uses && entry.card.target !== "input") store.useLens(entry.name);
   }
 
+  /** One at a time: a second one would end the first. */
+  function isBusy() {
+    const is_busy = figure.element.hasAttribute("aria-busy");
+    if (is_busy) figure.say("Another lens is being opened or fitted: wait for it, or cancel it.");
+    return is_busy;
+  }
+
   async function openFiles(files: File[]) {
+    if (isBusy()) return;
     const config = files.find(({ name }) => name.endsWith(".json"));
     const weights = files.filter((file) => file !== config);
     if (weights.length !== 1)
@@ -120,6 +128,7 @@ export function createShelf({ ask, card }: Stage, store: Store) {
   }
 
   async function fitNow() {
+    if (isBusy()) return;
     if (texts.isEmpty()) return figure.say("There are no texts to fit on: paste some, or add text files.");
     const which = target.select.value === "input" ? "input" : "final";
     const name = which === "input" ? "probe of the input" : "fitted here";
@@ -133,15 +142,16 @@ export function createShelf({ ask, card }: Stage, store: Store) {
   }
 
   async function exportLens(name: string) {
-    const bytes = await figure.run(
-      (watch) => ask("export", { name }, watch),
-      () => void exportLens(name),
-    );
-    if (bytes)
+    try {
+      const bytes = await ask("export", { name }, { signal: new AbortController().signal });
       save(fileName(name, "lens", "safetensors"), bytes as Uint8Array<ArrayBuffer>, "application/octet-stream");
+    } catch (error) {
+      figure.say(`The export failed: ${(error as Error).message}`);
+    }
   }
 
   async function download(lens: Evidence["download"][0]) {
+    if (isBusy()) return;
     added(
       await figure.run(
         (watch) => ask("download", lens, watch),
@@ -202,7 +212,9 @@ export function createShelf({ ask, card }: Stage, store: Store) {
       card.licence && `licence ${card.licence}`,
       card.bytes && bytesText(card.bytes),
       card.n_tokens && `fitted on ${counted(card.n_tokens, "token")}`,
-      `${counted(card.taps.length, "row")} of its own, the others by the logit lens`,
+      is_probe
+        ? `${counted(card.taps.length, "row")}`
+        : `maps for ${counted(card.taps.length, "row")}, the others are read by the logit lens`,
       card.sha256 && `SHA-256 ${card.sha256.slice(0, 12)}…`,
     ].filter(Boolean);
     const item = element(

@@ -3,6 +3,13 @@ import { counted, bytes as bytesText } from "../lib/format.ts";
 import { button, element } from "../ui/dom.ts";
 import type { Given } from "./types.ts";
 
+/** FNV-1a over UTF-16, and the length. */
+function hashOf(text: string) {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return `${text.length}:${(hash >>> 0).toString(16)}`;
+}
+
 export function createTexts(label: string, changed: () => void = () => {}) {
   let files: File[] = [];
   const area = element("textarea", "text evidence-texts");
@@ -13,7 +20,7 @@ export function createTexts(label: string, changed: () => void = () => {}) {
   });
   area.setAttribute("aria-label", label);
   const input = element("input", "");
-  Object.assign(input, { type: "file", multiple: true, accept: ".txt,.md,.jsonl,.csv,text/*", hidden: true });
+  Object.assign(input, { type: "file", multiple: true, accept: ".txt,.md,text/plain,text/markdown", hidden: true });
   const list = element("p", "muted");
   const box = element(
     "div",
@@ -48,9 +55,14 @@ export function createTexts(label: string, changed: () => void = () => {}) {
     add(input.files ?? []);
     input.value = "";
   });
-  box.addEventListener("dragover", (event) => event.preventDefault());
+  const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") === true;
+  box.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
   box.addEventListener("drop", (event) => {
+    if (!hasFiles(event)) return;
+    // Else the window would open them as a model.
     event.preventDefault();
+    event.stopPropagation();
+    delete document.documentElement.dataset.drop;
     add(event.dataTransfer?.files ?? []);
   });
   return {
@@ -63,6 +75,10 @@ export function createTexts(label: string, changed: () => void = () => {}) {
     },
     bytes: () => files.reduce((sum, { size }) => sum + size, new Blob([area.value]).size),
     /** What tells these texts from others, so that a run that was broken off is taken up only with the same ones. */
-    key: () => JSON.stringify([area.value, ...files.map(({ name, size, lastModified }) => [name, size, lastModified])]),
+    key: () =>
+      JSON.stringify([
+        hashOf(area.value),
+        ...files.map(({ name, size, lastModified }) => [name, size, lastModified]),
+      ]),
   };
 }

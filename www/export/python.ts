@@ -138,7 +138,7 @@ def values(ids, all_logits):
 }`;
 
 /** Reads the maps of a lens. */
-const mapsCode = (name: string) => `# The lens ${JSON.stringify(name)}: its file is exported in the tab Evidence.
+const mapsCode = (name: string) => `# The lens ${JSON.stringify(name)}: export it in the tab Evidence, and save the file under this name.
 import json
 from safetensors import safe_open
 

@@ -122,12 +122,14 @@ export function createLens({
     (theme) => controls.setTheme(theme),
   );
   follows(
-    () => ({ lenses: store.lenses.value, now: store.lens.value }),
-    ({ lenses, now }) => {
+    () => ({ lenses: store.lenses.value, now: store.how.value.asked.lens ?? "", is_left_out: store.how.value.asked.lens !== (store.lens.value || undefined) }),
+    ({ lenses, now, is_left_out }) => {
       const select = byId<HTMLSelectElement>("lens-in-use");
       const names = lenses.filter(({ card }) => card.target !== "input").map(({ name }) => name);
       select.replaceChildren(...optionsOf(["", ...names].map((name) => [name, name || "logit lens"])));
       select.value = now;
+      select.disabled = is_left_out;
+      select.title = is_left_out ? "Contributions and borrowed blocks are read by the logit lens" : "Lens";
       select.hidden = names.length === 0;
     },
   );

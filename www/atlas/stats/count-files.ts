@@ -161,7 +161,8 @@ export function countsOf(text: string, vocabulary: Texts): { counts: Float64Arra
     counts.set(values);
     return { counts, form: is_json ? "a JSON array" : "one number a line" };
   }
-  const by_id = isById(rows.slice(0, N_SAMPLE));
+  // The keys of a JSON object that are numbers come first, whatever the others are.
+  const by_id = is_json ? rows.every(({ key }) => ID.test(key ?? "")) : isById(rows.slice(0, N_SAMPLE));
   const idOf = finderOf(by_id, vocabulary);
   const known: Set<number> = new Set();
   for (const row of rows) {
