@@ -216,9 +216,9 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
       // A short one says little of itself.
       if (2 * part.last.n >= window)
         extremes = {
-        hardest: among(extremes.hardest, part.last, (a, b) => b.loss - a.loss),
-        easiest: among(extremes.easiest, part.last, (a, b) => a.loss - b.loss),
-      };
+          hardest: among(extremes.hardest, part.last, (a, b) => b.loss - a.loss),
+          easiest: among(extremes.easiest, part.last, (a, b) => a.loss - b.loss),
+        };
       // A person sees it grow four times a second.
       if (performance.now() - shown_at > 250) {
         shown_at = performance.now();

@@ -195,7 +195,11 @@ type Texts = { texts: string[]; files: Blob[] };
 export type Extremes = { hardest: CorpusPart["last"][]; easiest: CorpusPart["last"][] };
 
 /** What a long question reports: its share, which is NaN where nobody knows it, and what a corpus has so far. */
-export type EvidenceProgress = Progress & { part?: CorpusPart; extremes?: Extremes; /** of the texts, taken so far */ bytes?: number };
+export type EvidenceProgress = Progress & {
+  part?: CorpusPart;
+  extremes?: Extremes;
+  /** of the texts, taken so far */ bytes?: number;
+};
 
 /** Questions of the tab of evidence, and what answers them. A lens is named; "" or null is the logit lens. */
 export interface Evidence {

@@ -5,7 +5,7 @@ import { fileName } from "../export/image-file.ts";
 import { save } from "../export/save-file.ts";
 import { parseEdits } from "../reading/edits.ts";
 import { textOf } from "../reading/reading.ts";
-import { button, element, optionsOf } from "../ui/dom.ts";
+import { button, element, optionsOf, replaceKeyed } from "../ui/dom.ts";
 import { checkbox, choiceOf, fieldOf } from "../ui/fields.ts";
 import { depthCurves } from "./curves.ts";
 import { createTexts } from "./texts.ts";
@@ -19,6 +19,8 @@ import type { Given, Stage } from "./types.ts";
 type Done = {
   part: CorpusPart;
   extremes: Extremes;
+  /** what tells it from other runs */
+  key: string;
   window: number;
   stride: number;
   lens: string;
@@ -39,6 +41,8 @@ const MEASURES = [
   ["settled", "settled from this row on"],
 ] as const;
 type Measure = (typeof MEASURES)[number][0];
+/** What is needed to take up a run. */
+type Stored = { key: string; state: string; extremes: Extremes };
 
 const STORED = "loupe:corpus";
 /** Windows by which the time is estimated. */
@@ -60,11 +64,39 @@ export function createCorpus(
     words:
       "Every position of many texts, window by window: means by row with 95 % intervals, windows as clusters. Memory does not grow with the texts; a window is read like any text, so the page stays usable meanwhile.",
     csv: () => ({
-      head: ["group", "row", "positions", "loss", "low", "high", "kl_final", "entropy", "agreement", "settled"],
+      head: [
+        "lens",
+        "window",
+        "stride",
+        "group",
+        "row",
+        "positions",
+        "loss",
+        "low",
+        "high",
+        "kl_final",
+        "entropy",
+        "agreement",
+        "settled",
+      ],
       lines: groups().flatMap(([name, rows]) =>
         rows.map(
           ({ tap, n, loss, low, high, kl, entropy, agreement, settled }) =>
-            [name, tap, n, loss, low, high, kl, entropy, agreement, settled] as (string | number)[],
+            [
+              (done as Done).lens || "logit lens",
+              (done as Done).window,
+              (done as Done).stride,
+              name,
+              tap,
+              n,
+              loss,
+              low,
+              high,
+              kl,
+              entropy,
+              agreement,
+              settled,
+            ] as (string | number)[],
         ),
       ),
     }),
@@ -88,13 +120,14 @@ export function createCorpus(
     by_class = on;
     draw();
   });
-  const resume = button("chip", "Resume", () => void run(stored()?.state ?? null));
+  const resume = button("chip", "Resume", () => void run(stored()));
   const ghost_input = element("input", "");
   Object.assign(ghost_input, { type: "file", accept: ".json,application/json", hidden: true });
   ghost_input.setAttribute("aria-label", "Another result as JSON");
   const overlay = button("chip small", "Overlay another result…", () => ghost_input.click());
   const said = element("p", "muted");
-  said.setAttribute("role", "status");
+  const estimate = element("p", "muted");
+  estimate.setAttribute("role", "status");
   said.dataset.caption = "";
   const picture = element("div", "");
   const table = element("div", "");
@@ -111,21 +144,39 @@ export function createCorpus(
     overlay,
     ghost_input,
   );
-  figure.body.append(said, picture, table, exits);
+  figure.body.append(estimate, said, picture, table, exits);
 
   const longest = () => Math.max(2, store.n_ctx.peek() || 2);
   const model = () => store.model.peek()?.in_use.name ?? "";
 
   /** What a run that was broken off has left. */
-  function stored(): { key: string; state: string } | null {
+  function stored(): Stored | null {
     try {
-      return JSON.parse(localStorage.getItem(STORED) ?? "null") as { key: string; state: string } | null;
+      return JSON.parse(localStorage.getItem(STORED) ?? "null") as Stored | null;
     } catch {
       return null;
     }
   }
+  /** A browser that keeps nothing reads all the same. */
+  function keep(left: Stored | null) {
+    try {
+      if (left) localStorage.setItem(STORED, JSON.stringify(left));
+      else localStorage.removeItem(STORED);
+    } catch {
+      // Then it cannot be taken up.
+    }
+  }
+  const idOf = (name: string) => store.lenses.peek().find((each) => each.name === name)?.id ?? "";
   const keyOf = (how: { window: number; stride: number; lens: string }) =>
-    JSON.stringify([model(), how.window, how.stride, how.lens, store.edits.peek(), texts.key()]);
+    JSON.stringify([
+      model(),
+      store.model.peek()?.model.precision,
+      how.window,
+      how.stride,
+      idOf(how.lens),
+      store.edits.peek(),
+      texts.key(),
+    ]);
   const howNow = () => {
     const most = longest();
     const size = Math.min(most, Math.max(2, Math.floor(Number(window.input.value)) || most));
@@ -137,7 +188,7 @@ export function createCorpus(
     resume.hidden = !left || texts.isEmpty() || left.key !== keyOf(howNow());
   }
 
-  async function run(state: string | null) {
+  async function run(left: Stored | null) {
     if (texts.isEmpty()) return figure.say("There are no texts: paste some, or add text files.");
     const how = howNow();
     const edits = parseEdits(store.edits.peek())?.edits ?? [];
@@ -147,6 +198,7 @@ export function createCorpus(
       );
     const given = texts.get();
     const key = keyOf(how);
+    const n_bytes = texts.bytes();
     await figure.run(
       async (watch) => {
         const vocabulary = await page.vocabulary(watch.signal);
@@ -155,43 +207,56 @@ export function createCorpus(
         found.forEach(({ ids }, i) => ids.forEach((id) => (of_token[id] = i)));
         const question = { ...given, ...how, edits, classes: of_token };
         const names = found.map(({ name }) => name);
+        let now: Stored | null = left;
         const take = ({ part, extremes }: { part: CorpusPart | null; extremes: Extremes }) => {
           if (!part) return;
-          done = { part, extremes, ...how, edits, classes: names, model: model(), given };
-          localStorage.setItem(STORED, JSON.stringify({ key, state: part.state }));
+          now = { key, state: part.state, extremes };
+          done = { part, extremes, ...how, key, edits, classes: names, model: model(), given };
           draw();
+          keep(now);
         };
-        // How long it takes is said first. Four bytes are about one token of English.
+        const from = () => ({ state: now?.state ?? null, before: now?.extremes ?? { hardest: [], easiest: [] } });
         const start = performance.now();
-        if (state === null) take(await ask("corpus", { ...question, state, limit: TRIAL }, watch));
-        const each = (performance.now() - start) / TRIAL;
-        const n = Math.max(TRIAL, Math.ceil(texts.bytes() / 4 / how.stride));
-        const took = performance.now();
-        const total = each * n;
-        said.textContent = `About ${counted(n, "window")}, ${inWords(total)}.`;
-        const last = await ask(
-          "corpus",
-          { ...question, state: state ?? done?.part.state ?? null, limit: null },
-          {
-            ...watch,
-            onProgress: ({ part = null, extremes }) => {
-              watch.onProgress({ done: state === null ? Math.min(0.99, (performance.now() - took) / total) : NaN });
-              if (extremes) take({ part, extremes });
+        if (!left) {
+          // How long it takes is said first. Four bytes are about one token of English.
+          take(await ask("corpus", { ...question, ...from(), limit: TRIAL }, watch));
+          const n = done?.key === key ? (done.part.rows[0]?.n ?? 0) : 0;
+          if (now === null || n === 0) throw new Error("Expected a text of two tokens or more, found none.");
+          estimate.textContent = inWords(((performance.now() - start) / n) * (n_bytes / 4) * (how.window / how.stride));
+        }
+        const went_on = performance.now();
+        let first_bytes = NaN;
+        take(
+          await ask(
+            "corpus",
+            { ...question, ...from(), limit: null },
+            {
+              ...watch,
+              onProgress: ({ part = null, extremes, bytes = 0 }) => {
+                if (extremes) take({ part, extremes });
+                // What was read before passes at once.
+                if (Number.isNaN(first_bytes)) first_bytes = bytes;
+                const share = (bytes - first_bytes) / Math.max(1, n_bytes - first_bytes);
+                watch.onProgress({ done: Math.min(0.99, bytes / n_bytes) });
+                if (share > 0.02) estimate.textContent = inWords(((performance.now() - went_on) * (1 - share)) / share);
+              },
             },
-          },
+          ),
         );
-        take(last);
-        localStorage.removeItem(STORED);
-        draw();
+        keep(null);
         return true;
       },
-      () => void run(stored()?.key === key ? (stored()?.state ?? null) : null),
+      () => void run(stored()?.key === key ? stored() : null),
     );
+    estimate.textContent = "";
+    draw();
     offerResume();
   }
 
   const inWords = (ms: number) =>
-    ms < 60_000 ? `about ${Math.max(1, Math.round(ms / 1000))} s` : `about ${Math.round(ms / 60_000)} min`;
+    ms < 90_000
+      ? `About ${Math.max(1, Math.round(ms / 1000))} s are left.`
+      : `About ${Math.round(ms / 60_000)} min are left.`;
 
   /** All tokens, then each class that has any. */
   const groups = (): [string, CorpusPart["rows"]][] =>
@@ -231,7 +296,16 @@ export function createCorpus(
       }),
     );
     const [last] = part.rows.slice(-1);
-    said.textContent = `${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}: the model's own loss is ${decimal(last.loss, 3)} nats (95 % interval ${Number.isFinite(last.low) ? `${decimal(last.low, 3)} to ${decimal(last.high, 3)}` : "needs two windows"})${part.not_finite > 0 ? `; ${counted(part.not_finite, "position")} left out, where a logit is not finite` : ""}.`;
+    const { model: of, lens: under, window: size, stride: step, edits } = done;
+    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${under || "logit lens"}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
+    const interval = Number.isFinite(last.low)
+      ? `95 % interval ${decimal(last.low, 3)} to ${decimal(last.high, 3)}`
+      : "no interval from one window";
+    const left_out =
+      part.not_finite > 0 ? ` ${counted(part.not_finite, "position")} are left out, where a logit is not finite.` : "";
+    const is_old =
+      done.key === keyOf(howNow()) ? "" : " What is chosen above is another corpus, or another way to read it.";
+    said.textContent = `${by}: ${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}; the last row has a loss of ${decimal(last.loss, 3)} nats (${interval}).${left_out}${is_old}`;
     table.replaceChildren(
       element(
         "table",
@@ -270,26 +344,42 @@ export function createCorpus(
         ),
       ),
     );
-    exits.replaceChildren(
-      button("chip small", "JSON", () =>
-        save(fileName((done as Done).model, "corpus", "json"), json(), "application/json"),
+    replaceKeyed(
+      exits,
+      keyed(
+        "json",
+        button("chip small", "JSON", () =>
+          save(fileName((done as Done).model, "corpus", "json"), json(), "application/json"),
+        ),
       ),
       ...windowsOf("Hardest windows", done.extremes.hardest, given),
       ...windowsOf("Easiest windows", done.extremes.easiest, given),
     );
   }
 
+  const keyed = <E extends HTMLElement>(key: string, made: E) => {
+    made.dataset.key = key;
+    return made;
+  };
   /** A click opens one in the lens. */
   const windowsOf = (label: string, windows: CorpusPart["last"][], given: Given) => [
     element("span", "muted", label),
-    ...windows.map(({ text, start, n, loss }) =>
-      button(
-        "chip small",
-        `document ${integer(text + 1)}, tokens ${integer(start)} to ${integer(start + n - 1)}: ${decimal(loss, 2)} nats`,
-        async () => {
-          const tokens = await figure.run((watch) => ask("window", { ...given, text, start, n }, watch));
-          if (tokens) page.setText(textOf(tokens));
-        },
+    ...windows.map(({ text, start, n, loss }, i) =>
+      keyed(
+        `${label} ${i}`,
+        button(
+          "chip small",
+          `document ${integer(text + 1)}, tokens ${integer(start)} to ${integer(start + n - 1)}: ${decimal(loss, 2)} nats`,
+          async () => {
+            try {
+              // Beside what is being read.
+              const { signal } = new AbortController();
+              page.setText(textOf(await ask("window", { ...given, text, start, n }, { signal })));
+            } catch (error) {
+              figure.say(`The window could not be opened: ${(error as Error).message}`);
+            }
+          },
+        ),
       ),
     ),
   ];
@@ -369,8 +459,6 @@ const nameOf = (value: Record<string, unknown>) => {
   return typeof name === "string" ? name : "another model";
 };
 
-const isNumbers = (value: unknown): value is number[] => Array.isArray(value) && value.length > 0;
-
 /**
  * The rows of a saved result.
  *
@@ -379,17 +467,21 @@ const isNumbers = (value: unknown): value is number[] => Array.isArray(value) &&
 export function rowsOf(value: Record<string, unknown>): CorpusPart["rows"] {
   const rows = value.rows as CorpusPart["rows"] | undefined;
   if (value.kind === "corpus" && Array.isArray(rows) && rows.every((row) => typeof row?.loss === "number")) return rows;
-  const reading = (value.reading ?? value) as {
-    taps?: string[];
-    n_tokens?: number;
-    stats?: Record<string, (number | null)[]>;
+  const {
+    format,
+    rows: taps,
+    statistics,
+  } = value as {
+    format?: unknown;
+    rows?: string[];
+    statistics?: Record<string, (number | null)[][]>;
   };
-  const { taps, stats } = reading;
-  const n = reading.n_tokens ?? (value.tokens as unknown[] | undefined)?.length ?? 0;
-  if (!Array.isArray(taps) || !stats || !isNumbers(stats.kl_final) || stats.kl_final.length !== taps.length * n)
+  const n = statistics?.kl_final?.[0]?.length ?? 0;
+  const is_reading = format === "loupe-reading" && Array.isArray(taps) && statistics?.kl_final?.length === taps.length;
+  if (!is_reading || n === 0)
     throw new Error("expected a corpus or a reading that Loupe saved as JSON, got another file.");
   const mean = (name: string, row: number, of: (value: number) => number = (v) => v) => {
-    const all = (stats[name] ?? []).slice(row * n, (row + 1) * n).filter((v): v is number => Number.isFinite(v));
+    const all = (statistics[name]?.[row] ?? []).filter((v): v is number => Number.isFinite(v));
     return all.reduce((sum, v) => sum + of(v), 0) / all.length;
   };
   return taps.map((tap, row) => ({

@@ -1,6 +1,6 @@
 /** Is the input kept? The post's best-known claim, tested on the model in use: claim, picture, control, number. */
 import { decimal, integer, percent } from "../lib/format.ts";
-import { crossing, meansByRow, spearman, stepsOf, visitorsOf } from "../reading/depth.ts";
+import { crossing, meansByRow, spearman, visitorsOf } from "../reading/depth.ts";
 import { tokenById } from "../reading/reading.ts";
 import { button, element, optionsOf } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
@@ -15,6 +15,7 @@ type Done = { reading: PlainReading; probe: LensEntry | null; answer: Evidence["
 
 /** The same shift of the control every time. */
 const SEED = 4;
+const BANDS = "Means over the positions of this text but the first, with 95 % intervals over positions.";
 const C = ["var(--series-0)", "var(--series-1)", "var(--series-2)", "var(--series-3)"];
 
 export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids: number[]) => Promise<number[]> }) {
@@ -77,8 +78,10 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
 
   function draw() {
     hint.textContent = done?.probe
-      ? ""
-      : "To reconstruct the input, fit a probe first: above, under “Fit one here”, with “the token itself” as what it predicts.";
+      ? BANDS
+      : done
+        ? `${BANDS} To reconstruct the input, fit a probe first: above, under “Fit one here”, with “the token itself” as what it predicts.`
+        : "To reconstruct the input, fit a probe first: above, under “Fit one here”, with “the token itself” as what it predicts.";
     if (!done) return chapters.replaceChildren();
     const { reading, probe, answer } = done;
     const { taps, recovered } = answer;
@@ -96,18 +99,19 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
 
     if (recovered && probe) {
       const kept = means(recovered.map((rank) => Number(rank === 1)));
-      const r2 = taps.map((tap) => ({ mean: probe.card.held_out[tap]?.r2 ?? NaN }));
+      // Below 0 it is worse than the mean; that is drawn at 0.
+      const r2 = taps.map((tap) => ({ mean: Math.max(0, probe.card.held_out[tap]?.r2 ?? NaN) }));
       const curves: Curve[] = [
         { name: "token recovered from the row, by the probe", css: C[0], values: kept },
-        { name: "R² of the probe on held-out tokens", css: C[1], values: r2 },
+        { name: "R² of the probe on held-out tokens (0 if below)", css: C[1], values: r2 },
         { name: "token on top under the logit lens", css: C[2], values: seen_input, is_ghost: true },
       ];
       const recoveredIn = (row: number) => percent(kept[row].mean);
       const held = probe.card.held_out[taps[last]]?.recovered;
       parts.push(
         chapter(
-          "The token can be read off every row",
-          "A linear map of each row, fitted on other texts, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top.",
+          "Can the token be read off every row?",
+          "A linear map of each row, fitted on the texts of the probe, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top.",
           depthCurves(curves, { label: "share of positions", width, domain: [0, 1] }),
           `Here the probe recovers ${recoveredIn(1)} of the tokens after the first block and ${recoveredIn(last)} in the last row${held === undefined ? "" : ` (${percent(held)} of ${integer(probe.card.n_held_out ?? 0)} held-out tokens)`}; the logit lens has the token on top at ${percent(seen_input[1].mean)} and ${percent(seen_input[last].mean)}. What can be decoded is not what is used: to see that, ablate it.`,
         ),
@@ -127,14 +131,18 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
         ),
         at === null
           ? "In this text the two curves do not cross."
-          : `In this text they cross at ${percent(at)} of the depth, between ${taps[Math.floor(at * last)]} and ${taps[Math.min(last, Math.floor(at * last) + 1)]}.`,
+          : `In this text they cross first at ${percent(at)} of the depth, between ${taps[Math.floor(at * last)]} and ${taps[Math.min(last, Math.floor(at * last) + 1)]}.`,
       ),
     );
 
     const alone = means(answer.alone);
-    const control = means(answer.control);
+    // Where the control is the token itself, it controls nothing.
+    const n = reading.n_tokens;
+    const control = means(
+      answer.control.map((value, cell) => (answer.control_ids[cell % n] === reading.tokens[cell % n].id ? NaN : value)),
+    );
     const gain = alone.map(({ mean }, row) => control[row].mean - mean);
-    const nearest = gain.indexOf(Math.max(...gain));
+    const nearest = gain.reduce((best, value, row) => (value > (gain[best] ?? -Infinity) ? row : best), -1);
     parts.push(
       chapter(
         "What the token says by itself",
@@ -147,7 +155,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
           ],
           { label: "nats", width },
         ),
-        `At ${taps[1]} a row is ${decimal(alone[1].mean, 2)} nats from what its own token says alone, ${decimal(control[1].mean, 2)} from what another token says, ${decimal(kl_final[1].mean, 2)} from the final row. The token's own guess is nearer than the control by most at ${taps[nearest]}: ${decimal(gain[nearest], 2)} nats.`,
+        `At ${taps[1]} a row is ${decimal(alone[1].mean, 2)} nats from what its own token says alone, ${decimal(control[1].mean, 2)} from what another token says, ${decimal(kl_final[1].mean, 2)} from the final row. ${gain[nearest] > 0 ? `The token's own guess is nearer than the control by most at ${taps[nearest]}: ${decimal(gain[nearest], 2)} nats.` : "The token's own guess is nowhere nearer than the control."}`,
       ),
     );
 
@@ -170,10 +178,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       name,
       css: C[i],
       values: taps.map((_, row) => ({
-        mean: spearman(
-          values,
-          reading.stats.rank_input.slice(row * reading.n_tokens, (row + 1) * reading.n_tokens).map(Math.log),
-        ),
+        mean: spearman(values.slice(1), reading.stats.rank_input.slice(row * n + 1, (row + 1) * n)),
       })),
     }));
     const strongest = by_covariate
@@ -186,12 +191,12 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
         "The post: rare tokens are kept longer, “or (in some sense) surprising ones”. Spearman's correlation of each with the rank of the input in the row: below 0, more of it means a better rank.",
         depthCurves(by_covariate, { label: "correlation with the rank of the input", width, domain: [-1, 1] }),
         strongest
-          ? `In the last row of this text the strongest is ${strongest.name}: ${decimal(strongest.value, 2)}, over ${integer(reading.n_tokens)} tokens.`
-          : "In this text none of them varies.",
+          ? `In the last row of this text the strongest is ${strongest.name}: ${decimal(strongest.value, 2)}, over ${integer(n - 1)} tokens.`
+          : "In the last row of this text there is no correlation to speak of: what is compared does not vary.",
       ),
     );
 
-    const { step, with_before, with_final } = stepsOf(answer.streams, reading.n_tokens);
+    const { step, with_before, with_final } = answer.steps;
     parts.push(
       chapter(
         "Is it one basis?",
@@ -243,7 +248,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
     const head = ["row", "measure", "mean", "low", "high", "positions"];
     if (!done) return { head, lines: [] };
     const { reading, answer, probe } = done;
-    const steps = stepsOf(answer.streams, reading.n_tokens);
+    const { steps } = answer;
     const columns: [string, ReturnType<typeof means>][] = [
       ["kl_input", means(reading.stats.kl_input)],
       ["kl_final", means(reading.stats.kl_final)],

@@ -76,9 +76,6 @@ export function createTexts(label: string, changed: () => void = () => {}) {
     bytes: () => files.reduce((sum, { size }) => sum + size, new Blob([area.value]).size),
     /** What tells these texts from others, so that a run that was broken off is taken up only with the same ones. */
     key: () =>
-      JSON.stringify([
-        hashOf(area.value),
-        ...files.map(({ name, size, lastModified }) => [name, size, lastModified]),
-      ]),
+      JSON.stringify([hashOf(area.value), ...files.map(({ name, size, lastModified }) => [name, size, lastModified])]),
   };
 }

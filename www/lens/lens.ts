@@ -122,7 +122,11 @@ export function createLens({
     (theme) => controls.setTheme(theme),
   );
   follows(
-    () => ({ lenses: store.lenses.value, now: store.how.value.asked.lens ?? "", is_left_out: store.how.value.asked.lens !== (store.lens.value || undefined) }),
+    () => ({
+      lenses: store.lenses.value,
+      now: store.how.value.asked.lens ?? "",
+      is_left_out: store.how.value.asked.lens !== (store.lens.value || undefined),
+    }),
     ({ lenses, now, is_left_out }) => {
       const select = byId<HTMLSelectElement>("lens-in-use");
       const names = lenses.filter(({ card }) => card.target !== "input").map(({ name }) => name);

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "vitest";
 import { rowsOf } from "../../../www/evidence/corpus.ts";
 import { pythonOf } from "../../../www/export/python.ts";
-import { documentsOf } from "../../../www/reading/documents.ts";
+import { jsonOf } from "../../../www/export/tables.ts";
+import { documentCutter, documentsOf } from "../../../www/reading/documents.ts";
 import {
   crossing,
   meanOf,
@@ -39,6 +40,23 @@ test("a long document is cut behind a line or before a space, and nothing of it 
   const halves = documentsOf(emoji);
   assert.equal(halves.join(""), emoji);
   for (const half of halves) assert.ok(half.isWellFormed());
+});
+
+test("documents do not depend on the pieces in which a text comes", () => {
+  const story = `${"word ".repeat(30)}\n`;
+  const plain = `${story}\n\n${story.repeat(400)}\r\n \t\r\nlast\n\n`;
+  const marked = `one\n\ntwo\n<|endoftext|>\n${story}<|endoftext|>${story.repeat(500)}`;
+  for (const [text, has_end_tokens] of [
+    [plain, false],
+    [marked, true],
+  ] as const)
+    for (const size of [7, 1000, 60_000, 1 << 18]) {
+      const cutter = documentCutter(has_end_tokens);
+      const found: string[] = [];
+      for (let at = 0; at < text.length; at += size) found.push(...cutter.push(text.slice(at, at + size)));
+      found.push(...cutter.end());
+      assert.deepEqual(found, documentsOf(text), `pieces of ${size}`);
+    }
 });
 
 test("means by row leave out the first position, and have their interval", () => {
@@ -100,16 +118,22 @@ test("a visitor is likely in the middle, and not at the end nor the token itself
 test("rows of a saved corpus and of a saved reading; another file is refused", () => {
   const rows = [{ tap: "input", n: 3, loss: 1, low: 0, high: 2, kl: 1, entropy: 1, agreement: 0, settled: 0 }];
   assert.equal(rowsOf({ kind: "corpus", rows }), rows);
-  const stats = {
-    kl_final: [1, 3, 0, 0],
-    entropy: [2, 4, 1, 1],
-    logprob_next: [-1, null, -0.5, null],
-    rank_final: [1, 7, 1, 1],
-  };
-  const [input, last] = rowsOf({ taps: ["input", "h.0"], n_tokens: 2, stats });
+  const saved = madeUp({
+    taps: ["input", "h.0"],
+    ids: [1, 2],
+    tops: () => [4, 5],
+    stat: (name, tap, position) => {
+      if (name === "kl_final") return tap === 0 ? 1 + 2 * position : 0;
+      if (name === "entropy") return tap === 0 ? 2 + 2 * position : 1;
+      if (name === "logprob_next") return position === 1 ? NaN : tap === 0 ? -1 : -0.5;
+      return name === "rank_final" ? 1 + 6 * position * (1 - tap) : 0;
+    },
+  });
+  const file = JSON.parse(jsonOf(saved, {} as Parameters<typeof jsonOf>[1])) as Record<string, unknown>;
+  const [input, last] = rowsOf(file);
   assert.deepEqual([input.kl, input.entropy, input.loss, input.agreement], [2, 3, 1, 0.5]);
   assert.deepEqual([last.tap, last.kl, last.loss, last.agreement], ["h.0", 0, 0.5, 1]);
-  for (const wrong of [{}, { kind: "corpus", rows: [{}] }, { taps: ["input"], n_tokens: 9, stats }])
+  for (const wrong of [{}, { kind: "corpus", rows: [{}] }, { ...file, format: "other" }, { ...file, statistics: {} }])
     assert.throws(() => rowsOf(wrong), /expected a corpus or a reading/);
 });
 
