@@ -58,7 +58,7 @@ export function depthCurves(
         ...(marked === null ? [] : [ruleX([marked], { stroke: "var(--line)", strokeWidth: 6 })]),
         areaY(
           points.filter(({ low, high }) => Number.isFinite(low) && Number.isFinite(high)),
-          { x: "x", y1: "low", y2: "high", z: "name", fill: "css", fillOpacity: 0.14 },
+          { x: "x", y1: "low", y2: "high", z: "name", fill: "css", fillOpacity: 0.14, clip: true },
         ),
         ...[false, true].map((is_ghost) =>
           line(

@@ -1,6 +1,7 @@
 /** Is the input kept? The post's best-known claim, tested on the model in use: claim, picture, control, number. */
 import { decimal, integer, percent } from "../lib/format.ts";
-import { crossing, meansByRow, spearman, visitorsOf } from "../reading/depth.ts";
+import { correlationOf } from "../lib/correlation.ts";
+import { crossing, meansByRow, visitorsOf } from "../reading/depth.ts";
 import { tokenById } from "../reading/reading.ts";
 import { button, element, optionsOf } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
@@ -178,7 +179,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       name,
       css: C[i],
       values: taps.map((_, row) => ({
-        mean: spearman(values.slice(1), reading.stats.rank_input.slice(row * n + 1, (row + 1) * n)),
+        mean: correlationOf(values.slice(1), reading.stats.rank_input.slice(row * n + 1, (row + 1) * n)).spearman,
       })),
     }));
     const strongest = by_covariate

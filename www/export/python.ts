@@ -138,7 +138,9 @@ def values(ids, all_logits):
 }`;
 
 /** Reads the maps of a lens. */
-const mapsCode = (name: string) => `# The lens ${JSON.stringify(name)}: export it in the tab Evidence, and save the file under this name.
+const mapsCode = (
+  name: string,
+) => `# The lens ${JSON.stringify(name)}: export it in the tab Evidence, and save the file under this name.
 import json
 from safetensors import safe_open
 

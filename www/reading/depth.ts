@@ -34,32 +34,6 @@ export function crossing(rising: number[], falling: number[]): number | null {
   return null;
 }
 
-/** Average ranks, the same for equal values. */
-function ranksOf(values: number[]): number[] {
-  const order = values.map((_, i) => i).toSorted((a, b) => values[a] - values[b]);
-  const ranks = new Array<number>(values.length);
-  for (let from = 0; from < order.length;) {
-    let to = from;
-    while (to + 1 < order.length && values[order[to + 1]] === values[order[from]]) to++;
-    for (let i = from; i <= to; i++) ranks[order[i]] = (from + to) / 2;
-    from = to + 1;
-  }
-  return ranks;
-}
-
-/** Spearman's correlation over the pairs in which both are numbers; NaN where one of them does not vary. */
-export function spearman(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const pairs = Array.from(a, (value, i) => [value, b[i]] as const).filter((pair) => pair.every(Number.isFinite));
-  const [x, y] = [0, 1].map((side) => ranksOf(pairs.map((pair) => pair[side])));
-  const centre = (x.length - 1) / 2;
-  let [xy, xx, yy] = [0, 0, 0];
-  for (let i = 0; i < x.length; i++) {
-    const [dx, dy] = [x[i] - centre, y[i] - centre];
-    [xy, xx, yy] = [xy + dx * dy, xx + dx * dx, yy + dy * dy];
-  }
-  return xy / Math.sqrt(xx * yy);
-}
-
 /** How the stream changes from row to row: lengths of steps relative to the row before, and cosines. */
 export type Steps = { step: Mean[]; with_before: Mean[]; with_final: Mean[] };
 

@@ -30,27 +30,3 @@ export const keptOf = (reading: PlainReading) =>
       kept: Math.exp(logs.reduce((a, b) => a + b, 0) / logs.length),
     };
   });
-
-/** Ranks with ties averaged. */
-function averageRanks(values: number[]) {
-  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
-  const ranks = new Array<number>(values.length);
-  for (let i = 0; i < order.length;) {
-    let end = i + 1;
-    while (end < order.length && values[order[end]] === values[order[i]]) end++;
-    for (let j = i; j < end; j++) ranks[order[j]] = (i + end - 1) / 2;
-    i = end;
-  }
-  return ranks;
-}
-
-/** Spearman's correlation; NaN where one side does not vary. */
-export function spearman(a: number[], b: number[]) {
-  const [x, y] = [averageRanks(a), averageRanks(b)];
-  const middle = (a.length - 1) / 2;
-  const sum = (of: (i: number) => number) => a.reduce((total, _, i) => total + of(i), 0);
-  return (
-    sum((i) => (x[i] - middle) * (y[i] - middle)) /
-    Math.sqrt(sum((i) => (x[i] - middle) ** 2) * sum((i) => (y[i] - middle) ** 2))
-  );
-}

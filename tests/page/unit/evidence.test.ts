@@ -4,16 +4,9 @@ import { test } from "vitest";
 import { rowsOf } from "../../../www/evidence/corpus.ts";
 import { pythonOf } from "../../../www/export/python.ts";
 import { jsonOf } from "../../../www/export/tables.ts";
+import { correlationOf } from "../../../www/lib/correlation.ts";
 import { documentCutter, documentsOf } from "../../../www/reading/documents.ts";
-import {
-  crossing,
-  meanOf,
-  meansByRow,
-  relativeDepth,
-  spearman,
-  stepsOf,
-  visitorsOf,
-} from "../../../www/reading/depth.ts";
+import { crossing, meanOf, meansByRow, relativeDepth, stepsOf, visitorsOf } from "../../../www/reading/depth.ts";
 import { viewNamed } from "../../../www/reading/views.ts";
 import { madeUp } from "./readings.ts";
 
@@ -78,11 +71,11 @@ test("two curves cross where one rises above the other", () => {
 });
 
 test("Spearman's correlation, with ties and gaps", () => {
-  near(spearman([1, 2, 3, 4], [10, 20, 30, 45]), 1);
-  near(spearman([1, 2, 3, 4], [4, 3, 2, 1]), -1);
+  near(correlationOf([1, 2, 3, 4], [10, 20, 30, 45]).spearman, 1);
+  near(correlationOf([1, 2, 3, 4], [4, 3, 2, 1]).spearman, -1);
   // scipy.stats.spearmanr([1, 2, 2, 3], [1, 3, 2, 4]) = 0.9486832980505138
-  near(spearman([1, 2, 2, 3, 9], [1, 3, 2, 4, NaN]), 0.9486832980505138);
-  assert.ok(Number.isNaN(spearman([1, 1, 1], [1, 2, 3])));
+  near(correlationOf([1, 2, 2, 3, 9], [1, 3, 2, 4, NaN]).spearman, 0.9486832980505138);
+  assert.ok(Number.isNaN(correlationOf([1, 1, 1], [1, 2, 3]).spearman));
 });
 
 test("steps and cosines of a stream", () => {

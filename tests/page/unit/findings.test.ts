@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "vitest";
 import { EXAMPLES } from "../../../www/reading/examples.ts";
 import { entry, findingOf, positionsOf } from "../../../www/reading/findings.ts";
-import { keptOf, occurrencesOf, spearman } from "../../../www/reading/retention.ts";
+import { correlationOf } from "../../../www/lib/correlation.ts";
+import { keptOf, occurrencesOf } from "../../../www/reading/retention.ts";
 import { viewNamed, VIEWS } from "../../../www/reading/views.ts";
 import { withCode } from "../../../www/lens/panels/control-codes.ts";
 import { madeUp } from "./readings.ts";
@@ -78,9 +79,9 @@ test("what is kept: occurrences, the typical rank, and a correlation that can be
   ]);
   const [four, nine] = keptOf(reading);
   assert.ok(Math.abs(four.kept - 100) < 1e-9 && Math.abs(nine.kept - 1) < 1e-9);
-  assert.ok(Math.abs(spearman([1, 2, 3, 4], [9, 7, 5, 1]) + 1) < 1e-12);
-  assert.ok(Math.abs(spearman([1, 2, 2, 3], [1, 2, 2, 9]) - 1) < 1e-12);
-  assert.ok(Number.isNaN(spearman([1, 2], [5, 5])));
+  assert.ok(Math.abs(correlationOf([1, 2, 3, 4], [9, 7, 5, 1]).spearman + 1) < 1e-12);
+  assert.ok(Math.abs(correlationOf([1, 2, 2, 3], [1, 2, 2, 9]).spearman - 1) < 1e-12);
+  assert.ok(Number.isNaN(correlationOf([1, 2], [5, 5]).spearman));
 });
 
 test("a control code replaces the one before it", () => {

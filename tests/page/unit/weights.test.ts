@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { countsOf, looksLikeCounts } from "../../../www/atlas/stats/count-files.ts";
-import { correlationOf, cosineOf } from "../../../www/atlas/stats/correlation.ts";
+import { correlationOf, cosineOf } from "../../../www/lib/correlation.ts";
 import { distancesToMean } from "../../../www/atlas/stats/distances.ts";
 import { overlapOf } from "../../../www/atlas/stats/overlap.ts";
 import { holdsCounts, readCounts } from "../../../www/atlas/token-counts.ts";

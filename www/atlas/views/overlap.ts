@@ -1,7 +1,7 @@
 /** Whether direction 0 separates tokens that overlap with the positions, and what it has of the space before a token. */
 import { element } from "../../ui/dom.ts";
 import { decimal, integer, percent } from "../../lib/format.ts";
-import { correlationOf, cosineOf } from "../stats/correlation.ts";
+import { correlationOf, cosineOf } from "../../lib/correlation.ts";
 import { heavyOf } from "../stats/maths.ts";
 import { overlapOf } from "../stats/overlap.ts";
 import { createLatest } from "../../lib/latest.ts";

@@ -3,7 +3,8 @@ import { median } from "d3-array";
 import { decisionsOf, histogramOf, lossByDepth } from "../../reading/settling.ts";
 import { byId, onWidth, optionsOf } from "../../ui/dom.ts";
 import { decimal, integer, ordinal } from "../../lib/format.ts";
-import { alongRows, keptOf, occurrencesOf, spearman } from "../../reading/retention.ts";
+import { correlationOf } from "../../lib/correlation.ts";
+import { alongRows, keptOf, occurrencesOf } from "../../reading/retention.ts";
 import { colourOf } from "../../graphics/series.ts";
 import { chartLegend } from "../../ui/chart-legend.ts";
 import { spanOf } from "../../state/options.ts";
@@ -76,7 +77,7 @@ export function createTextCharts(
       ? await norms(kept.map(({ id }) => id)).catch(() => kept.map(() => NaN))
       : kept.map(({ id }) => id);
     if (of !== reading) return;
-    const correlation = spearman(
+    const { spearman: correlation } = correlationOf(
       xs,
       kept.map((each) => each.kept),
     );

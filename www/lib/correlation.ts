@@ -1,5 +1,4 @@
 /** How two quantities go together. Pure. */
-import { inOrder } from "./orders.ts";
 
 /** NaN where one of them does not vary. */
 function pearsonOf(xs: ArrayLike<number>, ys: ArrayLike<number>) {
@@ -16,7 +15,7 @@ function pearsonOf(xs: ArrayLike<number>, ys: ArrayLike<number>) {
 
 /** Equal values share their mean rank. @param values finite */
 function ranksOf(values: number[]) {
-  const order = inOrder(values.length).sort((a, b) => values[a] - values[b]);
+  const order = values.map((_, i) => i).sort((a, b) => values[a] - values[b]);
   const ranks = new Float64Array(values.length);
   for (let from = 0, end = 0; from < order.length; from = end) {
     while (end < order.length && values[order[end]] === values[order[from]]) end++;
