@@ -1,5 +1,5 @@
 //! Compares the kernels of the forward pass with their CPU twins on odd shapes: natively, in Chromium and in Firefox.
-//! Those of the lens are in tests/lens_kernels.rs.
+//! Those of the lens are in lens_kernels.rs.
 
 use crate::support::{Lab, Noise, assert_close, assert_rows_close, stored};
 use std::rc::Rc;

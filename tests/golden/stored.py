@@ -4,7 +4,7 @@ Run it from the repository root, after make.py, in an environment with safetenso
 
     python tests/golden/stored.py
 
-It takes what make.py has written for `tales_story`; tests/golden.rs holds the two files together.
+It takes what make.py has written for `tales_story`; tests/engine/golden.rs holds the two files together.
 """
 
 import json

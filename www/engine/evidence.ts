@@ -20,17 +20,18 @@ interface Page {
 
 /** Windows that are listed as the hardest, and as the easiest. */
 const N_EXTREMES = 3;
+/** Tokens of a window that may be listed; of small windows half of one. */
+const MIN_TOKENS = 16;
 /** How many bytes of files are read for one fit. */
 const MAX_FIT_BYTES = 8 << 20;
 
-/** The digest tells a file from others; a fit is not made again. */
-const entryOf = (name: string, { card }: Lens): LensEntry => ({ name, card, id: card.sha256 ?? crypto.randomUUID() });
-
-/** A name that no other lens has. */
-function freeName(wanted: string, lenses: Lenses) {
+/** Keeps a lens under a name that no other one has. Its digest tells a file from others; a fit is not made again. */
+function shelve(wanted: string, lens: Lens, lenses: Lenses): LensEntry {
   let name = wanted;
   for (let n = 2; lenses.has(name); n++) name = `${wanted} (${n})`;
-  return name;
+  lenses.set(name, lens);
+  const { card } = lens;
+  return { name, card, id: card.sha256 ?? crypto.randomUUID() };
 }
 
 function lensNamed(name: string | null, { lenses }: Page) {
@@ -104,9 +105,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
   async open({ name, file, config, kind }, page) {
     const { loupe, lenses, signal } = page;
     const lens = await loupe.lens({ file, config, kind: kind ?? undefined, source: `the file ${name}`, signal });
-    const free = freeName(name, lenses);
-    lenses.set(free, lens);
-    return entryOf(free, lens);
+    return shelve(name, lens, lenses);
   },
 
   async download({ name, path, sha256, licence, kind }, page) {
@@ -130,9 +129,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
       }),
     );
     const lens = await loupe.lens({ file: counted, kind, sha256, source: url, licence, signal });
-    const free = freeName(name, lenses);
-    lenses.set(free, lens);
-    return entryOf(free, lens);
+    return shelve(name, lens, lenses);
   },
 
   async fit({ name, texts, files, target, held_out }, page) {
@@ -146,9 +143,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
         throw new LoupeError("bad-option", "texts: expected at most 8 MB for a fit, got more. Use a part of them.");
     }
     const lens = await loupe.fit({ texts: all, target, held_out, signal, onProgress });
-    const free = freeName(name, lenses);
-    lenses.set(free, lens);
-    return entryOf(free, lens);
+    return shelve(name, lens, lenses);
   },
 
   close({ name }, { lenses }) {
@@ -214,7 +209,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
     )) {
       last = part;
       // A short one says little of itself.
-      if (2 * part.last.n >= window)
+      if (part.last.n >= Math.min(window / 2, MIN_TOKENS))
         extremes = {
           hardest: among(extremes.hardest, part.last, (a, b) => b.loss - a.loss),
           easiest: among(extremes.easiest, part.last, (a, b) => a.loss - b.loss),

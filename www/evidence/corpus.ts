@@ -102,7 +102,7 @@ export function createCorpus(
     }),
     again: () => void run(null),
   });
-  const texts = createTexts("Texts of the corpus", () => offerResume());
+  const texts = createTexts("Texts of the corpus", () => changed());
   const number = (label: string) => {
     const field = fieldOf(label, "", () => {}, { type: "number" });
     Object.assign(field.input, { min: "1", step: "1" });
@@ -110,7 +110,7 @@ export function createCorpus(
   };
   const window = number("window, tokens");
   const stride = number("stride");
-  const lens = choiceOf("lens", [], () => {});
+  const lens = choiceOf("lens", [], () => changed());
   const measure = choiceOf(
     "measure",
     MEASURES.map(([key, name]) => [key, name]),
@@ -186,6 +186,12 @@ export function createCorpus(
   function offerResume() {
     const left = stored();
     resume.hidden = !left || texts.isEmpty() || left.key !== keyOf(howNow());
+  }
+
+  /** Something else is chosen than what was read. */
+  function changed() {
+    offerResume();
+    sayWhat();
   }
 
   async function run(left: Stored | null) {
@@ -295,17 +301,7 @@ export function createCorpus(
         ...(is_share ? { domain: [0, 1] } : {}),
       }),
     );
-    const [last] = part.rows.slice(-1);
-    const { model: of, lens: under, window: size, stride: step, edits } = done;
-    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${under || "logit lens"}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
-    const interval = Number.isFinite(last.low)
-      ? `95 % interval ${decimal(last.low, 3)} to ${decimal(last.high, 3)}`
-      : "no interval from one window";
-    const left_out =
-      part.not_finite > 0 ? ` ${counted(part.not_finite, "position")} are left out, where a logit is not finite.` : "";
-    const is_old =
-      done.key === keyOf(howNow()) ? "" : " What is chosen above is another corpus, or another way to read it.";
-    said.textContent = `${by}: ${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}; the last row has a loss of ${decimal(last.loss, 3)} nats (${interval}).${left_out}${is_old}`;
+    sayWhat();
     table.replaceChildren(
       element(
         "table",
@@ -357,13 +353,30 @@ export function createCorpus(
     );
   }
 
+  /** What the numbers are of. */
+  function sayWhat() {
+    if (!done) return;
+    const { part } = done;
+    const [last] = part.rows.slice(-1);
+    const { model: of, lens: under, window: size, stride: step, edits } = done;
+    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${under || "logit lens"}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
+    const interval = Number.isFinite(last.low)
+      ? `95 % interval ${decimal(last.low, 3)} to ${decimal(last.high, 3)}`
+      : "no interval from one window";
+    const left_out =
+      part.not_finite > 0 ? ` ${counted(part.not_finite, "position")} are left out, where a logit is not finite.` : "";
+    const is_old =
+      done.key === keyOf(howNow()) ? "" : " What is chosen above is another corpus, or another way to read it.";
+    said.textContent = `${by}: ${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}; the last row has a loss of ${decimal(last.loss, 3)} nats (${interval}).${left_out}${is_old}`;
+  }
+
   const keyed = <E extends HTMLElement>(key: string, made: E) => {
     made.dataset.key = key;
     return made;
   };
   /** A click opens one in the lens. */
   const windowsOf = (label: string, windows: CorpusPart["last"][], given: Given) => [
-    element("span", "muted", label),
+    ...(windows.length > 0 ? [element("span", "muted", label)] : []),
     ...windows.map(({ text, start, n, loss }, i) =>
       keyed(
         `${label} ${i}`,
@@ -418,7 +431,7 @@ export function createCorpus(
     if (file) void overlayFile(file);
     ghost_input.value = "";
   });
-  for (const field of [window, stride]) field.input.addEventListener("input", offerResume);
+  for (const field of [window, stride]) field.input.addEventListener("input", changed);
 
   function offer() {
     const names = ["", ...store.lenses.peek().flatMap(({ name, card }) => (card.target === "input" ? [] : [name]))];
@@ -427,7 +440,7 @@ export function createCorpus(
     if (names.includes(before)) lens.select.value = before;
     lens.element.hidden = names.length < 2;
     window.input.placeholder = stride.input.placeholder = String(longest());
-    offerResume();
+    changed();
   }
 
   draw();

@@ -48,7 +48,7 @@ export function createEvidence(
   onWidth(home, redraw, true);
 
   effect(() => {
-    void [store.lenses.value, store.lens.value, store.model.value];
+    void [store.lenses.value, store.lens.value, store.model.value, store.edits.value];
     untracked(() => {
       shelf.draw();
       [difference, kept, corpus].forEach((part) => part.offer());
