@@ -1,6 +1,8 @@
 //! Bytes of a lens file ─▶ maps on the device. Three layouts are known: what the package tuned_lens saves, what the Jacobian lens'
 //! reference code saves, and Loupe's own.
 
+use serde_json::Value;
+
 use crate::checkpoint::{Digest, Event, Header, Reader, TensorInfo};
 use crate::config::Config;
 use crate::device::{Device, Tensor};
@@ -71,14 +73,14 @@ pub struct LensFile {
     /// Length of the file. Units: bytes.
     pub bytes: u64,
     /// How an exported lens describes itself.
-    pub described: Option<String>,
+    pub described: Option<Value>,
 }
 
 /// Takes the bytes of one file.
 pub struct Intake {
     reader: Reader,
     expected: Option<Kind>,
-    config: Option<serde_json::Value>,
+    config: Option<Value>,
     digest: Digest,
     bytes: u64,
     open: Option<Open>,
@@ -91,7 +93,7 @@ struct Open {
     maps: Vec<Map>,
     /// By tensor of the header; `None` for one that is not part of the lens.
     places: Vec<Option<Place>>,
-    described: Option<String>,
+    described: Option<Value>,
     /// Names of the tensors that are still to come.
     missing: Vec<(usize, String)>,
     n_layer: Option<usize>,
@@ -105,7 +107,7 @@ impl Intake {
     /// Errors: `bad-config`.
     pub fn new(kind: Option<Kind>, sha256: Option<&str>, config: Option<&str>) -> Result<Intake> {
         let parse = |text: &str| {
-            let value: serde_json::Value = serde_json::from_str(text)
+            let value: Value = serde_json::from_str(text)
                 .map_err(|e| Error::config("the lens' config", "JSON", e))?;
             match value.get("lens_type").and_then(|v| v.as_str()) {
                 None | Some("linear_tuned_lens") => Ok(value),
@@ -185,7 +187,7 @@ struct Plan {
     /// Names of rows, and whether they have a bias, by depth.
     maps: Vec<(String, bool)>,
     places: Vec<Option<Place>>,
-    described: Option<String>,
+    described: Option<Value>,
     gives_stream: bool,
 }
 
@@ -195,11 +197,7 @@ impl Plan {
     }
 
     /// Errors: those of [`Intake::push`].
-    fn of(
-        header: &Header,
-        expected: Option<Kind>,
-        config: Option<&serde_json::Value>,
-    ) -> Result<Plan> {
+    fn of(header: &Header, expected: Option<Kind>, config: Option<&Value>) -> Result<Plan> {
         let kind = kind_of(header)?;
         if let Some(expected) = expected.filter(|&expected| expected != kind) {
             let got = format!("the file of a lens of kind \"{}\"", kind.name());
@@ -268,9 +266,11 @@ impl Plan {
                 wrong,
             ));
         }
-        let described = header.metadata.get(METADATA).cloned();
+        let described = header.metadata.get(METADATA);
+        let described: Option<Value> = described.and_then(|text| serde_json::from_str(text).ok());
+        let said = |name: &str| described.as_ref()?.get(name);
         // What ln_f does not normalise any more is said by the file itself.
-        let gives_stream = !described.as_deref().is_some_and(predicts_normalised);
+        let gives_stream = !said("normalised").and_then(Value::as_bool).unwrap_or(false);
         let maps: Vec<(String, bool)> =
             maps.into_iter().map(|(_, tap, bias)| (tap, bias)).collect();
         let blocks = config.and_then(|c| c.get("num_hidden_layers")).and_then(|n| n.as_u64());
@@ -284,7 +284,7 @@ impl Plan {
                 return Err(Error::Lens(format!("expected {expected}, got {} maps", maps.len())));
             }
         }
-        let own = described.as_deref().and_then(blocks_of);
+        let own = said("n_layer").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
         let n_layer = n_layer.or(own).or((kind == Kind::Tuned).then_some(maps.len()));
         let n_embd = usize::try_from(n_embd).unwrap_or(usize::MAX);
         Ok(Plan { kind, n_embd, n_layer, maps, places, described, gives_stream })
@@ -322,18 +322,6 @@ impl Plan {
 const MAX_WIDTH: u64 = 8192;
 /// Largest maps of a lens together. GPT-2 XL's take 492 MB. Units: bytes.
 const MAX_BYTES: u64 = 2 << 30;
-
-/// Whether a lens describes itself as a prediction of the normalised stream.
-fn predicts_normalised(described: &str) -> bool {
-    let value: Option<serde_json::Value> = serde_json::from_str(described).ok();
-    value.and_then(|v| v.get("normalised")?.as_bool()).unwrap_or(false)
-}
-
-/// The number of blocks that a lens says of itself.
-fn blocks_of(described: &str) -> Option<usize> {
-    let value: serde_json::Value = serde_json::from_str(described).ok()?;
-    usize::try_from(value.get("n_layer")?.as_u64()?).ok()
-}
 
 /// The row that is the input of block i.
 fn tap_of_input(block: usize) -> String {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernels::Rows;
 use crate::model::Stream;
 
-use super::{Decoder, Map, Maps, Row, row_of_stream};
+use super::{Decoder, Maps, Row, row_of_stream};
 
 /// The residual stream of a reading, with what is needed to decode it again.
 #[derive(Clone, Copy)]
@@ -23,21 +23,6 @@ pub struct Kept<'a> {
 }
 
 impl Kept<'_> {
-    /// A row of the stream for the same positions, through its map. The rows are those of `to`.
-    ///
-    /// Errors: `bad-shape`.
-    pub fn mapped<'t>(
-        &self,
-        rec: &mut Recorder<'_>,
-        map: &Map,
-        tap: usize,
-        to: &'t Tensor,
-    ) -> Result<Rows<'t>> {
-        let model = self.decoder.model;
-        let x = row_of_stream(rec, model, self.stream, self.rows[tap].source, 0, 0, to)?;
-        map.apply(rec, model, x, self.stream.n_tokens, to)
-    }
-
     /// Normalises `n` neighbouring positions of a row into `to`; `step` is scratch memory for a difference of two taps, or for
     /// what a map makes of the row.
     pub(super) fn normalise(

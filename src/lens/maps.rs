@@ -27,7 +27,9 @@ pub struct Map {
 
 impl Map {
     /// What the map makes of `n` rows, in the first rows of `to`. Shapes: x \[n, C4\] → \[n, C4\].
-    pub(super) fn apply<'t>(
+    ///
+    /// Errors: `bad-shape`.
+    pub fn apply<'t>(
         &self,
         rec: &mut Recorder<'_>,
         model: &Model,

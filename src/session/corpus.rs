@@ -346,9 +346,8 @@ impl Session {
         cancel: &Cancel,
     ) -> Result<bool> {
         let loaded = self.loaded()?;
-        if corpus.loaded.upgrade().is_some_and(|before| !Rc::ptr_eq(&before, &loaded))
-            || corpus.n_windows > 0 && corpus.loaded.strong_count() == 0 && corpus.last.is_some()
-        {
+        let is_same = || corpus.loaded.upgrade().is_some_and(|before| Rc::ptr_eq(&before, &loaded));
+        if corpus.last.is_some() && !is_same() {
             return Err(Error::NotFound("the model was replaced while the corpus was read".into()));
         }
         let before = corpus.text.as_ref().map(|text| (text.start, text.scored));

@@ -230,8 +230,7 @@ impl Session {
     /// Errors: `truncated`, `corrupt`.
     pub fn finish_lens(&self, intake: Intake) -> Result<OpenLens> {
         let file = intake.finish()?;
-        let described = file.described.as_deref().and_then(|text| serde_json::from_str(text).ok());
-        let card = described.as_ref().map(Card::of).unwrap_or_default();
+        let card = file.described.as_ref().map(Card::of).unwrap_or_default();
         let maps = Rc::new(file.maps);
         let kind = if card.kind.is_empty() { file.kind.name().into() } else { card.kind.clone() };
         let card = Card {

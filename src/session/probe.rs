@@ -5,7 +5,7 @@ use crate::config::single;
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::kernels::{Rows, Shard, pad4};
-use crate::lens::{BLOCK, Decoder, Kept, Maps, Norm, Ranked, Row};
+use crate::lens::{BLOCK, Decoder, Maps, Ranked, Row, RowSource};
 use crate::model::Stream;
 use crate::reading::NO_TOKEN;
 
@@ -82,21 +82,21 @@ impl Session {
         ids: &[u32],
         cancel: &Cancel,
     ) -> Result<Option<Reconstructed>> {
-        let Some(map) = maps.map(&row.name) else { return Ok(None) };
+        let (Some(map), RowSource::Tap(tap)) = (maps.map(&row.name), row.source) else {
+            return Ok(None);
+        };
         let model = &loaded.model;
         let nearest = self.nearest(loaded, cancel).await?;
         let (device, c4, t) = (&self.device, pad4(model.config.n_embd), ids.len());
         let decoder = Decoder::over(model, nearest);
-        let plain = Decoder::new(model, Norm::None)?;
-        let rows = std::slice::from_ref(row);
-        let kept = Kept { decoder: &plain, stream, rows, ends: &[], lens: None };
         let allocate = || {
             let mapped = device.tensor("reconstruction", (4 * t * c4) as u64);
             Ok((mapped, Ranked::new(device, &decoder, BLOCK.min(t))))
         };
         let (mapped, ranked) = device.allocate("this reconstruction", allocate).await?;
         let mut rec = device.record("this reconstruction", cancel);
-        kept.mapped(&mut rec, map, 0, &mapped)?;
+        let x = Rows::new(&stream.taps[tap], 0, model.config.n_embd);
+        map.apply(&mut rec, model, x, t, &mapped)?;
         let read = rec.read(&[(&mapped, (4 * t * c4) as u64)]).await?;
         let mut found = Reconstructed {
             rows: read.into_iter().next().unwrap_or_default(),

@@ -4,22 +4,26 @@
 //! The sums of products are computed on the device, a few hundred tokens at a time, and added up in f64; the equations are
 //! solved in f64 on the CPU. A few rows at a time, so that memory does not grow with the depth of the model.
 
+mod judge;
+mod sums;
+
 use std::ops::Range;
 use std::rc::Rc;
 
-use nalgebra::{Cholesky, DMatrix, DVector};
+use nalgebra::{Cholesky, DVector};
 use serde_json::Map as Object;
 
 use crate::atlas::CallQueue;
 use crate::config::single;
-use crate::device::{Cancel, Device, Recorder, Tensor};
+use crate::device::{Cancel, Device, Tensor};
 use crate::error::{Error, Result};
-use crate::kernels::{Cross, Embed, Rows, pad4};
-use crate::lens::{Decoder, Kept, Map, Maps, Norm, Pairs, Row, RowSource, compare};
+use crate::kernels::{Embed, Rows, pad4};
+use crate::lens::{Decoder, Map, Maps, Norm};
 use crate::model::{Model, Stream};
 
 use super::lens::{Card, HeldOut, OpenLens};
 use super::{Loaded, Session};
+use sums::Sums;
 
 /// What the rows are to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +69,6 @@ pub struct FitRequest {
     pub held_out: f64,
 }
 
-/// Positions that are summed on the device before f64 takes over.
-const TOKENS: usize = 512;
-/// Positions in one sum of f32.
-const RUN: usize = 64;
 /// Sums of products that are on the device at a time. Units: bytes.
 const GROUP_BYTES: usize = 48 << 20;
 /// Most ridges.
@@ -86,26 +86,6 @@ impl Window<'_> {
     fn held_out(&self) -> Range<usize> {
         1 + self.n_train..self.ids.len()
     }
-}
-
-/// Sums of one row on the device, since the last time that they were read back.
-struct OnDevice {
-    /// Subtracted from each position, near the mean. Shapes: \[C4\].
-    shift: Tensor,
-    /// Shapes: \[C4, C4\].
-    xx: Tensor,
-    /// Shapes: \[C4, C4\].
-    xy: Tensor,
-    /// Shapes: \[4, C4\].
-    x: Tensor,
-}
-
-/// The same in f64, over all texts.
-struct Sums {
-    shift: Vec<f64>,
-    xx: DMatrix<f64>,
-    xy: DMatrix<f64>,
-    x: DVector<f64>,
 }
 
 /// A map that was fitted: the weight, by row of inputs, and the bias.
@@ -192,8 +172,8 @@ impl Session {
                 let before = taps.first().copied().unwrap_or_default();
                 on_progress((before as f64 + done * taps.len() as f64) / n_taps as f64);
             };
-            let turn = Turn { queue, loaded: &loaded, share: &share };
-            let fitted = fit.group(taps, n_held > 0, &turn).await?;
+            let between = Between { queue, loaded: &loaded, share: &share };
+            let fitted = fit.group(taps, n_held > 0, &between).await?;
             let mut fresh = Vec::new();
             for (&tap, (best, judged, (weight, bias))) in taps.iter().zip(fitted) {
                 let name = name_of(tap);
@@ -225,25 +205,25 @@ impl Session {
 }
 
 /// What a fit does between texts.
-struct Turn<'a> {
+struct Between<'a> {
     queue: &'a dyn CallQueue,
     loaded: &'a Rc<Loaded>,
     share: &'a dyn Fn(f64),
 }
 
-impl Turn<'_> {
-    /// Reports progress and lets other calls run.
+impl Between<'_> {
+    /// Reports progress and lets queued calls run.
     ///
     /// Errors: `aborted`, `not-found`, `device-lost`.
     async fn next(&self, fit: &Fit<'_>, done: f64) -> Result<()> {
         (self.share)(done.min(1.0));
-        self.let_others(fit).await
+        self.run_queued(fit).await
     }
 
-    /// Lets other calls run.
+    /// Lets queued calls run.
     ///
-    /// Errors: those of [`Turn::next`].
-    async fn let_others(&self, fit: &Fit<'_>) -> Result<()> {
+    /// Errors: those of [`Between::next`].
+    async fn run_queued(&self, fit: &Fit<'_>) -> Result<()> {
         let device = &fit.session.device;
         let idle = async {
             // A lost device is reported by the check below.
@@ -331,42 +311,18 @@ impl Fit<'_> {
         Ok(y)
     }
 
-    /// The mean of rows 1 to `n` of tensors, by which they are shifted. Shapes: \[C4\] each.
-    async fn means(&self, tensors: &[&Tensor], n: usize) -> Result<Vec<Vec<f32>>> {
-        let (device, kernels) = (self.device(), &self.model.kernels);
-        let bytes = 16 * pad4(self.c) as u64;
-        let make = || Ok(tensors.iter().map(|_| device.tensor("sums", bytes)).collect::<Vec<_>>());
-        let sums = device.allocate("this fit", make).await?;
-        let mut rec = device.record("this fit", self.cancel);
-        for (tensor, y) in tensors.iter().zip(&sums) {
-            let op = Cross {
-                a: Rows::new(&self.ones, 0, 4),
-                p: &self.zeros,
-                b: self.rows(tensor, 1),
-                q: &self.zeros,
-                n_rows: n,
-                adds: false,
-                y,
-            };
-            kernels.cross(&mut rec, &op)?;
-        }
-        let ranges: Vec<_> = sums.iter().map(|sums| (sums, bytes / 4)).collect();
-        let read = rec.read(&ranges).await?;
-        Ok(read.into_iter().map(|sum| sum.iter().map(|v| v / n as f32).collect()).collect())
-    }
-
     /// Fits the maps of some rows: for each the ridge that was taken, how good it is, and the map.
     async fn group(
         &self,
         taps: &[usize],
         is_judged: bool,
-        turn: &Turn<'_>,
+        between: &Between<'_>,
     ) -> Result<Vec<(f64, Option<HeldOut>, Fitted)>> {
-        let (sums, target) = self.sums(taps, turn).await?;
+        let (sums, target) = self.sums(taps, between).await?;
         let mut candidates: Vec<Vec<Fitted>> = Vec::new();
         for (i, sums) in sums.into_iter().enumerate() {
             candidates.push(self.solve(sums, &target).await?);
-            turn.next(self, 0.5 + 0.25 * (i + 1) as f64 / taps.len() as f64).await?;
+            between.next(self, 0.5 + 0.25 * (i + 1) as f64 / taps.len() as f64).await?;
         }
         if !is_judged {
             let ridge = self.request.ridges.first().copied().unwrap_or_default();
@@ -382,11 +338,11 @@ impl Fit<'_> {
             let maps = taps.iter().zip(&candidates).map(maps).collect();
             let n_layer = self.model.config.n_layer;
             let maps = Maps::fitted(self.device(), self.c, n_layer, false, maps).await?;
-            for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps, turn).await?) {
+            for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps, between).await?) {
                 all.push(one);
             }
             let done = (ridge + 1) as f64 / self.request.ridges.len() as f64;
-            turn.next(self, 0.75 + 0.25 * done).await?;
+            between.next(self, 0.75 + 0.25 * done).await?;
         }
         let best = |(mut all, judged): (Vec<Fitted>, Vec<HeldOut>)| {
             // NaN loses.
@@ -399,117 +355,6 @@ impl Fit<'_> {
             (self.request.ridges[best], Some(judged[best]), all.swap_remove(best))
         };
         Ok(candidates.into_iter().zip(judged).map(best).collect())
-    }
-
-    /// The sums over all texts: those of the rows, and the shift and the sum of what they are to predict.
-    async fn sums(
-        &self,
-        taps: &[usize],
-        turn: &Turn<'_>,
-    ) -> Result<(Vec<Sums>, (Vec<f64>, DVector<f64>))> {
-        let (c, c4, device) = (self.c, pad4(self.c), self.device());
-        let mut on_device: Vec<OnDevice> = Vec::new();
-        let mut of_target: Option<(Tensor, Tensor)> = None;
-        let mut sums: Vec<Sums> = Vec::new();
-        let mut target = (Vec::new(), DVector::zeros(c));
-        let mut n_summed = 0;
-        let used: Vec<_> = self.windows.iter().filter(|window| window.n_train > 0).collect();
-        for (place, window) in used.iter().enumerate() {
-            let stream = self.session.stream_of(self.model, window.ids, None, self.cancel).await?;
-            let y = self.target(window.ids, &stream).await?;
-            if on_device.is_empty() {
-                let mut tensors: Vec<&Tensor> = taps.iter().map(|&tap| &stream.taps[tap]).collect();
-                tensors.push(&y);
-                let mut means = self.means(&tensors, window.n_train).await?;
-                let of_y = means.pop().unwrap_or_default();
-                let wide = |mean: &[f32]| mean.iter().take(c).map(|&v| f64::from(v)).collect();
-                target.0 = wide(&of_y);
-                let allocate = || {
-                    let tensor = |rows: usize| device.tensor("sums", (4 * rows * c4) as u64);
-                    let one = |mean: &Vec<f32>| OnDevice {
-                        shift: device.upload("shift", mean),
-                        xx: tensor(c4),
-                        xy: tensor(c4),
-                        x: tensor(4),
-                    };
-                    let rows = means.iter().map(one).collect::<Vec<_>>();
-                    Ok((rows, (device.upload("shift", &of_y), tensor(4))))
-                };
-                let (rows, of_y) = device.allocate("this fit", allocate).await?;
-                (on_device, of_target) = (rows, Some(of_y));
-                let empty = |mean: &Vec<f32>| Sums {
-                    shift: wide(mean),
-                    xx: DMatrix::zeros(c, c),
-                    xy: DMatrix::zeros(c, c),
-                    x: DVector::zeros(c),
-                };
-                sums = means.iter().map(empty).collect();
-            }
-            let Some((y_shift, y_sum)) = &of_target else { continue };
-            let mut rec = device.record("this fit", self.cancel);
-            for first in (1..=window.n_train).step_by(RUN) {
-                let n_rows = RUN.min(1 + window.n_train - first);
-                let adds = n_summed > 0;
-                let ones = Rows::new(&self.ones, 0, 4);
-                let y_rows = self.rows(&y, first);
-                for (&tap, of) in taps.iter().zip(&on_device) {
-                    let x = self.rows(&stream.taps[tap], first);
-                    let cross = |a, p, b, q, y| Cross { a, p, b, q, n_rows, adds, y };
-                    for op in [
-                        cross(x, &of.shift, x, &of.shift, &of.xx),
-                        cross(x, &of.shift, y_rows, y_shift, &of.xy),
-                        cross(ones, &self.zeros, x, &of.shift, &of.x),
-                    ] {
-                        self.model.kernels.cross(&mut rec, &op)?;
-                    }
-                }
-                let (p, q) = (&self.zeros, y_shift);
-                let op = Cross { a: ones, p, b: y_rows, q, n_rows, adds, y: y_sum };
-                self.model.kernels.cross(&mut rec, &op)?;
-                rec.yield_now().await?;
-                n_summed += n_rows;
-                let is_last = place + 1 == used.len() && first + n_rows > window.n_train;
-                if n_summed >= TOKENS || is_last {
-                    rec = self.drain(rec, &on_device, y_sum, &mut sums, &mut target.1).await?;
-                    n_summed = 0;
-                }
-            }
-            rec.finish().await?;
-            turn.next(self, 0.5 * (place + 1) as f64 / used.len() as f64).await?;
-        }
-        Ok((sums, target))
-    }
-
-    /// Adds what is summed on the device to the sums in f64.
-    async fn drain<'r>(
-        &'r self,
-        mut rec: Recorder<'r>,
-        on_device: &[OnDevice],
-        y_sum: &Tensor,
-        sums: &mut [Sums],
-        target: &mut DVector<f64>,
-    ) -> Result<Recorder<'r>> {
-        let (c, c4) = (self.c, pad4(self.c));
-        let add = |to: &mut DMatrix<f64>, read: &[f32]| {
-            for (i, row) in read.chunks(c4).take(c).enumerate() {
-                row.iter().take(c).enumerate().for_each(|(j, &v)| to[(i, j)] += f64::from(v));
-            }
-        };
-        let add_row = |to: &mut DVector<f64>, read: &[f32]| {
-            to.iter_mut().zip(read).for_each(|(to, &v)| *to += f64::from(v));
-        };
-        let (matrix, row) = ((4 * c4 * c4) as u64, 4 * c4 as u64);
-        for (of, sums) in on_device.iter().zip(sums) {
-            let read = rec.read(&[(&of.xx, matrix), (&of.xy, matrix), (&of.x, row)]).await?;
-            if let [xx, xy, x] = &read[..] {
-                add(&mut sums.xx, xx);
-                add(&mut sums.xy, xy);
-                add_row(&mut sums.x, x);
-            }
-        }
-        let read = rec.read(&[(y_sum, row)]).await?;
-        read.iter().for_each(|read| add_row(target, read));
-        Ok(rec)
     }
 
     /// The map of a row for each ridge.
@@ -544,120 +389,5 @@ impl Fit<'_> {
             self.cancel.check()?;
         }
         Ok(fitted)
-    }
-
-    /// How good the maps are on the positions that are held out, by row.
-    async fn judge(&self, taps: &[usize], maps: &Maps, turn: &Turn<'_>) -> Result<Vec<HeldOut>> {
-        let row = |&tap: &usize| Row { name: name_of(tap), source: RowSource::Tap(tap) };
-        let rows: Vec<Row> = taps.iter().map(row).collect();
-        let mut totals = vec![[0.0; 2]; taps.len()];
-        let mut n = 0;
-        let mut target = Spread::default();
-        for window in self.windows.iter().filter(|window| !window.held_out().is_empty()) {
-            let stream = self.session.stream_of(self.model, window.ids, None, self.cancel).await?;
-            n += window.held_out().len();
-            match self.request.target {
-                Target::Final => {
-                    self.divergences(window, &stream, &rows, maps, &mut totals).await?
-                }
-                Target::Input => {
-                    let of = (&stream, &rows[..]);
-                    self.reconstructions(window, of, maps, &mut totals, &mut target).await?;
-                }
-            }
-            turn.let_others(self).await?;
-        }
-        let judged = |[a, b]: [f64; 2]| match self.request.target {
-            Target::Final => HeldOut::Final { kl: a / n as f64, agreement: b / n as f64 },
-            Target::Input => {
-                HeldOut::Input { r2: 1.0 - a / target.about_mean(), recovered: b / n as f64 }
-            }
-        };
-        Ok(totals.into_iter().map(judged).collect())
-    }
-
-    /// Adds KL(final ‖ row) and whether both have the same top-1.
-    async fn divergences(
-        &self,
-        window: &Window<'_>,
-        stream: &Stream,
-        rows: &[Row],
-        maps: &Maps,
-        totals: &mut [[f64; 2]],
-    ) -> Result<()> {
-        let decoder = Decoder::new(self.model, Norm::Affine)?;
-        let last = RowSource::Tap(stream.taps.len() - 1);
-        let finals: Vec<Row> = rows.iter().map(|row| Row { source: last, ..row.clone() }).collect();
-        let kept = |rows, lens| Kept { decoder: &decoder, stream, rows, ends: &[], lens };
-        let columns = window.held_out().map(|i| (i, i)).collect();
-        let pairs = Pairs { columns, targets: Vec::new() };
-        let both = [kept(&finals[..], None), kept(rows, Some(maps))];
-        let found = compare(self.device(), both, &pairs, self.cancel).await?;
-        let n = window.held_out().len();
-        let cells = found.kl.iter().zip(found.top[0].iter().zip(&found.top[1]));
-        for (cell, (&kl, (a, b))) in cells.enumerate() {
-            let total = &mut totals[cell / n];
-            total[0] += f64::from(kl);
-            total[1] += f64::from(u8::from(a == b));
-        }
-        Ok(())
-    }
-
-    /// Adds the squared error of the reconstruction, and whether its nearest embedding is that of the token.
-    async fn reconstructions(
-        &self,
-        window: &Window<'_>,
-        (stream, rows): (&Stream, &[Row]),
-        maps: &Maps,
-        totals: &mut [[f64; 2]],
-        target: &mut Spread,
-    ) -> Result<()> {
-        let y = self.target(window.ids, stream).await?;
-        let bytes = |t: usize| (4 * t * pad4(self.c)) as u64;
-        let t = window.ids.len();
-        let mut rec = self.device().record("this fit", self.cancel);
-        let read = rec.read(&[(&y, bytes(t))]).await?;
-        let y = read.into_iter().next().unwrap_or_default();
-        let held = window.held_out();
-        target.add(&y, held.clone(), self.c);
-        for (row, total) in rows.iter().zip(totals) {
-            let of = (stream, row);
-            let found = self.session.reconstruct(self.loaded, of, maps, window.ids, self.cancel);
-            let Some(found) = found.await? else { continue };
-            let c4 = pad4(self.c);
-            for at in held.clone() {
-                let pair = found.rows[at * c4..].iter().zip(&y[at * c4..]).take(self.c);
-                total[0] += pair.map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>();
-                total[1] += f64::from(u8::from(found.ids[at] == window.ids[at]));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Sums of what is to be predicted on the positions that are held out.
-#[derive(Default)]
-struct Spread {
-    n: usize,
-    squares: f64,
-    sum: Vec<f64>,
-}
-
-impl Spread {
-    fn add(&mut self, y: &[f32], positions: Range<usize>, c: usize) {
-        self.sum.resize(c, 0.0);
-        for row in y.chunks(pad4(c)).skip(positions.start).take(positions.len()) {
-            self.n += 1;
-            for (sum, &v) in self.sum.iter_mut().zip(row) {
-                *sum += f64::from(v);
-                self.squares += f64::from(v).powi(2);
-            }
-        }
-    }
-
-    /// Σ ‖y − ȳ‖².
-    fn about_mean(&self) -> f64 {
-        let of_mean: f64 = self.sum.iter().map(|sum| sum * sum).sum();
-        self.squares - of_mean / (self.n as f64).max(1.0)
     }
 }
