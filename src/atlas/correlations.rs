@@ -1,6 +1,7 @@
 //! Quantities that may reflect how frequent a token is, and their correlations.
 
 use crate::error::{Error, Result};
+use crate::lens::descending;
 
 use super::channels::{check_channel, length};
 use super::{Atlas, check_memory, spectrum, table};
@@ -83,8 +84,7 @@ fn pearson(a: &[f64], b: &[f64]) -> f64 {
 
 /// Ranks from 1; equal values share their mean rank.
 fn average_ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let order: Vec<usize> = descending(values).into_iter().rev().collect();
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {

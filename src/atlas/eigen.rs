@@ -5,6 +5,8 @@ use std::cmp::Ordering;
 use nalgebra::linalg::givens::GivensRotation;
 use nalgebra::{DMatrix, DVector, SymmetricTridiagonal, Vector2, wilkinson_shift};
 
+use crate::lens::descending;
+
 /// Largest number of sweeps for each value; two are usual.
 const MAX_SWEEPS: usize = 30;
 
@@ -91,8 +93,7 @@ impl Eigen {
     /// Eigenvalues and unit eigenvectors, largest value first. Shapes: \[C\], \[C, C\], a vector
     /// a row.
     pub fn finish(self) -> (Vec<f64>, Vec<f64>) {
-        let mut order: Vec<usize> = (0..self.diagonal.len()).collect();
-        order.sort_by(|&a, &b| self.diagonal[b].total_cmp(&self.diagonal[a]));
+        let order = descending(self.diagonal.as_slice());
         let vectors =
             order.iter().flat_map(|&i| self.vectors.column(i).iter().copied().collect::<Vec<_>>());
         (order.iter().map(|&i| self.diagonal[i]).collect(), vectors.collect())

@@ -3,6 +3,7 @@
 use crate::config::single;
 use crate::error::{Error, Result};
 use crate::kernels::Shard;
+use crate::lens::descending;
 
 use super::channels::length;
 use super::{Atlas, table};
@@ -56,12 +57,11 @@ pub(super) async fn nearest(
     let mut values = Vec::with_capacity(vocab_size);
     table::rows(atlas, shards, |other, row| {
         let dot = loupe_numbers::dot(row, own);
-        values.push(single(value(dot, other, row)));
+        values.push(f64::from(single(value(dot, other, row))));
     })
     .await?;
-    let mut all: Vec<(f32, u32)> = values.into_iter().zip(0..).collect();
-    all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-    all.truncate(k);
-    let (values, ids) = all.into_iter().unzip();
+    let nearest = descending(&values).into_iter().take(k);
+    let nearest = nearest.filter_map(|id| Some((u32::try_from(id).ok()?, single(values[id]))));
+    let (ids, values) = nearest.unzip();
     Ok(Neighbours { ids, values })
 }

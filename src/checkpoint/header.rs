@@ -3,13 +3,14 @@
 //! The crate's own header type keeps offsets in `usize`, which has 32 bits in a browser, while GPT-2
 //! XL's file has 6 GB. Its element types and their sizes are used; the offsets are read here as `u64`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use safetensors::Dtype;
 use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::de::{IntoDeserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
@@ -82,7 +83,7 @@ pub struct Header {
     /// Every tensor, in the order of the data; of a PyTorch file, in that of its pickle.
     pub tensors: Vec<TensorInfo>,
     /// The strings of its metadata.
-    pub metadata: BTreeMap<String, String>,
+    pub metadata: Map<String, Value>,
 }
 
 /// What a reader returns.
@@ -117,7 +118,7 @@ impl Header {
             }
             tensors.push(check_tensor(name, tensor)?);
         }
-        tensors.sort_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
+        tensors.sort_unstable_by(|a, b| (a.start, a.end, &a.name).cmp(&(b.start, b.end, &b.name)));
         let mut at = 0;
         for t in &tensors {
             if t.start != at {
@@ -136,6 +137,11 @@ impl Header {
     /// Errors: `bad-header`, which cannot happen for tensors of known element types.
     pub fn json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).map_err(|e| Error::BadHeader(e.to_string()))
+    }
+
+    /// An entry of the metadata.
+    pub fn said(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name)?.as_str()
     }
 
     /// Length of the data section. Units: bytes.
@@ -175,7 +181,7 @@ struct RawTensor {
 /// The entries of the header in the order of the file.
 struct RawHeader {
     tensors: Vec<(String, RawTensor)>,
-    metadata: BTreeMap<String, String>,
+    metadata: Map<String, Value>,
 }
 
 impl<'de> Deserialize<'de> for RawHeader {
@@ -192,17 +198,13 @@ impl<'de> Deserialize<'de> for RawHeader {
                 self,
                 mut map: A,
             ) -> std::result::Result<RawHeader, A::Error> {
-                let (mut tensors, mut metadata) = (Vec::new(), BTreeMap::new());
+                let (mut tensors, mut metadata) = (Vec::new(), Map::new());
                 while let Some(name) = map.next_key::<String>()? {
                     if name == METADATA {
                         // The format allows only strings; other values are ignored.
-                        let values: Option<BTreeMap<String, serde_json::Value>> =
-                            map.next_value()?;
-                        for (key, value) in values.unwrap_or_default() {
-                            if let serde_json::Value::String(text) = value {
-                                metadata.insert(key, text);
-                            }
-                        }
+                        let values: Option<Map<String, Value>> = map.next_value()?;
+                        metadata.append(&mut values.unwrap_or_default());
+                        metadata.retain(|_, value| value.is_string());
                     } else {
                         tensors.push((name, map.next_value()?));
                     }

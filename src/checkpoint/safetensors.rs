@@ -131,8 +131,8 @@ impl Safetensors {
             return Ok(false);
         }
         let header = Header::parse(self.head.get(8..).unwrap_or_default())?;
-        let data = header.metadata.get(DATA_DIGEST);
-        self.data = data.map(|hex| (Digest::default(), hex.clone()));
+        let data = header.said(DATA_DIGEST);
+        self.data = data.map(|hex| (Digest::default(), hex.to_string()));
         self.head_bytes = self.head.len() as u64;
         let mut digest = Digest::default();
         digest.update(&self.head);

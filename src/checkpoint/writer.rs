@@ -134,8 +134,8 @@ impl PartialCopy {
             return None;
         }
         let header = Header::parse(&json).ok()?;
-        let position = Position::parse(header.metadata.get(NEXT)?)?;
-        let sources = header.metadata.get(SOURCES)?.split_terminator(' ').map(SourceId::parse);
+        let position = Position::parse(header.said(NEXT)?)?;
+        let sources = header.said(SOURCES)?.split_terminator(' ').map(SourceId::parse);
         let sources: Vec<_> = sources.take(MAX_SOURCES).collect::<Option<_>>()?;
         let is_covered = position.is_end() || position.file < sources.len();
         let found = PartialCopy { header, head: 8 + length, position, sources };
@@ -350,7 +350,8 @@ impl Writer {
             (NEXT, mark.position.text()),
             (SOURCES, sources.join(" ")),
         ];
-        let metadata = metadata.map(|(name, value)| (name.to_string(), value)).into();
+        let metadata = metadata.map(|(name, value)| (name.to_string(), value.into()));
+        let metadata = metadata.into_iter().collect();
         let tensors = self.tensors.iter().take(mark.n_tensors).cloned().collect();
         let header = Header { tensors, metadata };
         let json = header.json().map_err(|e| failed(e.to_string()))?;

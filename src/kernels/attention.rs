@@ -5,17 +5,14 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, bad_shape, check_floats, dim, pad4, source};
+use super::{Kernels, bad_shape, check_floats, dim, pad4, source, wgsl};
 
 pub(super) static SOURCE: Source =
     source!("attention" + "attention", [16, 4, 1], [Read, Read, Read, ReadWrite], TILE; 0, on_cpu);
 /// A workgroup for 16 queries of a head.
 pub(super) static SHARED: Source = Source {
     file: "attention_shared",
-    wgsl: &[
-        include_str!("../../shaders/attention_shared.wgsl"),
-        include_str!("../../shaders/shared/attention.wgsl"),
-    ],
+    wgsl: &[wgsl!("attention_shared"), wgsl!("shared/attention")],
     workgroup: [16, 16, 1],
     covers: [16, 1, 4],
     constants: &[("MAX_DIM", MAX_DIM)],

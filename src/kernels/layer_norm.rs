@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::device::{Recorder, Source, Tensor, Work};
 use crate::error::Result;
 
-use super::{Kernels, Rows, bad_shape, check_floats, dim, pad4, source, span, span_mut};
+use super::{Kernels, Rows, bad_shape, check_floats, dim, pad4, source, span, span_mut, wgsl};
 
 pub(super) static SOURCE: Source = source!("layer_norm" + "layer_norm", [32, 1, 1], [Read, Read, Read, Read, Read, Read, Read, ReadWrite], MAX_INPUTS; 0, on_cpu);
 /// Tensors whose rows are normalised in one dispatch: with gain, bias and output as many as WebGPU's default limit has room
@@ -14,10 +14,7 @@ pub const MAX_INPUTS: usize = 5;
 /// A workgroup for each row.
 pub(super) static SHARED: Source = Source {
     file: "layer_norm_shared",
-    wgsl: &[
-        include_str!("../../shaders/layer_norm_shared.wgsl"),
-        include_str!("../../shaders/shared/layer_norm.wgsl"),
-    ],
+    wgsl: &[wgsl!("layer_norm_shared"), wgsl!("shared/layer_norm")],
     covers: [1, 1, 1],
     ..SOURCE
 };

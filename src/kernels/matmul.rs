@@ -10,7 +10,7 @@ use crate::error::Result;
 
 use super::{
     Kernels, Matrix, Precision, Rows, bad_shape, check_floats, column_bytes, dim, pad4, source,
-    stored,
+    stored, wgsl,
 };
 
 pub(super) static F32: Source = source!(
@@ -32,9 +32,9 @@ macro_rules! tiled {
         Source {
             file: "matmul_tiled",
             wgsl: &[
-                include_str!("../../shaders/matmul_tiled.wgsl"),
-                include_str!("../../shaders/shared/matmul.wgsl"),
-                include_str!(concat!("../../shaders/shared/", $weights, ".wgsl")),
+                wgsl!("matmul_tiled"),
+                wgsl!("shared/matmul"),
+                wgsl!("shared/", $weights),
                 concat!("const TILE_ROWS: u32 = ", $rows, "u;\n"),
                 concat!("const TILE_COLUMNS4: u32 = ", $columns4, "u;\n"),
                 concat!("const TILE_K: u32 = ", $k, "u;\n"),

@@ -266,7 +266,7 @@ impl Plan {
                 wrong,
             ));
         }
-        let described = header.metadata.get(METADATA);
+        let described = header.said(METADATA);
         let described: Option<Value> = described.and_then(|text| serde_json::from_str(text).ok());
         let said = |name: &str| described.as_ref()?.get(name);
         // What ln_f does not normalise any more is said by the file itself.

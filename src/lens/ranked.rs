@@ -8,6 +8,13 @@ use crate::reading::NO_TOKEN;
 use super::fold::Fold;
 use super::{Decoder, Moments, Workspace};
 
+/// The places of some numbers, that of the largest first, the lower one of equals.
+pub fn descending(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_unstable_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));
+    order
+}
+
 /// A decoder and its tensors.
 pub struct Ranked<'a> {
     decoder: &'a Decoder<'a>,

@@ -1,7 +1,5 @@
 //! A file with only some of a model's tensors, for the atlas: planned as headers are received.
 
-use std::collections::BTreeMap;
-
 use crate::checkpoint::{Header, TensorInfo};
 use crate::config::{Config, Family, MAX_DIM, MAX_LAYERS, MAX_VOCAB};
 use crate::device::Device;
@@ -64,8 +62,8 @@ pub(super) struct PartialPlan {
     precision: Precision,
     shard_bytes: usize,
     weights: PartialWeights,
-    /// By their place in the pass.
-    norms: BTreeMap<usize, PartialNorm>,
+    /// In the order of their places in the pass.
+    norms: Vec<(usize, PartialNorm)>,
     bytes: u64,
 }
 
@@ -81,7 +79,7 @@ impl PartialPlan {
             precision,
             shard_bytes,
             weights: PartialWeights { has_config, ..PartialWeights::default() },
-            norms: BTreeMap::new(),
+            norms: Vec::new(),
             bytes: 0,
         }
     }
@@ -194,11 +192,15 @@ impl PartialPlan {
                 weights.wpe.replace(table).is_none()
             }
             Role::Norm { place, is_gain } => {
-                let norm = self.norms.entry(place).or_default();
-                norm.name = match place {
-                    LN_F => "ln_f".into(),
-                    _ => format!("h.{}.ln_{}", place / 2, place % 2 + 1),
-                };
+                let at = self.norms.partition_point(|(before, _)| *before < place);
+                if self.norms.get(at).is_none_or(|(other, _)| *other != place) {
+                    let name = match place {
+                        LN_F => "ln_f".into(),
+                        _ => format!("h.{}.ln_{}", place / 2, place % 2 + 1),
+                    };
+                    self.norms.insert(at, (place, PartialNorm { name, ..PartialNorm::default() }));
+                }
+                let (_, norm) = &mut self.norms[at];
                 let vector = plan.step(|plan| plan.vector(name, n_embd)).await?;
                 let slot = if is_gain { &mut norm.gain } else { &mut norm.bias };
                 slot.replace(vector).is_none()
@@ -215,7 +217,7 @@ impl PartialPlan {
     /// Errors: `missing-tensor` if there is nothing that the atlas could show.
     pub(super) fn finish(self) -> Result<(Config, PartialWeights, u64)> {
         let mut weights = self.weights;
-        weights.norms = self.norms.into_values().collect();
+        weights.norms = self.norms.into_iter().map(|(_, norm)| norm).collect();
         if self.config.tie_word_embeddings {
             weights.unembed = weights.wte.clone();
         }

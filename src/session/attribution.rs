@@ -5,7 +5,7 @@ use loupe_numbers as numbers;
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, Shard, pad4};
-use crate::lens::{Decoder, Line, Norm, RowSource};
+use crate::lens::{Decoder, Line, Norm, RowSource, descending};
 use crate::model::{Edits, Half, Model, Pass, Scratch, Tap};
 use crate::reading::NotFinite;
 use crate::{atlas, kernels};
@@ -397,11 +397,12 @@ impl Session {
         let shards = loaded.model.unembed()?;
         atlas::rows(&self.atlas_of(&loaded, cancel), shards, visit).await?;
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        let mut ranked: Vec<(u32, f64)> = (0..).zip(values).collect();
         // A tie goes to the lower id, on both sides.
-        let mut strongest = |sign: f64| -> Vec<(u32, f32)> {
-            ranked.sort_by(|a, b| (sign * b.1).total_cmp(&(sign * a.1)).then(a.0.cmp(&b.0)));
-            ranked.iter().take(k).map(|(id, value)| (*id, single(value - mean))).collect()
+        let strongest = |sign: f64| -> Vec<(u32, f32)> {
+            let signed: Vec<f64> = values.iter().map(|value| sign * value).collect();
+            let above_mean = |id: usize| single(values[id] - mean);
+            let first = descending(&signed).into_iter().take(k);
+            first.filter_map(|id| Some((u32::try_from(id).ok()?, above_mean(id)))).collect()
         };
         Ok(Promoted { promoted: strongest(1.0), suppressed: strongest(-1.0) })
     }

@@ -18,6 +18,7 @@ mod share;
 mod source;
 mod sweep;
 
+use std::pin::Pin;
 use std::rc::Rc;
 
 use js_sys::Promise;
@@ -441,8 +442,13 @@ impl From<Error> for Failure {
     }
 }
 
+/// What a promise waits for.
+type Work = Pin<Box<dyn Future<Output = std::result::Result<JsValue, Failure>>>>;
+
 /// A promise of `work`, rejected with a LoupeError or with what was thrown.
 fn promise(work: impl Future<Output = std::result::Result<JsValue, Failure>> + 'static) -> Promise {
+    // Boxed, so that what runs and settles a promise is compiled once and not for each call of the engine.
+    let work: Work = Box::pin(work);
     future_to_promise(async move {
         work.await.map_err(|failure| match failure {
             Failure::Error(error) => js_error(&error),

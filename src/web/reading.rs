@@ -1,6 +1,5 @@
 //! A reading as JavaScript sees it.
 
-use std::collections::BTreeSet;
 use std::rc::{Rc, Weak};
 
 use js_sys::{Array, Float32Array, Promise};
@@ -153,7 +152,9 @@ impl Reading {
     #[wasm_bindgen(getter, skip_typescript)]
     pub fn top_tokens(&self) -> std::result::Result<Array, JsValue> {
         let ids = self.plain().top_ids.iter().copied().filter(|&id| id != reading::NO_TOKEN);
-        let ids: BTreeSet<u32> = ids.collect();
+        let mut ids: Vec<u32> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
         let token = |id| self.token(id).map(|t| results::token(&t)).map_err(|e| js_error(&e));
         ids.into_iter().map(token).collect()
     }
