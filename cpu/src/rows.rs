@@ -126,3 +126,16 @@ pub fn cross(
         }
     }
 }
+
+/// g = g · √((p⁺ + gN⁻) / (p⁻ + gN⁺)) of one row; see shaders/semi_nmf.wgsl. Shapes: p, g \[N4 / 4\]; products twice that.
+#[inline(never)]
+pub fn semi_nmf(p: &[[f32; 4]], products: &[[f32; 4]], g: &mut [[f32; 4]]) {
+    let least = f32x4::splat(1e-20);
+    let (plus, minus) = products.split_at(products.len() / 2);
+    for (((g, &p), &plus), &minus) in g.iter_mut().zip(p).zip(plus).zip(minus) {
+        let p = f32x4::from(p);
+        let above = p.max(f32x4::ZERO) + f32x4::from(minus);
+        let below = (-p).max(f32x4::ZERO) + f32x4::from(plus);
+        *g = (f32x4::from(*g) * ((above + least) / (below + least)).sqrt()).to_array();
+    }
+}

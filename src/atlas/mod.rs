@@ -7,6 +7,7 @@
 
 mod channels;
 mod circuits;
+mod components;
 mod correlations;
 mod eigen;
 mod neighbours;
@@ -16,10 +17,11 @@ mod zero_layer;
 
 pub use channels::{ChannelStatistics, Gains, channel, channels, gains, norms, positions, rows_of};
 pub use circuits::{Circuits, circuits};
+pub use components::{Components, ComponentsOptions, components};
 pub use correlations::{Correlations, correlations};
 pub use eigen::Eigen;
 pub use neighbours::{By, Neighbours, neighbours};
-pub use spectrum::{Memo, Spectrum, spectrum};
+pub use spectrum::{Memo, Spectrum, gram, spectrum};
 pub use table::{along, row_of, rows};
 pub use zero_layer::{TokenRow, ZeroLayer, ZeroLayerOptions, next_tokens, zero_layer};
 

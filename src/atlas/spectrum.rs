@@ -7,15 +7,16 @@ use futures_channel::oneshot;
 use web_time::{Duration, Instant};
 
 use crate::config::single;
+use crate::device::Tensor;
 use crate::error::{Error, Result};
-use crate::kernels::{Gram, pad4};
+use crate::kernels::{Gram, Shard, pad4};
 
 use super::{Atlas, Eigen, check_memory, table};
 
 /// Tokens that are summed on the device before f64 takes over.
 const TOKENS: usize = 4096;
 /// Largest number of token projections in one answer: 64 MiB of them.
-const MAX_PROJECTIONS: usize = 16 << 20;
+pub(super) const MAX_PROJECTIONS: usize = 16 << 20;
 /// The share of the work that is done after the Gram matrix and after the eigenproblem, approximately.
 const GRAM_SHARE: f64 = 0.4;
 const EIGEN_SHARE: f64 = 0.8;
@@ -168,7 +169,8 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
         (atlas.on_progress)(done);
     };
     let atlas = &Atlas { on_progress: &report, ..*atlas };
-    let gram = gram(atlas).await?;
+    let wte = atlas.model.wte()?;
+    let gram = gram(atlas, wte, &vec![1.0; atlas.model.config.vocab_size]).await?;
     let mut eigen = Eigen::new(&gram, atlas.model.config.n_embd);
     drop(gram);
     while !eigen.is_done() {
@@ -185,30 +187,35 @@ async fn solved(atlas: &Atlas<'_>) -> Result<Rc<Solved>> {
     Ok(solved)
 }
 
-/// wteᵀ·wte over the channels, summed on the device 4,096 tokens at a time. Shapes: \[C, C\].
-async fn gram(atlas: &Atlas<'_>) -> Result<Vec<f64>> {
+/// Σ counts\[t\] · e\[t\]ᵀ·e\[t\] over the tokens of an embedding, summed on the device 4,096 tokens at a time.
+/// Shapes: counts \[V\] → \[C, C\].
+///
+/// Errors: `unsupported-model`, `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
+pub async fn gram(atlas: &Atlas<'_>, shards: &[Shard], counts: &[f32]) -> Result<Vec<f64>> {
     let (device, model) = (atlas.device, atlas.model);
     let (c, padded) = (model.config.n_embd, pad4(model.config.n_embd));
     device.check_binding("the Gram matrix", 4 * (padded as u64).pow(2))?;
     // The matrix, its copy inside nalgebra and the vectors.
     check_memory("the Gram matrix", (c as u64).pow(2), 3 * 8)?;
     let mut out = vec![0f64; c * c];
-    let wte = model.wte()?;
-    let most = wte.iter().map(|s| pad4(s.matrix.n_out)).max().unwrap_or(0);
     let allocate = || {
-        Ok((
-            device.upload("counts", &vec![1f32; most]),
-            device.tensor("gram", (4 * padded * padded) as u64),
-        ))
+        let of_shard = |shard: &Shard| {
+            let ids = shard.first_id..shard.first_id + shard.matrix.n_out;
+            let mut of = counts.get(ids).unwrap_or_default().to_vec();
+            of.resize(pad4(shard.matrix.n_out), 0.0);
+            device.upload("counts", &of)
+        };
+        let counts: Vec<Tensor> = shards.iter().map(of_shard).collect();
+        Ok((counts, device.tensor("gram", (4 * padded * padded) as u64)))
     };
     let (counts, part) = device.allocate("the Gram matrix", allocate).await?;
-    for shard in wte {
+    for (shard, counts) in shards.iter().zip(&counts) {
         let n_groups = pad4(shard.matrix.n_out) / 4;
         for first in (0..n_groups).step_by(TOKENS / 4) {
             let groups = first..(first + TOKENS / 4).min(n_groups);
             let done = shard.first_id + 4 * groups.end;
             let mut rec = device.record("the Gram matrix", atlas.cancel);
-            let op = Gram { weight: &shard.matrix, counts: &counts, groups, y: &part };
+            let op = Gram { weight: &shard.matrix, counts, groups, y: &part };
             model.kernels.gram(&mut rec, &op)?;
             let bytes = 4 * (c * padded) as u64;
             let read = rec.read(&[(&part, bytes)]).await?;

@@ -1,12 +1,15 @@
 //! The atlas as JavaScript sees it.
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Weak;
 
 use js_sys::{Array, Float32Array, Function, Promise, Uint32Array};
 use wasm_bindgen::prelude::*;
 
-use crate::atlas::{self, Boxed, By, CallQueue, Neighbours, TokenRow, ZeroLayerOptions};
+use crate::atlas::{
+    self, Boxed, By, CallQueue, ComponentsOptions, Neighbours, TokenRow, ZeroLayerOptions,
+};
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::Norm;
@@ -22,6 +25,9 @@ pub struct Atlas {
     pub(super) session: Weak<Session>,
     pub(super) loaded: Weak<Loaded>,
 }
+
+/// Iterations of a factorisation, unless a call says how many.
+const ITERATIONS: usize = 100;
 
 /// How the caller follows and stops a call.
 pub(super) struct Watch {
@@ -79,6 +85,10 @@ impl CallQueue for Held<'_> {
     }
 }
 
+/// What a call does with the atlas of its model.
+type Work = Box<dyn for<'a> FnOnce(&'a atlas::Atlas<'a>) -> Answer<'a>>;
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<JsValue>> + 'a>>;
+
 impl Atlas {
     /// Runs `work` once earlier calls are over.
     fn run(
@@ -86,6 +96,11 @@ impl Atlas {
         watch: Result<Watch>,
         work: impl AsyncFnOnce(&atlas::Atlas<'_>) -> Result<JsValue> + 'static,
     ) -> Promise {
+        // Boxed, so that what is around it is compiled once.
+        self.run_boxed(watch, Box::new(|atlas| Box::pin(work(atlas))))
+    }
+
+    fn run_boxed(&self, watch: Result<Watch>, work: Work) -> Promise {
         let session = in_use(&self.session).map(|session| (session.lock(), session));
         let loaded = in_use(&self.loaded);
         promise(async move {
@@ -196,6 +211,24 @@ impl Atlas {
             set(&out, "directions", floats(&found.directions));
             set(&out, "tokens", floats(&found.tokens));
             set(&out, "cosine_with_mean", floats(&found.cosine_with_mean));
+            Ok(out.into())
+        })
+    }
+
+    /// A factorisation of the embedding with loadings that are not negative.
+    #[wasm_bindgen(skip_typescript)]
+    pub fn components(&self, n: JsValue, how: JsValue) -> Promise {
+        let parsed = watched(&how, &["iterations"]).and_then(|(get, watch)| {
+            let iterations = index_or("iterations", &get("iterations"), ITERATIONS)?;
+            Ok((ComponentsOptions { n: index("n", &n)?, iterations }, watch))
+        });
+        let (options, watch) = split(parsed);
+        self.run(watch, async move |atlas| {
+            let found = atlas::components(atlas, &options?).await?;
+            let out = object();
+            set(&out, "directions", floats(&found.directions));
+            set(&out, "tokens", floats(&found.tokens));
+            set(&out, "explained", floats(&found.explained));
             Ok(out.into())
         })
     }

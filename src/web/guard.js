@@ -163,6 +163,7 @@ settling(Atlas.prototype, [
   "rows",
   "positions",
   "spectrum",
+  "components",
   "correlations",
   "zero_layer",
   "neighbours",

@@ -389,6 +389,11 @@ async fn the_atlas_returns_arrays_and_codes() {
     let found = JsFuture::from(atlas.spectrum(2.0.into(), none())).await.expect("a spectrum");
     assert_eq!(length(&found, "singular_values"), Some(192.0));
     assert_eq!(length(&found, "tokens"), Some(2.0 * 4096.0));
+    let how = script("({ iterations: 4 })", &none());
+    let found = JsFuture::from(atlas.components(3.into(), how)).await.expect("components");
+    assert_eq!(length(&found, "directions"), Some(3.0 * 192.0));
+    assert_eq!(length(&found, "tokens"), Some(3.0 * 4096.0));
+    assert_eq!(length(&found, "explained"), Some(4.0));
     let how = script("({ channel: 3 })", &none());
     let found = JsFuture::from(atlas.correlations(how)).await.expect("correlations");
     assert_eq!(get(&get(&found, "pearson"), "0").as_f64(), Some(1.0));
@@ -430,6 +435,11 @@ async fn the_atlas_returns_arrays_and_codes() {
     }
     assert_eq!(code(atlas.channel("a".into(), none())).await, "bad-option");
     assert_eq!(code(atlas.spectrum(0.5.into(), none())).await, "bad-option");
+    for bad in ["({ iterations: 0 })", "({ iterations: 1.5 })", "({ steps: 3 })"] {
+        let how = script(bad, &none());
+        assert_eq!(code(atlas.components(2.into(), how)).await, "bad-option", "{bad}");
+    }
+    assert_eq!(code(atlas.components(JsValue::NULL, none())).await, "bad-option");
     assert_eq!(code(atlas.neighbours(4096.0, none())).await, "bad-token");
     for bad in ["({ by: 'taste' })", "({ k: -1 })", "({ j: 1 })"] {
         assert_eq!(code(atlas.neighbours(1.0, script(bad, &none()))).await, "bad-option", "{bad}");

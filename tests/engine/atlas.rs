@@ -6,7 +6,9 @@ use std::rc::Rc;
 use crate::support::atlas::{Watch, open, open_part, quiet};
 use crate::support::golden::{Golden, TALES_CONFIG, TALES_WEIGHTS};
 use futures_util::future::join;
-use loupe::atlas::{self, Boxed, By, CallQueue, Eigen, TokenRow, ZeroLayerOptions};
+use loupe::atlas::{
+    self, Boxed, By, CallQueue, ComponentsOptions, Eigen, TokenRow, ZeroLayerOptions,
+};
 use loupe::device::Cancel;
 use loupe::kernels::Precision;
 use loupe::lens::Norm;
@@ -106,6 +108,14 @@ async fn check(session: &Session, numbers: &Numbers) {
             assert!((exact[id as usize] - exact[order[i]]).abs() < 1e-4, "{name}: {i} is not {id}");
         }
     }
+
+    let options = ComponentsOptions { n: 5, iterations: 20 };
+    let found = atlas::components(&atlas, &options).await.expect("components");
+    numbers.check("parts/explained", &found.explained, 1e-5);
+    numbers.check("parts/directions", &found.directions, 2e-4);
+    numbers.check("parts/tokens", &found.tokens, 1e-3);
+    assert!(found.tokens.iter().all(|&loading| loading >= 0.0));
+    assert!(found.explained.is_sorted());
 
     reported.borrow_mut().clear();
     for (name, norm, position) in [
@@ -216,6 +226,10 @@ async fn bad_requests_and_cancelling() {
     for n in [0, 193] {
         assert_eq!(atlas::spectrum(&atlas, n).await.map_err(|e| e.code()), Err("bad-option"));
     }
+    for (n, iterations) in [(0, 1), (193, 1), (2, 0), (2, 1001)] {
+        let none = atlas::components(&atlas, &ComponentsOptions { n, iterations }).await;
+        assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
+    }
     for options in [zero(Some(256), 1), zero(None, 0)] {
         let none = atlas::zero_layer(&atlas, options).await;
         assert_eq!(none.map_err(|e| e.code()), Err("bad-option"));
@@ -231,6 +245,19 @@ async fn bad_requests_and_cancelling() {
     assert_eq!(atlas::norms(&atlas).await.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(atlas::spectrum(&atlas, 2).await.map_err(|e| e.code()), Err("aborted"));
     let none = atlas::zero_layer(&atlas, zero(None, 1)).await;
+    assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
+    // Between two iterations.
+    let n_asked = Rc::new(Cell::new(0));
+    let asked = n_asked.clone();
+    let watch = Watch {
+        cancel: Cancel::new(move || {
+            asked.set(asked.get() + 1);
+            asked.get() > 40
+        }),
+        ..quiet()
+    };
+    let options = ComponentsOptions { n: 3, iterations: 1000 };
+    let none = atlas::components(&watch.over(&session, &loaded), &options).await;
     assert_eq!(none.map_err(|e| e.code()), Err("aborted"));
     assert_eq!(device.allocated_bytes(), before);
 }
@@ -253,10 +280,11 @@ async fn long_work_lets_queued_calls_run() {
     let before = session.device().allocated_bytes();
     let queue = Counting { n: Cell::new(0) };
     let watch = Watch { queue: &queue, ..quiet() };
-    let all = ZeroLayerOptions { row: TokenRow { norm: Norm::None, position: None }, step: 1 };
-    atlas::zero_layer(&watch.over(&session, &loaded), all).await.expect("a zero-layer model");
-    // 4,096 tokens are processed in batches of 256.
-    assert_eq!(queue.n.replace(0), 16);
+    let row = TokenRow { norm: Norm::None, position: None };
+    let sample = ZeroLayerOptions { row, step: 4 };
+    atlas::zero_layer(&watch.over(&session, &loaded), sample).await.expect("a zero-layer model");
+    // 1,024 tokens are processed in batches of 256.
+    assert_eq!(queue.n.replace(0), 4);
 
     // The call is cancelled between two sweeps of the eigenproblem: after the Gram matrix, before the end.
     let (reported, queue) = (RefCell::new(Vec::new()), Rc::new(Counting { n: Cell::new(0) }));

@@ -14,6 +14,8 @@ from safetensors.numpy import load_file, save_file
 HERE = Path(__file__).parent
 N = 4
 CHANNEL = 3
+N_PARTS = 5
+N_ITERATIONS = 20
 
 
 def ranks(x):
@@ -24,6 +26,31 @@ def ranks(x):
     for value in np.unique(x):
         out[x == value] = out[x == value].mean()
     return out
+
+
+def semi_nmf(e, n, iterations):
+    """Ding, Li and Jordan 2010, equations 10 and 11, from tokens spread evenly over the vocabulary."""
+    start = e[[(2 * i + 1) * len(e) // (2 * n) for i in range(n)]]
+    nearest = (e @ start.T - (start**2).sum(1) / 2).argmax(1)
+    g = 0.2 + (nearest[:, None] == np.arange(n))
+    explained = []
+
+    def solve():
+        gg = g.T @ g
+        return np.linalg.solve(gg + 1e-9 * np.trace(gg) / n * np.eye(n), g.T @ e)
+
+    f = solve()
+    for _ in range(iterations):
+        p, products = e @ f.T, f @ f.T
+        above = p.clip(0) + g @ (-products).clip(0)
+        below = (-p).clip(0) + g @ products.clip(0)
+        g = g * np.sqrt((above + 1e-20) / (below + 1e-20))
+        f = solve()
+        explained.append(1 - ((e - g @ f) ** 2).sum() / (e**2).sum())
+    lengths = np.linalg.norm(f, axis=1)
+    f, g = f / lengths[:, None], g * lengths
+    order = np.argsort(-(g**2).sum(0), kind="stable")
+    return {"parts/directions": f[order], "parts/tokens": g[:, order].T, "parts/explained": np.array(explained)}
 
 
 def case(name, path, token):
@@ -48,6 +75,7 @@ def case(name, path, token):
         "dots": wte @ wte[token], "cosines": wte @ wte[token] / (norms * norms[token]),
         "token": np.array([token]), "of_channel": np.array([CHANNEL]),
     }
+    out |= semi_nmf(wte, N_PARTS, N_ITERATIONS)
     for view, rows in {"none": wte, "affine": wte, "placed": wte + wpe[5]}.items():
         if view != "none":
             centred = rows - rows.mean(1, keepdims=True)

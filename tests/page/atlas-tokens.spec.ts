@@ -239,6 +239,55 @@ test("singular directions: values, shares, cosines and the question of length", 
   await expect(page).toHaveURL(/spectrum\.ends=20/);
 });
 
+test("components: what they explain, their tokens, what a token is made of", async ({ page, site }) => {
+  await open(page, site, "atlas=components");
+  const components = card(page, "Components that only add");
+  await expect(components.locator(".component-card")).toHaveCount(16, { timeout: 120_000 });
+  const squares = dot(wte, wte);
+  const explainedBy = async (n: number) => {
+    const { directions, tokens } = await page.evaluate(async (n) => {
+      const found = await (window as any).loupePage.atlas().ask.components(n, 100);
+      return {
+        directions: Array.from(found.directions as Float32Array),
+        tokens: Array.from(found.tokens as Float32Array),
+      };
+    }, n);
+    expect(tokens.every((loading) => loading >= 0)).toBe(true);
+    let error = 0;
+    for (let id = 0; id < V; id++)
+      for (let c = 0; c < C; c++) {
+        let rest = wte[id * C + c];
+        for (let i = 0; i < n; i++) rest -= tokens[i * V + id] * directions[i * C + c];
+        error += rest * rest;
+      }
+    return { share: 1 - error / squares, tokens };
+  };
+  const { share, tokens } = await explainedBy(16);
+  await expect(components).toContainText(`they explain ${(100 * share).toFixed(1)} % of the sum of squares`);
+  const lines = await csv(page, "Components that only add");
+  expect(lines).toHaveLength(16 * 12);
+  const best = Array.from({ length: V }, (_, id) => id).sort((a, b) => tokens[b] - tokens[a] || a - b);
+  expect(lines.slice(0, 12).map(({ token_id }) => Number(token_id))).toEqual(best.slice(0, 12));
+  const n_strongest = new Map(lines.map((line) => [line.component, Number(line.tokens_with_no_larger)]));
+  expect([...n_strongest.values()].reduce((sum, n) => sum + n, 0)).toBe(V);
+
+  await components.locator(`[data-token="${best[0]}"]`).first().click();
+  await expect(components.locator(`[data-token="${best[0]}"]`).first()).toHaveAttribute("aria-pressed", "true");
+  const parts = card(page, "What the selected tokens are made of");
+  const loadings = Array.from({ length: 16 }, (_, i) => tokens[i * V + best[0]]);
+  const most = loadings.indexOf(Math.max(...loadings));
+  await expect(parts).toContainText(`≈ ${loadings[most].toFixed(3)} × component ${most}`);
+  await components.getByRole("button", { name: "Component 1", exact: true }).click();
+  await expect(page.locator(".atlas-side")).toContainText("12 of 4,096");
+  await expectAccessible(page, "components");
+
+  await page.getByLabel("Components", { exact: true }).selectOption("8");
+  await expect(components.locator(".component-card")).toHaveCount(8, { timeout: 120_000 });
+  await expect(page).toHaveURL(/components\.n=8/);
+  await expect(components).toContainText(`they explain ${(100 * (await explainedBy(8)).share).toFixed(1)} %`);
+  await page.screenshot({ path: "test-results/atlas-components.png", fullPage: true });
+});
+
 test("singular directions: loadings, overlap with the positions, the space vector", async ({ page, site }) => {
   await open(page, site, "atlas=spectrum");
   const { direction, projections } = first;
@@ -631,7 +680,7 @@ test("narrow and dark, every view of tokens fits", async ({ page, site }) => {
   test.setTimeout(180_000);
   await page.setViewportSize({ width: 390, height: 844 });
   await page.emulateMedia({ colorScheme: "dark" });
-  for (const name of ["matrix", "spectrum", "candidates", "zero", "outliers"]) {
+  for (const name of ["matrix", "spectrum", "components", "candidates", "zero", "outliers"]) {
     await open(page, site, `atlas=${name}&picked=300`);
     expect(await page.evaluate(() => document.documentElement.scrollWidth), name).toBeLessThanOrEqual(390);
     await page.screenshot({ path: `test-results/atlas-${name}-narrow.png`, fullPage: true });

@@ -46,7 +46,7 @@ test("wpe and LayerNorms alone: the atlas opens, each view says what it lacks, t
   );
   await expect(page.getByLabel("The highest tokens")).toBeHidden();
   await expect(page.getByRole("heading", { name: "Gains over the layers" })).toBeVisible();
-  for (const view of ["matrix", "spectrum", "candidates", "zero", "outliers"]) {
+  for (const view of ["matrix", "spectrum", "components", "candidates", "zero", "outliers"]) {
     await show(page, view);
     await expect(page.locator(".atlas-stand"), view).toContainText(/This file has no wte/);
   }

@@ -20,6 +20,7 @@ export type Channels = AtlasAnswer<"channels">;
 export type Gains = AtlasAnswer<"gains">[number];
 export type Circuits = AtlasAnswer<"circuits">;
 export type Spectrum = AtlasAnswer<"spectrum">;
+export type Components = AtlasAnswer<"components">;
 export type Correlations = AtlasAnswer<"correlations">;
 export type ZeroOptions = AtlasOptions<"zero_layer">;
 export type ZeroLayer = AtlasAnswer<"zero_layer">;
@@ -196,6 +197,8 @@ export function createQueries(engine: () => Engine) {
       atlas("rows", [Uint32Array.from(ids)], {}, watch, Array.from(ids).join(), false),
     spectrum: (watch?: Watch): Promise<Spectrum> =>
       atlas("spectrum", [Math.min(N_DIRECTIONS, Number(facts.n_embd) || N_DIRECTIONS)], {}, watch),
+    components: (n: number, iterations: number, watch?: Watch): Promise<Components> =>
+      atlas("components", [n], { iterations }, watch),
     /** With numbers of one's own, which are told apart by their array. */
     correlations: (
       { channel, counts = null }: { channel: number; counts?: Uint32Array | Float64Array | null },

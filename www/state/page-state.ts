@@ -54,7 +54,8 @@ export const THRESHOLD = "channels.cut";
 /** So many selected tokens stand in the address. */
 export const MAX_PICKED = 200;
 /** An option of one of the atlas' views, by the view's name: pairs.x */
-const ATLAS_OPTION = /^(matrix|channels|pairs|gains|channel|spectrum|candidates|zero|outliers)\.[a-z_]{1,24}$/;
+const ATLAS_OPTION =
+  /^(matrix|channels|pairs|gains|channel|spectrum|components|candidates|zero|outliers)\.[a-z_]{1,24}$/;
 /** Of an option; a longer one is left out. */
 const MAX_OPTION_CHARS = 2000;
 const MAX_NAME_CHARS = 100;

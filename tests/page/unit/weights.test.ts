@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "vitest";
 import { countsOf, looksLikeCounts } from "../../../www/atlas/stats/count-files.ts";
+import { componentsOf, partsOf } from "../../../www/atlas/stats/components.ts";
 import { correlationOf, cosineOf } from "../../../www/lib/correlation.ts";
 import { distancesToMean } from "../../../www/atlas/stats/distances.ts";
 import { overlapOf } from "../../../www/atlas/stats/overlap.ts";
@@ -167,4 +168,27 @@ test("rows go by in pieces that the engine gives, with progress", async () => {
   assert.deepEqual(sizes, [4096, 4096, 5]);
   assert.equal(done.at(-1), 1);
   assert.deepEqual([...distances.subarray(0, 3), distances[n - 1]], [5, 2, 0, 5]);
+});
+
+test("components by their tokens, and tokens by their components", () => {
+  // Two components of four tokens.
+  const tokens = Float32Array.of(0, 3, 3, 1, 2, 0, 4, 0);
+  const startsWithSpace = (id: number) => id === 2;
+  const [first, second] = componentsOf(tokens, { n: 2, k: 2, squares: 100, startsWithSpace });
+  // The lower id of equals is first, and a loading of 0 is none.
+  assert.deepEqual(first.tokens, [
+    { id: 1, loading: 3 },
+    { id: 2, loading: 3 },
+  ]);
+  assert.deepEqual(second.tokens, [
+    { id: 2, loading: 4 },
+    { id: 0, loading: 2 },
+  ]);
+  assert.deepEqual([first.share, first.n_strongest, first.n_spaced], [0.19, 2, 0]);
+  assert.deepEqual([second.share, second.n_strongest, second.n_spaced], [0.2, 2, 1]);
+  assert.deepEqual(partsOf(tokens, 2, 2, 5), [
+    { component: 1, loading: 4 },
+    { component: 0, loading: 3 },
+  ]);
+  assert.deepEqual(partsOf(tokens, 2, 1, 5), [{ component: 0, loading: 3 }]);
 });
