@@ -15,9 +15,9 @@ use std::time::Instant;
 use loupe::config::Activation;
 use loupe::device::{Cancel, Device, Recorder, Tensor};
 use loupe::kernels::{
-    Attention, Blend, Chunk, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES, LayerNorm,
-    LensFold, LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows, Shard,
-    Subtract, Targets, Tile, Unit, pad4,
+    Attention, Blend, Chunk, Cross, Divergence, Embed, Forms, GatherDot, Gram, Kernels, LANES,
+    LayerNorm, LensFold, LensMerge, Lists, Matmul, Matrix, N_SLOTS, Precision, References, Rows,
+    SemiNmf, Shard, Slope, Subtract, Targets, Tile, Unit, pad4,
 };
 use loupe::lens::Options;
 use loupe::session::{LoadRequest, Session};
@@ -265,6 +265,26 @@ async fn kernels(device: &Device, precision: Precision, shape: &Shape) {
         },
     )
     .await;
+    let outer = Cross {
+        a: Rows::new(&x, 0, c),
+        p: &counts,
+        b: Rows::new(&residual, 0, c),
+        q: &counts,
+        n_rows: rows,
+        adds: true,
+        y: &sums,
+    };
+    measure(device, "cross", (2 * c * c * rows) as f64, 4 * (2 * rows * c + 2 * c * c), |rec| {
+        kernels.cross(rec, &outer).expect("cross");
+    })
+    .await;
+    let halves = filled(2 * rows * c);
+    measure(device, "semi_nmf", (7 * rows * c) as f64, 5 * rows * c * 4, |rec| {
+        let (p, g) = (Rows::new(&x, 0, c), Rows::new(&y, 0, c));
+        let op = SemiNmf { p, products: &halves, n_rows: rows, g };
+        kernels.semi_nmf(rec, &op).expect("semi_nmf");
+    })
+    .await;
     measure(device, "subtract", (rows * c) as f64, 3 * rows * c * 4, |rec| {
         let at = |tensor| Rows::new(tensor, 0, c);
         let op = Subtract { a: at(&x), b: at(&residual), n_rows: rows, y: at(&y) };
@@ -356,6 +376,15 @@ async fn lens(device: &Device, kernels: &Kernels, rows: usize, v: usize, logits:
             y,
         };
         kernels.divergence(rec, &op).expect("divergence");
+    })
+    .await;
+    let n_columns = v.min(1024);
+    let slopes = tensor(n_columns * pad4(pairs));
+    measure(device, "slope", (12 * pairs * n_columns) as f64, 12 * pairs * n_columns, |rec| {
+        let (stride, column, n_rows) = (pad4(v), 0, pairs);
+        let (states, y) = (&states, Rows::new(&slopes, 0, pairs));
+        let op = Slope { logits, stride, column, n_columns, n_rows, states, y };
+        kernels.slope(rec, &op).expect("slope");
     })
     .await;
 }

@@ -43,3 +43,20 @@ pub fn divergence(logits: [&[f32]; 2], largest: [f32; 2], mass: [f32; 2], sums: 
         }
     }
 }
+
+/// q − p for some tokens of a pair of rows, transposed: a row of y is a token, of which this is the element `row`. Shapes: logits
+/// \[columns\], with the largest logit and the mass of all, y \[columns, width\].
+#[inline(never)]
+pub fn slope(
+    (p_logits, p_largest, p_mass): (&[f32], f32, f32),
+    (q_logits, q_largest, q_mass): (&[f32], f32, f32),
+    row: usize,
+    width: usize,
+    y: &mut [f32],
+) {
+    for ((y, &z_p), &z_q) in y.chunks_exact_mut(width).zip(p_logits).zip(q_logits) {
+        if let Some(y) = y.get_mut(row) {
+            *y = (z_q - q_largest).exp() / q_mass - (z_p - p_largest).exp() / p_mass;
+        }
+    }
+}

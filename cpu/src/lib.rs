@@ -18,14 +18,14 @@ mod top_k;
 mod weights;
 
 pub use attention::{Heads, attention};
-pub use divergence::divergence;
+pub use divergence::{divergence, slope};
 pub use exp::exp_all;
 pub use gram::gram;
 pub use lens::{Fold, References, count_above, fold, probabilities};
 pub use matmul::{Activation, Finish, Places, matmul, matmul_element};
 pub use members::{MEMBER_SLOTS, MembersChunk, members, members_before};
 pub use merge::merge;
-pub use rows::{Affine, add_scaled, blend, cross, layer_norm, multiply, subtract};
+pub use rows::{Affine, add_scaled, blend, cross, layer_norm, multiply, semi_nmf, subtract};
 pub use top_k::{Best, NO_BEST, merge_lists, top_k};
 pub use weights::{Layout, Stored};
 

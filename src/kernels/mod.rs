@@ -15,6 +15,8 @@ mod lens_merge;
 mod matmul;
 mod matrix;
 mod members;
+mod semi_nmf;
+mod slope;
 mod subtract;
 
 use crate::error::{Error, Result};
@@ -40,6 +42,8 @@ pub use lens_merge::LensMerge;
 pub use matmul::Matmul;
 pub use matrix::{Matrix, Order, Packer, Precision, Shard, encode, shard_of};
 pub use members::{MEMBER_SLOTS, Members};
+pub use semi_nmf::SemiNmf;
+pub use slope::Slope;
 pub use subtract::Subtract;
 
 /// Invocations that share the vocabulary of a row: lane i has the columns i, i + LANES, …
@@ -53,7 +57,7 @@ pub const CHUNK: usize = 4096;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 27] = [
+pub static SOURCES: [&Source; 29] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
@@ -81,7 +85,17 @@ pub static SOURCES: [&Source; 27] = [
     &divergence::SOURCE,
     &members::SOURCE,
     &cross::SOURCE,
+    &semi_nmf::SOURCE,
+    &slope::SOURCE,
 ];
+
+/// The text of a shader, from which build.rs has taken the comments.
+macro_rules! wgsl {
+    ($($name:literal),*) => {
+        include_str!(concat!(env!("OUT_DIR"), "/shaders/", $($name,)* ".wgsl"))
+    };
+}
+use wgsl;
 
 /// The [`Source`] of `shaders/$name.wgsl`, followed by the files of `shaders/shared/` that it needs, and after a semicolon
 /// what computes the same on a CPU: the axis of its slabs, and the function.
@@ -94,8 +108,8 @@ macro_rules! source {
             name: $name,
             file: $name,
             wgsl: &[
-                include_str!(concat!("../../shaders/", $name, ".wgsl"))
-                $(, include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")))*
+                $crate::kernels::wgsl!($name)
+                $(, $crate::kernels::wgsl!("shared/", $shared))*
             ],
             bindings: &[$($crate::device::Access::$access),*],
             workgroup: $workgroup,
@@ -161,6 +175,8 @@ pub struct Kernels {
     divergence: Kernel,
     members: Kernel,
     cross: Kernel,
+    semi_nmf: Kernel,
+    slope: Kernel,
     /// Bound in place of an optional input that is not given.
     no_input: Tensor,
     /// Bound in place of an optional output that is not given.
@@ -203,6 +219,8 @@ impl Kernels {
             divergence: Kernel::new(device, &divergence::SOURCE),
             members: Kernel::new(device, &members::SOURCE),
             cross: Kernel::new(device, &cross::SOURCE),
+            semi_nmf: Kernel::new(device, &semi_nmf::SOURCE),
+            slope: Kernel::new(device, &slope::SOURCE),
             no_input: device.tensor("no input", 16),
             no_output: device.tensor("no output", 16),
             no_other: device.tensor("no other output", 16),

@@ -15,6 +15,8 @@ mod lens_fold;
 mod lens_merge;
 mod matmul;
 mod members;
+mod semi_nmf;
+mod slope;
 mod subtract;
 mod top_k;
 
@@ -29,6 +31,8 @@ pub use layer_norm::layer_norm;
 pub use lens_fold::{Columns, Sums, Weight, rank};
 pub use matmul::{gelu, matmul};
 pub use members::members;
+pub use semi_nmf::semi_nmf;
+pub use slope::slope;
 pub use subtract::subtract;
 pub use top_k::top_k;
 

@@ -4,7 +4,7 @@ use crate::device::{Audit, Backend, Cancel, Finding, Recorder};
 use crate::error::Result;
 use crate::kernels::{
     Attention, Blend, Cross, Divergence, Forms, GatherDot, Gram, LANES, MEMBER_SLOTS, Matmul,
-    Members, Rows, Subtract, pad4,
+    Members, Rows, SemiNmf, Slope, Subtract, pad4,
 };
 use crate::lens::{Decoder, Depth, Lens, Norm, Options};
 use crate::model::{Edits, Model, Pass, forward};
@@ -96,7 +96,7 @@ impl Session {
         let allocate = || {
             let step = self.device.tensor("a check", (4 * n * pad4(width)) as u64);
             let sums = self.device.tensor("a check", (4 * n * LANES * 3) as u64);
-            let n_counts = pad4(embedding.n_out).max(pad4(width));
+            let n_counts = pad4(embedding.n_out).max(2 * n * pad4(width));
             let counts = self.device.upload("a check", &vec![1.0f32; n_counts]);
             let matrix = self.device.tensor("a check", 4 * (pad4(width) as u64).pow(2));
             let of_set = self.device.tensor("a check", (4 * n * LANES * MEMBER_SLOTS) as u64);
@@ -105,10 +105,11 @@ impl Session {
             let members = self.device.upload("a check", &bits);
             let targets = self.device.upload("a check", &ids);
             let logits = self.device.tensor("a check", 4 * n as u64);
-            Ok((step, sums, counts, matrix, targets, logits, of_set, members))
+            let slopes = self.device.tensor("a check", (4 * n * pad4(n)) as u64);
+            Ok((step, sums, counts, matrix, targets, logits, of_set, members, slopes))
         };
         let made = self.device.allocate("a check", allocate).await?;
-        let (step, sums, counts, matrix, targets, logits, of_set, members) = made;
+        let (step, sums, counts, matrix, targets, logits, of_set, members, slopes) = made;
         let tap = |i: usize| Rows::new(&tensors.stream.taps[i], 0, width);
         let (a, b, y) = (tap(1), tap(0), Rows::new(&step, 0, width));
         kernels.subtract(&mut rec, &Subtract { a, b, n_rows: n, y })?;
@@ -128,6 +129,16 @@ impl Session {
             y: &sums,
         };
         kernels.divergence(&mut rec, &divergence)?;
+        let slope = Slope {
+            logits: &workspace.kept_logits,
+            stride: workspace.logit_columns,
+            column: 0,
+            n_columns: n.min(unembed[0].matrix.n_out),
+            n_rows: n,
+            states: &workspace.reference_states,
+            y: Rows::new(&slopes, 0, n),
+        };
+        kernels.slope(&mut rec, &slope)?;
         for counts in [false, true] {
             let op = Members {
                 logits: &workspace.kept_logits,
@@ -147,6 +158,7 @@ impl Session {
         kernels.gram(&mut rec, &Gram { weight: embedding, counts: &counts, groups, y: &matrix })?;
         let cross = Cross { a, p: &counts, b, q: &counts, n_rows: n, adds: true, y: &matrix };
         kernels.cross(&mut rec, &cross)?;
+        kernels.semi_nmf(&mut rec, &SemiNmf { p: a, products: &counts, n_rows: n, g: y })?;
         let (x, period, n_targets) = (Rows::new(&workspace.rows, 0, width), n, 1);
         let targets = &targets;
         let gather = GatherDot { x, unembed, targets, n_targets, period, n_rows: n, y: &logits };

@@ -48,6 +48,8 @@ pub struct Card {
     pub n_tokens: Option<u64>,
     /// Tokens that were held out.
     pub n_held_out: Option<u64>,
+    /// Passes of the refinement by the KL divergence.
+    pub refined: usize,
     /// By row: the ridge, relative to the mean variance of the row's channels.
     pub ridge: Object<String, Value>,
     /// By row: how good it is on the tokens that were held out, as [`HeldOut::value`] writes it.
@@ -64,12 +66,13 @@ pub(super) enum HeldOut {
 }
 
 impl HeldOut {
-    /// What is to be small.
+    /// What is to be small; NaN is as bad as can be.
     pub(super) fn loss(&self) -> f64 {
-        match *self {
+        let loss = match *self {
             HeldOut::Final { kl, .. } => kl,
             HeldOut::Input { r2, .. } => -r2,
-        }
+        };
+        if loss.is_nan() { f64::INFINITY } else { loss }
     }
 
     /// `{ kl, agreement }` or `{ r2, recovered }`.
@@ -114,6 +117,7 @@ impl Card {
             n_layer: number("n_layer").and_then(|n| usize::try_from(n).ok()),
             n_tokens: number("n_tokens"),
             n_held_out: number("n_held_out"),
+            refined: number("refined").and_then(|n| usize::try_from(n).ok()).unwrap_or_default(),
             ridge: object("ridge", &Value::is_number).unwrap_or_default(),
             held_out: object("held_out", &are_scores).unwrap_or_default(),
             ..Card::default()
@@ -155,7 +159,7 @@ impl OpenLens {
             }
         }
         let card = serde_json::to_string(&self.card).map_err(|e| Error::Lens(e.to_string()))?;
-        header.metadata.insert(LENS_METADATA.into(), card);
+        header.metadata.insert(LENS_METADATA.into(), card.into());
         let mut json = header.json()?;
         json.resize(json.len().next_multiple_of(8), b' ');
         let mut out = Vec::new();

@@ -8,12 +8,12 @@ use loupe::config::Activation;
 use loupe::device::Tensor;
 use loupe::kernels::{
     Attention, Blend, Cross, Embed, Forms, GatherDot, Gram, LayerNorm, MAX_INPUTS, Matmul,
-    Precision, Rows, Shard, Subtract, Tile, Unit, pad4,
+    Precision, Rows, SemiNmf, Shard, Subtract, Tile, Unit, pad4,
 };
 use loupe::reference;
 
 device_tests! {
-    cross
+    cross semi_nmf
     embed layer_norm layer_norm_with_massive_activation layer_norm_of_any_finite_row
     layer_norm_of_several_tensors
     matmul_f32 matmul_f16 matmul_columns matmul_parts attention attention_of_several_runs subtract blend gram
@@ -143,6 +143,48 @@ async fn cross() {
             let what = format!("cross {n_rows} × {ca} × {cb}");
             assert_rows_close(&what, got, &times(&exact), &plain, ca * cb);
         }
+    }
+}
+
+/// Rows in the middle, of odd widths; a 0 over a 0 keeps the loading, and what is beside the rows its bits.
+async fn semi_nmf() {
+    let lab = Lab::open(Precision::F32).await;
+    for (n_rows, n, first) in [(1, 1, 0), (3, 5, 2), (7, 4, 1), (67, 35, 3), (130, 68, 0)] {
+        let mut noise = Noise::new((n_rows + n) as u64);
+        let (n4, n_all) = (pad4(n), first + n_rows + 2);
+        let mut positive =
+            |many: usize| -> Vec<f32> { noise.values(many).iter().map(|v| v.abs()).collect() };
+        let [g, mut plus, mut minus] = [(); 3].map(|()| positive(n_all * n));
+        let mut p = noise.values(n_all * n);
+        let still = (first + n_rows - 1) * n + n - 1;
+        [p[still], plus[still], minus[still]] = [0.0; 3];
+        // Side by side, each with its padding.
+        let mut both = Vec::new();
+        for row in 0..n_all {
+            for of in [&plus, &minus] {
+                both.extend_from_slice(&of[row * n..][..n]);
+                both.resize(both.len() + n4 - n, 0.0);
+            }
+        }
+        let (p_rows, g_rows) = (lab.rows(&p, n), lab.rows(&g, n));
+        let products = lab.device.upload("products", &both);
+        let mut rec = lab.device.record("a test", &lab.cancel);
+        let op = SemiNmf {
+            p: Rows::new(&p_rows, first, n),
+            products: &products,
+            n_rows,
+            g: Rows::new(&g_rows, first, n),
+        };
+        lab.kernels.semi_nmf(&mut rec, &op).expect("semi_nmf");
+        let got = lab.read_done(&mut rec, &g_rows, n_all, n).await;
+        let inside = first * n..(first + n_rows) * n;
+        let of = |values: &'_ [f32]| values[inside.clone()].to_vec();
+        let exact = reference::semi_nmf::<f64>(&of(&p), [&of(&plus), &of(&minus)], &of(&g));
+        let plain = reference::semi_nmf::<f32>(&of(&p), [&of(&plus), &of(&minus)], &of(&g));
+        assert_rows_close("semi_nmf", &of(&got), &exact, &plain, n);
+        assert_eq!(got[still], g[still]);
+        assert_eq!(got[..inside.start], g[..inside.start]);
+        assert_eq!(got[inside.end..n_all * n], g[inside.end..]);
     }
 }
 

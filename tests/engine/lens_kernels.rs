@@ -4,11 +4,11 @@ use crate::support::{Lab, Noise};
 use loupe::device::Tensor;
 use loupe::kernels::{
     CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, MEMBER_SLOTS, Members, N_SLOTS,
-    Precision, References, Targets,
+    Precision, References, Rows, Slope, Targets, pad4,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 
-device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence divergences_of_rows_that_are_close
+device_tests! { lens_fold_and_merge chunks_that_are_folded_at_once_and_apart top_k divergence slope divergences_of_rows_that_are_close
 sums_of_members }
 
 /// Logits with ties, one huge value and a long tail. Shapes: \[rows, v\].
@@ -342,6 +342,54 @@ async fn divergence() {
                 let error = (got[i] - exact[i]).abs();
                 let tolerance = off + 1e-5 * (1e-3 + exact[i]);
                 assert!(error <= tolerance, "V={v} row {row} sum {i}: {} {}", got[i], exact[i]);
+            }
+        }
+    }
+}
+
+/// Transposed, over a chunk in the middle; what is beyond the rows is 0.
+async fn slope() {
+    let lab = Lab::open(Precision::F32).await;
+    for (v, first, n_columns, n_rows) in
+        [(1, 0, 1, 1), (5, 0, 5, 3), (64, 8, 56, 4), (131, 32, 99, 7), (1009, 600, 301, 13)]
+    {
+        let mut noise = Noise::new(v as u64 + 3);
+        let (p, q) = (logits(&mut noise, n_rows, v), logits(&mut noise, n_rows, v));
+        let both = [&p[..], &q].concat();
+        let states: Vec<f32> = both
+            .chunks(v)
+            .flat_map(|row| {
+                let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let mass: f64 = row.iter().map(|&z| f64::from(z - largest).exp()).sum();
+                let mut state = [0.0; N_SLOTS];
+                [state[0], state[1]] = [largest, mass as f32];
+                state
+            })
+            .collect();
+        let wide = 4 * n_rows.div_ceil(4) + 4;
+        let y = lab.device.upload("y", &vec![7.0f32; n_columns * wide]);
+        let mut rec = lab.device.record("a test", &lab.cancel);
+        let op = Slope {
+            logits: &lab.rows(&both, v),
+            stride: pad4(v),
+            column: first,
+            n_columns,
+            n_rows,
+            states: &lab.device.upload("states", &states),
+            y: Rows::new(&y, 0, wide),
+        };
+        lab.kernels.slope(&mut rec, &op).expect("slope");
+        let got = lab.read_done(&mut rec, &y, n_columns, wide).await;
+        for row in 0..wide {
+            if row >= n_rows {
+                assert!((0..n_columns).all(|c| got[c * wide + row] == 0.0), "beyond the rows");
+                continue;
+            }
+            let of = |all: &[f32]| all[row * v..][..v].to_vec();
+            let exact = reference::slope::<f64>(&of(&p), &of(&q));
+            for (c, exact) in exact[first..first + n_columns].iter().enumerate() {
+                let off = (f64::from(got[c * wide + row]) - exact).abs();
+                assert!(off < 1e-6, "V={v} row {row} token {c}: {off}");
             }
         }
     }

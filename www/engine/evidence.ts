@@ -132,7 +132,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
     return shelve(name, lens, lenses);
   },
 
-  async fit({ name, texts, files, target, held_out }, page) {
+  async fit({ name, texts, files, target, held_out, refine }, page) {
     const { loupe, lenses, signal, onProgress } = page;
     const all: string[] = [];
     let chars = 0;
@@ -142,7 +142,7 @@ const METHODS: { [M in EvidenceMethod]: (question: Evidence[M][0], page: Page) =
       if (chars > MAX_FIT_BYTES)
         throw new LoupeError("bad-option", "texts: expected at most 8 MB for a fit, got more. Use a part of them.");
     }
-    const lens = await loupe.fit({ texts: all, target, held_out, signal, onProgress });
+    const lens = await loupe.fit({ texts: all, target, held_out, refine, signal, onProgress });
     return shelve(name, lens, lenses);
   },
 

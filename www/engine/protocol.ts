@@ -209,7 +209,7 @@ export interface Evidence {
     { name: string; path: string; sha256: string | null; licence: string; kind: "tuned" | "jacobian" },
     LensEntry,
   ];
-  fit: [Texts & { name: string; target: "final" | "input"; held_out: number }, LensEntry];
+  fit: [Texts & { name: string; target: "final" | "input"; held_out: number; refine: number }, LensEntry];
   close: [{ name: string }, null];
   /** A safetensors file. */
   export: [{ name: string }, Uint8Array];

@@ -5,16 +5,16 @@
 //! solved in f64 on the CPU. A few rows at a time, so that memory does not grow with the depth of the model.
 
 mod judge;
+mod refine;
+mod ridge;
 mod sums;
 
 use std::ops::Range;
 use std::rc::Rc;
 
-use nalgebra::{Cholesky, DVector};
 use serde_json::Map as Object;
 
 use crate::atlas::CallQueue;
-use crate::config::single;
 use crate::device::{Cancel, Device, Tensor};
 use crate::error::{Error, Result};
 use crate::kernels::{Embed, Rows, pad4};
@@ -23,7 +23,8 @@ use crate::model::{Model, Stream};
 
 use super::lens::{Card, HeldOut, OpenLens};
 use super::{Loaded, Session};
-use sums::Sums;
+use refine::Refinement;
+use ridge::Equations;
 
 /// What the rows are to predict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +68,18 @@ pub struct FitRequest {
     pub ridges: Vec<f64>,
     /// The share of the tokens, at the end, on which the fit is judged.
     pub held_out: f64,
+    /// Passes over the texts that refine the maps of a lens by the KL divergence itself; 0 for none.
+    pub refine: usize,
 }
 
 /// Sums of products that are on the device at a time. Units: bytes.
 const GROUP_BYTES: usize = 48 << 20;
 /// Most ridges.
 const MAX_RIDGES: usize = 8;
+/// Largest memory that the refinement of one row takes on the CPU. Units: bytes.
+const MAX_SEARCH_BYTES: usize = 512 << 20;
+/// Most passes of a refinement.
+const MAX_PASSES: usize = 200;
 
 /// A text, or a part of one that fits the model.
 struct Window<'a> {
@@ -90,6 +97,14 @@ impl Window<'_> {
 
 /// A map that was fitted: the weight, by row of inputs, and the bias.
 type Fitted = (Vec<f32>, Vec<f32>);
+
+/// The map that is taken for a row.
+struct Best {
+    ridge: f64,
+    /// How good it is on what is held out, if anything is.
+    held_out: Option<HeldOut>,
+    map: Fitted,
+}
 
 /// A fit under way.
 struct Fit<'a> {
@@ -110,8 +125,8 @@ impl Session {
     /// Fits a map for every row but the last, or for every row if the input is to be reconstructed. `queue` lets other calls
     /// run between texts; a model that is replaced meanwhile ends the fit.
     ///
-    /// Errors: `bad-option`, `bad-token`, `missing-tensor`, `not-found`, `out-of-memory`, `aborted`, `gpu-refused`,
-    /// `device-lost`.
+    /// Errors: `bad-option`, `bad-token`, `missing-tensor`, `unsupported-model`, `not-found`, `out-of-memory`, `aborted`,
+    /// `gpu-refused`, `device-lost`.
     /// Source: Belrose et al. 2023 for the lens; Yom Din et al. 2023 for the closed form.
     pub async fn fit(
         &self,
@@ -137,6 +152,11 @@ impl Session {
         if !(0.0..1.0).contains(&request.held_out) {
             let expected = "a share from 0 to below 1";
             return Err(Error::option("held_out", expected, request.held_out));
+        }
+        let most = if request.target == Target::Final { MAX_PASSES } else { 0 };
+        if request.refine > most {
+            let expected = format!("0 to {MAX_PASSES} passes for a lens, 0 for a probe");
+            return Err(Error::option("refine", expected, request.refine));
         }
         let (windows, n_train, n_held) = windows(request, config.n_ctx)?;
         let (c, device) = (config.n_embd, &self.device);
@@ -164,7 +184,19 @@ impl Session {
             Target::Input => config.n_layer + 1,
         };
         let taps: Vec<usize> = (0..n_taps).collect();
-        let group = (GROUP_BYTES / (8 * pad4(c) * pad4(c))).clamp(1, 16);
+        // A search needs some eight times as much as the sums.
+        let each = if request.refine > 0 { 64 } else { 8 } * pad4(c) * pad4(c);
+        if request.refine > 0 && each > MAX_SEARCH_BYTES {
+            let expected =
+                format!("0 for a model of {c} channels: more would take too much memory");
+            return Err(Error::option("refine", expected, request.refine));
+        }
+        let group = (GROUP_BYTES / each).clamp(1, 16);
+        let decoder = Decoder::new(model, Norm::Affine)?;
+        let refinement = match request.refine {
+            0 => None,
+            _ => Some(fit.refinement(&decoder, queue).await?),
+        };
         let mut maps = Vec::new();
         let (mut ridge, mut held_out) = (Object::new(), Object::new());
         for taps in taps.chunks(group) {
@@ -172,18 +204,19 @@ impl Session {
                 let before = taps.first().copied().unwrap_or_default();
                 on_progress((before as f64 + done * taps.len() as f64) / n_taps as f64);
             };
-            let between = Between { queue, loaded: &loaded, share: &share };
-            let fitted = fit.group(taps, n_held > 0, &between).await?;
+            let between = Between { queue, loaded: &loaded, share: &share, band: [0.0, 1.0] };
             let mut fresh = Vec::new();
-            for (&tap, (best, judged, (weight, bias))) in taps.iter().zip(fitted) {
+            for (&tap, best) in
+                taps.iter().zip(fit.group(taps, &refinement, n_held > 0, &between).await?)
+            {
                 let name = name_of(tap);
-                ridge.insert(name.clone(), best.into());
-                if let Some(judged) = judged {
-                    held_out.insert(name.clone(), judged.value());
+                ridge.insert(name.clone(), best.ridge.into());
+                if let Some(judged) = best.held_out {
+                    held_out.insert(name, judged.value());
                 }
-                fresh.push((name, weight, bias));
+                fresh.push(best.map);
             }
-            maps.extend(Maps::fitted(device, c, config.n_layer, false, fresh).await?.into_maps());
+            maps.extend(fit.maps(taps, fresh).await?.into_maps());
         }
         let names = maps.iter().map(|map: &Map| map.tap.clone()).collect();
         let maps = Maps::new(c, Some(config.n_layer), maps);
@@ -196,6 +229,7 @@ impl Session {
             taps: names,
             n_tokens: Some(n_train as u64),
             n_held_out: Some(n_held as u64),
+            refined: request.refine,
             ridge,
             held_out,
             ..Card::default()
@@ -205,18 +239,28 @@ impl Session {
 }
 
 /// What a fit does between texts.
+#[derive(Clone, Copy)]
 struct Between<'a> {
     queue: &'a dyn CallQueue,
     loaded: &'a Rc<Loaded>,
     share: &'a dyn Fn(f64),
+    /// Where this part of the work begins in the whole, and how much of it it is.
+    band: [f64; 2],
 }
 
-impl Between<'_> {
+impl<'a> Between<'a> {
+    /// For a part of this part.
+    fn part(&self, start: f64, width: f64) -> Between<'a> {
+        let [from, all] = self.band;
+        Between { band: [from + start * all, width * all], ..*self }
+    }
+
     /// Reports progress and lets queued calls run.
     ///
     /// Errors: `aborted`, `not-found`, `device-lost`.
     async fn next(&self, fit: &Fit<'_>, done: f64) -> Result<()> {
-        (self.share)(done.min(1.0));
+        let [from, all] = self.band;
+        (self.share)(from + all * done.min(1.0));
         self.run_queued(fit).await
     }
 
@@ -311,83 +355,72 @@ impl Fit<'_> {
         Ok(y)
     }
 
-    /// Fits the maps of some rows: for each the ridge that was taken, how good it is, and the map.
+    /// Fits the maps of some rows.
     async fn group(
         &self,
         taps: &[usize],
+        refinement: &Option<Refinement<'_>>,
         is_judged: bool,
         between: &Between<'_>,
-    ) -> Result<Vec<(f64, Option<HeldOut>, Fitted)>> {
+    ) -> Result<Vec<Best>> {
+        // A pass of the refinement takes about as long as the closed form.
+        let (whole, n_passes) = (between, self.request.refine as f64);
+        let closed = 1.0 / (1.0 + n_passes);
+        let between = &whole.part(0.0, closed);
         let (sums, target) = self.sums(taps, between).await?;
+        let mut rows = Vec::new();
         let mut candidates: Vec<Vec<Fitted>> = Vec::new();
         for (i, sums) in sums.into_iter().enumerate() {
-            candidates.push(self.solve(sums, &target).await?);
+            let mut equations = Equations::new(sums, &target, self.n_train as f64);
+            let mut fitted = Vec::new();
+            for &ridge in &self.request.ridges {
+                fitted.push(equations.solve(ridge)?);
+                self.device().hand_back().await;
+                self.cancel.check()?;
+            }
+            candidates.push(fitted);
+            if self.request.refine > 0 {
+                equations.forget_target();
+                rows.push(equations);
+            }
             between.next(self, 0.5 + 0.25 * (i + 1) as f64 / taps.len() as f64).await?;
         }
-        if !is_judged {
-            let ridge = self.request.ridges.first().copied().unwrap_or_default();
-            let first = |mut all: Vec<Fitted>| (ridge, None, all.swap_remove(0));
-            return Ok(candidates.into_iter().map(first).collect());
-        }
+        let best = self.choose(taps, candidates, is_judged, between).await?;
+        let Some(with) = refinement else { return Ok(best) };
+        self.refine(with, taps, &rows, best, is_judged, &whole.part(closed, 1.0 - closed)).await
+    }
+
+    /// For each row the map with the ridge that is best on what is held out; without that, with the first one.
+    async fn choose(
+        &self,
+        taps: &[usize],
+        candidates: Vec<Vec<Fitted>>,
+        is_judged: bool,
+        between: &Between<'_>,
+    ) -> Result<Vec<Best>> {
+        let ridges = &self.request.ridges;
         let mut judged: Vec<Vec<HeldOut>> = vec![Vec::new(); taps.len()];
-        for ridge in 0..self.request.ridges.len() {
-            let maps = |(&tap, all): (&usize, &Vec<Fitted>)| {
-                let (weight, bias) = all[ridge].clone();
-                (name_of(tap), weight, bias)
-            };
-            let maps = taps.iter().zip(&candidates).map(maps).collect();
-            let n_layer = self.model.config.n_layer;
-            let maps = Maps::fitted(self.device(), self.c, n_layer, false, maps).await?;
+        for ridge in (0..ridges.len()).filter(|_| is_judged) {
+            let maps: Vec<Fitted> = candidates.iter().map(|all| all[ridge].clone()).collect();
+            let maps = self.maps(taps, maps).await?;
             for (all, one) in judged.iter_mut().zip(self.judge(taps, &maps, between).await?) {
                 all.push(one);
             }
-            let done = (ridge + 1) as f64 / self.request.ridges.len() as f64;
-            between.next(self, 0.75 + 0.25 * done).await?;
+            between.next(self, 0.75 + 0.25 * (ridge + 1) as f64 / ridges.len() as f64).await?;
         }
         let best = |(mut all, judged): (Vec<Fitted>, Vec<HeldOut>)| {
-            // NaN loses.
-            let loss = |i: usize| Some(judged[i].loss()).filter(|v| !v.is_nan());
-            let by_loss = |&a: &usize, &b: &usize| {
-                let [a, b] = [a, b].map(|i| loss(i).unwrap_or(f64::INFINITY));
-                a.total_cmp(&b)
-            };
+            let by_loss = |&a: &usize, &b: &usize| judged[a].loss().total_cmp(&judged[b].loss());
             let best = (0..judged.len()).min_by(by_loss).unwrap_or_default();
-            (self.request.ridges[best], Some(judged[best]), all.swap_remove(best))
+            let (ridge, held_out) = (ridges[best], judged.get(best).copied());
+            Best { ridge, held_out, map: all.swap_remove(best) }
         };
         Ok(candidates.into_iter().zip(judged).map(best).collect())
     }
 
-    /// The map of a row for each ridge.
-    ///
-    /// Errors: `bad-option` for sums that no ridge makes solvable, as of a row that is everywhere the same.
-    async fn solve(
-        &self,
-        sums: Sums,
-        (y_shift, y): &(Vec<f64>, DVector<f64>),
-    ) -> Result<Vec<Fitted>> {
-        let (c, n) = (self.c, self.n_train as f64);
-        let Sums { shift, mut xx, mut xy, x } = sums;
-        // Centred at the means.
-        xx.ger(-1.0 / n, &x, &x, 1.0);
-        xy.ger(-1.0 / n, &x, y, 1.0);
-        let scale = xx.trace() / c as f64;
-        let mut fitted = Vec::new();
-        for &ridge in &self.request.ridges {
-            let mut regular = xx.clone();
-            (0..c).for_each(|i| regular[(i, i)] += ridge * scale);
-            let solved = Cholesky::new(regular).ok_or_else(|| {
-                Error::option("ridge", "one that makes the equations solvable: a larger one", ridge)
-            })?;
-            let weight = solved.solve(&xy);
-            let mean_x = DVector::from_iterator(c, shift.iter().zip(&x).map(|(p, x)| p + x / n));
-            let mean_y = DVector::from_iterator(c, y_shift.iter().zip(y).map(|(q, y)| q + y / n));
-            let bias = mean_y - weight.tr_mul(&mean_x);
-            let rows = (0..c).flat_map(|i| (0..c).map(move |j| (i, j)));
-            let weight = rows.map(|at| single(weight[at])).collect();
-            fitted.push((weight, bias.iter().map(|&v| single(v)).collect()));
-            self.device().hand_back().await;
-            self.cancel.check()?;
-        }
-        Ok(fitted)
+    /// Maps of some rows on the device.
+    async fn maps(&self, taps: &[usize], maps: Vec<Fitted>) -> Result<Maps> {
+        let named = |(&tap, (weight, bias)): (&usize, Fitted)| (name_of(tap), weight, bias);
+        let maps = taps.iter().zip(maps).map(named).collect();
+        Maps::fitted(self.device(), self.c, self.model.config.n_layer, false, maps).await
     }
 }

@@ -94,7 +94,7 @@ fn checked(
 }
 
 /// Of every kernel, a text of its WGSL and what makes it wrong.
-const WRONG: [[&str; 3]; 23] = [
+const WRONG: [[&str; 3]; 26] = [
     ["embed", "params.scale * token", "1.01 * params.scale * token"],
     ["layer_norm", "fma(value, gain[c], bias[c])", "value * gain[c]"],
     ["matmul", "return fma(v.wwww, w3, c);", "return c;"],
@@ -105,6 +105,8 @@ const WRONG: [[&str; 3]; 23] = [
     ["blend", "from_x, old)", "from_x, 1.01 * old)"],
     ["blend", "(channel >= vec4<u32>(params.first))", "(channel > vec4<u32>(params.first))"],
     ["gram", "sum3 +=", "sum3 -="],
+    ["cross", "sum3 = fma(vec4<f32>(u.w), v, sum3);", "sum3 = fma(vec4<f32>(u.z), v, sum3);"],
+    ["semi_nmf", "max(-here, vec4<f32>(0.0))", "max(here, vec4<f32>(0.0))"],
     [
         "gather_dot",
         "sum = fma(value[i], weight4(g)[component], sum);",
@@ -112,6 +114,7 @@ const WRONG: [[&str; 3]; 23] = [
     ],
     ["lens_fold", "moment = fma(e, w, moment);", "moment = fma(e, w * 1.01, moment);"],
     ["lens_merge", "mass += e * lane_mass;", "mass += lane_mass;"],
+    ["slope", "- probability(row, column)", "+ probability(row, column)"],
     ["divergence", "0.5 * (p + q) * mixed(t)", "0.5 * (p + q) * t"],
     ["lens_fold", "moves = moves || x.x > held.x;", "moves = moves || (i > 0u && x.x > held.x);"],
     ["lens_fold", "p += q;", "p += 2.0 * q;"],
