@@ -1,5 +1,5 @@
-//! Tests how much memory the reader of a file of PyTorch takes at its limits. Every allocation of this process is
-//! counted, so all of it is one test.
+//! Tests how much memory the reader of a file of PyTorch takes at its limits, and a corpus however long it is. Every
+//! allocation of this process is counted, so all of it is one test.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "numbers are small")]
@@ -9,6 +9,10 @@ mod counting;
 
 use counting::peak_of;
 use loupe::checkpoint::Reader;
+use loupe::device::{Cancel, Device};
+use loupe::lens::Options;
+use loupe::session::{Corpus, CorpusOptions, LoadRequest, Session};
+use pollster::block_on;
 
 const MIB: usize = 1 << 20;
 const TENSOR: &[u8] = b"ctorch._utils\n_rebuild_tensor_v2\n(";
@@ -61,7 +65,52 @@ fn peak(file: &[u8]) -> (usize, Option<&'static str>) {
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_file_says() {
+fn memory_is_bounded() {
+    a_corpus_takes_no_more_memory_the_longer_it_is();
+    whatever_a_file_says();
+}
+
+/// Tokens of a document: some 12 kB of English.
+const DOCUMENT: usize = 3000;
+
+/// With LOUPE_CORPUS_MB the long corpus has that many megabytes of text, at four bytes a token.
+fn a_corpus_takes_no_more_memory_the_longer_it_is() {
+    let session = Session::new(Device::cpu(Box::new(|| Box::pin(std::future::ready(())))));
+    let config = include_str!("golden/massive/config.json");
+    let mut loading = block_on(session.load(&LoadRequest::new(config, None))).expect("a load");
+    let weights = include_bytes!("golden/massive/model.safetensors");
+    block_on(session.push(&mut loading, weights)).expect("a file");
+    block_on(session.install(loading)).expect("a model");
+    let (n_ctx, vocab_size) = (80, 101);
+    let read = |n_documents: usize| {
+        let classes = (0..vocab_size).map(|id| u8::from(id % 2 == 0)).collect();
+        let how =
+            CorpusOptions { window: n_ctx, stride: n_ctx, options: Options::default(), classes };
+        let mut corpus = Corpus::new(how, n_ctx, vocab_size).expect("a corpus");
+        for document in 0..n_documents {
+            let token = |i: usize| ((document * 31 + i * i) % vocab_size) as u32;
+            corpus.begin((0..DOCUMENT).map(token).collect());
+            while block_on(session.read_window(&mut corpus, &[], &Cancel::default()))
+                .expect("a window")
+            {}
+        }
+        (corpus.n_windows() as usize, corpus.state().len())
+    };
+    let megabytes = std::env::var("LOUPE_CORPUS_MB").ok().and_then(|mb| mb.parse::<usize>().ok());
+    let many = megabytes.map_or(8, |mb| mb * 1_000_000 / (4 * DOCUMENT));
+    let windows = DOCUMENT.div_ceil(n_ctx);
+    // The first one also fills what is kept for the next.
+    let _ = read(1);
+    let (few, (n_few, few_chars)) = peak_of(|| read(2));
+    let (taken, (n_many, many_chars)) = peak_of(|| read(many));
+    println!("{n_few} windows: {few} bytes, {n_many} windows: {taken} bytes");
+    assert_eq!([n_few, n_many], [2 * windows, many * windows]);
+    assert!(taken < few + few / 50, "{n_few} windows: {few} bytes, {n_many}: {taken} bytes");
+    // The bits of the numbers: a few digits are more or less.
+    assert!(many_chars < few_chars + few_chars / 4);
+}
+
+fn whatever_a_file_says() {
     // Tensors in order stream through; what has to be put in order is held, and no more than that.
     let (taken, error) = peak(&matrix(48 * MIB, [24 * MIB, 1]));
     assert!(taken < MIB && error.is_none(), "in order: {taken} bytes, {error:?}");

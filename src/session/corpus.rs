@@ -23,18 +23,33 @@ pub struct CorpusOptions {
     pub classes: Vec<u8>,
 }
 
-/// Sums of one row over the scored positions.
+/// What is summed at every position: the fields of [`CorpusRow`] behind `n`, in that order.
+const MEASURES: usize = 5;
+
+/// Sums of one row over the scored positions, and over windows, each of which has n positions and a sum s of each measure.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Sums {
-    n: f64,
-    loss: f64,
-    kl: f64,
-    entropy: f64,
-    agreement: f64,
-    settled: f64,
-    /// By window: Σ s², Σ s·n, Σ n² of the losses.
-    squares: [f64; 3],
     windows: f64,
+    n: f64,
+    /// Σ n².
+    nn: f64,
+    /// Σ s.
+    s: [f64; MEASURES],
+    /// Σ s².
+    ss: [f64; MEASURES],
+    /// Σ s·n.
+    sn: [f64; MEASURES],
+}
+
+/// A mean over the scored positions, and its 95 % interval with windows as clusters, which is NaN with one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mean {
+    /// The mean.
+    pub mean: f64,
+    /// The lower end.
+    pub low: f64,
+    /// The upper end.
+    pub high: f64,
 }
 
 /// One row over the positions scored so far.
@@ -44,20 +59,16 @@ pub struct CorpusRow {
     pub tap: String,
     /// Scored positions.
     pub n: f64,
-    /// Mean −ln p(true next token). Units: nats.
-    pub loss: f64,
-    /// Its 95 % interval, with windows as clusters; NaN with one window. Units: nats.
-    pub low: f64,
-    /// The other end.
-    pub high: f64,
-    /// Mean KL(final ‖ row). Units: nats.
-    pub kl: f64,
-    /// Mean entropy. Units: nats.
-    pub entropy: f64,
+    /// −ln p(true next token). Units: nats.
+    pub loss: Mean,
+    /// KL(final ‖ row). Units: nats.
+    pub kl: Mean,
+    /// Entropy. Units: nats.
+    pub entropy: Mean,
     /// Share of positions with the final top-1 on top.
-    pub agreement: f64,
+    pub agreement: Mean,
     /// Share of positions that have it from this row on.
-    pub settled: f64,
+    pub settled: Mean,
 }
 
 /// A text that is being read.
@@ -241,8 +252,8 @@ impl Corpus {
         }
         let stat =
             |statistic, row: usize, at: usize| f64::from(reading.stat(statistic)[row * t + at]);
-        // By class and row: n and the sum of the losses of this window.
-        let mut window = vec![vec![[0.0; 2]; n_rows]; self.sums.len()];
+        // By class and row: n and the sums of this window.
+        let mut window = vec![vec![(0.0, [0.0; MEASURES]); n_rows]; self.sums.len()];
         for at in from..t.saturating_sub(1) {
             if reading.not_finite.iter().any(|cell| cell.position == at) {
                 self.n_skipped += 1;
@@ -254,36 +265,32 @@ impl Corpus {
             for row in (0..n_rows).rev() {
                 let agreement = f64::from(u8::from(stat(Statistic::RankFinal, row, at) == 1.0));
                 settled *= agreement;
-                let loss = -stat(Statistic::LogprobNext, row, at);
+                let measures = [
+                    -stat(Statistic::LogprobNext, row, at),
+                    stat(Statistic::KlFinal, row, at),
+                    stat(Statistic::Entropy, row, at),
+                    agreement,
+                    settled,
+                ];
                 for group in [Some(0), class].into_iter().flatten() {
-                    let sums = &mut self.sums[group][row];
-                    sums.n += 1.0;
-                    sums.loss += loss;
-                    sums.kl += stat(Statistic::KlFinal, row, at);
-                    sums.entropy += stat(Statistic::Entropy, row, at);
-                    sums.agreement += agreement;
-                    sums.settled += settled;
-                    let [n, sum] = &mut window[group][row];
+                    let (n, sums) = &mut window[group][row];
                     *n += 1.0;
-                    *sum += loss;
+                    sums.iter_mut().zip(measures).for_each(|(sum, value)| *sum += value);
                 }
             }
         }
         for (sums, window) in self.sums.iter_mut().zip(&window) {
-            for (sums, &[n, s]) in sums.iter_mut().zip(window) {
-                let [ss, sn, nn] = &mut sums.squares;
-                (*ss, *sn, *nn) = (*ss + s * s, *sn + s * n, *nn + n * n);
-                sums.windows += f64::from(u8::from(n > 0.0));
+            for (sums, (n, s)) in sums.iter_mut().zip(window) {
+                sums.add(*n, s);
             }
         }
-        let last = window[0].last().copied().unwrap_or_default();
-        last[1] / last[0]
+        window[0].last().map_or(f64::NAN, |(n, sums)| sums[0] / n)
     }
 }
 
 /// Numbers of a state before the sums, and of each row's sums.
 const HEAD: usize = 7;
-const SUMS: usize = 10;
+const SUMS: usize = 3 + 3 * MEASURES;
 
 /// A number of a state that counts something.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "compared afterwards")]
@@ -301,37 +308,45 @@ fn parse_state(state: &str) -> Option<(Vec<f64>, Vec<String>)> {
 }
 
 impl Sums {
-    fn numbers(&self) -> [f64; SUMS] {
-        let Sums { n, loss, kl, entropy, agreement, settled, squares: [a, b, c], windows } = *self;
-        [n, loss, kl, entropy, agreement, settled, a, b, c, windows]
+    /// Adds a window.
+    fn add(&mut self, n: f64, s: &[f64; MEASURES]) {
+        self.windows += f64::from(u8::from(n > 0.0));
+        self.n += n;
+        self.nn += n * n;
+        for (i, s) in s.iter().enumerate() {
+            self.s[i] += s;
+            self.ss[i] += s * s;
+            self.sn[i] += s * n;
+        }
     }
 
+    fn numbers(&self) -> impl Iterator<Item = f64> {
+        let Sums { windows, n, nn, s, ss, sn } = *self;
+        [windows, n, nn].into_iter().chain(s).chain(ss).chain(sn)
+    }
+
+    /// From as many numbers.
     fn of(numbers: &[f64]) -> Sums {
-        let mut all = [0.0; SUMS];
-        all.iter_mut().zip(numbers).for_each(|(to, &from)| *to = from);
-        let [n, loss, kl, entropy, agreement, settled, a, b, c, windows] = all;
-        Sums { n, loss, kl, entropy, agreement, settled, squares: [a, b, c], windows }
+        let mut numbers = numbers.iter().copied();
+        let mut next = || numbers.next().unwrap_or_default();
+        let [windows, n, nn] = std::array::from_fn(|_| next());
+        let [s, ss, sn] = std::array::from_fn(|_| std::array::from_fn(|_| next()));
+        Sums { windows, n, nn, s, ss, sn }
+    }
+
+    /// A ratio of sums over clusters: Σ (s − mean · n)² says how far it spreads.
+    fn mean(&self, measure: usize) -> Mean {
+        let Sums { windows, n, nn, .. } = *self;
+        let mean = self.s[measure] / n;
+        let spread = self.ss[measure] - 2.0 * mean * self.sn[measure] + mean * mean * nn;
+        let error = (windows / (windows - 1.0) * spread.max(0.0)).sqrt() / n;
+        let half = if windows > 1.0 { 1.96 * error } else { f64::NAN };
+        Mean { mean, low: mean - half, high: mean + half }
     }
 
     fn row(&self, tap: String) -> CorpusRow {
-        let Sums { n, loss, kl, entropy, agreement, settled, squares: [ss, sn, nn], windows } =
-            *self;
-        let mean = loss / n;
-        // Of a ratio of sums over clusters.
-        let spread = (ss - 2.0 * mean * sn + mean * mean * nn).max(0.0);
-        let error = (windows / (windows - 1.0) * spread).sqrt() / n;
-        let half = if windows > 1.0 { 1.96 * error } else { f64::NAN };
-        CorpusRow {
-            tap,
-            n,
-            loss: mean,
-            low: mean - half,
-            high: mean + half,
-            kl: kl / n,
-            entropy: entropy / n,
-            agreement: agreement / n,
-            settled: settled / n,
-        }
+        let [loss, kl, entropy, agreement, settled] = std::array::from_fn(|i| self.mean(i));
+        CorpusRow { tap, n: self.n, loss, kl, entropy, agreement, settled }
     }
 }
 

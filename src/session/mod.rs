@@ -39,7 +39,7 @@ use lock::FairLock;
 pub use alone::Alone;
 pub use attribution::{Attribution, Promoted};
 pub use check::{Checked, TOLERANCE};
-pub use corpus::{Corpus, CorpusOptions, CorpusRow};
+pub use corpus::{Corpus, CorpusOptions, CorpusRow, Mean};
 pub use edits::{Edit, How, Place, Source};
 pub use fit::{FitRequest, Target};
 pub use lens::{Card, OpenLens};

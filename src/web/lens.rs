@@ -220,7 +220,7 @@ fn encoded(session: &Session, inputs: Vec<Input>) -> Result<Vec<Vec<u32>>> {
 /// Fits a lens or a probe.
 pub(super) fn fit(session: &Rc<Session>, value: &JsValue) -> Promise {
     let parse = || {
-        let own = ["texts", "target", "ridge", "held_out"];
+        let own = ["texts", "target", "ridge", "held_out", "refine"];
         let (get, watch) = watched(value, &own)?;
         let texts = get("texts");
         let list = texts.dyn_ref::<Array>();
@@ -240,17 +240,18 @@ pub(super) fn fit(session: &Rc<Session>, value: &JsValue) -> Promise {
             true => 0.1,
             false => held_out.as_f64().ok_or_else(|| bad("held_out", "a share", &held_out))?,
         };
-        Ok((inputs, target, ridges, held_out, watch))
+        let refine = options::index_or("refine", &get("refine"), 0)?;
+        Ok((inputs, target, ridges, held_out, refine, watch))
     };
     let parsed: Result<_> = parse();
     let session = session.clone();
     let lock = session.lock();
     promise(async move {
-        let (inputs, target, ridges, held_out, watch) = parsed?;
+        let (inputs, target, ridges, held_out, refine, watch) = parsed?;
         let guard = Cell::new(Some(lock.await));
         watch.cancel.check()?;
         let texts = encoded(&session, inputs)?;
-        let request = FitRequest { texts, target, ridges, held_out };
+        let request = FitRequest { texts, target, ridges, held_out, refine };
         let queue: &dyn CallQueue = &Held { session: &session, guard };
         let report = |done| watch.report(done);
         let lens = session.fit(&request, queue, &watch.cancel, &report).await?;
@@ -364,22 +365,24 @@ fn is_busy() -> Error {
     Error::option("corpus", "one window at a time", "another one before the last is read")
 }
 
-/// `[{ tap, n, loss, low, high, kl, entropy, agreement, settled }]`.
+/// `[{ tap, n, loss, kl, entropy, agreement, settled }]`, each measure as `{ mean, low, high }`.
 fn rows(rows: &[CorpusRow]) -> Array {
     let row = |row: &CorpusRow| {
         let out = object();
         set(&out, "tap", row.tap.as_str());
-        for (name, value) in [
-            ("n", row.n),
+        set(&out, "n", row.n);
+        for (name, measure) in [
             ("loss", row.loss),
-            ("low", row.low),
-            ("high", row.high),
             ("kl", row.kl),
             ("entropy", row.entropy),
             ("agreement", row.agreement),
             ("settled", row.settled),
         ] {
-            set(&out, name, value);
+            let of = object();
+            set(&of, "mean", measure.mean);
+            set(&of, "low", measure.low);
+            set(&of, "high", measure.high);
+            set(&out, name, of);
         }
         out
     };

@@ -511,6 +511,8 @@ export interface LensCard {
   /** Tokens that it was fitted on. */
   n_tokens: number | null;
   n_held_out: number | null;
+  /** Passes of the refinement by KL; 0 for none. */
+  refined: number;
   /** By row: the ridge, relative to the mean variance of the row's channels. */
   ridge: Record<string, number>;
   /** By row. */
@@ -554,6 +556,11 @@ export interface FitOptions extends Watch {
   ridge?: number | number[];
   /** The share of the tokens, at the end, that are held out; 0.1 by default. With 0, the first ridge is used. */
   held_out?: number;
+  /**
+   * Passes over the texts that refine the maps of a lens by KL(final ‖ row) itself, at most 200; 0 by default. The maps that are best on what
+   * is held out are kept; with nothing held out, the last ones.
+   */
+  refine?: number;
 }
 
 export interface CorpusOptions {
@@ -572,22 +579,27 @@ export interface CorpusOptions {
   signal?: AbortSignal;
 }
 
+/** A mean over positions, and its 95 % interval with windows as clusters: NaN with one window. */
+export interface CorpusMean {
+  mean: number;
+  low: number;
+  high: number;
+}
+
 /** One row over the positions scored so far. Nats. */
 export interface CorpusRow {
   tap: string;
   /** Positions: each whose next token is in the window, once. */
   n: number;
-  /** Mean −ln p of the true next token, and its 95 % interval with windows as clusters. */
-  loss: number;
-  low: number;
-  high: number;
-  /** Mean KL(final ‖ row). */
-  kl: number;
-  entropy: number;
+  /** −ln p of the true next token. */
+  loss: CorpusMean;
+  /** KL(final ‖ row). */
+  kl: CorpusMean;
+  entropy: CorpusMean;
   /** Share of positions at which the row has the final top-1 on top. */
-  agreement: number;
+  agreement: CorpusMean;
   /** Share of positions that have it from this row on. */
-  settled: number;
+  settled: CorpusMean;
 }
 
 export interface CorpusPart {
@@ -733,6 +745,15 @@ export class Atlas {
     tokens: Float32Array;
     cosine_with_mean: Float32Array;
   }>;
+  /**
+   * wte ≈ tokensᵀ · directions, with tokens that are not negative (semi-nonnegative factorisation): unit directions [n·C], loadings [n·V], the
+   * component with the largest sum of squares first, and the share of wte's sum of squares that is explained after each iteration. n·V is at
+   * most 2^24; 100 iterations by default, 1,000 at most. The start depends on nothing but the shape.
+   */
+  components(
+    n: number,
+    options?: { iterations?: number } & Watch,
+  ): Promise<{ directions: Float32Array; tokens: Float32Array; explained: Float32Array }>;
   /** [m·m] each, row by row: of the channel, the norm, svd 0, the token id and, if given, the counts [V] (any numbers). */
   correlations(
     options: { channel: number; counts?: number[] | Uint32Array | Float32Array | Float64Array | null } & Watch,

@@ -15,9 +15,10 @@ setting and for the rows input, h.0, …, h.7 under the logit lens (with ln_f), 
     {window}_{stride}/entropy      [N]   mean, in nats
     {window}_{stride}/agreement    [N]   share in which the row's most probable token is the final row's
     {window}_{stride}/settled      [N]   share in which that holds of the row and of every row above it
-    {window}_{stride}/low, high    [N]   loss ∓ 1.96 standard errors, with the windows as clusters
+    {window}_{stride}/{each}_low, {each}_high
+                                   [N]   each of them ∓ 1.96 standard errors, with the windows as clusters
 
-in float32 from float64. With s_w the sum of the losses of window w and n_w its scored positions, the loss is
+in float32 from float64. With s_w the sum of a measure over window w and n_w its scored positions, its mean is
 m = Σ s_w / Σ n_w, and its standard error se, over the W windows with n_w > 0,
 
     se² = W / (W - 1) · Σ (s_w - m n_w)² / (Σ n_w)²
@@ -39,7 +40,8 @@ from make import HERE, TALES, build, decode, taps
 LENGTHS = [2500, 1700, 673, 100]
 SETTINGS = [(128, 64), (96, 96)]
 SEED = 5
-STATISTICS = ["loss", "kl", "entropy", "agreement", "settled", "low", "high"]
+MEASURES = ["loss", "kl", "entropy", "agreement", "settled"]
+STATISTICS = [*MEASURES, *(f"{name}_{end}" for name in MEASURES for end in ("low", "high"))]
 
 
 def tales(dtype):
@@ -137,9 +139,10 @@ def summarise(model, texts, window, stride, checks):
     n, clusters = sum(counts), len(counts)
     out = {name: torch.stack([s[name] for s in sums]).sum(0) / n for name in sums[0]}
     n_w = torch.tensor(counts, dtype=torch.float64)
-    residuals = torch.stack([s["loss"] for s in sums]) - n_w[:, None] * out["loss"]
-    se = (clusters / (clusters - 1) * residuals.square().sum(0)).sqrt() / n
-    out["low"], out["high"] = out["loss"] - 1.96 * se, out["loss"] + 1.96 * se
+    for name in MEASURES:
+        residuals = torch.stack([s[name] for s in sums]) - n_w[:, None] * out[name]
+        se = (clusters / (clusters - 1) * residuals.square().sum(0)).sqrt() / n
+        out[f"{name}_low"], out[f"{name}_high"] = out[name] - 1.96 * se, out[name] + 1.96 * se
     return out, dict(n=n, windows=n_windows, clusters=clusters)
 
 
@@ -165,7 +168,7 @@ def main():
             off[f"{key}/{name}"] = (value - near[name]).abs().max().item()
         print(key, counts[key])
         for name, value in found.items():
-            print(f"  {name:9}", *(f"{v:8.4f}" for v in value.tolist()), f"  off by {off[f'{key}/{name}']:.1e}")
+            print(f"  {name:14}", *(f"{v:8.4f}" for v in value.tolist()), f"  off by {off[f'{key}/{name}']:.1e}")
     info = dict(
         text=None, texts=texts, rows=["input", *(f"h.{i}" for i in range(exact.config.n_layer))],
         settings=SETTINGS, counts=counts, off=off,

@@ -97,6 +97,20 @@ test("a lens is fitted, used, exported, opened again from its file, and closed",
   expect(Math.max(...apart)).toBeGreaterThan(0.1);
   expect(apart.slice(-n).every((value) => value === 0)).toBe(true);
 
+  // Refined, it is no worse on what is held out.
+  const shelf = card(page, "Lenses");
+  await shelf.getByLabel("predicts").selectOption("input");
+  await expect(shelf.getByLabel("refined by KL")).toBeHidden();
+  await shelf.getByLabel("predicts").selectOption("final");
+  await shelf.getByLabel("refined by KL").selectOption("6");
+  await shelf.getByRole("button", { name: "Fit", exact: true }).click();
+  await expect(lens(page, "fitted here (2)")).toContainText("refined by KL in 6 passes");
+  const divergences = async (name: string) =>
+    (await lens(page, name).locator("tbody tr td:first-of-type").allTextContents()).map(Number);
+  const [before, refined] = [await divergences("fitted here"), await divergences("fitted here (2)")];
+  expect(refined).toHaveLength(8);
+  expect(refined.every((kl, row) => kl <= before[row])).toBe(true);
+
   // What is no lens, or of another model, is said.
   for (const [name, file, words] of [
     ["model.safetensors", readFileSync("www/public/models/tales/model.safetensors"), "This lens cannot be used"],
@@ -108,10 +122,10 @@ test("a lens is fitted, used, exported, opened again from its file, and closed",
       .setInputFiles({ name, mimeType: "application/octet-stream", buffer: file });
     await expect(card(page, "Lenses")).toContainText(words);
   }
-  await expect(page.locator(".lens-entry")).toHaveCount(3);
+  await expect(page.locator(".lens-entry")).toHaveCount(4);
   await expectAccessible(page, "evidence");
   await lens(page, "again.safetensors").getByRole("button", { name: "Close" }).click();
-  await expect(page.locator(".lens-entry")).toHaveCount(2);
+  await expect(page.locator(".lens-entry")).toHaveCount(3);
   await expect(lens(page, "logit lens").getByRole("button", { name: "In use" })).toBeVisible();
 });
 
@@ -164,7 +178,7 @@ test("a corpus: progress, means against the readings, cancel and resume, JSON an
   await corpus.getByLabel("window, tokens").fill("16");
   await corpus.getByRole("button", { name: "Read the corpus" }).click();
   await expect(corpus.getByRole("button", { name: "JSON" })).toBeVisible();
-  await expect.poll(() => page.evaluate(() => localStorage.getItem("loupe:corpus"))).toBeNull();
+  await expect.poll(() => page.evaluate(() => localStorage.getItem("loupe:corpus:2"))).toBeNull();
 
   // The same, by the engine's own readings.
   const { part, mine } = await page.evaluate(async (text) => {
@@ -195,7 +209,7 @@ test("a corpus: progress, means against the readings, cancel and resume, JSON an
     return { part, mine: { loss: loss / n, n } };
   }, STORIES);
   expect(part.rows.at(-1).n).toBe(mine.n);
-  expect(Math.abs(part.rows.at(-1).loss - mine.loss)).toBeLessThan(1e-4);
+  expect(Math.abs(part.rows.at(-1).loss.mean - mine.loss)).toBeLessThan(1e-4);
   const sum = part.classes.reduce((all: number, rows: { n: number }[]) => all + (rows[0]?.n ?? 0), 0);
   expect(sum).toBe(mine.n);
 
@@ -222,20 +236,21 @@ test("a corpus: progress, means against the readings, cancel and resume, JSON an
   await corpus.getByRole("button", { name: "Read the corpus" }).click();
   await page.waitForFunction(() => {
     const done = (window as any).loupePage.evidence().corpus.done();
-    return done !== null && done.part.windows >= 6 && localStorage.getItem("loupe:corpus") !== null;
+    return done !== null && done.part.windows >= 6 && localStorage.getItem("loupe:corpus:2") !== null;
   });
   await page.reload();
   await open(page, site);
   await page.getByLabel("Texts of the corpus").fill(long);
   await corpus.getByLabel("window, tokens").fill("16");
   await corpus.getByRole("button", { name: "Resume" }).click();
-  await expect.poll(() => page.evaluate(() => localStorage.getItem("loupe:corpus")), { timeout: 120_000 }).toBeNull();
+  await expect.poll(() => page.evaluate(() => localStorage.getItem("loupe:corpus:2")), { timeout: 120_000 }).toBeNull();
   const resumed = await page.evaluate(() => (window as any).loupePage.evidence().corpus.done().part);
   await corpus.getByRole("button", { name: "Read the corpus" }).click();
   await expect(corpus).not.toHaveAttribute("aria-busy", "true", { timeout: 120_000 });
   const whole = await page.evaluate(() => (window as any).loupePage.evidence().corpus.done().part);
   expect(resumed.windows).toBe(whole.windows);
-  expect(Math.abs(resumed.rows.at(-1).loss - whole.rows.at(-1).loss)).toBeLessThan(1e-9);
+  for (const end of ["mean", "high"])
+    expect(Math.abs(resumed.rows.at(-1).loss[end] - whole.rows.at(-1).loss[end])).toBeLessThan(1e-9);
 
   await corpus
     .getByRole("button", { name: /^document \d+, tokens \d+ to \d+: [\d.]+ nats$/ })

@@ -5,7 +5,8 @@ import { fileName } from "../export/image-file.ts";
 import { save } from "../export/save-file.ts";
 import { parseEdits } from "../reading/edits.ts";
 import { textOf } from "../reading/reading.ts";
-import { button, element, optionsOf, replaceKeyed } from "../ui/dom.ts";
+import { lensWords } from "../state/lenses.ts";
+import { button, element, replaceKeyed, replaceOptions } from "../ui/dom.ts";
 import { checkbox, choiceOf, fieldOf } from "../ui/fields.ts";
 import { depthCurves } from "./curves.ts";
 import { createTexts } from "./texts.ts";
@@ -44,7 +45,8 @@ type Measure = (typeof MEASURES)[number][0];
 /** What is needed to take up a run. */
 type Stored = { key: string; state: string; extremes: Extremes };
 
-const STORED = "loupe:corpus";
+/** With the number of the form of a state. */
+const STORED = "loupe:corpus:2";
 /** Windows by which the time is estimated. */
 const TRIAL = 2;
 const COLOURS = 8;
@@ -71,33 +73,18 @@ export function createCorpus(
         "group",
         "row",
         "positions",
-        "loss",
-        "low",
-        "high",
-        "kl_final",
-        "entropy",
-        "agreement",
-        "settled",
+        ...MEASURES.flatMap(([key]) => [key, `${key}_low`, `${key}_high`]),
       ],
       lines: groups().flatMap(([name, rows]) =>
-        rows.map(
-          ({ tap, n, loss, low, high, kl, entropy, agreement, settled }) =>
-            [
-              (done as Done).lens || "logit lens",
-              (done as Done).window,
-              (done as Done).stride,
-              name,
-              tap,
-              n,
-              loss,
-              low,
-              high,
-              kl,
-              entropy,
-              agreement,
-              settled,
-            ] as (string | number)[],
-        ),
+        rows.map((row): (string | number)[] => [
+          lensWords((done as Done).lens),
+          (done as Done).window,
+          (done as Done).stride,
+          name,
+          row.tap,
+          row.n,
+          ...MEASURES.flatMap(([key]) => [row[key].mean, row[key].low, row[key].high]),
+        ]),
       ),
     }),
     again: () => void run(null),
@@ -285,15 +272,14 @@ export function createCorpus(
     }
     const { part, given } = done;
     const which = measure.select.value as Measure;
-    const values = (rows: CorpusPart["rows"]) =>
-      rows.map((row) => (which === "loss" ? { mean: row.loss, low: row.low, high: row.high } : { mean: row[which] }));
+    const values = (rows: CorpusPart["rows"]) => rows.map((row) => row[which]);
     const curves: Curve[] = (by_class ? groups() : groups().slice(0, 1)).map(([name, rows], i) => ({
       name,
       css: `var(--series-${i % COLOURS})`,
       values: values(rows),
     }));
     if (ghost) curves.push({ name: ghost.name, css: "var(--muted)", values: values(ghost.rows), is_ghost: true });
-    const is_share = which === "agreement" || which === "settled";
+    const is_share = isShare(which);
     picture.replaceChildren(
       depthCurves(curves, {
         label: is_share ? "share of positions" : "nats",
@@ -302,44 +288,7 @@ export function createCorpus(
       }),
     );
     sayWhat();
-    table.replaceChildren(
-      element(
-        "table",
-        "plain-table",
-        element(
-          "thead",
-          "",
-          element(
-            "tr",
-            "",
-            ...["row", "loss", "95 % interval", "KL(final ‖ row)", "entropy", "same top-1", "settled"].map((name) =>
-              element("th", "", name),
-            ),
-          ),
-        ),
-        element(
-          "tbody",
-          "",
-          ...part.rows
-            .toReversed()
-            .map(({ tap, loss, low, high, kl, entropy, agreement, settled }) =>
-              element(
-                "tr",
-                "",
-                element("th", "", tap),
-                ...[
-                  decimal(loss, 3),
-                  Number.isFinite(low) ? `${decimal(low, 3)} – ${decimal(high, 3)}` : "–",
-                  decimal(kl, 3),
-                  decimal(entropy, 3),
-                  percent(agreement),
-                  percent(settled),
-                ].map((text) => element("td", "", text)),
-              ),
-            ),
-        ),
-      ),
-    );
+    drawTable(part.rows);
     replaceKeyed(
       exits,
       keyed(
@@ -353,21 +302,42 @@ export function createCorpus(
     );
   }
 
+  /** While a corpus is read only the numbers change, so that what a person reads or copies there stays. */
+  function drawTable(rows: CorpusPart["rows"]) {
+    const words = rows.toReversed().map((row) => [row.tap, ...MEASURES.map(([key]) => meanWords(key, row[key]))]);
+    const cells = [...table.querySelectorAll("tbody th, tbody td")];
+    const taps = words.map(([tap]) => tap);
+    if (Array.from(table.querySelectorAll("tbody th"), (cell) => cell.textContent).join() === taps.join())
+      return words.flat().forEach((text, i) => {
+        if (cells[i].textContent !== text) cells[i].textContent = text;
+      });
+    const line = (texts: string[], tag: "th" | "td") =>
+      element("tr", "", ...texts.map((text, i) => element(i === 0 ? "th" : tag, "", text)));
+    table.replaceChildren(
+      element(
+        "table",
+        "plain-table",
+        element("thead", "", line(["row", ...MEASURES.map(([, name]) => name)], "th")),
+        element("tbody", "", ...words.map((texts) => line(texts, "td"))),
+      ),
+    );
+  }
+
   /** What the numbers are of. */
   function sayWhat() {
     if (!done) return;
     const { part } = done;
     const [last] = part.rows.slice(-1);
     const { model: of, lens: under, window: size, stride: step, edits } = done;
-    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${under || "logit lens"}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
-    const interval = Number.isFinite(last.low)
-      ? `95 % interval ${decimal(last.low, 3)} to ${decimal(last.high, 3)}`
+    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${lensWords(under)}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
+    const interval = Number.isFinite(last.loss.low)
+      ? `95 % interval ${decimal(last.loss.low, 3)} to ${decimal(last.loss.high, 3)}`
       : "no interval from one window";
     const left_out =
       part.not_finite > 0 ? ` ${counted(part.not_finite, "position")} are left out, where a logit is not finite.` : "";
     const is_old =
       done.key === keyOf(howNow()) ? "" : " What is chosen above is another corpus, or another way to read it.";
-    said.textContent = `${by}: ${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}; the last row has a loss of ${decimal(last.loss, 3)} nats (${interval}).${left_out}${is_old}`;
+    said.textContent = `${by}: ${counted(part.rows[0].n, "position")} in ${counted(part.windows, "window")}; the last row has a loss of ${decimal(last.loss.mean, 3)} nats (${interval}).${left_out}${is_old}`;
   }
 
   const keyed = <E extends HTMLElement>(key: string, made: E) => {
@@ -434,11 +404,9 @@ export function createCorpus(
   for (const field of [window, stride]) field.input.addEventListener("input", changed);
 
   function offer() {
-    const names = ["", ...store.lenses.peek().flatMap(({ name, card }) => (card.target === "input" ? [] : [name]))];
-    const before = lens.select.value;
-    lens.select.replaceChildren(...optionsOf(names.map((name) => [name, name || "logit lens"] as const)));
-    if (names.includes(before)) lens.select.value = before;
-    lens.element.hidden = names.length < 2;
+    const choices = store.lens_choices.peek();
+    replaceOptions(lens.select, choices);
+    lens.element.hidden = choices.length < 2;
     window.input.placeholder = stride.input.placeholder = String(longest());
     changed();
   }
@@ -465,12 +433,26 @@ export function createCorpus(
   };
 }
 
+const isShare = (measure: Measure) => measure === "agreement" || measure === "settled";
+
+/** A mean and how far its interval reaches on either side. */
+function meanWords(measure: Measure, { mean, high }: CorpusPart["rows"][0][Measure]) {
+  const words = isShare(measure) ? percent : (value: number) => decimal(value, 3);
+  return Number.isFinite(high) ? `${words(mean)} ± ${words(high - mean)}` : words(mean);
+}
+
 const nameOf = (value: Record<string, unknown>) => {
   const { model } = value;
   if (typeof model === "string") return model;
   const name = (model as { name?: unknown } | null | undefined)?.name;
   return typeof name === "string" ? name : "another model";
 };
+
+/** NaN is null in JSON. */
+const isRow = (row: CorpusPart["rows"][0] | undefined) =>
+  typeof row?.loss?.mean === "number" && MEASURES.every(([key]) => row[key] && "mean" in row[key]);
+
+const NO_INTERVAL = { low: NaN, high: NaN };
 
 /**
  * The rows of a saved result.
@@ -479,7 +461,7 @@ const nameOf = (value: Record<string, unknown>) => {
  */
 export function rowsOf(value: Record<string, unknown>): CorpusPart["rows"] {
   const rows = value.rows as CorpusPart["rows"] | undefined;
-  if (value.kind === "corpus" && Array.isArray(rows) && rows.every((row) => typeof row?.loss === "number")) return rows;
+  if (value.kind === "corpus" && Array.isArray(rows) && rows.every(isRow)) return rows;
   const {
     format,
     rows: taps,
@@ -495,17 +477,15 @@ export function rowsOf(value: Record<string, unknown>): CorpusPart["rows"] {
     throw new Error("expected a corpus or a reading that Loupe saved as JSON, got another file.");
   const mean = (name: string, row: number, of: (value: number) => number = (v) => v) => {
     const all = (statistics[name]?.[row] ?? []).filter((v): v is number => Number.isFinite(v));
-    return all.reduce((sum, v) => sum + of(v), 0) / all.length;
+    return { ...NO_INTERVAL, mean: all.reduce((sum, v) => sum + of(v), 0) / all.length };
   };
   return taps.map((tap, row) => ({
     tap,
     n,
-    loss: -mean("logprob_next", row),
-    low: NaN,
-    high: NaN,
+    loss: mean("logprob_next", row, (value) => -value),
     kl: mean("kl_final", row),
     entropy: mean("entropy", row),
     agreement: mean("rank_final", row, (rank) => Number(rank === 1)),
-    settled: NaN,
+    settled: { ...NO_INTERVAL, mean: NaN },
   }));
 }

@@ -1,16 +1,15 @@
 /** Two lenses over the text that is read: how far apart they are, and where they say the same. */
 import { createHeatGrid } from "../cards/heat-grid.ts";
 import { decimal, percent } from "../lib/format.ts";
-import { button, element, optionsOf } from "../ui/dom.ts";
+import { button, element, replaceOptions } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
+import { lensWords } from "../state/lenses.ts";
 import type { Evidence } from "../engine/protocol.ts";
 import type { PlainReading } from "../reading/reading.ts";
 import type { Store } from "../state/store.ts";
 import type { Stage } from "./types.ts";
 
 type Done = { reading: PlainReading; a: string; b: string; answer: Evidence["difference"][1] };
-
-const shown = (name: string) => name || "logit lens";
 
 export function createDifference({ ask, card, theme }: Stage, store: Store) {
   let done: Done | null = null;
@@ -87,7 +86,7 @@ export function createDifference({ ask, card, theme }: Stage, store: Store) {
     // But for the last row, which both leave as it is.
     const inner = agrees.subarray(0, (taps.length - 1) * n);
     const share = inner.reduce((sum, each) => sum + each, 0) / inner.length;
-    said.textContent = `${shown(done.a)} against ${shown(done.b)}: in the rows below the last one, ${percent(share)} of the cells have the same top-1.`;
+    said.textContent = `${lensWords(done.a)} against ${lensWords(done.b)}: in the rows below the last one, ${percent(share)} of the cells have the same top-1.`;
     grid.show(
       {
         rows,
@@ -101,14 +100,10 @@ export function createDifference({ ask, card, theme }: Stage, store: Store) {
   }
 
   function offer() {
-    const names = ["", ...store.lenses.peek().flatMap(({ name, card }) => (card.target === "input" ? [] : [name]))];
-    for (const { select } of [first, second]) {
-      const before = select.value;
-      select.replaceChildren(...optionsOf(names.map((name) => [name, shown(name)] as const)));
-      if (names.includes(before)) select.value = before;
-    }
-    if (second.select.value === first.select.value && names.length > 1) second.select.value = names[1];
-    figure.element.hidden = names.length < 2;
+    const choices = store.lens_choices.peek();
+    for (const { select } of [first, second]) replaceOptions(select, choices);
+    if (second.select.value === first.select.value && choices.length > 1) [second.select.value] = choices[1];
+    figure.element.hidden = choices.length < 2;
   }
 
   draw();

@@ -1,15 +1,17 @@
 /** Is the input kept? The post's best-known claim, tested on the model in use: claim, picture, control, number. */
-import { decimal, integer, percent } from "../lib/format.ts";
-import { correlationOf } from "../lib/correlation.ts";
+import { decimal, integer, ordinal, percent } from "../lib/format.ts";
+import { correlationOf, spearmanInterval } from "../lib/correlation.ts";
+import { createHeatGrid } from "../cards/heat-grid.ts";
 import { crossing, meansByRow, visitorsOf } from "../reading/depth.ts";
 import { tokenById } from "../reading/reading.ts";
-import { button, element, optionsOf } from "../ui/dom.ts";
+import { button, element, replaceOptions } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
 import { depthCurves } from "./curves.ts";
 import type { Evidence, LensEntry } from "../engine/protocol.ts";
 import type { PlainReading } from "../reading/reading.ts";
 import type { Store } from "../state/store.ts";
 import type { Curve } from "./curves.ts";
+import type { GridCell } from "../cards/heat-grid.ts";
 import type { Stage } from "./types.ts";
 
 type Done = { reading: PlainReading; probe: LensEntry | null; answer: Evidence["kept"][1] };
@@ -38,6 +40,14 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
     button("chip main", "Test it on this text", () => void run()),
   );
   const hint = element("p", "muted");
+  const grid = createHeatGrid("Rank of the token by its distance from the reconstruction", {
+    words: recoveredWords,
+    choose: ({ row, column }) => {
+      if (!done) return;
+      store.point({ tap: done.answer.taps.length - 1 - row, position: column, is_second: false });
+      store.open(null);
+    },
+  });
   const chapters = element("div", "evidence-chapters");
   figure.body.append(hint, chapters);
 
@@ -50,7 +60,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       return figure.say(
         "This speaks of blocks under the logit lens: choose blocks as rows, ln_f as norm, no borrowed block, and the logit lens.",
       );
-    const probe = store.lenses.peek().find(({ name }) => name === probe_choice.select.value) ?? null;
+    const probe = store.probes.peek().find(({ name }) => name === probe_choice.select.value) ?? null;
     const answer = await figure.run(async (watch) => {
       const found = await ask("kept", { serial: reading.serial, probe: probe?.name ?? null, seed: SEED }, watch);
       lengths = await norms(reading.tokens.map(({ id }) => id));
@@ -75,6 +85,36 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
     if (picture) made.append(picture);
     made.append(found);
     return made;
+  }
+
+  /** What may say for which tokens the input stays, and its correlation with the rank of the input in each row. */
+  function covariatesOf({ reading, answer: { taps } }: Done) {
+    const [n, last] = [reading.n_tokens, taps.length - 1];
+    const seen = new Set<number>();
+    const repeated = reading.tokens.map(({ id }) => {
+      const is_repeat = seen.has(id);
+      seen.add(id);
+      return Number(is_repeat);
+    });
+    const covariates: [name: string, key: string, values: number[]][] = [
+      [
+        "surprise: −log p of the token",
+        "surprise",
+        reading.tokens.map((_, t) => (t === 0 ? NaN : -reading.stats.logprob_next[last * n + t - 1])),
+      ],
+      ["rarity: its id", "token_id", reading.tokens.map(({ id }) => id)],
+      ["length of its embedding", "embedding_length", lengths],
+      ["seen before in this text", "seen_before", repeated],
+    ];
+    return covariates.map(([name, key, values]) => ({
+      name,
+      key,
+      values: taps.map((_, row) => {
+        const ranks = reading.stats.rank_input.slice(row * n + 1, (row + 1) * n);
+        const { spearman, n: n_pairs } = correlationOf(values.slice(1), ranks);
+        return { mean: spearman, ...spearmanInterval(spearman, n_pairs), n: n_pairs };
+      }),
+    }));
   }
 
   function draw() {
@@ -113,7 +153,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
         chapter(
           "Can the token be read off every row?",
           "A linear map of each row, fitted on the texts of the probe, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top.",
-          depthCurves(curves, { label: "share of positions", width, domain: [0, 1] }),
+          element("div", "", depthCurves(curves, { label: "share of positions", width, domain: [0, 1] }), grid.element),
           `Here the probe recovers ${recoveredIn(1)} of the tokens after the first block and ${recoveredIn(last)} in the last row${held === undefined ? "" : ` (${percent(held)} of ${integer(probe.card.n_held_out ?? 0)} held-out tokens)`}; the logit lens has the token on top at ${percent(seen_input[1].mean)} and ${percent(seen_input[last].mean)}. What can be decoded is not what is used: to see that, ablate it.`,
         ),
       );
@@ -160,39 +200,21 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       ),
     );
 
-    const surprise = reading.tokens.map((_, t) =>
-      t === 0 ? NaN : -reading.stats.logprob_next[last * reading.n_tokens + t - 1],
-    );
-    const seen = new Set<number>();
-    const repeated = reading.tokens.map(({ id }) => {
-      const is_repeat = seen.has(id);
-      seen.add(id);
-      return Number(is_repeat);
-    });
-    const covariates: [string, number[]][] = [
-      ["surprise: −log p of the token", surprise],
-      ["rarity: its id", reading.tokens.map(({ id }) => id)],
-      ["length of its embedding", lengths],
-      ["seen before in this text", repeated],
-    ];
-    const by_covariate = covariates.map(([name, values], i) => ({
-      name,
-      css: C[i],
-      values: taps.map((_, row) => ({
-        mean: correlationOf(values.slice(1), reading.stats.rank_input.slice(row * n + 1, (row + 1) * n)).spearman,
-      })),
-    }));
+    const by_covariate = covariatesOf(done);
     const strongest = by_covariate
-      .map(({ name, values }) => ({ name, value: values[last].mean }))
-      .filter(({ value }) => Number.isFinite(value))
-      .toSorted((a, b) => Math.abs(b.value) - Math.abs(a.value))[0];
+      .map(({ name, values }) => ({ name, ...values[last] }))
+      .filter(({ mean }) => Number.isFinite(mean))
+      .toSorted((a, b) => Math.abs(b.mean) - Math.abs(a.mean))[0];
     parts.push(
       chapter(
         "For which tokens it stays",
         "The post: rare tokens are kept longer, “or (in some sense) surprising ones”. Spearman's correlation of each with the rank of the input in the row: below 0, more of it means a better rank.",
-        depthCurves(by_covariate, { label: "correlation with the rank of the input", width, domain: [-1, 1] }),
+        depthCurves(
+          by_covariate.map(({ name, values }, i) => ({ name, css: C[i], values })),
+          { label: "correlation with the rank of the input", width, domain: [-1, 1] },
+        ),
         strongest
-          ? `In the last row of this text the strongest is ${strongest.name}: ${decimal(strongest.value, 2)}, over ${integer(n - 1)} tokens.`
+          ? `In the last row of this text the strongest is ${strongest.name}: ${decimal(strongest.mean, 2)}${Number.isFinite(strongest.low) ? ` (${decimal(strongest.low, 2)} to ${decimal(strongest.high, 2)})` : ""}, over ${integer(strongest.n)} tokens, as if they did not depend on each other.`
           : "In the last row of this text there is no correlation to speak of: what is compared does not vary.",
       ),
     );
@@ -243,6 +265,40 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       ),
     );
     chapters.replaceChildren(...parts);
+    drawGrid();
+  }
+
+  /** Where in the text the probe finds the token, and where it does not. */
+  function drawGrid() {
+    const recovered = done?.answer.recovered;
+    if (!done || !recovered) return grid.show(null, stage.theme());
+    const [{ taps }, n] = [done.answer, done.reading.n_tokens];
+    const of = (row: number) => Array.from(recovered.subarray(row * n, (row + 1) * n));
+    grid.show(
+      {
+        rows: taps.toReversed(),
+        columns: done.reading.tokens.map(({ shown }) => shown),
+        // 1 where the token itself is nearest, −1 where a hundred and more are nearer.
+        values: taps
+          .map((_, row) => of(row).map((rank) => (rank >= 1 ? 1 - Math.log10(rank) : NaN)))
+          .toReversed()
+          .flat(),
+        limit: 1,
+        print: (value) => integer(10 ** (1 - value)),
+      },
+      stage.theme(),
+    );
+  }
+
+  /** A cell of the grid. */
+  function recoveredWords({ row, column }: GridCell) {
+    const recovered = done?.answer.recovered;
+    if (!done || !recovered) return "";
+    const [{ taps }, n] = [done.answer, done.reading.n_tokens];
+    const tap = taps.length - 1 - row;
+    const rank = recovered[tap * n + column];
+    const place = rank >= 1 ? `is the ${ordinal(rank)} nearest to what the probe makes of the row` : "has no rank here";
+    return `${taps[tap]}, position ${column}: ${done.reading.tokens[column].shown} ${place}`;
   }
 
   function table() {
@@ -264,6 +320,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
             ],
           ]
         : []),
+      ...covariatesOf(done).map(({ key, values }): [string, ReturnType<typeof means>] => [`spearman_${key}`, values]),
       ["step", steps.step],
       ["cosine_with_before", steps.with_before],
       ["cosine_with_final", steps.with_final],
@@ -280,16 +337,11 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
 
   /** The probes that are open. */
   function offer() {
-    const probes = store.lenses.peek().filter(({ card }) => card.target === "input");
+    const names = store.probes.peek().map(({ name }) => name);
     const before = probe_choice.select.value;
-    probe_choice.select.replaceChildren(
-      ...optionsOf([
-        ...probes.map(({ name }) => [name, name] as const),
-        ...(probes.length === 0 ? ([["", "none yet"]] as const) : []),
-      ]),
-    );
-    if (probes.some(({ name }) => name === before)) probe_choice.select.value = before;
-    else if (probes.length > 0) probe_choice.select.value = probes[probes.length - 1].name;
+    replaceOptions(probe_choice.select, names.length === 0 ? [["", "none yet"]] : names.map((name) => [name, name]));
+    // The newest one, unless one was chosen.
+    if (!names.includes(before)) probe_choice.select.value = names.at(-1) ?? "";
   }
 
   draw();

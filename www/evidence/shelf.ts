@@ -4,6 +4,7 @@ import { fileName } from "../export/image-file.ts";
 import { save } from "../export/save-file.ts";
 import { button, element, replaceKeyed } from "../ui/dom.ts";
 import { choiceOf } from "../ui/fields.ts";
+import { isProbe, lensWords } from "../state/lenses.ts";
 import { createTexts } from "./texts.ts";
 import type { Evidence, LensEntry } from "../engine/protocol.ts";
 import type { Store } from "../state/store.ts";
@@ -37,6 +38,8 @@ const KINDS = {
   fitted: "fitted here",
 };
 const HELD_OUT = 0.1;
+/** Passes of a refinement. */
+const PASSES = [6, 20, 60];
 
 /** Whether a model has the sizes of GPT-2 124M. */
 const isGpt2 = (model: Record<string, unknown> | undefined) =>
@@ -75,6 +78,11 @@ export function createShelf({ ask, card }: Stage, store: Store) {
       ["final", "the final row: a lens"],
       ["input", "the token itself: a probe"],
     ],
+    (which) => void (refine.element.hidden = which === "input"),
+  );
+  const refine = choiceOf(
+    "refined by KL",
+    [["0", "no"], ...PASSES.map((n): [string, string] => [String(n), `${n} passes`])],
     () => {},
   );
   const fit = button("chip main", "Fit", () => void fitNow());
@@ -85,10 +93,10 @@ export function createShelf({ ask, card }: Stage, store: Store) {
     element(
       "p",
       "muted",
-      "Ridge regression of the normalised final row, or of the token’s embedding, on each row, in closed form; the ridge is chosen by the last tenth of the tokens, on which each row is judged. Position 0 of every text is left out: its activations are far larger than all others. Ten thousand tokens are a good start for GPT-2 124M; with fewer, the fit is worse than it could be.",
+      "Ridge regression of the normalised final row, or of the token’s embedding, on each row, in closed form; the ridge is chosen by the last tenth of the tokens, on which each row is judged. Position 0 of every text is left out: its activations are far larger than all others. Ten thousand tokens are a good start for GPT-2 124M; with fewer, the fit is worse than it could be. A lens can be refined by KL(final ‖ row) itself, in passes over the texts, each of which takes several times as long as reading them; the maps that are best on the last tenth are kept.",
     ),
     texts.element,
-    element("div", "field-row", target.element, fit),
+    element("div", "field-row", target.element, refine.element, fit),
   );
   figure.tools.append(
     button("chip main", "Open files…", () => file_input.click()),
@@ -100,7 +108,7 @@ export function createShelf({ ask, card }: Stage, store: Store) {
   function added(entry: LensEntry | null, uses: boolean) {
     if (!entry) return;
     store.addLens(entry);
-    if (uses && entry.card.target !== "input") store.useLens(entry.name);
+    if (uses && !isProbe(entry)) store.useLens(entry.name);
   }
 
   /** One at a time: a second one would end the first. */
@@ -134,7 +142,10 @@ export function createShelf({ ask, card }: Stage, store: Store) {
     const name = which === "input" ? "probe of the input" : "fitted here";
     added(
       await figure.run(
-        (watch) => ask("fit", { ...texts.get(), name, target: which, held_out: HELD_OUT }, watch),
+        (watch) => {
+          const passes = which === "input" ? 0 : Number(refine.select.value);
+          return ask("fit", { ...texts.get(), name, target: which, held_out: HELD_OUT, refine: passes }, watch);
+        },
         () => void fitNow(),
       ),
       true,
@@ -167,10 +178,11 @@ export function createShelf({ ask, card }: Stage, store: Store) {
   }
 
   /** Held-out scores by row, and the same of the logit lens where a reading has them. */
-  function scores({ card }: LensEntry) {
+  function scores(entry: LensEntry) {
+    const { card } = entry;
     const rows = card.taps.filter((tap) => tap in card.held_out).map((tap) => [tap, card.held_out[tap]] as const);
     if (rows.length === 0) return element("p", "muted", "The file says nothing about how good it is.");
-    const is_lens = card.target !== "input";
+    const is_lens = !isProbe(entry);
     const text = (value: number | undefined, print: (value: number) => string) =>
       value === undefined ? "" : print(value);
     const lines = rows.map(([tap, { kl, agreement, r2, recovered }]) =>
@@ -205,13 +217,14 @@ export function createShelf({ ask, card }: Stage, store: Store) {
 
   function entryOf(entry: LensEntry) {
     const { name, card } = entry;
-    const is_probe = card.target === "input";
+    const is_probe = isProbe(entry);
     const facts = [
       is_probe ? "probe of the input, fitted here" : KINDS[card.kind],
       card.source,
       card.licence && `licence ${card.licence}`,
       card.bytes && bytesText(card.bytes),
       card.n_tokens && `fitted on ${counted(card.n_tokens, "token")}`,
+      card.refined > 0 && `refined by KL in ${card.refined} passes`,
       is_probe
         ? `${counted(card.taps.length, "row")}`
         : `maps for ${counted(card.taps.length, "row")}, the others are read by the logit lens`,
@@ -249,7 +262,7 @@ export function createShelf({ ask, card }: Stage, store: Store) {
     const logit = element(
       "li",
       "lens-entry",
-      element("strong", "", "logit lens"),
+      element("strong", "", lensWords("")),
       element("p", "muted", "ln_f and unembedding, and no map: nostalgebraist 2020."),
       element("div", "field-row", use("")),
     );

@@ -123,18 +123,17 @@ export function createLens({
   );
   follows(
     () => ({
-      lenses: store.lenses.value,
+      choices: store.lens_choices.value,
       now: store.how.value.asked.lens ?? "",
       is_left_out: store.how.value.asked.lens !== (store.lens.value || undefined),
     }),
-    ({ lenses, now, is_left_out }) => {
+    ({ choices, now, is_left_out }) => {
       const select = byId<HTMLSelectElement>("lens-in-use");
-      const names = lenses.filter(({ card }) => card.target !== "input").map(({ name }) => name);
-      select.replaceChildren(...optionsOf(["", ...names].map((name) => [name, name || "logit lens"])));
+      select.replaceChildren(...optionsOf(choices));
       select.value = now;
       select.disabled = is_left_out;
       select.title = is_left_out ? "Contributions and borrowed blocks are read by the logit lens" : "Lens";
-      select.hidden = names.length === 0;
+      select.hidden = choices.length < 2;
     },
   );
   byId("lens-in-use").addEventListener("change", () => store.useLens(byId<HTMLSelectElement>("lens-in-use").value));

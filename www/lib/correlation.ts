@@ -31,6 +31,13 @@ export function correlationOf(xs: ArrayLike<number>, ys: ArrayLike<number>) {
   return { pearson: pearsonOf(x, y), spearman: pearsonOf(ranksOf(x), ranksOf(y)), n: both.length };
 }
 
+/** The 95 % interval of Spearman's ρ over `n` pairs that do not depend on each other (Bonett and Wright 2000). */
+export function spearmanInterval(rho: number, n: number) {
+  if (n < 4) return { low: NaN, high: NaN };
+  const half = 1.96 * Math.sqrt((1 + (rho * rho) / 2) / (n - 3));
+  return { low: Math.tanh(Math.atanh(rho) - half), high: Math.tanh(Math.atanh(rho) + half) };
+}
+
 export function cosineOf(a: ArrayLike<number>, b: ArrayLike<number>) {
   let [ab, aa, bb] = [0, 0, 0];
   for (let i = 0; i < a.length; i++) [ab, aa, bb] = [ab + a[i] * b[i], aa + a[i] ** 2, bb + b[i] ** 2];

@@ -6,6 +6,7 @@ import { batch, computed, signal } from "@preact/signals-core";
 import { topGroup } from "../reading/derived.ts";
 import { viewNamed } from "../reading/views.ts";
 import { finalTap, isSameCell } from "../reading/reading.ts";
+import { isProbe, lensWords } from "./lenses.ts";
 import { readOptions, spanOf } from "./options.ts";
 import { createSelection } from "./selection.ts";
 import type { ModelInUse } from "../lib/model.ts";
@@ -144,6 +145,13 @@ export function createStore({ model: asked_model, file, channel, picked, ...chos
     /** Whether the lens is in sight. */
     is_lens: computed(() => page.value.atlas === null && !page.value.causes && !page.value.evidence),
     lenses,
+    /** The lenses that a reading can use, by name and as they are shown: the logit lens, whose name is empty, comes first. */
+    lens_choices: computed(() => [
+      ["", lensWords("")] as const,
+      ...lenses.value.filter((entry) => !isProbe(entry)).map(({ name }) => [name, lensWords(name)] as const),
+    ]),
+    /** The fits of the input. */
+    probes: computed(() => lenses.value.filter(isProbe)),
     lens,
     n_layer,
     n_ctx: computed(() => Number(model.value?.model.n_ctx ?? 0)),

@@ -43,6 +43,13 @@ export function replaceKeyed(parent: Element, ...children: (Node | string)[]) {
   (same ?? after[Math.min(Math.max(0, place), after.length - 1)])?.focus({ preventScroll: true });
 }
 
+/** Other choices for a list: what is chosen stays so, if it is still there. */
+export function replaceOptions(select: HTMLSelectElement, choices: Iterable<readonly [value: string, words: string]>) {
+  const before = select.value;
+  select.replaceChildren(...optionsOf(choices));
+  if (Array.from(select.options, ({ value }) => value).includes(before)) select.value = before;
+}
+
 /** The choices of a menu: each value and what is written for it. */
 export const optionsOf = (choices: Iterable<readonly [value: string, words: string]>) =>
   Array.from(choices, ([value, words]) => new Option(words, value));

@@ -4,7 +4,7 @@ import { test } from "vitest";
 import { rowsOf } from "../../../www/evidence/corpus.ts";
 import { pythonOf } from "../../../www/export/python.ts";
 import { jsonOf } from "../../../www/export/tables.ts";
-import { correlationOf } from "../../../www/lib/correlation.ts";
+import { correlationOf, spearmanInterval } from "../../../www/lib/correlation.ts";
 import { documentCutter, documentsOf } from "../../../www/reading/documents.ts";
 import { crossing, meanOf, meansByRow, relativeDepth, stepsOf, visitorsOf } from "../../../www/reading/depth.ts";
 import { viewNamed } from "../../../www/reading/views.ts";
@@ -70,6 +70,15 @@ test("two curves cross where one rises above the other", () => {
   assert.equal(crossing([0, 1], [3, 2]), null);
 });
 
+test("the interval of Spearman's correlation is Bonett and Wright's", () => {
+  // By hand: atanh(0.5) = 0.549306, its error √(1.125 / 25) = 0.212132.
+  const { low, high } = spearmanInterval(0.5, 28);
+  near(low, Math.tanh(0.5493061443340549 - 1.96 * 0.21213203435596426));
+  near(high, Math.tanh(0.5493061443340549 + 1.96 * 0.21213203435596426));
+  assert.deepEqual(spearmanInterval(1, 9), { low: 1, high: 1 });
+  for (const { low } of [spearmanInterval(0.2, 3), spearmanInterval(NaN, 30)]) assert.ok(Number.isNaN(low));
+});
+
 test("Spearman's correlation, with ties and gaps", () => {
   near(correlationOf([1, 2, 3, 4], [10, 20, 30, 45]).spearman, 1);
   near(correlationOf([1, 2, 3, 4], [4, 3, 2, 1]).spearman, -1);
@@ -109,7 +118,8 @@ test("a visitor is likely in the middle, and not at the end nor the token itself
 });
 
 test("rows of a saved corpus and of a saved reading; another file is refused", () => {
-  const rows = [{ tap: "input", n: 3, loss: 1, low: 0, high: 2, kl: 1, entropy: 1, agreement: 0, settled: 0 }];
+  const one = { mean: 1, low: 0, high: 2 };
+  const rows = [{ tap: "input", n: 3, loss: one, kl: one, entropy: one, agreement: one, settled: one }];
   assert.equal(rowsOf({ kind: "corpus", rows }), rows);
   const saved = madeUp({
     taps: ["input", "h.0"],
@@ -124,8 +134,9 @@ test("rows of a saved corpus and of a saved reading; another file is refused", (
   });
   const file = JSON.parse(jsonOf(saved, {} as Parameters<typeof jsonOf>[1])) as Record<string, unknown>;
   const [input, last] = rowsOf(file);
-  assert.deepEqual([input.kl, input.entropy, input.loss, input.agreement], [2, 3, 1, 0.5]);
-  assert.deepEqual([last.tap, last.kl, last.loss, last.agreement], ["h.0", 0, 0.5, 1]);
+  const means = (row: typeof input) => [row.kl, row.entropy, row.loss, row.agreement].map(({ mean }) => mean);
+  assert.deepEqual(means(input), [2, 3, 1, 0.5]);
+  assert.deepEqual([last.tap, ...means(last)], ["h.0", 0, 1, 0.5, 1]);
   for (const wrong of [{}, { kind: "corpus", rows: [{}] }, { ...file, format: "other" }, { ...file, statistics: {} }])
     assert.throws(() => rowsOf(wrong), /expected a corpus or a reading/);
 });
