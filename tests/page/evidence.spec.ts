@@ -124,6 +124,8 @@ test("a lens is fitted, used, exported, opened again from its file, and closed",
   }
   await expect(page.locator(".lens-entry")).toHaveCount(4);
   await expectAccessible(page, "evidence");
+  // The logit lens takes the place of the one in use.
+  await lens(page, "again.safetensors").getByRole("button", { name: "Use", exact: true }).click();
   await lens(page, "again.safetensors").getByRole("button", { name: "Close" }).click();
   await expect(page.locator(".lens-entry")).toHaveCount(3);
   await expect(lens(page, "logit lens").getByRole("button", { name: "In use" })).toBeVisible();
@@ -163,7 +165,23 @@ test("the chapter on the input: what a probe recovers, alone and its control, cu
   ]);
   const csv = readFileSync(await download.path(), "utf8");
   for (const name of ["kl_alone", "kl_alone_control", "recovered", "held_out_r2", "step"]) expect(csv).toContain(name);
+  const of_surprise = csv.split("\r\n").filter((line) => line.includes("spearman_surprise"));
+  expect(of_surprise).toHaveLength(answer.taps.length);
+  const [low, rho, high] = [3, 2, 4].map((i) => Number(of_surprise.at(-1)?.split(",")[i]));
+  expect(-1 <= low && low < rho && rho < high && high <= 1).toBe(true);
   await expectAccessible(page, "evidence");
+
+  // The same cell by cell; a cell opens in the lens.
+  const grid = kept.locator("canvas.heat-grid");
+  await grid.focus();
+  await page.keyboard.press("Home");
+  await page.keyboard.press("ArrowDown");
+  const rank = answer.recovered[(answer.taps.length - 2) * n];
+  const place = rank === 1 ? "1st" : String(rank);
+  await expect(kept.locator(".heat-grid-words")).toContainText(`${answer.taps.at(-2)}, position 0: `);
+  await expect(kept.locator(".heat-grid-words")).toContainText(`is the ${place}`);
+  await page.keyboard.press("Enter");
+  await expect(page.locator("#heatmap")).toBeVisible();
 });
 
 test("a corpus: progress, means against the readings, cancel and resume, JSON and overlay, a window in the lens", async ({
