@@ -152,7 +152,7 @@ export function createKept(stage: Stage, store: Store, { norms }: { norms: (ids:
       parts.push(
         chapter(
           "Can the token be read off every row?",
-          "A linear map of each row, fitted on the texts of the probe, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top.",
+          "A linear map of each row, fitted on the texts of the probe, reconstructs the embedding of the token at the position; the nearest row of wte is taken as its guess. The logit lens on the same axis: how often the token itself is on top. In the grid a cell is blue where the token itself is the nearest, and brown where a hundred and more are nearer; a cell opens in the lens.",
           element("div", "", depthCurves(curves, { label: "share of positions", width, domain: [0, 1] }), grid.element),
           `Here the probe recovers ${recoveredIn(1)} of the tokens after the first block and ${recoveredIn(last)} in the last row${held === undefined ? "" : ` (${percent(held)} of ${integer(probe.card.n_held_out ?? 0)} held-out tokens)`}; the logit lens has the token on top at ${percent(seen_input[1].mean)} and ${percent(seen_input[last].mean)}. What can be decoded is not what is used: to see that, ablate it.`,
         ),
