@@ -10,7 +10,8 @@ use loupe::kernels::Precision;
 use loupe::lens::{Depth, Intake, Kind, Line, Norm, Options, Pairs};
 use loupe::reading::{NO_TOKEN, Statistic};
 use loupe::session::{
-    Corpus, CorpusOptions, CorpusRow, FitRequest, Lensed, Mean, OpenLens, Session, Target,
+    Corpus, CorpusOptions, CorpusRow, Edit, FitRequest, How, Lensed, Mean, OpenLens, Place,
+    Session, Target,
 };
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ device_tests! {
     lenses_from_files_agree_with_their_packages lenses_of_other_models_are_refused
     fits_agree_with_least_squares a_refined_lens_comes_near_the_least_divergence an_exported_lens_opens_again
     tokens_alone_agree_with_transformers a_corpus_agrees_with_transformers
-    a_corpus_belongs_to_its_model_and_options
+    a_corpus_belongs_to_its_model_and_options a_corpus_is_read_with_edits
     maps_that_change_nothing_keep_the_numbers
 }
 
@@ -471,6 +472,45 @@ async fn tokens_alone_agree_with_transformers() {
         let wrong = session.alone(&read, Some(&ids[1..]), &Cancel::default()).await.err();
         assert_eq!(wrong.map(|e| e.code()), Some("bad-option"));
     }
+}
+
+/// The means of a corpus under edits are those of its windows, read one by one.
+async fn a_corpus_is_read_with_edits() {
+    let [golden, _] = Golden::fits();
+    let session = session(&golden, Precision::F32).await;
+    let config = session.loaded().expect("a model").model.config.clone();
+    let place = |at: &str, head| Place { at: at.into(), head, positions: None };
+    let edits = [
+        Edit::Ablate { place: place("h.1.mlp_out", None), mean: None },
+        Edit::Ablate { place: place("h.0.attn_out", Some(0)), mean: None },
+        Edit::Weights { of: "ln_f".into(), channel: Some(2), how: How::Scale(0.5) },
+    ];
+    let how =
+        CorpusOptions { window: 16, stride: 16, options: Options::default(), classes: vec![] };
+    let texts = golden.texts();
+    let cancel = Cancel::default();
+    let mut corpus = Corpus::new(how, config.n_ctx, config.vocab_size).expect("a corpus");
+    let (mut sum, mut n, mut plain) = (0.0, 0.0, 0.0);
+    for text in texts.iter().take(2) {
+        corpus.begin(text.clone());
+        while session.read_window(&mut corpus, &edits, &cancel).await.expect("a window") {}
+        for ids in text.chunks(16).filter(|ids| ids.len() > 1) {
+            for (edits, sum) in [(&edits[..], &mut sum), (&[], &mut plain)] {
+                let options = Options::default();
+                let read = session.read_edited(ids, &options, edits, &cancel, |_, _, _| Ok(()));
+                let read = read.await.expect("a reading");
+                let losses = read.reading.stat(Statistic::LogprobNext).chunks(ids.len()).last();
+                let losses = losses.expect("the last row")[..ids.len() - 1].iter();
+                *sum -= losses.map(|&v| f64::from(v)).sum::<f64>();
+            }
+            n += (ids.len() - 1) as f64;
+        }
+    }
+    let rows = corpus.rows().remove(0);
+    let last = rows.last().expect("rows");
+    assert_eq!(last.n, n);
+    assert!((last.loss.mean - sum / n).abs() < 1e-9, "{} {}", last.loss.mean, sum / n);
+    assert!((sum - plain).abs() / n > 1e-4, "the edits change nothing");
 }
 
 async fn a_corpus_belongs_to_its_model_and_options() {

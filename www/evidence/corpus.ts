@@ -3,7 +3,7 @@ import { counted, decimal, integer, percent } from "../lib/format.ts";
 import { classesOf, textsOf } from "../reading/token-classes.ts";
 import { fileName } from "../export/image-file.ts";
 import { save } from "../export/save-file.ts";
-import { parseEdits } from "../reading/edits.ts";
+import { parseEdits, suitsAnyText } from "../reading/edits.ts";
 import { textOf } from "../reading/reading.ts";
 import { lensWords } from "../state/lenses.ts";
 import { button, element, replaceKeyed, replaceOptions } from "../ui/dom.ts";
@@ -185,9 +185,9 @@ export function createCorpus(
     if (texts.isEmpty()) return figure.say("There are no texts: paste some, or add text files.");
     const how = howNow();
     const edits = parseEdits(store.edits.peek())?.edits ?? [];
-    if (edits.some((edit) => !("weights" in edit)))
+    if (!edits.every(suitsAnyText))
       return figure.say(
-        "Edits of activations belong to one text; only edits of weights can go with a corpus. Remove the others in Causes.",
+        "Only edits that name no text and no positions can go with a corpus: those of weights, and what is set to zero at all positions. Remove the others in Causes.",
       );
     const given = texts.get();
     const key = keyOf(how);
@@ -329,7 +329,7 @@ export function createCorpus(
     const { part } = done;
     const [last] = part.rows.slice(-1);
     const { model: of, lens: under, window: size, stride: step, edits } = done;
-    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")} of weights` : ""}, ${lensWords(under)}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
+    const by = `${of}${edits.length > 0 ? ` with ${counted(edits.length, "edit")}` : ""}, ${lensWords(under)}, windows of ${integer(size)} tokens${step < size ? ` every ${integer(step)}` : ""}`;
     const interval = Number.isFinite(last.loss.low)
       ? `95 % interval ${decimal(last.loss.low, 3)} to ${decimal(last.loss.high, 3)}`
       : "no interval from one window";

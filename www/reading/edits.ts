@@ -128,6 +128,10 @@ export function parsePositions(text: string): number[] | undefined {
   return positions;
 }
 
+/** Whether an edit names neither a text nor positions of one, so that it can be made of any: of weights, or to zero everywhere. */
+export const suitsAnyText = (edit: PageEdit) =>
+  "weights" in edit || ("to" in edit && edit.to === "zero" && edit.positions === undefined);
+
 const NAMES = { a: "text A", b: "text B" };
 const atWords = (positions: number[] | undefined) =>
   positions === undefined ? "all positions" : `position${positions.length > 1 ? "s" : ""} ${positionsText(positions)}`;

@@ -11,6 +11,7 @@ import {
   parsePositions,
   positionsText,
   withWeights,
+  suitsAnyText,
 } from "../../../www/reading/edits.ts";
 import { lossChange } from "../../../www/reading/loss-change.ts";
 import { classesOf, matchingSet, textsOf } from "../../../www/reading/token-classes.ts";
@@ -30,6 +31,17 @@ const EDITS: PageEdit[] = [
   { weights: "h.2.ln_2", channel: 138, scale: 0 },
   { weights: "wpe", smooth: 2 },
 ];
+
+test("an edit suits any text if it names neither a text nor positions", () => {
+  const edits: [PageEdit, boolean][] = [
+    [{ weights: "ln_f", channel: 3, scale: 0 }, true],
+    [{ at: "h.2.attn_out", head: 1, to: "zero" }, true],
+    [{ at: "h.2.attn_out", to: "zero", positions: [3] }, false],
+    [{ at: "h.2.attn_out", to: { mean: "b" } }, false],
+    [{ at: "h.2", from: { text: "b" } }, false],
+  ];
+  for (const [edit, suits] of edits) assert.equal(suitsAnyText(edit), suits, JSON.stringify(edit));
+});
 
 test("edits come back from a link as they were, and nothing else does", () => {
   const run: EditedRun = { of: "b", edits: EDITS };
