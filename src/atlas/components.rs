@@ -88,9 +88,7 @@ pub async fn components(
 
 /// F · Fᵀ.
 fn products(f: &DMatrix<f64>) -> DMatrix<f64> {
-    let rows: Vec<Vec<f64>> = f.row_iter().map(|row| row.iter().copied().collect()).collect();
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum();
-    DMatrix::from_fn(rows.len(), rows.len(), |i, j| dot(&rows[i], &rows[j]))
+    DMatrix::from_fn(f.nrows(), f.nrows(), |i, j| f.row(i).dot(&f.row(j)))
 }
 
 /// GᵀG and GᵀE over all tokens. Shapes: \[n, n\], \[n, C\].

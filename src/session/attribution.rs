@@ -624,7 +624,7 @@ impl Session {
 /// Most tokens that [`Session::promoted`] lists on each side.
 const MAX_PROMOTED: usize = 100;
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

@@ -16,6 +16,7 @@ use crate::lens::{Decoder, Kept, Maps, Row, RowSource, Slopes};
 
 use super::ridge::Equations;
 use super::{Best, Between, Fit, Fitted, name_of};
+use crate::session::attribution::dot;
 
 /// The first step along a direction, in units of the preconditioned gradient, and by how much it changes from pass to pass at
 /// most.
@@ -26,10 +27,6 @@ const DAMPING: f64 = 0.1;
 
 /// y = (x − mean) W + constant: W, with the constant as the last row; or a derivative by them. Shapes: \[C + 1, C\].
 type Point = Vec<f64>;
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
 
 /// a + scale · b.
 fn sum(a: &[f64], scale: f64, b: &[f64]) -> Point {
@@ -118,6 +115,7 @@ pub(super) struct Refinement<'a> {
 }
 
 impl Fit<'_> {
+    /// Computed once for all rows.
     pub(super) async fn refinement<'d>(
         &self,
         decoder: &'d Decoder<'d>,

@@ -102,7 +102,6 @@ export function create({ ask, options, selection, card: make }: Stage): Shown {
   async function start() {
     const isCurrent = latest.begin();
     const n = sizeNow();
-    const { n_channels } = facts();
     before.hidden = true;
     const done = await card.run(
       async (watch) => {
@@ -120,7 +119,7 @@ export function create({ ask, options, selection, card: make }: Stage): Shown {
       },
       () => void start(),
     );
-    if (!isCurrent() || n_channels !== facts().n_channels) return;
+    if (!isCurrent()) return;
     if (!done) return void (before.hidden = found !== null);
     found = done;
     draw(done);
