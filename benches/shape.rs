@@ -226,7 +226,7 @@ async fn shift(folder: &Path, t: usize) {
 async fn final_logits(device: &Device, model: &Model, ids: &[u32]) -> Vec<f32> {
     let (t, config, cancel) = (ids.len(), &model.config, Cancel::default());
     let width = config.n_embd;
-    let stream = Stream::new(device, config, ids, false);
+    let stream = Stream::new(device, config, ids, false, u64::MAX);
     let scratch = Scratch::new(device, config, t);
     let mut rec = device.record("the final logits", &cancel);
     let edits = Edits::default();

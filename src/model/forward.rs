@@ -8,11 +8,12 @@ use crate::kernels::{Attention, Embed, LayerNorm, Matmul, Rows};
 
 use super::{Block, Edits, Half, Linear, Model, NormWeights, Scratch, Stream, Tap};
 
-/// Runs positions `start..start + n` through the model and leaves the residual stream in the taps.
+/// Runs positions `start..start + n` through the model, block by block, and leaves the residual stream in the taps.
 ///
-/// The stream must hold the keys and values of the positions before `start`. The numbers of a position
-/// depend only on the tokens up to it, not on how the text is cut into blocks. From block `first_block` on everything is
-/// computed; what comes before must be there.
+/// The stream must hold the taps of the positions before `start`, and their keys and values if it keeps them; otherwise
+/// these are computed again. The numbers of a position depend only on the tokens up to it, not on how the text is cut into blocks. From
+/// block `first_block` on everything is computed; what comes before must be there. Of a stream that keeps no keys and
+/// values, a text is best computed at once.
 ///
 /// Errors: `missing-tensor` of a partial model, `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
 /// Source: Radford et al. 2019, GPT-2; names of activations as in TransformerLens.
@@ -23,24 +24,49 @@ pub async fn forward(
     first_block: usize,
 ) -> Result<()> {
     if first_block == 0 {
-        pass.embed(rec, stream)?;
+        for part in pass.parts() {
+            part.embed(rec, stream)?;
+        }
     }
-    let blocks = pass.model.whole()?.blocks.iter().zip(stream.keys.iter().zip(&stream.values));
-    for (i, (block, (keys, values))) in blocks.enumerate().skip(first_block) {
-        let resid_pre = pass.positions_of(stream.resid_pre(i));
-        let resid_mid = match stream.resid_mid(i) {
-            Some(tap) => pass.positions_of(tap),
-            None => pass.scratch_rows(&pass.scratch.mid),
-        };
-        let resid_post = pass.positions_of(stream.resid_post(i));
-        pass.attn(rec, (i, block), resid_pre, keys, values, resid_mid)?;
-        pass.mlp(rec, (i, block), resid_mid, resid_post)?;
-        rec.yield_now().await?;
+    let before = Pass { start: 0, n: if stream.keeps_cache() { 0 } else { pass.start }, ..*pass };
+    for (i, block) in pass.model.whole()?.blocks.iter().enumerate().skip(first_block) {
+        let [keys, values] = stream.cache(i)?;
+        before.recall(rec, (i, block), stream, [keys, values]).await?;
+        for part in pass.parts() {
+            let resid_pre = part.positions_of(stream.resid_pre(i));
+            let resid_mid = match stream.resid_mid(i) {
+                Some(tap) => part.positions_of(tap),
+                None => part.scratch_rows(&part.scratch.mid),
+            };
+            let resid_post = part.positions_of(stream.resid_post(i));
+            part.attn(rec, (i, block), resid_pre, keys, values, resid_mid)?;
+            part.mlp(rec, (i, block), resid_mid, resid_post)?;
+            rec.yield_now().await?;
+        }
     }
+    stream.cached(pass.start + pass.n);
+    Ok(())
+}
+
+/// Computes keys and values of positions that were copied from a stream that did not keep them. The pass is over all
+/// positions that were copied.
+///
+/// Errors: those of [`forward`].
+pub async fn complete(rec: &mut Recorder<'_>, pass: &Pass<'_>, stream: &Stream) -> Result<()> {
+    let (first, end) = (stream.n_cached(), pass.start + pass.n);
+    if !stream.keeps_cache() || first >= end {
+        return Ok(());
+    }
+    let missing = Pass { start: first, n: end - first, ..*pass };
+    for (i, block) in pass.model.whole()?.blocks.iter().enumerate() {
+        missing.recall(rec, (i, block), stream, stream.cache(i)?).await?;
+    }
+    stream.cached(end);
     Ok(())
 }
 
 /// The arguments that every step of a pass over positions `start..start + n` shares.
+#[derive(Clone, Copy)]
 pub struct Pass<'a> {
     /// The model.
     pub model: &'a Model,
@@ -58,7 +84,32 @@ pub struct Pass<'a> {
     pub is_alone: bool,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// The same over as many positions at a time as the scratch tensors hold. Not for a sweep.
+    fn parts(&self) -> impl Iterator<Item = Pass<'a>> + use<'a> {
+        let (pass, end) = (*self, self.start + self.n);
+        let starts = (pass.start..end).step_by(pass.scratch.n_rows.max(1));
+        starts.map(move |start| Pass { start, n: pass.scratch.n_rows.min(end - start), ..pass })
+    }
+
+    /// Computes the keys and values of one block from its tap. Shapes: cache \[≥ start + n, C4\] each.
+    ///
+    /// Errors: those of [`forward`].
+    pub(crate) async fn recall(
+        &self,
+        rec: &mut Recorder<'_>,
+        (i, block): (usize, &Block),
+        stream: &Stream,
+        [keys, values]: [&Tensor; 2],
+    ) -> Result<()> {
+        for part in self.parts() {
+            let x = part.positions_of(stream.resid_pre(i));
+            part.queries(rec, (i, block), x, keys, values)?;
+            rec.yield_now().await?;
+        }
+        Ok(())
+    }
+
     /// The rows of these positions in a tensor over the whole text. Shapes: \[T, C4\].
     pub(crate) fn positions_of<'t>(&self, tensor: &'t Tensor) -> Rows<'t> {
         Rows::new(tensor, self.start, self.model.config.n_embd)
@@ -115,7 +166,7 @@ impl Pass<'_> {
         values: &Tensor,
         y: Rows<'_>,
     ) -> Result<()> {
-        let Scratch { q, mixed, .. } = self.scratch;
+        let (q, mixed) = (self.scratch.q(), self.scratch.mixed());
         let (mixed_rows, edits) = (self.scratch_rows(mixed), self.edits);
         self.queries(rec, (i, block), x, keys, values)?;
         self.model.kernels.attention(
@@ -148,10 +199,10 @@ impl Pass<'_> {
         keys: &Tensor,
         values: &Tensor,
     ) -> Result<()> {
-        let normed = self.scratch_rows(&self.scratch.normed);
+        let normed = self.scratch_rows(self.scratch.normed());
         self.norm(rec, x, self.edits.weights.norm(i, Half::Attn, block), normed)?;
         let others = Some([keys, values].map(|tensor| self.positions_of(tensor)));
-        let op = self.operands(normed, &block.qkv, self.scratch_rows(&self.scratch.q));
+        let op = self.operands(normed, &block.qkv, self.scratch_rows(self.scratch.q()));
         self.model.kernels.matmul(rec, &Matmul { others, ..op })
     }
 
@@ -164,8 +215,8 @@ impl Pass<'_> {
         y: Rows<'_>,
     ) -> Result<()> {
         let edits = self.edits;
-        let normed = self.scratch_rows(&self.scratch.normed);
-        let hidden = Rows::new(&self.scratch.hidden, 0, self.model.config.n_inner);
+        let normed = self.scratch_rows(self.scratch.normed());
+        let hidden = Rows::new(self.scratch.hidden(), 0, self.model.config.n_inner);
         self.norm(rec, x, edits.weights.norm(i, Half::Mlp, block), normed)?;
         self.linear(rec, normed, &block.mlp_in, hidden)?;
         edits.edit_inner(rec, self.model, (i, Half::Mlp), hidden, self.positions())?;

@@ -15,7 +15,7 @@ mod weights;
 
 pub use decoder_copy::{DecoderCopy, Piece};
 pub use edits::{Change, EditedWeights, Edits, Site, Tap, Values, What};
-pub use forward::{Pass, forward};
+pub use forward::{Pass, complete, forward};
 pub use loader::{CopyOutcome, Loader, Progress, Reclaim, RestoreWatch};
 pub use plan::DEFAULT_SHARD_BYTES;
 pub use requirements::Requirements;

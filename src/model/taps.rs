@@ -1,7 +1,10 @@
 //! The tensors of the residual stream, and the scratch tensors of the forward pass.
 
+use std::cell::Cell;
+
 use crate::config::Config;
 use crate::device::{Device, Recorder, Tensor};
+use crate::error::{Error, Result};
 use crate::kernels::pad4;
 
 /// Half of a transformer block.
@@ -20,30 +23,42 @@ pub struct Stream {
     pub taps: Vec<Tensor>,
     /// Whether half-blocks are kept.
     pub has_halves: bool,
-    /// Shapes: L × \[T, C4\].
-    pub keys: Vec<Tensor>,
-    /// Shapes: L × \[T, C4\].
-    pub values: Vec<Tensor>,
     /// The token ids. Shapes: \[T\] u32.
     pub ids: Tensor,
     /// T.
     pub n_tokens: usize,
+    /// Keys and values of each block; or, where these are too large, of the block that is being computed. Shapes: L or 1 of
+    /// two \[T, C4\].
+    cache: Vec<[Tensor; 2]>,
+    n_layer: usize,
+    /// Positions whose keys and values are there in all blocks.
+    n_cached: Cell<usize>,
 }
 
 impl Stream {
-    /// Zeroed tensors for a text.
-    pub fn new(device: &Device, config: &Config, ids: &[u32], has_halves: bool) -> Stream {
+    /// Zeroed tensors for a text. Keys and values are kept for all blocks if they have at most `cache_limit` bytes.
+    pub fn new(
+        device: &Device,
+        config: &Config,
+        ids: &[u32],
+        has_halves: bool,
+        cache_limit: u64,
+    ) -> Stream {
+        let n_layer = config.n_layer;
         let bytes = (ids.len() * pad4(config.n_embd) * 4) as u64;
-        let tensors =
-            |label: &str, n: usize| (0..n).map(|_| device.tensor(label, bytes)).collect::<Vec<_>>();
         let per_block = if has_halves { 2 } else { 1 };
+        let keeps_cache = 2 * n_layer as u64 * bytes <= cache_limit;
+        let blocks = 0..if keeps_cache { n_layer } else { 1 };
         Stream {
-            taps: tensors("tap", 1 + per_block * config.n_layer),
+            taps: (0..=per_block * n_layer).map(|_| device.tensor("tap", bytes)).collect(),
             has_halves,
-            keys: tensors("keys", config.n_layer),
-            values: tensors("values", config.n_layer),
             ids: device.upload("ids", ids),
             n_tokens: ids.len(),
+            cache: blocks
+                .map(|_| ["keys", "values"].map(|name| device.tensor(name, bytes)))
+                .collect(),
+            n_layer,
+            n_cached: Cell::new(0),
         }
     }
 
@@ -77,47 +92,78 @@ impl Stream {
         self.resid_pre(i + 1)
     }
 
-    /// Releases keys and values once the pass is over; the taps stay.
-    pub fn drop_cache(&mut self) {
-        self.keys.clear();
-        self.values.clear();
+    /// Whether each block has its own keys and values, so that a text may be computed a few positions at a time.
+    pub fn keeps_cache(&self) -> bool {
+        self.cache.len() == self.n_layer
     }
 
-    /// Whether keys and values are there.
-    pub fn has_cache(&self) -> bool {
-        !self.keys.is_empty()
+    /// Positions whose keys and values are there in all blocks. Those of others follow from the taps
+    /// ([`Pass::queries`](super::Pass::queries)).
+    pub fn n_cached(&self) -> usize {
+        self.n_cached.get()
+    }
+
+    /// Keys and values of block `i`. Shapes: \[T, C4\] each.
+    ///
+    /// Errors: `bad-shape` if they have been released.
+    pub fn cache(&self, i: usize) -> Result<[&Tensor; 2]> {
+        let cache = self.cache.get(if self.keeps_cache() { i } else { 0 });
+        let released = || Error::BadShape {
+            name: format!("keys and values of block {i}"),
+            expected: vec![self.n_tokens as u64],
+            got: Vec::new(),
+        };
+        cache.map(|[keys, values]| [keys, values]).ok_or_else(released)
+    }
+
+    /// The keys and values of the first `n` positions have been written in all blocks.
+    pub(super) fn cached(&self, n: usize) {
+        if self.keeps_cache() {
+            self.n_cached.set(n);
+        }
+    }
+
+    /// Ends the pass: keys and values stay if they are of all blocks.
+    pub fn finish(&mut self) {
+        if !self.keeps_cache() {
+            self.drop_cache();
+        }
+    }
+
+    /// Releases keys and values; the taps stay.
+    pub fn drop_cache(&mut self) {
+        self.cache.clear();
+        self.n_cached.set(0);
     }
 
     /// Size of taps, keys and values. Units: bytes.
     pub fn bytes(&self) -> u64 {
-        self.tensors().map(Tensor::bytes).sum()
+        self.taps.iter().chain(self.cache.iter().flatten()).map(Tensor::bytes).sum()
     }
 
-    /// Copies the first `n` positions of a stream of the same model with the same taps.
+    /// Copies the first `n` positions of a stream of the same model with the same taps; keys and values if both keep them.
     pub fn copy_prefix(&self, rec: &mut Recorder<'_>, earlier: &Stream, n: usize) {
-        for (from, to) in earlier.tensors().zip(self.tensors()) {
+        let n_cached = if self.keeps_cache() { n.min(earlier.n_cached()) } else { 0 };
+        let taps = earlier.taps.iter().zip(&self.taps).map(|pair| (pair, n));
+        let cache = earlier.cache.iter().flatten().zip(self.cache.iter().flatten());
+        for ((from, to), n) in taps.chain(cache.map(|pair| (pair, n_cached))) {
             let row_bytes = to.bytes() / self.n_tokens as u64;
             rec.copy(from, 0, to, 0, n as u64 * row_bytes);
         }
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
-        self.taps.iter().chain(&self.keys).chain(&self.values)
+        self.n_cached.set(n_cached);
     }
 }
 
 /// The intermediate activations of one block of positions.
 pub struct Scratch {
-    /// ln_1 x, then ln_2 x. Shapes: \[rows, C4\].
-    pub normed: Tensor,
-    /// Queries. Shapes: \[rows, C4\].
-    pub q: Tensor,
-    /// The heads' outputs. Shapes: \[rows, C4\].
-    pub mixed: Tensor,
+    /// Most positions at a time.
+    pub n_rows: usize,
     /// `resid_mid`. Shapes: \[rows, C4\].
     pub mid: Tensor,
-    /// The MLP's hidden layer. Shapes: \[rows, n_inner4\].
-    pub hidden: Tensor,
+    /// What the first matrix of a half reads, then the heads' outputs. Shapes: \[rows, C4\].
+    narrow: Tensor,
+    /// Queries, then the hidden layer. Shapes: \[rows, max(C, n_inner)4\].
+    wide: Tensor,
 }
 
 impl Scratch {
@@ -126,11 +172,30 @@ impl Scratch {
         let tensor =
             |label: &str, width: usize| device.tensor(label, (n_rows * pad4(width) * 4) as u64);
         Scratch {
-            normed: tensor("normed", config.n_embd),
-            q: tensor("q", config.n_embd),
-            mixed: tensor("mixed", config.n_embd),
+            n_rows,
             mid: tensor("mid", config.n_embd),
-            hidden: tensor("hidden", config.n_inner),
+            narrow: tensor("normed or mixed", config.n_embd),
+            wide: tensor("q or hidden", config.n_embd.max(config.n_inner)),
         }
+    }
+
+    /// ln_1 x, then ln_2 x. Shapes: \[rows, C4\].
+    pub fn normed(&self) -> &Tensor {
+        &self.narrow
+    }
+
+    /// Queries, until the MLP. Shapes: \[rows, C4\].
+    pub fn q(&self) -> &Tensor {
+        &self.wide
+    }
+
+    /// The heads' outputs, from attention to the MLP. Shapes: \[rows, C4\].
+    pub fn mixed(&self) -> &Tensor {
+        &self.narrow
+    }
+
+    /// The MLP's hidden layer. Shapes: \[rows, n_inner4\].
+    pub fn hidden(&self) -> &Tensor {
+        &self.wide
     }
 }

@@ -31,7 +31,8 @@ impl Session {
         let config = &model.config;
         let at_once = model.kernels.forms().n_forward().unwrap_or(BLOCK).min(ids.len());
         let allocate = || {
-            let stream = Stream::new(&self.device, config, ids, false);
+            // Nothing starts from it, so keys and values are those of one block at a time.
+            let stream = Stream::new(&self.device, config, ids, false, 0);
             Ok((stream, Scratch::new(&self.device, config, at_once)))
         };
         let mut made = self.device.allocate("this text", allocate).await;
@@ -42,12 +43,9 @@ impl Session {
         let (none, is_alone) = (Edits::default(), alone.is_some());
         let edits = alone.unwrap_or(&none);
         let mut rec = self.device.record("this text", cancel);
-        for start in (0..ids.len()).step_by(at_once) {
-            let n = at_once.min(ids.len() - start);
-            let scratch = &scratch;
-            let pass = Pass { model, scratch, edits, start, n, n_runs: 1, is_alone };
-            forward(&mut rec, &pass, &stream, 0).await?;
-        }
+        let (scratch, n) = (&scratch, ids.len());
+        let pass = Pass { model, scratch, edits, start: 0, n, n_runs: 1, is_alone };
+        forward(&mut rec, &pass, &stream, 0).await?;
         rec.finish().await?;
         Ok(stream)
     }

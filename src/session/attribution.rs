@@ -6,10 +6,11 @@ use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::kernels::{Blend, Matmul, Rows, Shard, pad4};
 use crate::lens::{Decoder, Line, Norm, RowSource, descending};
-use crate::model::{Edits, Half, Model, Pass, Scratch, Tap};
+use crate::model::{Edits, Half, Tap};
 use crate::reading::NotFinite;
 use crate::{atlas, kernels};
 
+use super::capture::Again;
 use super::{Lensed, Loaded, Session, in_use};
 
 /// What each component adds at a cell.
@@ -148,13 +149,13 @@ impl Session {
         let device = &self.device;
         let allocate = || {
             let tensor = |rows: usize| device.tensor("components", rows as u64 * row_bytes);
-            let scratch = Scratch::new(device, config, 1);
-            Ok((tensor(most), tensor(n_head), tensor(1), tensor(1), tensor(1), scratch))
+            let again = Again::new(device, model, lensed, position);
+            Ok((tensor(most), tensor(n_head), tensor(1), tensor(1), tensor(1), again))
         };
         let made = device.allocate("this attribution", allocate).await?;
-        let (out, heads, input, mid, post, scratch) = made;
+        let (out, heads, input, mid, post, again) = made;
         let mut rec = device.record("this attribution", cancel);
-        let at = (model, &scratch, position);
+        let scratch = &again.scratch;
         let rows = |tensor| Rows::new(tensor, 0, width);
         let mut n_out = 0;
         let mut sources: Vec<(String, Source)> = Vec::new();
@@ -162,17 +163,13 @@ impl Session {
         // The embeddings; then what each edit there changes.
         let wpe = edits.weights.wpe.as_ref().map_or_else(|| model.wpe(), Ok)?;
         rec.copy(wpe, position as u64 * row_bytes, &out, 0, row_bytes);
-        one_position(at, &plain).embed_into(&mut rec, &lensed.stream, rows(&input))?;
+        again.pass(&plain).embed_into(&mut rec, &lensed.stream, rows(&input))?;
         rec.copy(&input, 0, &out, row_bytes, row_bytes);
         sources.push(("wte".into(), Source::Step(0, 1)));
         sources.push(("wpe".into(), Source::One(0)));
         n_out += 2;
         for k in edits.at(Tap::Input, None, position) {
-            one_position(at, &edits.first(k + 1)).embed_into(
-                &mut rec,
-                &lensed.stream,
-                rows(&input),
-            )?;
+            again.pass(&edits.first(k + 1)).embed_into(&mut rec, &lensed.stream, rows(&input))?;
             rec.copy(&input, 0, &out, n_out as u64 * row_bytes, row_bytes);
             sources.push((edits.name(k), Source::Step(n_out - 1, n_out)));
             n_out += 1;
@@ -182,14 +179,17 @@ impl Session {
         for n in 0..n_halves {
             let (i, half) = (n / 2, if n % 2 == 0 { Half::Attn } else { Half::Mlp });
             let block = &whole.blocks[i];
-            let x = one_position(at, &plain).positions_of(lensed.stream.resid_pre(i));
-            let (keys, values) = (&lensed.stream.keys[i], &lensed.stream.values[i]);
+            let x = again.pass(&plain).positions_of(lensed.stream.resid_pre(i));
+            let cache = match half {
+                Half::Attn => Some(again.cache(&mut rec, i).await?),
+                Half::Mlp => None,
+            };
             let y = if half == Half::Attn { &mid } else { &post };
-            let run = |rec: &mut _, edits: &Edits| match half {
-                Half::Attn => {
-                    one_position(at, edits).attn(rec, (i, block), x, keys, values, rows(&mid))
+            let run = |rec: &mut _, edits: &Edits| match cache {
+                Some([keys, values]) => {
+                    again.pass(edits).attn(rec, (i, block), x, keys, values, rows(&mid))
                 }
-                Half::Mlp => one_position(at, edits).mlp(rec, (i, block), rows(&mid), rows(&post)),
+                None => again.pass(edits).mlp(rec, (i, block), rows(&mid), rows(&post)),
             };
             run(&mut rec, &plain)?;
             let out_row = Rows::new(&out, n_out, width);
@@ -198,7 +198,7 @@ impl Session {
                     for head in 0..n_head {
                         let dim = config.head_dim();
                         let op = Blend {
-                            x: rows(&scratch.mixed),
+                            x: rows(scratch.mixed()),
                             is_one: false,
                             scale: 1.0,
                             adds: false,
@@ -219,8 +219,8 @@ impl Session {
                     }
                 }
                 Half::Mlp => {
-                    let hidden = Rows::new(&scratch.hidden, 0, config.n_inner);
-                    one_position(at, &plain).linear(&mut rec, hidden, &block.mlp_out, out_row)?;
+                    let hidden = Rows::new(scratch.hidden(), 0, config.n_inner);
+                    again.pass(&plain).linear(&mut rec, hidden, &block.mlp_out, out_row)?;
                     sources.push((format!("h.{i}.mlp"), Source::One(n_out)));
                     n_out += 1;
                 }
@@ -434,21 +434,21 @@ impl Session {
         let device = &self.device;
         let allocate = || {
             let tensor = || device.tensor("neurons", row_bytes);
-            Ok((tensor(), tensor(), Scratch::new(device, &model.config, 1)))
+            Ok((tensor(), tensor(), Again::new(device, model, lensed, position)))
         };
-        let (mid, post, scratch) = device.allocate("this attribution", allocate).await?;
+        let (mid, post, again) = device.allocate("this attribution", allocate).await?;
         let weights = &model.whole()?.blocks[block];
         let mut rec = device.record("this attribution", cancel);
         // What is edited between the halves is what the MLP reads; what blends into its hidden layer is an edit of its own.
         let plain = lensed.resolved.edits.of_weights();
-        let pass = one_position((model, &scratch, position), &plain);
+        let pass = again.pass(&plain);
         let x = pass.positions_of(lensed.stream.resid_pre(block));
-        let (keys, values) = (&lensed.stream.keys[block], &lensed.stream.values[block]);
+        let [keys, values] = again.cache(&mut rec, block).await?;
         let (mid, post) = (Rows::new(&mid, 0, width), Rows::new(&post, 0, width));
-        let edited = one_position((model, &scratch, position), &lensed.resolved.edits);
+        let edited = again.pass(&lensed.resolved.edits);
         edited.attn(&mut rec, (block, weights), x, keys, values, mid)?;
         pass.mlp(&mut rec, (block, weights), mid, post)?;
-        let read = rec.read(&[(&scratch.hidden, 4 * n_inner as u64)]).await?;
+        let read = rec.read(&[(again.scratch.hidden(), 4 * n_inner as u64)]).await?;
         let hidden = read.first().map_or(&[][..], Vec::as_slice);
         let out =
             atlas::along(&self.atlas_of(&loaded, cancel), &weights.mlp_out.weight, &direction)
@@ -555,7 +555,6 @@ impl Session {
         check_below("block", block, config.n_layer)?;
         check_below("head", head.unwrap_or(0), config.n_head)?;
         lensed.check_position(position)?;
-        lensed.check_cache()?;
         let weights = &model.whole()?.blocks[block];
         let along = match cell {
             Some(cell) => {
@@ -577,16 +576,17 @@ impl Session {
         let n_keys = position + 1;
         let device = &self.device;
         let stream = &lensed.stream;
-        let allocate = || Ok((device.tensor("mid", row_bytes), Scratch::new(device, config, 1)));
-        let (mid, scratch) = device.allocate("this attribution", allocate).await?;
+        let allocate =
+            || Ok((device.tensor("mid", row_bytes), Again::new(device, model, lensed, position)));
+        let (mid, again) = device.allocate("this attribution", allocate).await?;
         let mut rec = device.record("this attribution", cancel);
         let plain = lensed.resolved.edits.of_weights();
-        let pass = one_position((model, &scratch, position), &plain);
+        let pass = again.pass(&plain);
         let x = pass.positions_of(stream.resid_pre(block));
-        let (keys, values) = (&stream.keys[block], &stream.values[block]);
+        let [keys, values] = again.cache(&mut rec, block).await?;
         pass.attn(&mut rec, (block, weights), x, keys, values, Rows::new(&mid, 0, width))?;
         let all = n_keys as u64 * row_bytes;
-        let mut ranges = vec![(&scratch.q, row_bytes), (keys, all)];
+        let mut ranges = vec![(again.scratch.q(), row_bytes), (keys, all)];
         if along.is_some() {
             ranges.push((values, all));
         }
@@ -635,14 +635,6 @@ fn check_below(name: &str, got: usize, n: usize) -> Result<()> {
     }
 }
 
-/// A pass over one position of a text.
-fn one_position<'a>(
-    (model, scratch, position): (&'a Model, &'a Scratch, usize),
-    edits: &'a Edits,
-) -> Pass<'a> {
-    Pass { model, scratch, edits, start: position, n: 1, n_runs: 1, is_alone: false }
-}
-
 #[expect(clippy::cast_possible_truncation, reason = "results are stored in f32")]
 fn single(value: f64) -> f32 {
     value as f32
@@ -661,24 +653,11 @@ impl Lensed {
         }
     }
 
-    /// Errors: `bad-option` for a text so long that the reading does not keep keys and values.
-    fn check_cache(&self) -> Result<()> {
-        match self.stream.has_cache() {
-            true => Ok(()),
-            false => {
-                let expected = "a text whose keys and values were kept (256 MiB with its stream)";
-                let got = format!("one of {} tokens", self.ids.len());
-                Err(Error::option("reading", expected, got))
-            }
-        }
-    }
-
     /// The block and the half behind which a row stands; no half for `input`.
     ///
     /// Errors: `bad-option` for what has no such place.
     fn place(&self, tap: usize, position: usize) -> Result<(usize, Option<Half>)> {
         self.check_position(position)?;
-        self.check_cache()?;
         let is_finite = |cell: &NotFinite| (cell.tap, cell.position) != (tap, position);
         if !self.reading.not_finite.iter().all(is_finite) {
             return Err(Error::option("position", "a cell whose logits are finite", position));

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::device::{Recorder, Tensor};
+use crate::device::{Device, Recorder, Tensor};
 use crate::error::Result;
 use crate::kernels::pad4;
-use crate::model::{Model, Pass, Scratch};
+use crate::model::{Edits, Model, Pass, Scratch};
 
 use super::Lensed;
 
@@ -81,9 +81,9 @@ impl<'a> Captures<'a> {
                 [reading.stream.resid_pre(i), &mid, &post].map(|tensor| pass.positions_of(tensor));
             let rec = &mut self.rec;
             pass.attn(rec, (i, block), x, &keys, &values, mid)?;
-            keep(rec, &scratch.mixed, &heads, start, n, config.n_embd);
+            keep(rec, scratch.mixed(), &heads, start, n, config.n_embd);
             pass.mlp(rec, (i, block), mid, post)?;
-            keep(rec, &scratch.hidden, &hidden, start, n, config.n_inner);
+            keep(rec, scratch.hidden(), &hidden, start, n, config.n_inner);
         }
         let captured = Rc::new(Captured { heads, hidden, mid });
         self.captured.push((reading.key, i, captured.clone()));
@@ -96,6 +96,48 @@ impl<'a> Captures<'a> {
         let tensor = Rc::new(tensor);
         self.held.borrow_mut().push(tensor.clone());
         tensor
+    }
+}
+
+/// What one position of a reading is run again with.
+pub(super) struct Again<'a> {
+    model: &'a Model,
+    lensed: &'a Lensed,
+    position: usize,
+    pub(super) scratch: Scratch,
+    /// Keys and values of one block, of a reading that does not keep them. Shapes: \[position + 1, C4\] each.
+    spare: Option<[Tensor; 2]>,
+}
+
+impl<'a> Again<'a> {
+    pub(super) fn new(
+        device: &Device,
+        model: &'a Model,
+        lensed: &'a Lensed,
+        position: usize,
+    ) -> Again<'a> {
+        let (config, n) = (&model.config, position + 1);
+        let is_kept = lensed.stream.n_cached() >= n;
+        let bytes = (4 * n * pad4(config.n_embd)) as u64;
+        let spare = || ["keys", "values"].map(|label| device.tensor(label, bytes));
+        let scratch = Scratch::new(device, config, if is_kept { 1 } else { n.min(BLOCK) });
+        Again { model, lensed, position, scratch, spare: (!is_kept).then(spare) }
+    }
+
+    /// A pass over the position.
+    pub(super) fn pass<'p>(&'p self, edits: &'p Edits) -> Pass<'p> {
+        let Again { model, ref scratch, position: start, .. } = *self;
+        Pass { model, scratch, edits, start, n: 1, n_runs: 1, is_alone: false }
+    }
+
+    /// The keys and values of block `i` up to the position, those of the reading or computed again.
+    pub(super) async fn cache(&self, rec: &mut Recorder<'_>, i: usize) -> Result<[&Tensor; 2]> {
+        let stream = &self.lensed.stream;
+        let Some([keys, values]) = &self.spare else { return stream.cache(i) };
+        let all = Pass { start: 0, n: self.position, ..self.pass(&self.lensed.resolved.edits) };
+        let block = &self.model.whole()?.blocks[i];
+        all.recall(rec, (i, block), stream, [keys, values]).await?;
+        Ok([keys, values])
     }
 }
 

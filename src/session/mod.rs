@@ -224,6 +224,8 @@ pub struct Session {
     tuning: Cell<Tuning>,
     /// Whether the last reading stays the one from which the next one starts.
     is_aside: Cell<bool>,
+    /// Set by [`Session::limit_cache`].
+    cache_limit: Cell<Option<u64>>,
 }
 
 /// How often a load waits for calls that still hold the model that it released.
@@ -273,6 +275,7 @@ impl Session {
             load_lock: FairLock::default(),
             tuning: Cell::new(Tuning::Off),
             is_aside: Cell::new(false),
+            cache_limit: Cell::new(None),
         }
     }
 

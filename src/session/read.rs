@@ -10,7 +10,7 @@ use crate::lens::{
     self, Block, BorrowedHalf, Decoder, Depth, Extension, Helpers, Kept, Lens, Norm, Options, Row,
     Workspace,
 };
-use crate::model::{Model, Pass, Scratch, Stream, forward};
+use crate::model::{Model, Pass, Scratch, Stream, complete, forward};
 use crate::reading::{Reading, Statistic};
 
 use super::edits::{self, Edit, Resolved};
@@ -19,7 +19,10 @@ use super::{Loaded, Session, Vocabulary};
 /// The newest readings that are still there, among which is looked for what a run shares.
 const RECENT: usize = 8;
 /// Largest stream that is kept for the next reading. Units: bytes.
-const KEPT_BYTES: u64 = 256 << 20;
+const KEPT_BYTES: u64 = 512 << 20;
+/// Least and most keys and values that a reading keeps, between them an eighth of the weights in f16. Those of longer texts
+/// follow from the taps. Units: bytes.
+const CACHE_BYTES: [u64; 2] = [64 << 20, 192 << 20];
 
 /// Of the next reading.
 static NEXT_KEY: AtomicU32 = AtomicU32::new(1);
@@ -96,7 +99,9 @@ pub(super) struct Tensors {
 /// How many positions are reused from a reading that is kept.
 #[derive(Default)]
 struct Reused {
-    /// Positions whose residual stream is copied.
+    /// Positions that are copied, if only those of some blocks can stay.
+    copied: usize,
+    /// Positions whose residual stream needs no more.
     computed: usize,
     /// Positions whose columns are copied.
     read: usize,
@@ -212,23 +217,18 @@ impl Session {
             helpers: &helpers,
             edits: &of_weights,
         };
+        let (model, scratch) = (&loaded.model, &scratch);
+        let pass = |start, n| Pass { model, scratch, edits, start, n, n_runs: 1, is_alone: false };
+        complete(&mut rec, &pass(0, done.copied), &stream).await?;
         let overlaps = loaded.model.kernels.forms().n_forward().is_some();
         let mut before = None;
         while done.read < ids.len() {
             let end = (done.read + workspace.n_positions).min(ids.len());
             while done.computed < end {
                 let start = done.computed;
-                done.computed = (start + n_forward).min(ids.len());
-                let n = done.computed - start;
-                let pass = Pass {
-                    model: &loaded.model,
-                    scratch: &scratch,
-                    edits,
-                    start,
-                    n,
-                    n_runs: 1,
-                    is_alone: false,
-                };
+                let most = if stream.keeps_cache() { n_forward } else { ids.len() };
+                done.computed = (start + most).min(ids.len());
+                let pass = pass(start, done.computed - start);
                 forward(&mut rec, &pass, &stream, done.first_block).await?;
             }
             let block = lens.begin_block(&mut rec, done.read).await?;
@@ -283,7 +283,8 @@ impl Session {
     ) -> Result<Tensors> {
         let (device, model) = (&self.device, decoder.model());
         let allocate = || {
-            let stream = Stream::new(device, &model.config, ids, options.depth != Depth::Blocks);
+            let (config, has_halves) = (&model.config, options.depth != Depth::Blocks);
+            let stream = Stream::new(device, config, ids, has_halves, self.cache_limit(config));
             let rows = lens::rows(&model.config, &stream, options.depth, halves);
             let most = lens::block_positions(decoder, rows.len());
             // Blocks of the same length, so that the last one is not short.
@@ -315,7 +316,7 @@ impl Session {
         let n_layer = loaded.model.config.n_layer;
         let known = |lensed: Rc<Lensed>| {
             let is_same = std::ptr::eq(lensed.loaded.as_ptr(), Rc::as_ptr(loaded));
-            let has_all = lensed.stream.has_halves == has_halves && lensed.stream.has_cache();
+            let has_all = lensed.stream.has_halves == has_halves;
             let is_same = is_same && !lensed.is_aside;
             let n = lensed.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
             let (block, position) = resolved.differs_from(&lensed.resolved);
@@ -345,8 +346,20 @@ impl Session {
         newest.into_iter().rev().max_by_key(|known| (copied(known), has_columns(known)))
     }
 
+    /// Largest keys and values that a reading keeps. Units: bytes.
+    fn cache_limit(&self, config: &Config) -> u64 {
+        let [least, most] = CACHE_BYTES;
+        self.cache_limit.get().unwrap_or((config.parameters() / 4).clamp(least, most))
+    }
+
+    /// Lets the readings from now on keep keys and values of at most so many bytes; `None` for what suits the model.
+    pub fn limit_cache(&self, bytes: Option<u64>) {
+        self.cache_limit.set(bytes);
+    }
+
     /// Keeps a reading for the next one, if it is not too large; else releases its keys and values.
     fn keep_last(&self, mut lensed: Lensed) -> Rc<Lensed> {
+        lensed.stream.finish();
         let stream_bytes = lensed.stream.bytes() + lensed.resolved.edits.bytes();
         let mut extension_bytes = 0;
         if let Some(extension) = &mut lensed.extension {
@@ -455,8 +468,9 @@ fn reuse(
         return Reused::default();
     };
     // From its first block on, the rest is computed anew.
-    stream.copy_prefix(rec, &lensed.stream, if first_block > 0 { n } else { same });
-    let computed = Reused { computed: same, read: 0, first_block };
+    let copied = if first_block > 0 { n } else { same };
+    stream.copy_prefix(rec, &lensed.stream, copied);
+    let computed = Reused { copied, computed: same, read: 0, first_block };
     if lensed.options != *options || !has_same_decoder || same == 0 {
         return computed;
     }

@@ -128,7 +128,7 @@ impl Session {
             loaded.vocabulary.check(id)?;
         }
         let (target, donor) = if *denoises { (corrupt, clean) } else { (clean, corrupt) };
-        if *what != Swept::Heads && !target.stream.has_cache() {
+        if *what != Swept::Heads && target.stream.n_cached() < position {
             return Err(Error::OutOfMemory("the keys and values of texts that long".into()));
         }
         let (n_layer, n_head) = (model.config.n_layer, model.config.n_head);
@@ -486,10 +486,10 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             };
             let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
             if active > 0 {
-                for (from, to) in
-                    [(&target.stream.keys[i], keys), (&target.stream.values[i], values)]
-                {
-                    rec.copy(from, 0, to, 0, position as u64 * row_bytes);
+                if position > 0 {
+                    for (from, to) in target.stream.cache(i)?.into_iter().zip([keys, values]) {
+                        rec.copy(from, 0, to, 0, position as u64 * row_bytes);
+                    }
                 }
                 pass(active).attn(rec, (i, block), rows(stream), keys, values, rows(mid))?;
             }

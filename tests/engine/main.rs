@@ -16,6 +16,7 @@ mod golden;
 mod kernels;
 mod lens_kernels;
 mod lenses;
+mod long_texts;
 mod questions;
 mod sweeps;
 

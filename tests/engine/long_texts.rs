@@ -1,0 +1,176 @@
+//! Texts whose keys and values are not kept, because they are too large: they follow from the taps, with the same bits;
+//! natively, in Chromium and in Firefox.
+
+use std::rc::Rc;
+
+use crate::support::golden::Golden;
+use loupe::device::Cancel;
+use loupe::kernels::{Precision, pad4};
+use loupe::lens::{Depth, Options};
+use loupe::session::{Edit, How, Lensed, Place, Session, SweepRequest, Swept};
+
+device_tests! {
+    changed_texts_have_the_bits_of_whole_ones edits_have_the_same_bits
+    questions_have_the_same_answers costs_and_memory
+}
+
+/// The largest keys and values that are kept: none, all.
+const NONE: Option<u64> = Some(0);
+const ALL: Option<u64> = Some(u64::MAX);
+
+async fn session(golden: &Golden, limit: Option<u64>) -> Session {
+    let session = crate::support::session().await;
+    crate::support::load(&session, golden, Precision::F32, 64 << 20).await;
+    session.limit_cache(limit);
+    session
+}
+
+async fn read(session: &Session, ids: &[u32], options: &Options, edits: &[Edit]) -> Rc<Lensed> {
+    let never = Cancel::default();
+    let read = session.read_edited(ids, options, edits, &never, |_, _, _| Ok(())).await;
+    read.expect("a reading")
+}
+
+fn bits(lensed: Rc<Lensed>) -> Vec<u32> {
+    lensed.reading.stats.concat().into_iter().map(f32::to_bits).collect()
+}
+
+/// 70 tokens, which are more than one block of positions.
+fn text() -> Vec<u32> {
+    (0..70).map(|i| (i * i + 3 * i) % 53).collect()
+}
+
+fn halves() -> Options {
+    Options { depth: Depth::Halves, ..Options::default() }
+}
+
+/// Texts that share a start with the one before, each read from what is kept of that, under either limit.
+async fn changed_texts_have_the_bits_of_whole_ones() {
+    let whole = text();
+    let mut other = whole.clone();
+    other[40] = 7;
+    let texts: [&[u32]; 6] = [&whole[..66], &whole, &other, &other[..50], &other[..20], &whole];
+    for golden in [Golden::gpt2_halves(), Golden::neo()] {
+        for options in [Options::default(), halves()] {
+            let fresh = session(&golden, ALL).await;
+            let mut expected = Vec::new();
+            for ids in texts {
+                expected.push(bits(read(&fresh, ids, &options, &[]).await));
+                // Nothing in common with the next one.
+                read(&fresh, &[52], &Options::default(), &[]).await;
+            }
+            for limits in [[NONE, NONE], [NONE, ALL], [ALL, NONE]] {
+                let session = session(&golden, limits[0]).await;
+                for (i, (ids, expected)) in texts.iter().zip(&expected).enumerate() {
+                    session.limit_cache(limits[i % 2]);
+                    let found = bits(read(&session, ids, &options, &[]).await);
+                    assert!(found == *expected, "{}: text {i} under {limits:?}", golden.name);
+                }
+            }
+        }
+    }
+}
+
+/// Edits run only the blocks from the edited one on, whose keys and values must be right.
+async fn edits_have_the_same_bits() {
+    let (golden, ids, options) = (Golden::gpt2_halves(), text(), Options::default());
+    let place = |at: &str, positions| Place { at: at.into(), head: None, positions };
+    let ablate = |at: &str, positions| Edit::Ablate { place: place(at, positions), mean: None };
+    let norm = Edit::Weights { of: "h.1.ln_1".into(), channel: Some(3), how: How::Scale(0.5) };
+    let runs = [
+        vec![ablate("h.2.mlp_out", Some(vec![67, 69]))],
+        vec![ablate("h.1.attn_out", Some(vec![0, 30]))],
+        vec![norm.clone()],
+        vec![norm, ablate("h.0.mlp_out", None)],
+        vec![],
+    ];
+    let kept = session(&golden, ALL).await;
+    let mut expected = Vec::new();
+    for edits in &runs {
+        expected.push(bits(read(&kept, &ids, &options, edits).await));
+        read(&kept, &[52], &options, &[]).await;
+    }
+    // A text of which everything is copied but keys and values; and one that has none.
+    for [first, then] in [[NONE, ALL], [NONE, NONE], [ALL, NONE]] {
+        let session = session(&golden, first).await;
+        let plain = read(&session, &ids, &options, &[]).await;
+        session.limit_cache(then);
+        for (edits, expected) in runs.iter().zip(&expected) {
+            let found = bits(read(&session, &ids, &options, edits).await);
+            assert!(found == *expected, "{} edits, {first:?}, then {then:?}", edits.len());
+        }
+        drop(plain);
+    }
+}
+
+/// What is asked of a reading afterwards.
+async fn questions_have_the_same_answers() {
+    let (golden, ids, never) = (Golden::gpt2_halves(), text(), Cancel::default());
+    let mut answers = Vec::new();
+    for limit in [ALL, NONE] {
+        let session = session(&golden, limit).await;
+        let place = Place { at: "h.0.attn_out".into(), head: Some(1), positions: Some(vec![5]) };
+        let edits = [Edit::Ablate { place, mean: None }];
+        for edits in [&[][..], &edits] {
+            let lensed = read(&session, &ids, &Options::default(), edits).await;
+            let found = session.attribute(&lensed, 3, 69, &[3, 50], &never).await;
+            let mut numbers: Vec<f32> =
+                found.expect("an attribution").components.into_iter().map(|(_, v)| v).collect();
+            let (weights, added) = (
+                session.attention(&lensed, (2, None), 66, None, &never).await,
+                session.attention(&lensed, (1, Some(1)), 66, Some((3, &[3, 50])), &never).await,
+            );
+            numbers.extend(weights.expect("weights").into_iter().chain(added.expect("parts")));
+            let units = session.neurons(&lensed, 1, (3, &[3, 50]), 69, &never).await;
+            numbers.extend(units.expect("units"));
+            answers.push(numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>());
+        }
+        let [clean, corrupt] = [&ids[..20], &text()[1..21]].map(<[u32]>::to_vec);
+        let clean = read(&session, &clean, &Options::default(), &[]).await;
+        let corrupt = read(&session, &corrupt, &Options::default(), &[]).await;
+        let request = SweepRequest {
+            clean,
+            corrupt,
+            what: Swept::Stream,
+            denoises: true,
+            position: None,
+            plus: 3,
+            minus: 50,
+        };
+        let swept = session.sweep(&request, &never, |_| ()).await;
+        // Patches of all positions copy the keys and values of the other reading.
+        assert_eq!(swept.map(|_| ()).map_err(|e| e.code()).is_ok(), limit == ALL);
+    }
+    assert!(answers[..2] == answers[2..], "attributions");
+}
+
+/// One more token computes the keys and values of the others again, two dispatches a block, and nothing else of them.
+async fn costs_and_memory() {
+    let (golden, ids, options) = (Golden::gpt2_halves(), text(), Options::default());
+    let row = 4 * pad4(21) as u64;
+    let mut costs = Vec::new();
+    for limit in [ALL, NONE] {
+        let session = session(&golden, limit).await;
+        let weights = session.device().allocated_bytes();
+        session.device().reset_peak();
+        let first = read(&session, &ids[..60], &options, &[]).await;
+        let peak = session.device().peak_bytes() - weights;
+        let kept = session.device().allocated_bytes() - weights;
+        let before = session.device().counters();
+        read(&session, &ids[..61], &options, &[]).await;
+        let after = session.device().counters();
+        drop(first);
+        costs.push((
+            peak,
+            kept,
+            after.dispatches - before.dispatches,
+            after.read_bytes - before.read_bytes,
+        ));
+    }
+    let [all, none] = costs[..] else { panic!("two limits") };
+    // 4 taps, and 3 blocks of keys and values; the ids.
+    assert_eq!([all.1, none.1], [10 * 60 * row + 240, 4 * 60 * row + 240]);
+    assert_eq!(all.0 - none.0, 4 * 60 * row, "the pass has those of one block");
+    assert_eq!(none.2, all.2 + 3 * 2);
+    assert_eq!(none.3, all.3);
+}
