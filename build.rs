@@ -1,4 +1,4 @@
-//! Copies the shaders without comments, which every visitor of the page would download.
+//! Copies the shaders without comments and indentation, which every visitor of the page would download.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -19,7 +19,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         let text = fs::read_to_string(&entry)?;
-        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim_end());
+        let code = text.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
         let code: String =
             code.filter(|line| !line.is_empty()).flat_map(|line| [line, "\n"]).collect();
         fs::write(to, code)?;

@@ -8,9 +8,10 @@
 // When CHUNK columns raise m by -d: S,A *= e^d, U = e^d (U + d S), B += d P (the merge law of
 // src/reference/lens_merge.rs). m is never added back, because uncentred sums lose a digit.
 // Work: one invocation per row and lane; no barrier. CHUNK columns at a time are read twice, once for all that compares
-// and once for the sums, and once more for every sixteen targets beyond the first four.
+// and once for the sums; then all of them once for every sixteen targets beyond the first four.
 const CHUNK: u32 = 4096u;
 const MAX_K: u32 = 20u;
+const HUGE: f32 = 3e38;
 
 struct Params {
   n_rows: u32,
@@ -69,31 +70,31 @@ fn above(z: i32, id: u32, four: Four) -> vec4<u32> {
   return select(vec4<u32>(0u), vec4<u32>(1u), vec4<i32>(z) > least);
 }
 
-// What `above` counts of targets in this lane's columns from `start` to `end` themselves: their logits were computed by
-// another kernel, and would not be equal if that one had other bits.
-fn itself(z0: u32, lane: u32, start: u32, end: u32, four: Four) -> vec4<u32> {
+// What `above` counts of targets in this lane's columns themselves: their logits were computed by another kernel, and would
+// not be equal if that one had other bits.
+fn itself(z0: u32, lane: u32, four: Four) -> vec4<u32> {
   let columns = four.ids - vec4<u32>(params.first_id);
-  let is_here = (columns >= vec4<u32>(start)) & (columns < vec4<u32>(end)) & (columns % LANES == vec4<u32>(lane));
+  let is_here = (columns < vec4<u32>(params.n_columns)) & (columns % LANES == vec4<u32>(lane));
   if (!any(is_here)) {
     return vec4<u32>(0u);
   }
-  let c = vec4<u32>(z0) + select(vec4<u32>(start), columns, is_here);
+  let c = vec4<u32>(z0) + select(vec4<u32>(0u), columns, is_here);
   let z = vec4<i32>(order(logits[c.x]), order(logits[c.y]), order(logits[c.z]), order(logits[c.w]));
   return select(vec4<u32>(0u), vec4<u32>(1u), is_here & (z > four.orders));
 }
 
-fn write_count(state_at: u32, target_index: u32, count: u32, is_first: bool) {
+fn write_count(state_at: u32, target_index: u32, count: u32) {
   if (target_index < params.n_targets) {
     let slot = state_at + N_SLOTS + target_index;
-    state[slot] = select(state[slot], 0.0, is_first && params.is_first == 1u) + f32(count);
+    state[slot] = select(state[slot], 0.0, params.is_first == 1u) + f32(count);
   }
 }
 
-fn write_counts(state_at: u32, first: u32, counts: vec4<u32>, is_first: bool) {
-  write_count(state_at, first, counts.x, is_first);
-  write_count(state_at, first + 1u, counts.y, is_first);
-  write_count(state_at, first + 2u, counts.z, is_first);
-  write_count(state_at, first + 3u, counts.w, is_first);
+fn write_counts(state_at: u32, first: u32, counts: vec4<u32>) {
+  write_count(state_at, first, counts.x);
+  write_count(state_at, first + 1u, counts.y);
+  write_count(state_at, first + 2u, counts.z);
+  write_count(state_at, first + 3u, counts.w);
 }
 
 // A slot of a reference; 1 where there is none.
@@ -137,14 +138,15 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
 
   let k = min(params.k, MAX_K);
   let l0 = (of_block * LANES + lane) * k;
+  // The list stands at the end; what is before it never moves.
+  let before = MAX_K - k;
   var list: array<vec2<f32>, MAX_K>;
-  for (var i = 0u; i < k; i++) {
-    list[i] = vec2<f32>(NEG_HUGE, 0.0);
-    if (params.is_first == 0u) {
-      list[i] = lists[l0 + i];
+  for (var i = 0u; i < MAX_K; i++) {
+    list[i] = vec2<f32>(select(NEG_HUGE, HUGE, i < before), 0.0);
+    if (params.is_first == 0u && i >= before) {
+      list[i] = lists[l0 + i - before];
     }
   }
-  var least = select(0.0, list[max(k, 1u) - 1u].x, k > 0u);
   let four = targets_of(position, of_block, 0u);
   var counts = vec4<u32>(0u);
   let centre = vec2<f32>(reference(position, SLOT_M), reference(params.period + position, SLOT_M));
@@ -157,25 +159,15 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     var top = m;
     for (var c = start + lane; c < end; c += LANES) {
       let z = logits[z0 + c];
-      if (is_bad(z)) {
-        bad += 1.0;
-      } else if (z > top) {
+      let is_fine = !is_bad(z);
+      bad += select(1.0, 0.0, is_fine);
+      if (is_fine && z > top) {
         top = z;
         best = f32(params.first_id + c);
       }
       counts += above(order(z), params.first_id + c, four);
-      if (k > 0u && z > least) {
-        // Every place is visited in every lane, so that an adapter that computes lanes side by side finds the places
-        // without an index of their own.
-        var x = vec2<f32>(z, f32(params.first_id + c));
-        var moves = false;
-        for (var i = 0u; i < k; i++) {
-          let held = list[i];
-          moves = moves || x.x > held.x;
-          list[i] = select(held, x, moves);
-          x = select(x, held, moves);
-        }
-        least = list[k - 1u].x;
+      if (is_fine && z > list[MAX_K - 1u].x) {
+        insert(&list, vec2<f32>(z, f32(params.first_id + c)), k);
       }
     }
     if (top > m) {
@@ -207,32 +199,34 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
         moment = fma(e, w, moment);
       }
     }
-    for (var first = 4u; first < params.n_targets; first += 16u) {
-      let four0 = targets_of(position, of_block, first);
-      let four1 = targets_of(position, of_block, first + 4u);
-      let four2 = targets_of(position, of_block, first + 8u);
-      let four3 = targets_of(position, of_block, first + 12u);
-      var counts0 = vec4<u32>(0u);
-      var counts1 = vec4<u32>(0u);
-      var counts2 = vec4<u32>(0u);
-      var counts3 = vec4<u32>(0u);
-      for (var c = start + lane; c < end; c += LANES) {
-        let z = order(logits[z0 + c]);
-        let id = params.first_id + c;
-        counts0 += above(z, id, four0);
-        counts1 += above(z, id, four1);
-        counts2 += above(z, id, four2);
-        counts3 += above(z, id, four3);
-      }
-      write_counts(s, first, counts0 - itself(z0, lane, start, end, four0), start == 0u);
-      write_counts(s, first + 4u, counts1 - itself(z0, lane, start, end, four1), start == 0u);
-      write_counts(s, first + 8u, counts2 - itself(z0, lane, start, end, four2), start == 0u);
-      write_counts(s, first + 12u, counts3 - itself(z0, lane, start, end, four3), start == 0u);
-    }
   }
-  write_counts(s, 0u, counts - itself(z0, lane, 0u, params.n_columns, four), true);
-  for (var i = 0u; i < k; i++) {
-    lists[l0 + i] = list[i];
+  for (var first = 4u; first < params.n_targets; first += 16u) {
+    let four0 = targets_of(position, of_block, first);
+    let four1 = targets_of(position, of_block, first + 4u);
+    let four2 = targets_of(position, of_block, first + 8u);
+    let four3 = targets_of(position, of_block, first + 12u);
+    var counts0 = vec4<u32>(0u);
+    var counts1 = vec4<u32>(0u);
+    var counts2 = vec4<u32>(0u);
+    var counts3 = vec4<u32>(0u);
+    for (var c = lane; c < params.n_columns; c += LANES) {
+      let z = order(logits[z0 + c]);
+      let id = params.first_id + c;
+      counts0 += above(z, id, four0);
+      counts1 += above(z, id, four1);
+      counts2 += above(z, id, four2);
+      counts3 += above(z, id, four3);
+    }
+    write_counts(s, first, counts0 - itself(z0, lane, four0));
+    write_counts(s, first + 4u, counts1 - itself(z0, lane, four1));
+    write_counts(s, first + 8u, counts2 - itself(z0, lane, four2));
+    write_counts(s, first + 12u, counts3 - itself(z0, lane, four3));
+  }
+  write_counts(s, 0u, counts - itself(z0, lane, four));
+  for (var i = 0u; i < MAX_K; i++) {
+    if (i >= before) {
+      lists[l0 + i - before] = list[i];
+    }
   }
 
   state[s + SLOT_M] = m;

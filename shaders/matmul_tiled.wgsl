@@ -64,10 +64,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
   for (var i = 0u; i < ROWS; i++) {
     for (var j = 0u; j < COLUMNS4; j++) {
-      let column = first_column + across + j * ACROSS;
-      if (column < params.n_out4) {
-        finish(first_row + down * ROWS + i, column, sums[i * COLUMNS4 + j]);
-      }
+      finish(first_row + down * ROWS + i, first_column + across + j * ACROSS, sums[i * COLUMNS4 + j]);
     }
   }
 }

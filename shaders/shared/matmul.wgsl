@@ -45,7 +45,7 @@ fn step4(v: vec4<f32>, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32
 }
 
 fn finish(row: u32, column: u32, sum: vec4<f32>) {
-  if (row >= params.n_rows) {
+  if (row >= params.n_rows || column >= params.n_out4) {
     return;
   }
   var value = sum;

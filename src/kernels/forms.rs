@@ -6,14 +6,17 @@ use std::fmt;
 use crate::device::{Backend, Device, Kernel, Source};
 use crate::error::Result;
 
-use super::matmul::{F16, F32, TILES_F16, TILES_F32};
-use super::{Precision, SOURCES, attention, layer_norm};
+use super::matmul::{F16, F32, TILES_F16, TILES_F32, WIDE_F16, WIDE_F32};
+use super::{Precision, SOURCES, attention, layer_norm, lens_fold};
 
 /// A configuration of the matrix product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tile {
     /// 16 × 64 outputs in registers, without a barrier: for a few rows, and for an adapter in software.
     Register,
+    /// 8 × 128 in registers, without a barrier: for SwiftShader, to which a load costs as much as eight additions. With it,
+    /// the lens has its lists in memory.
+    Wide,
     /// 8 × 32 by way of workgroup memory, where many invocations fetch the weights of a few rows.
     Rows8,
     /// 32 × 64.
@@ -26,13 +29,14 @@ pub enum Tile {
 
 impl Tile {
     /// Every one, in the order of their sizes.
-    pub const ALL: [Tile; 5] =
-        [Tile::Register, Tile::Rows8, Tile::Rows32, Tile::Rows64, Tile::Rows128];
+    pub const ALL: [Tile; 6] =
+        [Tile::Register, Tile::Wide, Tile::Rows8, Tile::Rows32, Tile::Rows64, Tile::Rows128];
 
     /// Whether it may be the fastest for that many rows.
     pub fn suits(self, n_rows: usize) -> bool {
         match self {
             Tile::Register | Tile::Rows32 => true,
+            Tile::Wide => n_rows > Forms::HALF_WIDE,
             Tile::Rows8 => n_rows <= Forms::FEW,
             Tile::Rows64 | Tile::Rows128 => n_rows > Forms::FEW,
         }
@@ -41,6 +45,7 @@ impl Tile {
     fn name(self) -> &'static str {
         match self {
             Tile::Register => "register",
+            Tile::Wide => "wide",
             Tile::Rows8 => "8",
             Tile::Rows32 => "32",
             Tile::Rows64 => "64",
@@ -49,12 +54,13 @@ impl Tile {
     }
 
     fn source(self, precision: Precision) -> &'static Source {
-        let (register, tiles) = match precision {
-            Precision::F32 => (&F32, &TILES_F32),
-            Precision::F16 => (&F16, &TILES_F16),
+        let (register, wide, tiles) = match precision {
+            Precision::F32 => (&F32, &WIDE_F32, &TILES_F32),
+            Precision::F16 => (&F16, &WIDE_F16, &TILES_F16),
         };
         match self {
             Tile::Register => register,
+            Tile::Wide => wide,
             Tile::Rows8 => &tiles[0],
             Tile::Rows32 => &tiles[1],
             Tile::Rows64 => &tiles[2],
@@ -101,8 +107,12 @@ impl Forms {
     pub const FEW: usize = 16;
     /// Rows of a block of positions.
     pub const SOME: usize = 64;
+    /// Half the rows of [`Tile::Wide`], which takes as long for these as [`Tile::Register`].
+    const HALF_WIDE: usize = 4;
     /// What a device begins with, and an adapter in software keeps.
     pub const PLAIN: Forms = Forms::all(Tile::Register, Unit::Invocation);
+    /// For Chromium's adapter in software.
+    pub const SWIFTSHADER: Forms = Forms::all(Tile::Wide, Unit::Invocation);
 
     /// The same tile for any number of rows.
     pub const fn all(tile: Tile, rows: Unit) -> Forms {
@@ -112,18 +122,21 @@ impl Forms {
     /// Positions that the forward pass computes at once, so that there is work for all of a GPU; `None` for those of the
     /// lens, where the first of them are to be shown soon.
     pub fn n_forward(&self) -> Option<usize> {
-        (*self != Forms::PLAIN).then_some(256)
+        let shares = |tile| !matches!(tile, Tile::Register | Tile::Wide);
+        let tiles = [self.few, self.some, self.many];
+        (self.rows == Unit::Workgroup || tiles.into_iter().any(shares)).then_some(256)
     }
 
     /// The tile of a product of `n_rows` rows.
     pub fn of(&self, n_rows: usize) -> Tile {
-        if n_rows <= Forms::FEW {
+        let tile = if n_rows <= Forms::FEW {
             self.few
         } else if n_rows <= Forms::SOME {
             self.some
         } else {
             self.many
-        }
+        };
+        if tile == Tile::Wide && !tile.suits(n_rows) { Tile::Register } else { tile }
     }
 
     /// What [`Forms::fmt`] wrote; `None` for another text, and for that of a version with other kernels.
@@ -161,8 +174,8 @@ fn version() -> String {
 /// The kernels that have several forms, as far as they have been compiled, and the choice among them.
 pub(super) struct Choice {
     precision: Precision,
-    /// The forms without a barrier: product, LayerNorm, attention.
-    plain: [Kernel; 3],
+    /// The plain forms: product, LayerNorm, attention, fold.
+    plain: [Kernel; 4],
     compiled: RefCell<Vec<(&'static Source, Kernel)>>,
     forms: Cell<Forms>,
 }
@@ -170,7 +183,8 @@ pub(super) struct Choice {
 impl Choice {
     /// With the forms that need no workgroup memory.
     pub(super) fn new(device: &Device, precision: Precision) -> Choice {
-        let plain = [Tile::Register.source(precision), &layer_norm::SOURCE, &attention::SOURCE];
+        let register = Tile::Register.source(precision);
+        let plain = [register, &layer_norm::SOURCE, &attention::SOURCE, &lens_fold::SOURCE];
         let plain = plain.map(|source| Kernel::new(device, source));
         let (compiled, forms) = (RefCell::default(), Cell::new(Forms::PLAIN));
         Choice { precision, plain, compiled, forms }
@@ -194,6 +208,9 @@ impl Choice {
             .collect();
         if forms.rows == Unit::Workgroup {
             sources.extend([&layer_norm::SHARED, &attention::SHARED]);
+        }
+        if forms.many == Tile::Wide {
+            sources.push(&lens_fold::IN_MEMORY);
         }
         for source in sources {
             if self.find(source).is_none() {
@@ -220,6 +237,13 @@ impl Choice {
 
     pub(super) fn layer_norm(&self) -> Kernel {
         self.by_unit(&layer_norm::SHARED, &self.plain[1])
+    }
+
+    /// The fold, whose form is that of the products.
+    pub(super) fn lens_fold(&self) -> Kernel {
+        let is_wide = self.forms().many == Tile::Wide;
+        let chosen = is_wide.then(|| self.find(&lens_fold::IN_MEMORY)).flatten();
+        chosen.unwrap_or_else(|| self.plain[3].clone())
     }
 
     /// The kernel for heads of `head_dim` channels in so many runs.
@@ -273,5 +297,7 @@ mod tests {
         let of = [1, 16, 17, 64, 65, 1000].map(|n| forms.of(n));
         use Tile::{Register, Rows32, Rows128};
         assert_eq!(of, [Register, Register, Rows32, Rows32, Rows128, Rows128]);
+        let of = [1, 4, 5, 1000].map(|n| Forms::SWIFTSHADER.of(n));
+        assert_eq!(of, [Register, Register, Tile::Wide, Tile::Wide]);
     }
 }

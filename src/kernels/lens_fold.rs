@@ -1,4 +1,4 @@
-//! shaders/lens_fold.wgsl
+//! shaders/lens_fold.wgsl, which puts logits in their places by list_registers or list_memory
 
 use bytemuck::{Pod, Zeroable};
 
@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 
 use super::{
     CHUNK, Kernels, LANES, MAX_K, N_SLOTS, bad_shape, check_floats, dim, source, span, span_mut,
+    wgsl,
 };
 
 pub(super) static SOURCE: Source = source!(
-    "lens_fold" + "lens",
+    "lens_fold" + "lens" + "list_registers",
     [64, 1, 1],
     [Read, Read, Read, Read, Read, ReadWrite, ReadWrite],
     LANES,
@@ -22,6 +23,12 @@ pub(super) static SOURCE: Source = source!(
     digest: best_of_rows,
     columns: columns
 );
+
+/// With lists in memory.
+pub(super) static IN_MEMORY: Source = Source {
+    wgsl: &[wgsl!("lens_fold"), wgsl!("shared/lens"), wgsl!("shared/list_memory")],
+    ..SOURCE
+};
 
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Pod, Zeroable)]
@@ -182,7 +189,7 @@ impl Kernels {
             op.lists.map_or(&self.no_output, |lists| lists.pairs),
         ];
         let flops = (chunk.n_rows * chunk.n_columns * (32 + 4 * n_targets)) as f64;
-        rec.dispatch(&self.lens_fold, params, &tensors, [LANES, chunk.n_rows, 1], flops);
+        rec.dispatch(&self.choice.lens_fold(), params, &tensors, [LANES, chunk.n_rows, 1], flops);
         Ok(())
     }
 }

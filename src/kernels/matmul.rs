@@ -1,4 +1,4 @@
-//! shaders/matmul.wgsl, shaders/matmul_tiled.wgsl
+//! shaders/matmul.wgsl, shaders/matmul_wide.wgsl, shaders/matmul_tiled.wgsl
 
 use std::ops::Range;
 
@@ -61,6 +61,23 @@ pub(super) static TILES_F16: [Source; 4] = [
     tiled!(F16, "weights_f16", [64, 16, 16, 8, 2]),
     tiled!(F16, "weights_f16", [128, 32, 8, 8, 2]),
 ];
+
+/// 8 rows × 16 columns an invocation.
+macro_rules! wide {
+    ($base:ident, $weights:literal) => {
+        Source {
+            file: "matmul_wide",
+            wgsl: &[wgsl!("matmul_wide"), wgsl!("shared/matmul"), wgsl!("shared/", $weights)],
+            workgroup: [8, 1, 1],
+            covers: [8 * 4, 8 / 4, 1],
+            constants: &[],
+            ..$base
+        }
+    };
+}
+
+pub(super) static WIDE_F32: Source = wide!(F32, "weights_f32");
+pub(super) static WIDE_F16: Source = wide!(F16, "weights_f16");
 
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]

@@ -57,13 +57,15 @@ pub const CHUNK: usize = 4096;
 pub const MAX_K: usize = 20;
 
 /// Every source.
-pub static SOURCES: [&Source; 29] = [
+pub static SOURCES: [&Source; 32] = [
     &embed::F32,
     &embed::F16,
     &layer_norm::SOURCE,
     &layer_norm::SHARED,
     &matmul::F32,
     &matmul::F16,
+    &matmul::WIDE_F32,
+    &matmul::WIDE_F16,
     &matmul::TILES_F32[0],
     &matmul::TILES_F32[1],
     &matmul::TILES_F32[2],
@@ -81,6 +83,7 @@ pub static SOURCES: [&Source; 29] = [
     &gather_dot::F32,
     &gather_dot::F16,
     &lens_fold::SOURCE,
+    &lens_fold::IN_MEMORY,
     &lens_merge::SOURCE,
     &divergence::SOURCE,
     &members::SOURCE,
@@ -170,7 +173,6 @@ pub struct Kernels {
     blend: Kernel,
     gather_dot: Kernel,
     gram: Kernel,
-    lens_fold: Kernel,
     lens_merge: Kernel,
     divergence: Kernel,
     members: Kernel,
@@ -214,7 +216,6 @@ impl Kernels {
             blend: Kernel::new(device, &blend::SOURCE),
             gather_dot: by_precision(&gather_dot::F32, &gather_dot::F16),
             gram: by_precision(&gram::F32, &gram::F16),
-            lens_fold: Kernel::new(device, &lens_fold::SOURCE),
             lens_merge: Kernel::new(device, &lens_merge::SOURCE),
             divergence: Kernel::new(device, &divergence::SOURCE),
             members: Kernel::new(device, &members::SOURCE),

@@ -30,8 +30,8 @@ pub async fn forward(
     }
     let before = Pass { start: 0, n: if stream.keeps_cache() { 0 } else { pass.start }, ..*pass };
     for (i, block) in pass.model.whole()?.blocks.iter().enumerate().skip(first_block) {
-        let [keys, values] = stream.cache(i)?;
-        before.recall(rec, (i, block), stream, [keys, values]).await?;
+        let [keys, values] = stream.cache(i);
+        before.recall(rec, (i, block), stream, [keys, values])?;
         for part in pass.parts() {
             let resid_pre = part.positions_of(stream.resid_pre(i));
             let resid_mid = match stream.resid_mid(i) {
@@ -59,7 +59,8 @@ pub async fn complete(rec: &mut Recorder<'_>, pass: &Pass<'_>, stream: &Stream) 
     }
     let missing = Pass { start: first, n: end - first, ..*pass };
     for (i, block) in pass.model.whole()?.blocks.iter().enumerate() {
-        missing.recall(rec, (i, block), stream, stream.cache(i)?).await?;
+        missing.recall(rec, (i, block), stream, stream.cache(i))?;
+        rec.yield_now().await?;
     }
     stream.cached(end);
     Ok(())
@@ -94,8 +95,8 @@ impl<'a> Pass<'a> {
 
     /// Computes the keys and values of one block from its tap. Shapes: cache \[≥ start + n, C4\] each.
     ///
-    /// Errors: those of [`forward`].
-    pub(crate) async fn recall(
+    /// Errors: `bad-shape`.
+    pub(crate) fn recall(
         &self,
         rec: &mut Recorder<'_>,
         (i, block): (usize, &Block),
@@ -105,7 +106,6 @@ impl<'a> Pass<'a> {
         for part in self.parts() {
             let x = part.positions_of(stream.resid_pre(i));
             part.queries(rec, (i, block), x, keys, values)?;
-            rec.yield_now().await?;
         }
         Ok(())
     }

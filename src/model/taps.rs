@@ -4,7 +4,6 @@ use std::cell::Cell;
 
 use crate::config::Config;
 use crate::device::{Device, Recorder, Tensor};
-use crate::error::{Error, Result};
 use crate::kernels::pad4;
 
 /// Half of a transformer block.
@@ -103,17 +102,10 @@ impl Stream {
         self.n_cached.get()
     }
 
-    /// Keys and values of block `i`. Shapes: \[T, C4\] each.
-    ///
-    /// Errors: `bad-shape` if they have been released.
-    pub fn cache(&self, i: usize) -> Result<[&Tensor; 2]> {
-        let cache = self.cache.get(if self.keeps_cache() { i } else { 0 });
-        let released = || Error::BadShape {
-            name: format!("keys and values of block {i}"),
-            expected: vec![self.n_tokens as u64],
-            got: Vec::new(),
-        };
-        cache.map(|[keys, values]| [keys, values]).ok_or_else(released)
+    /// Keys and values of block `i`, which have not been released. Shapes: \[T, C4\] each.
+    pub fn cache(&self, i: usize) -> [&Tensor; 2] {
+        let [keys, values] = &self.cache[if self.keeps_cache() { i } else { 0 }];
+        [keys, values]
     }
 
     /// The keys and values of the first `n` positions have been written in all blocks.

@@ -1,5 +1,7 @@
 //! What the model says of each token alone, at the position where it stands: the guess without any context.
 
+use std::pin::Pin;
+
 use crate::device::Cancel;
 use crate::error::{Error, Result};
 use crate::lens::{BLOCK, Depth, Kept, Pairs, RowSource, compare};
@@ -21,7 +23,18 @@ impl Session {
     /// The stream of a text, from the first block on and without edits; or of each token `alone`, with these edits of weights.
     ///
     /// Errors: `missing-tensor`, `out-of-memory`, `aborted`, `gpu-refused`, `device-lost`.
-    pub(super) async fn stream_of(
+    pub(super) fn stream_of<'a>(
+        &'a self,
+        model: &'a Model,
+        ids: &'a [u32],
+        alone: Option<&'a Edits>,
+        cancel: &'a Cancel,
+    ) -> Pin<Box<dyn Future<Output = Result<Stream>> + 'a>> {
+        // Compiled once, not for each call.
+        Box::pin(self.compute_stream(model, ids, alone, cancel))
+    }
+
+    async fn compute_stream(
         &self,
         model: &Model,
         ids: &[u32],

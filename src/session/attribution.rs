@@ -181,7 +181,7 @@ impl Session {
             let block = &whole.blocks[i];
             let x = again.pass(&plain).positions_of(lensed.stream.resid_pre(i));
             let cache = match half {
-                Half::Attn => Some(again.cache(&mut rec, i).await?),
+                Half::Attn => Some(again.cache(&mut rec, i)?),
                 Half::Mlp => None,
             };
             let y = if half == Half::Attn { &mid } else { &post };
@@ -443,7 +443,7 @@ impl Session {
         let plain = lensed.resolved.edits.of_weights();
         let pass = again.pass(&plain);
         let x = pass.positions_of(lensed.stream.resid_pre(block));
-        let [keys, values] = again.cache(&mut rec, block).await?;
+        let [keys, values] = again.cache(&mut rec, block)?;
         let (mid, post) = (Rows::new(&mid, 0, width), Rows::new(&post, 0, width));
         let edited = again.pass(&lensed.resolved.edits);
         edited.attn(&mut rec, (block, weights), x, keys, values, mid)?;
@@ -583,7 +583,7 @@ impl Session {
         let plain = lensed.resolved.edits.of_weights();
         let pass = again.pass(&plain);
         let x = pass.positions_of(stream.resid_pre(block));
-        let [keys, values] = again.cache(&mut rec, block).await?;
+        let [keys, values] = again.cache(&mut rec, block)?;
         pass.attn(&mut rec, (block, weights), x, keys, values, Rows::new(&mid, 0, width))?;
         let all = n_keys as u64 * row_bytes;
         let mut ranges = vec![(again.scratch.q(), row_bytes), (keys, all)];

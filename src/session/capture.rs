@@ -131,12 +131,12 @@ impl<'a> Again<'a> {
     }
 
     /// The keys and values of block `i` up to the position, those of the reading or computed again.
-    pub(super) async fn cache(&self, rec: &mut Recorder<'_>, i: usize) -> Result<[&Tensor; 2]> {
+    pub(super) fn cache(&self, rec: &mut Recorder<'_>, i: usize) -> Result<[&Tensor; 2]> {
         let stream = &self.lensed.stream;
-        let Some([keys, values]) = &self.spare else { return stream.cache(i) };
+        let Some([keys, values]) = &self.spare else { return Ok(stream.cache(i)) };
         let all = Pass { start: 0, n: self.position, ..self.pass(&self.lensed.resolved.edits) };
         let block = &self.model.whole()?.blocks[i];
-        all.recall(rec, (i, block), stream, [keys, values]).await?;
+        all.recall(rec, (i, block), stream, [keys, values])?;
         Ok([keys, values])
     }
 }

@@ -487,7 +487,7 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
             if active > 0 {
                 if position > 0 {
-                    for (from, to) in target.stream.cache(i)?.into_iter().zip([keys, values]) {
+                    for (from, to) in target.stream.cache(i).into_iter().zip([keys, values]) {
                         rec.copy(from, 0, to, 0, position as u64 * row_bytes);
                     }
                 }

@@ -59,6 +59,12 @@ pub(super) fn is_fallback(adapter: &JsValue) -> bool {
     Reflect::get(adapter, &"fallback".into()).is_ok_and(|value| value.is_truthy())
 }
 
+/// Whether it is Chromium's adapter in software.
+pub(super) fn is_swiftshader(adapter: &JsValue) -> bool {
+    let name = Reflect::get(adapter, &"architecture".into()).unwrap_or_default();
+    name.as_string().is_some_and(|name| name == "swiftshader")
+}
+
 /// What a browser says of an adapter in words.
 const DESCRIPTIONS: [&str; 4] = ["vendor", "architecture", "device", "description"];
 

@@ -84,8 +84,12 @@ impl Loupe {
 
     /// An adapter in software has forms that suit it without a measurement.
     fn measure_unless_in_software(&self) {
-        let is_in_software = adapter::is_fallback(&self.adapter);
-        self.session.set_tuning(if is_in_software { Tuning::Off } else { Tuning::Measured });
+        let tuning = match adapter::is_fallback(&self.adapter) {
+            false => Tuning::Measured,
+            true if adapter::is_swiftshader(&self.adapter) => Tuning::Given(Forms::SWIFTSHADER),
+            true => Tuning::Off,
+        };
+        self.session.set_tuning(tuning);
     }
 
     /// The forms of kernels as a text, once they are chosen; null before.

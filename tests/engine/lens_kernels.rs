@@ -3,8 +3,8 @@
 use crate::support::{Lab, Noise};
 use loupe::device::Tensor;
 use loupe::kernels::{
-    CHUNK, Chunk, Divergence, LANES, LensFold, LensMerge, Lists, MEMBER_SLOTS, Members, N_SLOTS,
-    Precision, References, Rows, Slope, Targets, pad4,
+    CHUNK, Chunk, Divergence, Forms, LANES, LensFold, LensMerge, Lists, MEMBER_SLOTS, Members,
+    N_SLOTS, Precision, References, Rows, Slope, Targets, pad4,
 };
 use loupe::reference::{self, Columns, Sums, Weight};
 
@@ -191,11 +191,27 @@ fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
     [m.m, m.s, m.u, m.a[0], m.a[1], m.b[0], m.b[1], m.p[0], m.p[1]].map(R::wide)
 }
 
+/// With lists in registers and in memory, of all lengths around half of the longest.
 async fn top_k() {
     let lab = Lab::open(Precision::F32).await;
-    for (v, k, step) in
-        [(1, 1, 1), (5, 5, 5), (63, 1, 64), (65, 20, 7), (1009, 20, 300), (257, 3, 257)]
-    {
+    for forms in [Forms::SWIFTSHADER, Forms::PLAIN] {
+        lab.kernels.choose_forms(&lab.device, forms).await.expect("forms");
+        lists_hold_the_largest(&lab).await;
+    }
+}
+
+async fn lists_hold_the_largest(lab: &Lab) {
+    for (v, k, step) in [
+        (1, 1, 1),
+        (5, 5, 5),
+        (63, 1, 64),
+        (65, 20, 7),
+        (1009, 20, 300),
+        (257, 3, 257),
+        (1009, 10, 1009),
+        (700, 11, 300),
+        (700, 19, 700),
+    ] {
         let n_rows = 3;
         let mut noise = Noise::new((v + k) as u64);
         let mut rows = logits(&mut noise, n_rows, v);

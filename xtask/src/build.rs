@@ -106,7 +106,7 @@ fn optimise(wasm: &Path) -> Outcome {
         return fs::copy(&after, wasm).map(|_| ()).map_err(failed);
     }
     let path = wasm.to_string_lossy();
-    run("npx", &["--no-install", "wasm-opt", "-O3", &path, "-o", &path], &[])?;
+    run("npx", &["--no-install", "wasm-opt", "-O3", "--converge", &path, "-o", &path], &[])?;
     fs::create_dir_all(&kept).map_err(failed)?;
     fs::copy(wasm, &after).map_err(failed)?;
     fs::write(&before, input).map_err(failed)
