@@ -5,14 +5,22 @@ use std::rc::Rc;
 
 use crate::support::golden::Golden;
 use loupe::device::Cancel;
+#[cfg(not(target_arch = "wasm32"))]
+use loupe::kernels::{Forms, Tile, Unit};
 use loupe::kernels::{Precision, pad4};
 use loupe::lens::{Depth, Options};
 use loupe::session::{Edit, How, Lensed, Place, Session, SweepRequest, Swept};
+#[cfg(not(target_arch = "wasm32"))]
+use loupe::session::{LoadRequest, Tuning};
 
 device_tests! {
     changed_texts_have_the_bits_of_whole_ones edits_have_the_same_bits
     questions_have_the_same_answers costs_and_memory
 }
+
+// Sizes are the same everywhere, and the weights are those of a real model.
+#[cfg(not(target_arch = "wasm32"))]
+gpu_tests! { memory_of_the_longest_text_of_gpt2 }
 
 /// The largest keys and values that are kept: none, all.
 const NONE: Option<u64> = Some(0);
@@ -173,4 +181,79 @@ async fn costs_and_memory() {
     assert_eq!(all.0 - none.0, 4 * 60 * row, "the pass has those of one block");
     assert_eq!(none.2, all.2 + 3 * 2);
     assert_eq!(none.3, all.3);
+}
+
+/// The tensors of a reading of 1,024 tokens of GPT-2 124M, in the forms of a GPU: all of them are allocated before anything is
+/// computed, and then the reading is cancelled.
+#[cfg(not(target_arch = "wasm32"))]
+async fn memory_of_the_longest_text_of_gpt2() {
+    let config = serde_json::json!({
+        "model_type": "gpt2", "n_layer": 12, "n_embd": 768, "n_head": 12, "vocab_size": 50257, "n_positions": 1024,
+    });
+    let mut tensors = vec![("wte.weight".to_string(), vec![50257, 768])];
+    tensors.push(("wpe.weight".into(), vec![1024, 768]));
+    for i in 0..12 {
+        for (name, shape) in [
+            ("ln_1.weight", vec![768]),
+            ("ln_1.bias", vec![768]),
+            ("attn.c_attn.weight", vec![768, 2304]),
+            ("attn.c_attn.bias", vec![2304]),
+            ("attn.c_proj.weight", vec![768, 768]),
+            ("attn.c_proj.bias", vec![768]),
+            ("ln_2.weight", vec![768]),
+            ("ln_2.bias", vec![768]),
+            ("mlp.c_fc.weight", vec![768, 3072]),
+            ("mlp.c_fc.bias", vec![3072]),
+            ("mlp.c_proj.weight", vec![3072, 768]),
+            ("mlp.c_proj.bias", vec![768]),
+        ] {
+            tensors.push((format!("h.{i}.{name}"), shape));
+        }
+    }
+    tensors.extend(["ln_f.weight", "ln_f.bias"].map(|name| (name.into(), vec![768])));
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for (name, shape) in tensors {
+        let start = end;
+        end += 2 * shape.iter().product::<usize>();
+        let entry =
+            serde_json::json!({ "dtype": "F16", "shape": shape, "data_offsets": [start, end] });
+        header.insert(name, entry);
+    }
+    let header = serde_json::Value::from(header).to_string();
+
+    let session = Rc::new(crate::support::session().await);
+    let forms = Forms::all(Tile::Rows64, Unit::Workgroup);
+    session.set_tuning(Tuning::Given(forms));
+    let config = config.to_string();
+    let mut loading = session.load(&LoadRequest::new(&config, None)).await.expect("a load");
+    session.push(&mut loading, &(header.len() as u64).to_le_bytes()).await.expect("a length");
+    session.push(&mut loading, header.as_bytes()).await.expect("a header");
+    let zeros = vec![0; 16 << 20];
+    for start in (0..end).step_by(zeros.len()) {
+        let piece = &zeros[..zeros.len().min(end - start)];
+        session.push(&mut loading, piece).await.expect("zeros");
+    }
+    loading.loader.end_file().expect("all of it");
+    session.install(loading).await.expect("a whole model");
+
+    let device = session.device();
+    let weights = device.allocated_bytes();
+    for (t, limit, is_kept) in [(64, 40_000_000, true), (1024, 100_000_000, false)] {
+        device.reset_peak();
+        let weak = Rc::downgrade(&session);
+        let is_allocated = move || {
+            weak.upgrade().is_some_and(|session| session.device().allocated_bytes() > weights)
+        };
+        let ids: Vec<u32> = (0..t).collect();
+        let options = Options::default();
+        let cancel = Cancel::new(is_allocated);
+        let read = session.read(&ids, &options, &cancel, |_, _, _| Ok(())).await;
+        assert_eq!(read.map(|_| ()).map_err(|e| e.code()), Err("aborted"));
+        let peak = device.peak_bytes() - weights;
+        crate::support::say(&format!("{t} tokens: {peak} bytes above the weights"));
+        // Taps, and keys and values of all blocks or of one.
+        let row = 4 * 768 * u64::from(t);
+        let stream = row * if is_kept { 13 + 24 } else { 13 + 2 };
+        assert!(peak > stream && peak < limit, "{t} tokens: {peak}");
+    }
 }
