@@ -795,8 +795,8 @@ export class Loupe {
   readonly adapter: Adapter;
   /**
    * How kernels are cut into workgroups; no result depends on it. On a GPU the first load measures that, for up to 0.2 s besides what compiling takes,
-   * unless a text of an earlier measurement on the same adapter was set before, or `"off"` for forms that need none; on a software adapter it is
-   * `"off"`. Null until then, and to measure again. What another version wrote is measured again.
+   * unless a text of an earlier measurement on the same adapter was set before, or `"off"` for forms that need none; an adapter in software
+   * has forms without a measurement. Null until then, and to measure again. What another version wrote is measured again.
    */
   tuning: string | null;
   /**
