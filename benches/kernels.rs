@@ -382,7 +382,6 @@ async fn lens(
         let op = Matmul::new(x, &table.matrix, rows, Rows::new(logits, 0, v));
         kernels.matmul(rec, &op).expect("matmul");
     };
-    measure(device, "matmul (unembed) of noise", 0.0, 0, product).await;
     // What each cell needs, and with 64 tracked tokens.
     for n in [3, 67] {
         let name = format!("lens_fold J={n} K={k}");

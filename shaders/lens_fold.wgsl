@@ -11,7 +11,7 @@
 // and once for the sums; then all of them once for every sixteen targets beyond the first four.
 const CHUNK: u32 = 4096u;
 const MAX_K: u32 = 20u;
-const HUGE: f32 = 3e38;
+const HUGE: f32 = 1e30; // no logit in a list is as large: see is_bad
 
 struct Params {
   n_rows: u32,

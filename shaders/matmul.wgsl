@@ -1,6 +1,6 @@
 // y = act(x W + bias) + residual; bias, activation and residual are optional.
-// Work: one invocation per TILE_ROWS rows x 4 columns, in registers, no barrier: for few rows, and for adapters in
-// software. matmul_tiled.wgsl computes the same bits.
+// Work: one invocation per TILE_ROWS rows x 4 columns, in registers, no barrier: for few rows, and for most adapters
+// in software. matmul_wide.wgsl and matmul_tiled.wgsl compute the same bits.
 const TILE_ROWS: u32 = 4u;
 
 @compute @workgroup_size(16, 4)

@@ -1,5 +1,6 @@
-// Puts a logit in its place in a list, the last k of MAX_K places, whose last one goes. Each place keeps what stands there, or
-// takes what comes to it and passes on what stood there. Places are named, so that compilers keep the list in registers.
+// Puts a logit in its place in a list, the last k of MAX_K places, whose last one goes. Each place keeps what stands there,
+// or takes what comes to it and passes on what stood there. Places are named, so that compilers keep the list in
+// registers.
 fn insert(list: ptr<function, array<vec2<f32>, MAX_K>>, coming: vec2<f32>, k: u32) {
   var x = coming;
   var moves = false;

@@ -109,7 +109,7 @@ impl Forms {
     pub const SOME: usize = 64;
     /// Half the rows of [`Tile::Wide`], which takes as long for these as [`Tile::Register`].
     const HALF_WIDE: usize = 4;
-    /// What a device begins with, and an adapter in software keeps.
+    /// What a device begins with, and an adapter in software keeps, but for SwiftShader.
     pub const PLAIN: Forms = Forms::all(Tile::Register, Unit::Invocation);
     /// For Chromium's adapter in software.
     pub const SWIFTSHADER: Forms = Forms::all(Tile::Wide, Unit::Invocation);

@@ -8,12 +8,13 @@ use crate::kernels::{Attention, Embed, LayerNorm, Matmul, Rows};
 
 use super::{Block, Edits, Half, Linear, Model, NormWeights, Scratch, Stream, Tap};
 
-/// Runs positions `start..start + n` through the model, block by block, and leaves the residual stream in the taps.
+/// Runs positions `start..start + n` through one transformer block after the other, and leaves the residual stream in the
+/// taps.
 ///
 /// The stream must hold the taps of the positions before `start`, and their keys and values if it keeps them; otherwise
-/// these are computed again. The numbers of a position depend only on the tokens up to it, not on how the text is cut into blocks. From
-/// block `first_block` on everything is computed; what comes before must be there. Of a stream that keeps no keys and
-/// values, a text is best computed at once.
+/// these are computed again. The numbers of a position depend only on the tokens up to it, not on how many positions are
+/// computed at a time. From block `first_block` on everything is computed; what comes before must be there. Of a stream
+/// that keeps no keys and values, a text is best computed at once.
 ///
 /// Errors: `missing-tensor` of a partial model, `aborted`, `device-lost`, `gpu-refused`, `out-of-memory`.
 /// Source: Radford et al. 2019, GPT-2; names of activations as in TransformerLens.
@@ -93,7 +94,8 @@ impl<'a> Pass<'a> {
         starts.map(move |start| Pass { start, n: pass.scratch.n_rows.min(end - start), ..pass })
     }
 
-    /// Computes the keys and values of one block from its tap. Shapes: cache \[≥ start + n, C4\] each.
+    /// Computes the keys and values of one block from its tap; the queries, which stand beside them in one matrix, are
+    /// not used. All of it may be one submission: some 20 GFLOP at most. Shapes: keys, values \[≥ start + n, C4\].
     ///
     /// Errors: `bad-shape`.
     pub(crate) fn recall(

@@ -35,7 +35,8 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Zeroed tensors for a text. Keys and values are kept for all blocks if they have at most `cache_limit` bytes.
+    /// Zeroed tensors for a text. Keys and values are kept for all blocks if they have at most `cache_limit` bytes, or if
+    /// there is one block only.
     pub fn new(
         device: &Device,
         config: &Config,
@@ -97,7 +98,7 @@ impl Stream {
     }
 
     /// Positions whose keys and values are there in all blocks. Those of others follow from the taps
-    /// ([`Pass::queries`](super::Pass::queries)).
+    /// (`Pass::recall`).
     pub fn n_cached(&self) -> usize {
         self.n_cached.get()
     }

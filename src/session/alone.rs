@@ -52,7 +52,7 @@ impl Session {
         if matches!(made, Err(Error::OutOfMemory(_))) && self.last.take().is_some() {
             made = self.device.allocate("this text", allocate).await;
         }
-        let (stream, scratch) = made?;
+        let (mut stream, scratch) = made?;
         let (none, is_alone) = (Edits::default(), alone.is_some());
         let edits = alone.unwrap_or(&none);
         let mut rec = self.device.record("this text", cancel);
@@ -60,6 +60,7 @@ impl Session {
         let pass = Pass { model, scratch, edits, start: 0, n, n_runs: 1, is_alone };
         forward(&mut rec, &pass, &stream, 0).await?;
         rec.finish().await?;
+        stream.finish();
         Ok(stream)
     }
 

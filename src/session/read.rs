@@ -4,7 +4,7 @@ use std::rc::{Rc, Weak};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::config::Config;
-use crate::device::{Cancel, Recorder};
+use crate::device::{Backend, Cancel, Recorder};
 use crate::error::{Error, Result};
 use crate::lens::{
     self, Block, BorrowedHalf, Decoder, Depth, Extension, Helpers, Kept, Lens, Norm, Options, Row,
@@ -20,8 +20,8 @@ use super::{Loaded, Session, Vocabulary};
 const RECENT: usize = 8;
 /// Largest stream that is kept for the next reading. Units: bytes.
 const KEPT_BYTES: u64 = 512 << 20;
-/// Least and most keys and values that a reading keeps, between them an eighth of the weights in f16. Those of longer texts
-/// follow from the taps. Units: bytes.
+/// Least and most keys and values that a reading keeps on a GPU, between them an eighth of the weights in f16. Those of longer
+/// texts follow from the taps. Units: bytes.
 const CACHE_BYTES: [u64; 2] = [64 << 20, 192 << 20];
 
 /// Of the next reading.
@@ -99,9 +99,9 @@ pub(super) struct Tensors {
 /// How many positions are reused from a reading that is kept.
 #[derive(Default)]
 struct Reused {
-    /// Positions that are copied, if only those of some blocks can stay.
+    /// Positions that are copied, even if only those of some blocks can stay.
     copied: usize,
-    /// Positions whose residual stream needs no more.
+    /// Positions that the forward pass need not compute.
     computed: usize,
     /// Positions whose columns are copied.
     read: usize,
@@ -316,7 +316,7 @@ impl Session {
         let n_layer = loaded.model.config.n_layer;
         let known = |lensed: Rc<Lensed>| {
             let is_same = std::ptr::eq(lensed.loaded.as_ptr(), Rc::as_ptr(loaded));
-            let has_all = lensed.stream.has_halves == has_halves;
+            let has_taps = lensed.stream.has_halves == has_halves;
             let is_same = is_same && !lensed.is_aside;
             let n = lensed.ids.iter().zip(ids).take_while(|(a, b)| a == b).count();
             let (block, position) = resolved.differs_from(&lensed.resolved);
@@ -325,7 +325,7 @@ impl Session {
             let first_block = if is_whole { block.min(n_layer) } else { 0 };
             let same = n.min(position);
             let has_same_decoder = resolved.has_decoder_of(&lensed.resolved);
-            (is_same && has_all && (same > 0 || first_block > 0)).then_some(Known {
+            (is_same && has_taps && (same > 0 || first_block > 0)).then_some(Known {
                 lensed,
                 same,
                 n,
@@ -346,10 +346,15 @@ impl Session {
         newest.into_iter().rev().max_by_key(|known| (copied(known), has_columns(known)))
     }
 
-    /// Largest keys and values that a reading keeps. Units: bytes.
+    /// Largest keys and values that a reading keeps. A CPU, whose first columns are to be shown before the whole text has
+    /// passed all blocks, keeps all. Units: bytes.
     fn cache_limit(&self, config: &Config) -> u64 {
         let [least, most] = CACHE_BYTES;
-        self.cache_limit.get().unwrap_or((config.parameters() / 4).clamp(least, most))
+        let suits = match self.device.backend() {
+            Backend::Cpu => u64::MAX,
+            Backend::WebGpu => (config.parameters() / 4).clamp(least, most),
+        };
+        self.cache_limit.get().unwrap_or(suits)
     }
 
     /// Lets the readings from now on keep keys and values of at most so many bytes; `None` for what suits the model.

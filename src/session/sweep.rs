@@ -128,9 +128,6 @@ impl Session {
             loaded.vocabulary.check(id)?;
         }
         let (target, donor) = if *denoises { (corrupt, clean) } else { (clean, corrupt) };
-        if *what != Swept::Heads && target.stream.n_cached() < position {
-            return Err(Error::OutOfMemory("the keys and values of texts that long".into()));
-        }
         let (n_layer, n_head) = (model.config.n_layer, model.config.n_head);
         let (rows, columns) = match what {
             Swept::Heads => (n_layer, n_head),
@@ -486,7 +483,10 @@ impl<P: FnMut(f64)> Runner<'_, P> {
             };
             let rows = |tensor| Rows::new(tensor, 0, config.n_embd);
             if active > 0 {
-                if position > 0 {
+                if target.stream.n_cached() < position {
+                    let before = Pass { start: 0, n: position, ..pass(1) };
+                    before.recall(rec, (i, block), &target.stream, [keys, values])?;
+                } else if position > 0 {
                     for (from, to) in target.stream.cache(i).into_iter().zip([keys, values]) {
                         rec.copy(from, 0, to, 0, position as u64 * row_bytes);
                     }

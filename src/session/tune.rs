@@ -12,11 +12,11 @@ use super::Session;
 /// How the forms of kernels are chosen. No result depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tuning {
-    /// Those without a barrier: for an adapter in software.
+    /// The plain ones: for an adapter in software.
     Off,
     /// Measured when a model is installed.
     Measured,
-    /// As they were measured before.
+    /// These: as they were measured before, or because they are known to suit the adapter.
     Given(Forms),
 }
 
@@ -32,7 +32,8 @@ const MOST: usize = 256;
 /// Rows whose bits are compared: more than the smaller tiles have, fewer than the largest.
 const COMPARED: usize = 68;
 
-/// The tiles in the order in which they are tried: first what is compiled, then what is most often best.
+/// The tiles in the order in which they are tried: first what is compiled, then what is most often best. The wide one is for
+/// an adapter that is not measured.
 const ORDER: [Tile; 5] = [Tile::Register, Tile::Rows64, Tile::Rows128, Tile::Rows8, Tile::Rows32];
 
 impl Session {

@@ -796,7 +796,7 @@ export class Loupe {
   /**
    * How kernels are cut into workgroups; no result depends on it. On a GPU the first load measures that, for up to 0.2 s besides what compiling takes,
    * unless a text of an earlier measurement on the same adapter was set before, or `"off"` for forms that need none; an adapter in software
-   * has forms without a measurement. Null until then, and to measure again. What another version wrote is measured again.
+   * has forms without a measurement. Null before the measurement, and to measure again. What another version wrote is measured again.
    */
   tuning: string | null;
   /**

@@ -191,7 +191,7 @@ fn sums<R: reference::Real>(z: &[f32], references: [&[f32]; 2]) -> [f64; 9] {
     [m.m, m.s, m.u, m.a[0], m.a[1], m.b[0], m.b[1], m.p[0], m.p[1]].map(R::wide)
 }
 
-/// With lists in registers and in memory, of all lengths around half of the longest.
+/// With lists in registers and in memory, which are empty, full, and around half of the longest.
 async fn top_k() {
     let lab = Lab::open(Precision::F32).await;
     for forms in [Forms::SWIFTSHADER, Forms::PLAIN] {
@@ -209,8 +209,9 @@ async fn lists_hold_the_largest(lab: &Lab) {
         (1009, 20, 300),
         (257, 3, 257),
         (1009, 10, 1009),
-        (700, 11, 300),
-        (700, 19, 700),
+        (1400, 9, 1400),
+        (1400, 11, 300),
+        (2000, 20, 500),
     ] {
         let n_rows = 3;
         let mut noise = Noise::new((v + k) as u64);

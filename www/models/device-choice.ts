@@ -31,10 +31,10 @@ export function createDeviceChoice(onChange: () => void) {
   return {
     choose,
     show(adapter: Facts) {
-      // It is measured once, and then used at the next visit; of an adapter without a name it is measured each time.
+      // It is measured once, and then used at the next visit; of an adapter without a name it is measured each time, of one
+      // in software never.
       const name = nameOfAdapter(adapter);
-      if (name && adapter.tuning && adapter.tuning !== "off")
-        writePreference("tuning", `${name}\n${String(adapter.tuning)}`);
+      if (name && adapter.tuning && !adapter.fallback) writePreference("tuning", `${name}\n${String(adapter.tuning)}`);
       byId("device-words").textContent = !isOnCpu(adapter)
         ? adapter.fallback
           ? "The GPU is one in software; the CPU is faster."
