@@ -58,12 +58,16 @@ async fn changed_texts_have_the_bits_of_whole_ones() {
     let mut other = whole.clone();
     other[40] = 7;
     let texts: [&[u32]; 6] = [&whole[..66], &whole, &other, &other[..50], &other[..20], &whole];
-    for golden in [Golden::gpt2_halves(), Golden::neo()] {
-        for options in [Options::default(), halves()] {
+    // In a browser one model: each answer of the device takes a tenth of a second in Firefox.
+    let is_browser = cfg!(target_arch = "wasm32");
+    let models = [Golden::gpt2_halves(), Golden::neo()];
+    let kinds = [halves(), Options::default()];
+    for golden in models.into_iter().take(if is_browser { 1 } else { 2 }) {
+        for options in kinds.iter().take(if is_browser { 1 } else { 2 }) {
             let fresh = session(&golden, ALL).await;
             let mut expected = Vec::new();
             for ids in texts {
-                expected.push(bits(read(&fresh, ids, &options, &[]).await));
+                expected.push(bits(read(&fresh, ids, options, &[]).await));
                 // Nothing in common with the next one.
                 read(&fresh, &[52], &Options::default(), &[]).await;
             }
@@ -71,7 +75,7 @@ async fn changed_texts_have_the_bits_of_whole_ones() {
                 let session = session(&golden, limits[0]).await;
                 for (i, (ids, expected)) in texts.iter().zip(&expected).enumerate() {
                     session.limit_cache(limits[i % 2]);
-                    let found = bits(read(&session, ids, &options, &[]).await);
+                    let found = bits(read(&session, ids, options, &[]).await);
                     assert!(found == *expected, "{}: text {i} under {limits:?}", golden.name);
                 }
             }
