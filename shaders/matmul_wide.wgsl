@@ -1,6 +1,7 @@
 // y = act(x W + bias) + residual, as in matmul.wgsl and with the same bits.
 // Work: one invocation per 8 rows x 16 columns, in registers, no barrier: for SwiftShader, which checks every load at run
-// time, so that one costs as much as several steps of a sum. Rows and columns past an edge repeat the last one and are not written.
+// time, so that one costs as much as several steps of a sum. Rows and columns past an edge repeat the last one and are not
+// written.
 
 // Four rows of W by sixteen columns; the column of each matrix is a row of W.
 struct Weights {
