@@ -116,7 +116,7 @@ const WRONG: [[&str; 3]; 26] = [
     ["lens_merge", "mass += e * lane_mass;", "mass += lane_mass;"],
     ["slope", "- probability(row, column)", "+ probability(row, column)"],
     ["divergence", "0.5 * (p + q) * mixed(t)", "0.5 * (p + q) * t"],
-    ["lens_fold", "moves = moves || x.x > (*list)[", "moves = moves && x.x > (*list)["],
+    ["lens_fold", "moves = moves || x.x > (*list)[10].x;", "moves = false;"],
     ["lens_fold", "p += q;", "p += 2.0 * q;"],
     ["lens_fold", "b = fma(q, vec2<f32>(w), b);", "b = fma(q, vec2<f32>(w), vec2<f32>(0.0));"],
     ["lens_fold", "best = f32(params.first_id + c);", "best = f32(c);"],
